@@ -1,0 +1,60 @@
+//! The figures that every page heap has.
+
+use crate::ReleaseReason;
+use strata_sync::LockStats;
+
+/// Where the pages of a page heap are, in bytes unless named otherwise.
+///
+/// `system = in use + free + unmapped`, at any moment at which nothing is underway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageHeapStats {
+    /// Address space reserved from the source.
+    pub reserved_bytes: u64,
+    /// Of it, taken into spans so far.
+    pub system_bytes: u64,
+    /// In spans that are handed out.
+    pub in_use_bytes: u64,
+    /// Free and backed, what is just being given back included.
+    pub free_bytes: u64,
+    /// Free and not backed: given back to the kernel, or never touched.
+    pub unmapped_bytes: u64,
+    /// Spans handed out so far and not given back, as a number.
+    pub spans_in_use: u64,
+    /// Given back to the kernel so far, by reason.
+    pub released: ReleasedBytes,
+    /// How often the kernel refused to take memory back, as a number.
+    pub release_failures: u64,
+    /// The heap's lock.
+    pub lock: LockStats,
+}
+
+/// Bytes given back to the kernel since the start, by [`ReleaseReason`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReleasedBytes {
+    /// Because the program asked.
+    pub call: u64,
+    /// By policy.
+    pub policy: u64,
+    /// At the soft limit.
+    pub soft_limit: u64,
+    /// At the hard limit.
+    pub hard_limit: u64,
+}
+
+impl ReleasedBytes {
+    /// Adds bytes given back for `reason`.
+    pub fn add(&mut self, reason: ReleaseReason, bytes: u64) {
+        let counter = match reason {
+            ReleaseReason::Call => &mut self.call,
+            ReleaseReason::Policy => &mut self.policy,
+            ReleaseReason::SoftLimit => &mut self.soft_limit,
+            ReleaseReason::HardLimit => &mut self.hard_limit,
+        };
+        *counter = counter.wrapping_add(bytes);
+    }
+
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.call.wrapping_add(self.policy).wrapping_add(self.soft_limit).wrapping_add(self.hard_limit)
+    }
+}

@@ -1,0 +1,115 @@
+//! The trait at which page heaps meet the layers above.
+
+use crate::PageHeapStats;
+use strata_os::AddressRange;
+use strata_span::{PageCount, PageSize, Platform, SpanHandle};
+
+/// How many objects a span is going to hold; spans of different density age differently.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Density {
+    /// Few objects, or one.
+    #[default]
+    Sparse,
+    /// Many small objects: the span is one page and lives long.
+    Dense,
+}
+
+/// A wish for a span.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanRequest<P: PageSize> {
+    /// Its length, at least one page.
+    pub pages: PageCount<P>,
+    /// Alignment of its first page, in pages: a power of two.
+    pub align: PageCount<P>,
+    /// What it is going to hold.
+    pub density: Density,
+}
+
+impl<P: PageSize> SpanRequest<P> {
+    /// A span of `pages` pages anywhere, for few objects.
+    pub const fn of(pages: PageCount<P>) -> Self {
+        Self { pages, align: PageCount::ONE, density: Density::Sparse }
+    }
+}
+
+/// Why memory is given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ReleaseReason {
+    /// The program asked.
+    Call,
+    /// The background work or a slow path, by policy.
+    Policy,
+    /// The soft limit was reached.
+    SoftLimit,
+    /// The hard limit was reached, or the kernel has no more.
+    HardLimit,
+}
+
+/// A source of spans.
+///
+/// Any thread may call any method at any time; an implementation has its own lock, drops it around
+/// system calls that give memory back, and takes only locks of the platform under it.
+///
+/// A page heap owns the page-map entries of the first and the last page of each of its spans, free or
+/// handed out, and enters them with class 0 before it hands a span out. The caller may enter the other
+/// pages and a class while it has the span, and takes these entries out before it gives the span back.
+///
+/// # Safety
+///
+/// An implementation promises:
+/// 1. Spans that are out at the same time do not overlap, and lie in memory that the platform's
+///    source committed.
+/// 2. A span is as long and as aligned as wished, has [`SpanPlace::InUse`](strata_span::SpanPlace), and
+///    [`is_zeroed`](strata_span::Span::is_zeroed) only if all of it reads as zero.
+/// 3. A span's structure and range are left alone until the span is given back.
+/// 4. Nothing behind the pages is read or written: the memory may be simulated.
+pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
+    /// A heap that has nothing yet. (A constant, so that a program's heap is a static.)
+    const EMPTY: Self;
+
+    /// What it tells about itself beyond [`PageHeapStats`].
+    type Figures;
+
+    /// A span as wished, or none when the source has no more.
+    fn allocate<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: SpanRequest<P>,
+    ) -> Option<SpanHandle>;
+
+    /// Takes a span back.
+    ///
+    /// # Safety
+    ///
+    /// The span came from this heap's `allocate` on the same platform, and nobody uses it or its pages.
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle);
+
+    /// Gives at least `wanted` pages back to the kernel, if so many are free; says how many it gave.
+    /// More may go, up to the end of the span or hugepage at hand.
+    fn release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P>;
+
+    /// The figures that every page heap has.
+    fn stats(&self) -> PageHeapStats;
+
+    /// The figures that only this one has.
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures;
+
+    /// Calls `visit` for each range that it reserved from the source, in no order.
+    fn for_each_reservation(&self, visit: impl FnMut(AddressRange));
+
+    /// Takes its lock, so that a fork finds it at rest.
+    fn acquire(&self);
+
+    /// Gives the lock back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    unsafe fn release_lock(&self);
+}

@@ -1,0 +1,267 @@
+//! Where the allocator's own structures live.
+
+use crate::{Address, RangeLog, range_log};
+use core::ptr::NonNull;
+use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
+use strata_sync::{
+    LockStats, Mutex,
+    atomic::{AtomicU64, Ordering},
+    const_fn,
+};
+
+/// What a piece of metadata is for; the ledger shows each kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum MetadataKind {
+    /// Roots and leaves of page maps.
+    PageMap,
+    /// Span structures.
+    Spans,
+    /// Bitmaps of free objects.
+    ObjectMaps,
+    /// Arrays of transfer caches.
+    TransferCaches,
+    /// Trackers of hugepages and regions.
+    Hugepages,
+    /// Nodes of address maps.
+    AddressMaps,
+    /// Records of threads, their caches included.
+    Threads,
+    /// Notes of reserved ranges.
+    Ranges,
+    /// Everything else.
+    Other,
+}
+
+impl MetadataKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 9;
+    /// All kinds, in the order of their numbers.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::PageMap,
+        Self::Spans,
+        Self::ObjectMaps,
+        Self::TransferCaches,
+        Self::Hugepages,
+        Self::AddressMaps,
+        Self::Threads,
+        Self::Ranges,
+        Self::Other,
+    ];
+}
+
+/// What a metadata arena holds, in bytes unless named otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ArenaStats {
+    /// Mapped by the arena, in blocks and in reservations for large pieces.
+    pub reserved_bytes: u64,
+    /// Handed out, alignment included.
+    pub allocated_bytes: u64,
+    /// Of the blocks, not handed out yet: the rest of the current block.
+    pub unallocated_bytes: u64,
+    /// Of the blocks, left over behind the last piece of a full block.
+    pub unavailable_bytes: u64,
+    /// Handed out, by [`MetadataKind`].
+    pub bytes_by_kind: [u64; MetadataKind::COUNT],
+    /// Number of blocks.
+    pub blocks: u64,
+    /// Number of reservations for single large pieces.
+    pub large_pieces: u64,
+    /// The arena's lock.
+    pub lock: LockStats,
+}
+
+/// A bump allocator over blocks of address space that are never given back.
+///
+/// Any thread may allocate; pieces come zeroed. One lock, held for a few instructions, or for
+/// the system calls of a new block. Pieces above [`MetadataArena::LARGE_BYTES`] get a reservation of
+/// their own, of which only what is touched costs memory.
+///
+/// What is given back goes to a typed free list above ([`Pool`](crate::Pool)).
+#[derive(Debug)]
+pub struct MetadataArena {
+    /// Guards the current block. Rank: below every other lock, nothing is locked under it.
+    current: Mutex<Block>,
+    blocks: AtomicU64,
+    large_pieces: AtomicU64,
+    /// All counters: written under the lock, read by figures.
+    reserved_bytes: AtomicU64,
+    unavailable_bytes: AtomicU64,
+    bytes_by_kind: [AtomicU64; MetadataKind::COUNT],
+    ranges: RangeLog,
+}
+
+/// The block that pieces are cut from.
+#[derive(Debug)]
+struct Block {
+    next: usize,
+    end: usize,
+}
+
+impl MetadataArena {
+    /// Size of a block.
+    pub const BLOCK_BYTES: usize = 1 << 20;
+    /// Size of a block where address space is short.
+    pub const SMALL_BLOCK_BYTES: usize = 1 << 17;
+    /// Pieces of this size and more get a reservation of their own.
+    pub const LARGE_BYTES: usize = 1 << 16;
+
+    const_fn! {
+        /// An arena that has nothing yet.
+        pub const fn new() -> Self {
+            Self {
+                current: Mutex::new(Block { next: 0, end: 0 }),
+                blocks: AtomicU64::new(0),
+                large_pieces: AtomicU64::new(0),
+                reserved_bytes: AtomicU64::new(0),
+                unavailable_bytes: AtomicU64::new(0),
+                bytes_by_kind: [const { AtomicU64::new(0) }; MetadataKind::COUNT],
+                ranges: RangeLog::new(),
+            }
+        }
+    }
+
+    /// A zeroed piece of `bytes` bytes at a multiple of `align` (a power of two, at most the kernel's
+    /// page size), which stays until the heap ends. None when `source` has no more.
+    pub fn allocate<M: PageSource>(
+        &self,
+        source: &M,
+        bytes: usize,
+        align: usize,
+        kind: MetadataKind,
+    ) -> Option<NonNull<u8>> {
+        if bytes >= Self::LARGE_BYTES {
+            return self.allocate_large(source, bytes, kind);
+        }
+        let mut block = self.current.lock();
+        loop {
+            if let Some(start) = Address::new(block.next).align_up(align)
+                && let Some(end) = start.value().checked_add(bytes)
+                && end <= block.end
+                && block.next != 0
+            {
+                self.count(kind, end - block.next);
+                block.next = end;
+                return start.non_null();
+            }
+            self.begin_block(source, &mut block)?;
+        }
+    }
+
+    /// What the arena holds now.
+    pub fn stats(&self) -> ArenaStats {
+        let unallocated_bytes = {
+            let block = self.current.lock();
+            (block.end - block.next) as u64
+        };
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut bytes_by_kind = [0; MetadataKind::COUNT];
+        for (bytes, counter) in bytes_by_kind.iter_mut().zip(&self.bytes_by_kind) {
+            *bytes = load(counter);
+        }
+        ArenaStats {
+            reserved_bytes: load(&self.reserved_bytes),
+            allocated_bytes: bytes_by_kind.iter().sum(),
+            unallocated_bytes,
+            unavailable_bytes: load(&self.unavailable_bytes),
+            bytes_by_kind,
+            blocks: load(&self.blocks),
+            large_pieces: load(&self.large_pieces),
+            lock: self.current.stats(),
+        }
+    }
+
+    /// Calls `visit` for each range that the arena mapped. Notes of ranges live in the ranges:
+    /// whoever gives them back does so inside `visit` and uses nothing from the arena afterwards.
+    pub fn for_each_range(&self, visit: impl FnMut(AddressRange)) {
+        self.ranges.for_each(visit);
+    }
+
+    /// Takes the arena's lock, so that a fork finds the arena at rest.
+    pub fn acquire(&self) {
+        self.current.acquire();
+    }
+
+    /// Gives it back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.current.release() };
+    }
+
+    /// Replaces the current block by a fresh one.
+    fn begin_block<M: PageSource>(&self, source: &M, block: &mut Block) -> Option<()> {
+        let range = [Self::BLOCK_BYTES, Self::SMALL_BLOCK_BYTES]
+            .into_iter()
+            .find_map(|bytes| reserve_committed(source, bytes))?;
+        self.unavailable_bytes.fetch_add((block.end - block.next) as u64, Ordering::Relaxed);
+        self.reserved_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
+        self.blocks.fetch_add(1, Ordering::Relaxed);
+        // The first piece of a block notes the block.
+        block.next = range.start + size_of::<range_log::Node>();
+        block.end = range.end();
+        self.count(MetadataKind::Ranges, size_of::<range_log::Node>());
+        let place = Address::new(range.start).non_null()?;
+        // SAFETY: the block is fresh, committed memory, and its first bytes are left to this note.
+        unsafe { self.ranges.push_at(place.cast(), range) };
+        Some(())
+    }
+
+    /// A reservation for one large piece.
+    fn allocate_large<M: PageSource>(
+        &self,
+        source: &M,
+        bytes: usize,
+        kind: MetadataKind,
+    ) -> Option<NonNull<u8>> {
+        let granule = source.page_bytes();
+        let bytes = Address::new(bytes).align_up(granule)?.value();
+        // The note first: if there is no memory for it nothing needs to be undone.
+        let note = self.allocate(
+            source,
+            size_of::<range_log::Node>(),
+            align_of::<range_log::Node>(),
+            MetadataKind::Ranges,
+        )?;
+        let range = reserve_committed(source, bytes)?;
+        // SAFETY: the arena gave the note's bytes to this call alone.
+        unsafe { self.ranges.push_at(note.cast(), range) };
+        self.reserved_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
+        self.large_pieces.fetch_add(1, Ordering::Relaxed);
+        self.count(kind, range.bytes);
+        Address::new(range.start).non_null()
+    }
+
+    /// Adds to the figures of a kind.
+    fn count(&self, kind: MetadataKind, bytes: usize) {
+        if let Some(counter) = self.bytes_by_kind.get(kind as usize) {
+            counter.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Default for MetadataArena {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Readable, writable, zeroed address space for metadata.
+fn reserve_committed<M: PageSource>(source: &M, bytes: usize) -> Option<AddressRange> {
+    let align = source.page_bytes();
+    let reservation =
+        source.reserve(ReserveRequest { bytes, align, purpose: Purpose::Metadata }).ok()?;
+    if !reservation.committed && source.commit(reservation.range).is_err() {
+        // SAFETY: the range was just reserved, and nobody else knows it.
+        let _ = unsafe { source.unreserve(reservation.range) };
+        return None;
+    }
+    Some(reservation.range)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,337 @@
+//! From an address to its span.
+
+use crate::{
+    Address, Hugepage, MetadataArena, MetadataKind, PageCount, PageId, PublishOnce, Span, SpanHandle,
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use strata_os::PageSource;
+use strata_size_classes::{PageSize, SizeClass};
+use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// Pages of one leaf, as a power of two.
+const LEAF_SHIFT: u32 = 15;
+const LEAF_PAGES: usize = 1 << LEAF_SHIFT;
+/// Hugepages of one leaf, at most: that many pages of 256 KiB cover 4 096 of them.
+const LEAF_HUGEPAGES: usize = 4096;
+/// What is touched by the first write is counted in granules of this size.
+const GRANULE_SHIFT: u32 = 12;
+/// The widest address that the root is sized for. The kernel gives no more than 47 bits (48 on
+/// aarch64) to those who do not ask for more by a hint, and page sources here do not.
+const WIDEST_ADDRESS: u32 = 48;
+
+/// A radix tree of two levels: a root over the whole address space, and leaves of 32 768 pages.
+///
+/// Reading takes no lock: one load for the leaf, one for the answer. The size class of a page
+/// lies in one byte beside the span pointers, so that `free` finds it without touching the span.
+/// Writers write only pages that they own, so that two never write the same entry at once.
+///
+/// Root and leaves are reserved whole and touched where they are used; [`PageMapStats`] counts both.
+/// All zero bits are a map without a root, in which no page has a span.
+#[derive(Debug)]
+pub struct PageMap<P: PageSize> {
+    /// Written once by `ensure`; read by everyone. The length follows the pointer: a reader that sees the
+    /// length (acquire) sees the pointer.
+    root: AtomicPtr<PublishOnce<Leaf>>,
+    root_length: AtomicUsize,
+    /// Figures: written by `ensure` and by first touches.
+    leaves: AtomicU64,
+    root_touched_bytes: AtomicU64,
+    leaf_touched_bytes: AtomicU64,
+    pages: PhantomData<P>,
+}
+
+/// What stands for 32 768 pages.
+#[repr(C)]
+struct Leaf {
+    /// The size class of each page; 0 where the span must be asked.
+    classes: [AtomicU8; LEAF_PAGES],
+    /// The span of each page.
+    spans: [AtomicPtr<Span>; LEAF_PAGES],
+    /// What a page heap notes of each hugepage.
+    trackers: [AtomicPtr<()>; LEAF_HUGEPAGES],
+    /// Granules of this leaf that were written, a bit each.
+    touched: [AtomicU64; TOUCHED_WORDS],
+}
+
+const LEAF_BODY: usize = LEAF_PAGES + (LEAF_PAGES + LEAF_HUGEPAGES) * size_of::<usize>();
+const TOUCHED_WORDS: usize = (LEAF_BODY >> GRANULE_SHIFT).div_ceil(64);
+
+/// The size of the page map, in bytes unless named otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PageMapStats {
+    /// Address space of the root.
+    pub root_reserved_bytes: u64,
+    /// Of the root, written at least once (in granules of 4 KiB).
+    pub root_touched_bytes: u64,
+    /// Number of leaves.
+    pub leaves: u64,
+    /// Address space of the leaves.
+    pub leaf_reserved_bytes: u64,
+    /// Of the leaves, written at least once (in granules of 4 KiB).
+    pub leaf_touched_bytes: u64,
+}
+
+impl<P: PageSize> PageMap<P> {
+    strata_sync::const_fn! {
+        /// A map without a root.
+        pub const fn new() -> Self {
+            Self {
+                root: AtomicPtr::new(core::ptr::null_mut()),
+                root_length: AtomicUsize::new(0),
+                leaves: AtomicU64::new(0),
+                root_touched_bytes: AtomicU64::new(0),
+                leaf_touched_bytes: AtomicU64::new(0),
+                pages: PhantomData,
+            }
+        }
+    }
+
+    /// The class of the page that holds `address`: [`SizeClass::NONE`] where the span must be asked or
+    /// where there is none. Any address may be asked about.
+    #[inline(always)]
+    pub fn class_at(&self, address: usize) -> SizeClass {
+        let page = address >> P::SHIFT;
+        match self.leaf(page) {
+            // The index is cut to the leaf's length, so the check disappears.
+            Some(leaf) => SizeClass::from_raw(leaf.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed)),
+            None => SizeClass::NONE,
+        }
+    }
+
+    /// The span that holds `address`, as far as its pages were entered. Any address may be asked about.
+    #[inline(always)]
+    pub fn span_at(&self, address: usize) -> Option<SpanHandle> {
+        self.span_of(PageId::from_address(address))
+    }
+
+    /// The span that holds `page`, as far as it was entered.
+    #[inline(always)]
+    pub fn span_of(&self, page: PageId<P>) -> Option<SpanHandle> {
+        let leaf = self.leaf(page.number())?;
+        // Acquire pairs with the release in `write`: the span's fields are seen as they were entered.
+        let span = leaf.spans[page.number() & (LEAF_PAGES - 1)].load(Ordering::Acquire);
+        // SAFETY: only spans from a span pool are entered, by way of their handles.
+        NonNull::new(span).map(|span| unsafe { SpanHandle::from_raw(span) })
+    }
+
+    /// Makes sure that `pages` pages from `first` can be entered. False when there is no memory for it, or
+    /// the pages lie outside of the address space. Any number of threads may call it at once.
+    #[must_use]
+    pub fn ensure<M: PageSource>(
+        &self,
+        arena: &MetadataArena,
+        source: &M,
+        first: PageId<P>,
+        pages: PageCount<P>,
+    ) -> bool {
+        if self.root_length.load(Ordering::Acquire) == 0 && !self.make_root(arena, source) {
+            return false;
+        }
+        let last = first.number() + pages.get().saturating_sub(1);
+        (first.number() >> LEAF_SHIFT..=last >> LEAF_SHIFT)
+            .all(|index| self.ensure_leaf(arena, source, index))
+    }
+
+    /// Enters all pages of `span` with a class. The pages were ensured and belong to the caller.
+    pub fn set_range(&self, span: SpanHandle, class: SizeClass) {
+        let first = span.first::<P>();
+        for index in 0..span.pages() {
+            self.write(first + PageCount::new(index), Some(span), class);
+        }
+    }
+
+    /// Enters the first and the last page of `span`, without a class. The pages were ensured and belong
+    /// to the caller.
+    pub fn set_ends(&self, span: SpanHandle) {
+        self.write(span.first(), Some(span), SizeClass::NONE);
+        if span.pages() > 1 {
+            self.write(span.last(), Some(span), SizeClass::NONE);
+        }
+    }
+
+    /// Takes `pages` pages from `first` out of the map. The pages belong to the caller.
+    pub fn clear_range(&self, first: PageId<P>, pages: PageCount<P>) {
+        for index in 0..pages.get() {
+            self.write(first + PageCount::new(index), None, SizeClass::NONE);
+        }
+    }
+
+    /// Takes the first and the last of `pages` pages from `first` out of the map. The pages belong
+    /// to the caller.
+    pub fn clear_ends(&self, first: PageId<P>, pages: PageCount<P>) {
+        self.write(first, None, SizeClass::NONE);
+        if pages.get() > 1 {
+            self.write(first + pages - PageCount::ONE, None, SizeClass::NONE);
+        }
+    }
+
+    /// What a page heap noted of a hugepage.
+    pub fn tracker(&self, hugepage: Hugepage) -> Option<NonNull<()>> {
+        let leaf = self.leaf(hugepage.first_page::<P>().number())?;
+        let entry = leaf.trackers.get(Self::tracker_index(hugepage))?;
+        // Acquire pairs with the release in `set_tracker`.
+        NonNull::new(entry.load(Ordering::Acquire))
+    }
+
+    /// Notes `tracker` of a hugepage, whose pages were ensured and belong to the caller.
+    pub fn set_tracker(&self, hugepage: Hugepage, tracker: Option<NonNull<()>>) {
+        let Some(leaf) = self.leaf(hugepage.first_page::<P>().number()) else { return };
+        if let Some(entry) = leaf.trackers.get(Self::tracker_index(hugepage)) {
+            self.touch(leaf, entry);
+            // Release pairs with the acquire in `tracker`.
+            entry.store(tracker.map_or(core::ptr::null_mut(), NonNull::as_ptr), Ordering::Release);
+        }
+    }
+
+    /// The size of the map.
+    pub fn stats(&self) -> PageMapStats {
+        let leaves = self.leaves.load(Ordering::Relaxed);
+        PageMapStats {
+            root_reserved_bytes: (self.root_length.load(Ordering::Relaxed) * size_of::<usize>()) as u64,
+            root_touched_bytes: self.root_touched_bytes.load(Ordering::Relaxed),
+            leaves,
+            leaf_reserved_bytes: leaves * Self::leaf_bytes() as u64,
+            leaf_touched_bytes: self.leaf_touched_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Calls `visit` once for each span that has a page entered, in order of addresses. A span that comes
+    /// or goes meanwhile may be seen or not.
+    pub fn for_each_span(&self, mut visit: impl FnMut(SpanHandle)) {
+        for index in 0..self.root_length.load(Ordering::Acquire) {
+            let Some(leaf) = self.leaf_at(index) else { continue };
+            let mut slot = 0;
+            while let Some(entry) = leaf.spans.get(slot) {
+                // Acquire pairs with the release in `write`.
+                let Some(span) = NonNull::new(entry.load(Ordering::Acquire)) else {
+                    slot += 1;
+                    continue;
+                };
+                // SAFETY: only spans from a span pool are entered.
+                let span = unsafe { SpanHandle::from_raw(span) };
+                let page = (index << LEAF_SHIFT) + slot;
+                if span.first::<P>().number() == page {
+                    visit(span);
+                    slot += span.pages().max(1);
+                } else {
+                    slot += 1;
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn leaf(&self, page: usize) -> Option<&Leaf> {
+        self.leaf_at(page >> LEAF_SHIFT)
+    }
+
+    #[inline(always)]
+    fn leaf_at(&self, index: usize) -> Option<&Leaf> {
+        // Acquire pairs with the release in `make_root`: who sees the length sees the root.
+        if index >= self.root_length.load(Ordering::Acquire) {
+            return None;
+        }
+        let root = self.root.load(Ordering::Relaxed);
+        // SAFETY: the root has `root_length` entries and is never unmapped while the map is used.
+        let entry = unsafe { root.add(index) };
+        // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
+        let leaf = unsafe { &*entry }.get()?;
+        // SAFETY: leaves are zeroed memory from the arena, valid as arrays of atomics, never unmapped.
+        Some(unsafe { leaf.as_ref() })
+    }
+
+    fn leaf_bytes() -> usize {
+        size_of::<Leaf>().next_multiple_of(1 << GRANULE_SHIFT)
+    }
+
+    const fn tracker_index(hugepage: Hugepage) -> usize {
+        let per_leaf = LEAF_PAGES >> (crate::HUGEPAGE_SHIFT - P::SHIFT);
+        hugepage.number() & (per_leaf - 1)
+    }
+
+    #[cold]
+    fn make_root<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
+        let bits = source.address_bits().min(WIDEST_ADDRESS);
+        let length = 1usize << bits.saturating_sub(P::SHIFT + LEAF_SHIFT);
+        let bytes = length * size_of::<PublishOnce<Leaf>>();
+        let Some(memory) = arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap) else {
+            return self.root_length.load(Ordering::Acquire) != 0;
+        };
+        // The first root stands. A second one, made at the same moment, stays unused in the arena.
+        let first = self.root.compare_exchange(
+            core::ptr::null_mut(),
+            memory.cast().as_ptr(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        let _ = first;
+        // Release pairs with the acquire in `leaf_at`.
+        self.root_length.store(length, Ordering::Release);
+        true
+    }
+
+    fn ensure_leaf<M: PageSource>(&self, arena: &MetadataArena, source: &M, index: usize) -> bool {
+        if index >= self.root_length.load(Ordering::Acquire) {
+            return false;
+        }
+        if self.leaf_at(index).is_some() {
+            return true;
+        }
+        let Some(memory) =
+            arena.allocate(source, Self::leaf_bytes(), 1 << GRANULE_SHIFT, MetadataKind::PageMap)
+        else {
+            return self.leaf_at(index).is_some();
+        };
+        let root = self.root.load(Ordering::Relaxed);
+        // SAFETY: `index` is below the root's length, checked above.
+        let entry = unsafe { root.add(index) };
+        self.count_root_touch(index);
+        // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
+        unsafe { &*entry }.publish(memory.cast());
+        self.leaves.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Counts the root's granule around `index`, if no leaf stands in it yet.
+    fn count_root_touch(&self, index: usize) {
+        let per_granule = (1 << GRANULE_SHIFT) / size_of::<usize>();
+        let first = index & !(per_granule - 1);
+        if (first..first + per_granule).all(|index| self.leaf_at(index).is_none()) {
+            self.root_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
+        }
+    }
+
+    fn write(&self, page: PageId<P>, span: Option<SpanHandle>, class: SizeClass) {
+        let Some(leaf) = self.leaf(page.number()) else { return };
+        let slot = page.number() & (LEAF_PAGES - 1);
+        let (class_entry, span_entry) = (&leaf.classes[slot], &leaf.spans[slot]);
+        self.touch(leaf, class_entry);
+        self.touch(leaf, span_entry);
+        class_entry.store(class.raw(), Ordering::Relaxed);
+        let raw = span.map_or(core::ptr::null_mut(), |span| span.as_ptr().as_ptr());
+        // Release pairs with the acquire in `span_of`.
+        span_entry.store(raw, Ordering::Release);
+    }
+
+    /// Counts the granule of a leaf that `entry` lies in, at its first write.
+    #[inline]
+    fn touch<T>(&self, leaf: &Leaf, entry: &T) {
+        let offset = Address::of(core::ptr::from_ref(entry))
+            .offset_from(Address::of(core::ptr::from_ref(leaf)));
+        let granule = offset >> GRANULE_SHIFT;
+        let bit = 1u64 << (granule % 64);
+        let Some(word) = leaf.touched.get(granule / 64) else { return };
+        if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<P: PageSize> Default for PageMap<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Structures of one type, taken from the metadata arena and used again.
+
+use crate::{MetadataArena, MetadataKind};
+use core::{marker::PhantomData, ptr::NonNull};
+use strata_os::PageSource;
+use strata_sync::{
+    LockStats, Mutex,
+    atomic::{AtomicU64, Ordering},
+    const_fn,
+};
+
+/// A type whose values a [`Pool`] hands out.
+///
+/// # Safety
+///
+/// 1. All zero bits are a valid value.
+/// 2. The type needs no drop, and is at least as large and as aligned as a pointer.
+pub unsafe trait PoolItem {
+    /// Where its bytes appear in the ledger.
+    const KIND: MetadataKind;
+}
+
+/// How many structures a pool made and how many are out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PoolStats {
+    /// Handed out and not given back.
+    pub in_use: u64,
+    /// Ever taken from the arena.
+    pub created: u64,
+    /// Size of one.
+    pub item_bytes: u64,
+    /// The pool's lock.
+    pub lock: LockStats,
+}
+
+/// A typed free list over the metadata arena.
+///
+/// Any thread may allocate and deallocate; one lock, held for a few instructions.
+#[derive(Debug)]
+pub struct Pool<T: PoolItem> {
+    /// Guards the list of free items, linked through their first word.
+    /// Rank: only the metadata arena's lock is taken under it.
+    free: Mutex<Option<NonNull<Link>>>,
+    /// Written under the lock, read by figures.
+    in_use: AtomicU64,
+    /// Written under the lock, read by figures.
+    created: AtomicU64,
+    items: PhantomData<*mut T>,
+}
+
+/// A free item.
+#[derive(Debug)]
+struct Link {
+    next: Option<NonNull<Link>>,
+}
+
+// SAFETY: the list is only reached under the lock, and the items on it belong to nobody.
+unsafe impl<T: PoolItem> Sync for Pool<T> {}
+// SAFETY: nothing in a pool belongs to a thread.
+unsafe impl<T: PoolItem> Send for Pool<T> {}
+
+impl<T: PoolItem> Pool<T> {
+    const_fn! {
+        /// A pool that has made nothing yet.
+        pub const fn new() -> Self {
+            Self {
+                free: Mutex::new(None),
+                in_use: AtomicU64::new(0),
+                created: AtomicU64::new(0),
+                items: PhantomData,
+            }
+        }
+    }
+
+    /// A structure of all zero bits. None when the arena has no more.
+    pub fn allocate<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> Option<NonNull<T>> {
+        let mut free = self.free.lock();
+        let item = if let Some(link) = *free {
+            // SAFETY: links on the list are items that were given back; the lock is held.
+            *free = unsafe { link.read() }.next;
+            let item = link.cast::<T>();
+            // SAFETY: the item was given back, so nobody reads it; it is as large as a `T`.
+            unsafe { item.write_bytes(0, 1) };
+            item
+        } else {
+            let item = arena.allocate(source, size_of::<T>(), align_of::<T>(), T::KIND)?.cast();
+            self.created.fetch_add(1, Ordering::Relaxed);
+            item
+        };
+        self.in_use.fetch_add(1, Ordering::Relaxed);
+        Some(item)
+    }
+
+    /// Takes a structure back.
+    ///
+    /// # Safety
+    ///
+    /// It came from this pool's `allocate`, and nobody uses it any more.
+    pub unsafe fn deallocate(&self, item: NonNull<T>) {
+        let mut free = self.free.lock();
+        let link = item.cast::<Link>();
+        // SAFETY: the caller gives the item up; by the trait's second rule it can hold a link.
+        unsafe { link.write(Link { next: *free }) };
+        *free = Some(link);
+        self.in_use.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The figures.
+    pub fn stats(&self) -> PoolStats {
+        PoolStats {
+            in_use: self.in_use.load(Ordering::Relaxed),
+            created: self.created.load(Ordering::Relaxed),
+            item_bytes: size_of::<T>() as u64,
+            lock: self.free.stats(),
+        }
+    }
+
+    /// Takes the pool's lock, so that a fork finds the list at rest.
+    pub fn acquire(&self) {
+        self.free.acquire();
+    }
+
+    /// Gives it back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.free.release() };
+    }
+}
+
+impl<T: PoolItem> Default for Pool<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

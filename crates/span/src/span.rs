@@ -1,0 +1,324 @@
+//! Runs of pages.
+
+use crate::{Address, MetadataKind, PageCount, PageId, Pool, PoolItem};
+use core::{fmt, ops::Deref, ptr::NonNull};
+use strata_os::AddressRange;
+use strata_size_classes::{PageSize, SizeClass};
+use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+/// Where a span is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum SpanPlace {
+    /// Nowhere: the structure itself is not in use.
+    Unused = 0,
+    /// With the application or with a central free list.
+    InUse = 1,
+    /// In a page heap, backed.
+    Free = 2,
+    /// In a page heap, given back to the kernel.
+    Released = 3,
+    /// On its way to the kernel: invisible to allocation and merging.
+    Releasing = 4,
+}
+
+/// A run of pages, and what its owner wants to remember of it: 64 bytes, one cache line.
+///
+/// Whoever owns the span writes it under a lock of theirs: a page heap while it is free, a
+/// central free list while it holds objects. Others may read at any time and see some recent
+/// value of each field; the memory of a span structure is never unmapped.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Span {
+    first_page: AtomicUsize,
+    page_count: AtomicU32,
+    class: AtomicU8,
+    place: AtomicU8,
+    back_end: AtomicU8,
+    marks: AtomicU8,
+    next: AtomicPtr<Span>,
+    previous: AtomicPtr<Span>,
+    objects_out: AtomicU32,
+    object_capacity: AtomicU32,
+    object_map: AtomicUsize,
+    note: AtomicU64,
+}
+
+static_assertions::assert_eq_size!(Span, [u8; 64]);
+
+/// The structures of spans.
+pub type SpanPool = Pool<Span>;
+
+// SAFETY: 1. zeroed atomics are valid values. 2. A span has no drop and is 64 bytes, aligned to 64.
+unsafe impl PoolItem for Span {
+    const KIND: MetadataKind = MetadataKind::Spans;
+}
+
+/// A reference to a span that may be copied and kept, as long as its owner keeps the span.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SpanHandle(NonNull<Span>);
+
+// SAFETY: a span's fields are atomics, so sharing a reference is harmless.
+unsafe impl Send for SpanHandle {}
+// SAFETY: as above.
+unsafe impl Sync for SpanHandle {}
+
+impl SpanHandle {
+    /// The handle of a structure from a [`SpanPool`].
+    ///
+    /// # Safety
+    ///
+    /// `span` came from a span pool, whose memory outlives every use of the handle.
+    #[inline(always)]
+    pub const unsafe fn from_raw(span: NonNull<Span>) -> Self {
+        Self(span)
+    }
+
+    /// The structure.
+    #[inline(always)]
+    pub const fn as_ptr(self) -> NonNull<Span> {
+        self.0
+    }
+}
+
+impl Deref for SpanHandle {
+    type Target = Span;
+
+    #[inline(always)]
+    fn deref(&self) -> &Span {
+        // SAFETY: `from_raw`'s caller promised that the memory stays; all fields are atomics.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl fmt::Debug for SpanHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "span at page {:#x} of {} pages", self.first_page.load(Ordering::Relaxed), self.pages())
+    }
+}
+
+impl Pool<Span> {
+    /// A fresh span structure, in no place and of no pages.
+    pub fn allocate_span<M: strata_os::PageSource>(
+        &self,
+        arena: &crate::MetadataArena,
+        source: &M,
+    ) -> Option<SpanHandle> {
+        // SAFETY: the structure comes from this pool.
+        self.allocate(arena, source).map(|span| unsafe { SpanHandle::from_raw(span) })
+    }
+
+    /// Takes a span structure back.
+    ///
+    /// # Safety
+    ///
+    /// It came from this pool, and no list, page map or owner refers to it.
+    pub unsafe fn deallocate_span(&self, span: SpanHandle) {
+        // SAFETY: the caller owns the span, as the contract above says.
+        unsafe { self.deallocate(span.as_ptr()) };
+    }
+}
+
+impl Span {
+    /// Says which pages the span covers.
+    pub fn set_range<P: PageSize>(&self, first: PageId<P>, pages: PageCount<P>) {
+        self.first_page.store(first.number(), Ordering::Relaxed);
+        // A span of 2^32 pages would cover 16 TiB at least; page heaps refuse such lengths.
+        self.page_count.store(u32::try_from(pages.get()).unwrap_or(u32::MAX), Ordering::Relaxed);
+    }
+
+    /// The first page.
+    #[inline(always)]
+    pub fn first<P: PageSize>(&self) -> PageId<P> {
+        PageId::new(self.first_page.load(Ordering::Relaxed))
+    }
+
+    /// The last page.
+    pub fn last<P: PageSize>(&self) -> PageId<P> {
+        PageId::new(self.first_page.load(Ordering::Relaxed) + self.pages().saturating_sub(1))
+    }
+
+    /// The page behind the last.
+    pub fn end<P: PageSize>(&self) -> PageId<P> {
+        PageId::new(self.first_page.load(Ordering::Relaxed) + self.pages())
+    }
+
+    /// Its length, as a count of pages of `P`.
+    #[inline(always)]
+    pub fn page_count<P: PageSize>(&self) -> PageCount<P> {
+        PageCount::new(self.pages())
+    }
+
+    /// Its length in pages, as a number.
+    #[inline(always)]
+    pub fn pages(&self) -> usize {
+        self.page_count.load(Ordering::Relaxed) as usize
+    }
+
+    /// The first address.
+    #[inline(always)]
+    pub fn start<P: PageSize>(&self) -> Address {
+        self.first::<P>().address()
+    }
+
+    /// Its bytes.
+    #[inline(always)]
+    pub fn bytes<P: PageSize>(&self) -> usize {
+        self.pages() << P::SHIFT
+    }
+
+    /// The addresses that it covers.
+    pub fn range<P: PageSize>(&self) -> AddressRange {
+        AddressRange::new(self.start::<P>().value(), self.bytes::<P>())
+    }
+
+    /// The class of its objects; [`SizeClass::NONE`] for a span that is one block.
+    #[inline(always)]
+    pub fn class(&self) -> SizeClass {
+        SizeClass::from_raw(self.class.load(Ordering::Relaxed))
+    }
+
+    /// Sets the class of its objects.
+    pub fn set_class(&self, class: SizeClass) {
+        self.class.store(class.raw(), Ordering::Relaxed);
+    }
+
+    /// Where it is.
+    pub fn place(&self) -> SpanPlace {
+        match self.place.load(Ordering::Relaxed) {
+            1 => SpanPlace::InUse,
+            2 => SpanPlace::Free,
+            3 => SpanPlace::Released,
+            4 => SpanPlace::Releasing,
+            _ => SpanPlace::Unused,
+        }
+    }
+
+    /// Says where it is.
+    pub fn set_place(&self, place: SpanPlace) {
+        self.place.store(place as u8, Ordering::Relaxed);
+    }
+
+    /// Which back end of its heap it belongs to (arenas have their own).
+    pub fn back_end(&self) -> u8 {
+        self.back_end.load(Ordering::Relaxed)
+    }
+
+    /// Says which back end it belongs to.
+    pub fn set_back_end(&self, back_end: u8) {
+        self.back_end.store(back_end, Ordering::Relaxed);
+    }
+
+    /// Whether its memory is known to read as zero: fresh from the system, or released by force.
+    pub fn is_zeroed(&self) -> bool {
+        self.has(Self::ZEROED)
+    }
+
+    /// Says whether its memory is known to read as zero.
+    pub fn set_zeroed(&self, zeroed: bool) {
+        self.mark(Self::ZEROED, zeroed);
+    }
+
+    /// Whether its last hugepage was donated to the filler.
+    pub fn has_donated_tail(&self) -> bool {
+        self.has(Self::DONATED)
+    }
+
+    /// Says whether its last hugepage was donated.
+    pub fn set_donated_tail(&self, donated: bool) {
+        self.mark(Self::DONATED, donated);
+    }
+
+    /// Whether its objects are many and small (see the page heap's density).
+    pub fn is_dense(&self) -> bool {
+        self.has(Self::DENSE)
+    }
+
+    /// Says whether its objects are many and small.
+    pub fn set_dense(&self, dense: bool) {
+        self.mark(Self::DENSE, dense);
+    }
+
+    /// How many of its objects are out of the central free list.
+    #[inline(always)]
+    pub fn objects_out(&self) -> u32 {
+        self.objects_out.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many of its objects are out.
+    #[inline(always)]
+    pub fn set_objects_out(&self, count: u32) {
+        self.objects_out.store(count, Ordering::Relaxed);
+    }
+
+    /// How many objects it is cut into.
+    #[inline(always)]
+    pub fn object_capacity(&self) -> u32 {
+        self.object_capacity.load(Ordering::Relaxed)
+    }
+
+    /// Sets how many objects it is cut into.
+    pub fn set_object_capacity(&self, count: u32) {
+        self.object_capacity.store(count, Ordering::Relaxed);
+    }
+
+    /// The owner's word for the map of free objects: the bits themselves or where they are.
+    #[inline(always)]
+    pub fn object_map(&self) -> usize {
+        self.object_map.load(Ordering::Relaxed)
+    }
+
+    /// Sets the owner's word for the map of free objects.
+    #[inline(always)]
+    pub fn set_object_map(&self, word: usize) {
+        self.object_map.store(word, Ordering::Relaxed);
+    }
+
+    /// The owner's note: a page heap keeps the time of entry here, a central free list its hint.
+    #[inline(always)]
+    pub fn note(&self) -> u64 {
+        self.note.load(Ordering::Relaxed)
+    }
+
+    /// Sets the owner's note.
+    #[inline(always)]
+    pub fn set_note(&self, note: u64) {
+        self.note.store(note, Ordering::Relaxed);
+    }
+
+    /// The next span of the list that this one is on.
+    pub fn next(&self) -> Option<SpanHandle> {
+        NonNull::new(self.next.load(Ordering::Relaxed)).map(SpanHandle)
+    }
+
+    /// The previous span of the list that this one is on.
+    pub fn previous(&self) -> Option<SpanHandle> {
+        NonNull::new(self.previous.load(Ordering::Relaxed)).map(SpanHandle)
+    }
+
+    pub(crate) fn set_next(&self, span: Option<SpanHandle>) {
+        self.next.store(raw(span), Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_previous(&self, span: Option<SpanHandle>) {
+        self.previous.store(raw(span), Ordering::Relaxed);
+    }
+
+    const ZEROED: u8 = 1;
+    const DONATED: u8 = 2;
+    const DENSE: u8 = 4;
+
+    fn has(&self, mark: u8) -> bool {
+        self.marks.load(Ordering::Relaxed) & mark != 0
+    }
+
+    fn mark(&self, mark: u8, on: bool) {
+        let marks = self.marks.load(Ordering::Relaxed);
+        self.marks.store(if on { marks | mark } else { marks & !mark }, Ordering::Relaxed);
+    }
+}
+
+fn raw(span: Option<SpanHandle>) -> *mut Span {
+    span.map_or(core::ptr::null_mut(), |span| span.0.as_ptr())
+}
