@@ -1,0 +1,188 @@
+//! The table of a page size's classes, and the lookup from a size to its class.
+
+use crate::generator;
+use crate::size_class::CLASS_SLOTS;
+use crate::validator;
+use crate::{Bounds, ClassEntry, ClassInfo, Infeasible, SizeClass, Violation};
+
+/// The largest size that has a class, in bytes; what is larger is a span of its own.
+///
+/// 256 KiB for all page sizes, as TCMalloc has for its larger pages. At half, requests up
+/// to there each take the page heap's lock; at twice, a cache of one batch holds a megabyte.
+pub const MAX_SIZE: usize = 256 << 10;
+
+/// Up to here the lookup has a slot for each 8 bytes, beyond it for each 128.
+pub(crate) const FINE_MAX: usize = 1 << 10;
+
+/// What makes the coarse slots begin where the fine ones end.
+const COARSE_BIAS: usize = 127 + 120 * 128;
+
+/// Slots of the lookup.
+pub(crate) const LOOKUP_SLOTS: usize = ((MAX_SIZE + COARSE_BIAS) >> 7) + 1;
+
+/// The size classes of one page size.
+///
+/// Immutable, so any number of threads may use it at once; no operation locks or allocates.
+///
+/// ```
+/// use strata_size_classes::{PageSize, Pages8K, SizeClassTable};
+///
+/// let table: &SizeClassTable = Pages8K::TABLE;
+/// let sizes: Vec<usize> = table.classes().map(|class| table.size(class)).collect();
+/// assert_eq!(sizes[..10], [8, 16, 32, 48, 64, 80, 96, 112, 128, 144]);
+/// assert!(sizes.contains(&4096) && sizes.is_sorted());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct SizeClassTable {
+    pub(crate) lookup: [Option<ClassEntry>; LOOKUP_SLOTS],
+    pub(crate) classes: [ClassInfo; CLASS_SLOTS],
+    pub(crate) count: usize,
+    pub(crate) page_shift: u32,
+}
+
+impl SizeClassTable {
+    /// A table with no classes, whose every lookup yields `None`.
+    pub const EMPTY: Self = Self {
+        lookup: [None; LOOKUP_SLOTS],
+        classes: [ClassInfo::NONE; CLASS_SLOTS],
+        count: 1,
+        page_shift: 12,
+    };
+
+    /// The table with the fewest classes that keeps to the bounds, for pages of `2^page_shift` bytes.
+    ///
+    /// Among tables with equally few classes it is the one that wastes least, see the `generator`
+    /// module's source. Takes well under a millisecond, a few tenths of a second inside the
+    /// compiler.
+    ///
+    /// # Errors
+    ///
+    /// [`Infeasible`] names the size or the bound that cannot be had.
+    pub const fn generate(page_shift: u32, bounds: &Bounds) -> Result<Self, Infeasible> {
+        generator::generate(page_shift, bounds)
+    }
+
+    /// The table with just these sizes, ascending; spans and batches follow from the bounds.
+    ///
+    /// For sizes that were measured rather than computed. [`validate`](Self::validate) tells what
+    /// such a table lacks.
+    ///
+    /// # Errors
+    ///
+    /// [`Infeasible`] names the size that the lookup could not tell apart or that has no span.
+    pub const fn from_sizes(
+        page_shift: u32,
+        bounds: &Bounds,
+        sizes: &[u32],
+    ) -> Result<Self, Infeasible> {
+        generator::from_sizes(page_shift, bounds, sizes)
+    }
+
+    /// The generated table, validated: for a `static`, where what cannot be is a compile error.
+    ///
+    /// # Panics
+    ///
+    /// If the bounds are infeasible or the table violates them.
+    #[expect(clippy::panic, reason = "in a static it is how the compiler is told to stop")]
+    pub const fn proven(page_shift: u32, bounds: &Bounds) -> Self {
+        match Self::generate(page_shift, bounds) {
+            Ok(table) => {
+                assert!(table.validate(bounds).is_ok(), "the table violates its bounds");
+                table
+            }
+            Err(_) => panic!("no table keeps to these bounds"),
+        }
+    }
+
+    /// Proves the table: order, alignment, powers of two, waste, spans, batches, reciprocals, and the
+    /// lookup of each size from 0 to [`MAX_SIZE`].
+    ///
+    /// # Errors
+    ///
+    /// The first [`Violation`] found.
+    pub const fn validate(&self, bounds: &Bounds) -> Result<(), Violation> {
+        validator::validate(self, bounds)
+    }
+
+    /// The smallest class that holds `size` bytes, and its size; `None` above [`MAX_SIZE`].
+    ///
+    /// A size of 0 gets the smallest class. Objects of more than 8 bytes are aligned to the table's
+    /// alignment (16), those of the 8-byte class to 8. Costs one comparison, an addition, a shift and
+    /// one load.
+    #[inline(always)]
+    pub const fn entry(&self, size: usize) -> Option<ClassEntry> {
+        if size <= MAX_SIZE { self.lookup_slot(slot_of(size)) } else { None }
+    }
+
+    /// The smallest class that holds `size` bytes and whose objects all start on a multiple of
+    /// `align`; `None` above [`MAX_SIZE`], for an alignment beyond the page, or one that is no power
+    /// of two.
+    ///
+    /// Such are the classes whose size is a multiple of `align`: a span starts on a page, and its
+    /// object `i` at `i` times the size. As powers of two are classes, few classes are looked at, and
+    /// one where `size` is already such a multiple and the class is exact.
+    #[inline]
+    pub const fn entry_aligned(&self, size: usize, align: usize) -> Option<ClassEntry> {
+        if size > MAX_SIZE || !align.is_power_of_two() || align > 1 << self.page_shift {
+            return None;
+        }
+        let within = align - 1;
+        let least = if size == 0 { align } else { (size + within) & !within };
+        let Some(mut entry) = self.entry(least) else { return None };
+        while entry.size() & within != 0 {
+            let Some(next) = SizeClass::from_index(entry.class().index() + 1) else { return None };
+            let Some(larger) = ClassEntry::of(next, self.info(next).size) else { return None };
+            entry = larger;
+        }
+        Some(entry)
+    }
+
+    /// What the table knows of a class; [`ClassInfo::NONE`] for one that it does not have.
+    #[inline(always)]
+    pub const fn info(&self, class: SizeClass) -> &ClassInfo {
+        &self.classes[class.index()]
+    }
+
+    /// The size of a class's objects in bytes; 0 for a class that the table does not have.
+    #[inline(always)]
+    pub const fn size(&self, class: SizeClass) -> usize {
+        self.info(class).size as usize
+    }
+
+    /// The classes from the smallest to the largest, without [`SizeClass::NONE`].
+    pub fn classes(&self) -> impl DoubleEndedIterator<Item = SizeClass> + Clone + use<> {
+        (1..self.count).filter_map(SizeClass::from_index)
+    }
+
+    /// How many classes there are, [`SizeClass::NONE`] included: one more than the largest index.
+    #[inline(always)]
+    pub const fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Binary logarithm of the page size in bytes.
+    #[inline(always)]
+    pub const fn page_shift(&self) -> u32 {
+        self.page_shift
+    }
+
+    #[inline(always)]
+    const fn lookup_slot(&self, slot: usize) -> Option<ClassEntry> {
+        if slot < LOOKUP_SLOTS { self.lookup[slot] } else { None }
+    }
+}
+
+/// The slot of a size up to [`MAX_SIZE`]; rises with the size.
+#[inline(always)]
+pub(crate) const fn slot_of(size: usize) -> usize {
+    if size <= FINE_MAX { (size + 7) >> 3 } else { (size + COARSE_BIAS) >> 7 }
+}
+
+/// The largest size that has this slot.
+pub(crate) const fn largest_size_of(slot: usize) -> usize {
+    if slot <= FINE_MAX >> 3 { slot << 3 } else { (slot << 7) - 120 * 128 }
+}
+
+#[cfg(test)]
+mod tests;
