@@ -1,0 +1,172 @@
+//! A value behind a counted lock.
+
+use crate::lock_stats::LockStats;
+use crate::raw_lock::RawLock;
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+
+/// A value that one thread at a time may use, and figures about how long others waited for it.
+///
+/// A futex lock of 72 bytes and the value. Taking and leaving it unawaited costs one
+/// compare-and-swap and one exchange; the figures are plain stores under the lock. A thread that
+/// finds it taken spins for a moment, then sleeps in the kernel, and only then looks at a clock.
+/// Who leaves it wakes at most one sleeper. It is not fair, not re-entrant and not poisoned by a
+/// panic; it allocates nothing and keeps `errno`.
+///
+/// ```
+/// use strata_sync::Mutex;
+///
+/// static SPANS: Mutex<[u32; 2]> = Mutex::new([0; 2]);
+///
+/// std::thread::scope(|scope| {
+///     for _ in 0..4 {
+///         scope.spawn(|| SPANS.lock()[1] += 1);
+///     }
+/// });
+/// assert_eq!(SPANS.lock()[1], 4);
+/// assert_eq!(SPANS.stats().operations, 5);
+/// ```
+#[repr(C)]
+pub struct Mutex<T: ?Sized> {
+    lock: RawLock,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the lock gives the value to one thread at a time, which is to send it there and back.
+unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
+
+impl<T> Mutex<T> {
+    crate::const_fn! {
+        /// A free lock around `value`.
+        pub const fn new(value: T) -> Self {
+            Self { lock: RawLock::new(), value: UnsafeCell::new(value) }
+        }
+    }
+
+    /// The value; whoever owns the lock whole needs not take it.
+    pub fn into_inner(self) -> T {
+        self.value.into_inner()
+    }
+}
+
+impl<T: ?Sized> Mutex<T> {
+    /// Takes the lock, waiting as long as it takes; it is left when the guard goes.
+    ///
+    /// A thread that holds it already waits for itself for ever.
+    #[inline]
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        self.lock.acquire();
+        MutexGuard { mutex: self, not_send: PhantomData }
+    }
+
+    /// Takes the lock if it is free, which counts as an operation; `None` counts as nothing.
+    #[inline]
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        self.lock.try_acquire().then(|| MutexGuard { mutex: self, not_send: PhantomData })
+    }
+
+    /// The value, without the lock: nobody else can have it.
+    #[inline]
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.get_mut()
+    }
+
+    /// The figures so far. Takes no lock; each figure is right in itself, and all are of one
+    /// moment when nobody is in the lock.
+    pub fn stats(&self) -> LockStats {
+        self.lock.stats()
+    }
+
+    /// Takes the lock and keeps it without a guard, as a handler does that runs before `fork`.
+    ///
+    /// [`release`](Self::release) leaves it, in the parent; the child calls
+    /// [`reset_after_fork`](Self::reset_after_fork).
+    pub fn acquire(&self) {
+        self.lock.acquire();
+    }
+
+    /// Leaves a lock that [`acquire`](Self::acquire) took.
+    ///
+    /// # Safety
+    /// The calling thread called `acquire` on this lock and has not released it since, and no
+    /// guard of it exists.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock by an `acquire` that nothing has undone.
+        unsafe { self.lock.release() };
+    }
+
+    /// Makes the lock free, whether this thread holds it by [`acquire`](Self::acquire) or a
+    /// thread that did not come along into the child held it. The figures stay, except for the
+    /// sleepers, who did not come along either.
+    ///
+    /// # Safety
+    /// The process is a child after `fork` and has only the calling thread; that thread has no
+    /// guard of this lock; and where a vanished thread held it, the value is one that it may
+    /// leave at any point, or that the caller puts right before anybody takes the lock.
+    pub unsafe fn reset_after_fork(&self) {
+        // SAFETY: the caller is alone in the process and holds no guard.
+        unsafe { self.lock.reset_after_fork() };
+    }
+}
+
+impl<T: Default> Default for Mutex<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: ?Sized> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mutex").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The right to use the value of a [`Mutex`], until it is dropped.
+#[must_use = "the lock is left as soon as the guard is dropped"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    mutex: &'a Mutex<T>,
+    /// The thread that took a lock is the one that leaves it, so that its figures mean something.
+    not_send: PhantomData<*mut ()>,
+}
+
+// SAFETY: a shared guard gives out `&T` only, which `T: Sync` allows everybody.
+unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
+
+impl<T: ?Sized> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: this guard is the proof that its thread holds the lock, and nothing but a guard
+        // gives out the value; a mutable borrow of it needs the guard itself mutably.
+        unsafe { &*self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in `deref`, and the guard is borrowed mutably, so that no other borrow of
+        // the value is left.
+        unsafe { &mut *self.mutex.value.get() }
+    }
+}
+
+impl<T: ?Sized> Drop for MutexGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the guard was made by the `acquire` that this release ends, once.
+        unsafe { self.mutex.lock.release() };
+    }
+}
+
+impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        T::fmt(self, f)
+    }
+}
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;
