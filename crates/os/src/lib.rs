@@ -1,0 +1,76 @@
+//! The operating system as an allocator sees it.
+//!
+//! Address space that is reserved, committed and released ([`PageSource`]); what of it stands in
+//! memory; CPUs, the clock, the restartable-sequence area, futexes, what happens at fork, exit
+//! and a thread's end; one line to standard error when all else has failed. Every call into the
+//! kernel and the C library that Strata makes is made here.
+//!
+//! It allocates nothing, takes no lock, never panics and leaves `errno` as it was, so that
+//! `malloc` may call all of it, unless a function says otherwise. It must not know what the
+//! memory is for: no page size but the kernel's, no span, no size class, no policy.
+//!
+//! Beside the real thing stand fakes for tests and simulations, with the same traits:
+//! [`FailingPages`] fails the call that you name, [`ManualClock`] stands still until told, and with
+//! the feature `std` `SimulatedPages` keeps books on address space that does not exist.
+//!
+//! ```
+//! use strata_os::{Advice, PageSource, Purpose, Release, ReserveRequest, SystemPages};
+//!
+//! let pages = SystemPages::new();
+//! let wish = ReserveRequest { bytes: 64 << 20, align: 2 << 20, purpose: Purpose::Heap };
+//! let had = pages.reserve(wish)?;               // address space, no memory yet
+//! pages.commit(had.range)?;
+//!
+//! let first = core::ptr::with_exposed_provenance_mut::<u8>(had.range.start);
+//! // SAFETY: committed, and ours alone.
+//! unsafe { first.write(42) };
+//! assert!(pages.residency(had.range)?.resident_bytes >= pages.page_bytes());
+//!
+//! // SAFETY: nothing in there is needed any more.
+//! unsafe { pages.release(had.range, Release::Forced)? };
+//! assert_eq!(pages.residency(had.range)?.resident_bytes, 0);
+//! // SAFETY: nobody uses it after this line.
+//! unsafe { pages.unreserve(had.range)? };
+//! # let _ = Advice::Hugepage;
+//! # Ok::<(), strata_os::MapError>(())
+//! ```
+#![no_std]
+
+#[cfg(any(test, feature = "std"))]
+extern crate std;
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("Strata runs on Linux alone");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("Strata needs 64-bit addresses");
+
+mod address_space;
+mod clock;
+mod cpus;
+mod errno;
+mod futex;
+mod kernel_file;
+mod message;
+mod page_source;
+mod process;
+mod range;
+mod residency;
+pub mod rseq;
+mod system_pages;
+mod weak;
+
+pub use address_space::{address_bits, kernel_page_bytes};
+pub use clock::{Clock, ManualClock, MonotonicClock};
+pub use cpus::{allowed_cpus, current_cpu, possible_cpus};
+pub use errno::{KeepErrno, errno, set_errno};
+pub use futex::{WaitEnd, futex_wait, futex_wake};
+pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
+pub use page_source::{
+    Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
+};
+pub use process::{
+    ExitKey, ProcessMemory, at_exit, at_fork, environment, process_id, process_memory, thread_id,
+};
+pub use range::AddressRange;
+pub use system_pages::SystemPages;
+pub use weak::thread_pointer;

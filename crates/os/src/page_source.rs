@@ -1,0 +1,179 @@
+//! Where address space comes from.
+
+use crate::AddressRange;
+use core::fmt;
+
+/// What a mapping is for: it names the mapping in `/proc/PID/maps` and sorts it in the ledger.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// Spans: memory that the application gets.
+    Heap,
+    /// The allocator's own structures.
+    Metadata,
+    /// Per-CPU slabs.
+    Slabs,
+}
+
+impl Purpose {
+    /// How many purposes there are.
+    pub const COUNT: usize = 3;
+}
+
+/// What to tell the kernel about a range. Each is one `madvise` number: they cannot be combined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Back it with hugepages where possible.
+    Hugepage,
+    /// Never back it with hugepages.
+    NoHugepage,
+    /// Make hugepages of it now, even from pages that are there (`MADV_COLLAPSE`).
+    Collapse,
+    /// It will not be used soon.
+    Cold,
+    /// Fault it in for writing now.
+    PopulateWrite,
+}
+
+/// How pages are given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Release {
+    /// The kernel may take them when it wants to; until then they keep their contents.
+    Lazy,
+    /// They go at once and read as zero afterwards.
+    Forced,
+}
+
+/// A wish for address space.
+#[derive(Clone, Copy, Debug)]
+pub struct ReserveRequest {
+    /// How many bytes: a multiple of the kernel's page size.
+    pub bytes: usize,
+    /// Alignment of the start: a power of two, at least the kernel's page size.
+    pub align: usize,
+    /// What for.
+    pub purpose: Purpose,
+}
+
+/// Address space that was had.
+#[derive(Clone, Copy, Debug)]
+pub struct Reservation {
+    /// Where it is; at least as long as wished.
+    pub range: AddressRange,
+    /// Whether it reads as zero.
+    pub zeroed: bool,
+    /// Whether it may be read and written without a `commit`.
+    pub committed: bool,
+}
+
+/// Why address space was not had, or not changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct MapError {
+    /// How many bytes were at stake.
+    pub bytes: usize,
+    /// The system's error number; 0 where the source refused by itself.
+    pub errno: i32,
+}
+
+impl MapError {
+    /// The error `errno` about `bytes` bytes.
+    pub const fn new(bytes: usize, errno: i32) -> Self {
+        Self { bytes, errno }
+    }
+}
+
+impl fmt::Display for MapError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes could not be mapped or changed (errno {})", self.bytes, self.errno)
+    }
+}
+
+impl core::error::Error for MapError {}
+
+/// Which pages of a range stand in memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Residency {
+    /// Bytes in memory.
+    pub resident_bytes: usize,
+    /// Of these, bytes on hugepages, where the source can tell.
+    pub hugepage_bytes: usize,
+    /// Bytes in swap, where the source can tell.
+    pub swapped_bytes: usize,
+}
+
+/// Where address space comes from: reserve, commit, release, advice.
+///
+/// All calls may come from several threads at once, about disjoint ranges. None may
+/// allocate from the heap that stands on the source.
+///
+/// It answers as jemalloc's extent hooks do: it may refuse a split, a merge or a decommit,
+/// and says of what it hands out whether it is zeroed and committed.
+///
+/// # Safety
+///
+/// An implementation promises:
+/// 1. A reserved range overlaps no other range that is reserved, and nothing else of the program.
+/// 2. A committed range of a source whose `touchable()` is true may be read and written
+///    until it is decommitted or unreserved.
+/// 3. What is reported as zeroed, or was released by force, reads as zero.
+/// 4. An error changes nothing.
+pub unsafe trait PageSource: Sync {
+    /// Reserves address space.
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError>;
+
+    /// Gives address space back. `range` is a part of what `reserve` gave, in multiples of the
+    /// kernel's page size.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the range any more.
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError>;
+
+    /// Makes a reserved range readable and writable. Says whether it reads as zero.
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError>;
+
+    /// Makes a range inaccessible again and gives its memory back.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the range until it is committed again.
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError>;
+
+    /// Gives the memory behind a committed range back; the range stays usable.
+    ///
+    /// # Safety
+    ///
+    /// Nothing in the range is needed any more.
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError>;
+
+    /// Tells the kernel about a committed range. A hint: an error may be ignored.
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError>;
+
+    /// What of a range stands in memory, as the kernel says.
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError>;
+
+    /// Whether `range` may be treated as two ranges that meet at `at`.
+    fn may_split(&self, range: AddressRange, at: usize) -> bool {
+        let _ = (range, at);
+        true
+    }
+
+    /// Whether two ranges that meet may be treated as one.
+    fn may_merge(&self, low: AddressRange, high: AddressRange) -> bool {
+        let _ = (low, high);
+        true
+    }
+
+    /// The granule of `commit`, `release` and `advise`, in bytes: a power of two.
+    fn page_bytes(&self) -> usize;
+
+    /// The width of an address, in bits: no range ends above `1 << address_bits()`.
+    fn address_bits(&self) -> u32;
+
+    /// Whether memory stands behind the addresses. A simulated source answers false, and
+    /// nothing may be read or written there.
+    fn touchable(&self) -> bool;
+}

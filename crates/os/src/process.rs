@@ -1,0 +1,175 @@
+//! This process and its threads: environment, ids, memory, what to do at fork and exit.
+
+use crate::KeepErrno;
+use crate::address_space::auxiliary;
+use crate::kernel_file::{KernelFile, leading_number};
+use core::ffi::{CStr, c_int, c_void};
+
+/// What the variable `name` of the environment says, as bytes.
+///
+/// `None` if it is not set, and always in a program that runs with more rights than its user
+/// (`AT_SECURE`): it must not be steered by that user. Read it at start: a program that takes a
+/// variable back which it had placed by `putenv` may free it.
+pub fn environment(name: &CStr) -> Option<&'static [u8]> {
+    if auxiliary(libc::AT_SECURE) != 0 {
+        return None;
+    }
+    let _keep = KeepErrno::new();
+    // SAFETY: `name` ends in a zero byte. Nobody changes the environment while malloc starts up:
+    // POSIX forbids it to threads.
+    let value = unsafe { libc::getenv(name.as_ptr()) };
+    if value.is_null() {
+        return None;
+    }
+    // SAFETY: getenv answers with a string that ends in a zero byte; the kernel's and setenv's
+    // are never freed by the C library.
+    Some(unsafe { CStr::from_ptr(value) }.to_bytes())
+}
+
+/// The kernel's number of this thread. One system call.
+pub fn thread_id() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    let id = unsafe { libc::syscall(libc::SYS_gettid) };
+    u32::try_from(id).unwrap_or(0)
+}
+
+/// The kernel's number of this process. One system call.
+pub fn process_id() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    let id = unsafe { libc::getpid() };
+    u32::try_from(id).unwrap_or(0)
+}
+
+/// What the kernel counts as this process's memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessMemory {
+    /// Bytes in memory (`VmRSS`).
+    pub resident_bytes: usize,
+    /// Bytes of address space (`VmSize`).
+    pub mapped_bytes: usize,
+    /// Bytes of page tables (`VmPTE`).
+    pub pte_bytes: usize,
+}
+
+/// What the kernel counts as this process's memory; `None` where /proc is not to be had.
+///
+/// Allocates nothing, keeps `errno`; three system calls. The kernel's own counters lag by up to
+/// some dozen pages a thread.
+pub fn process_memory() -> Option<ProcessMemory> {
+    let _keep = KeepErrno::new();
+    let file = KernelFile::open_own(c"/proc/thread-self/status", c"/proc/self/status").ok()?;
+    let (mut resident, mut mapped, mut tables) = (None, None, None);
+    file.for_each_line(|line| {
+        if let Some(rest) = line.strip_prefix(b"VmRSS:") {
+            resident = kibibytes(rest);
+        } else if let Some(rest) = line.strip_prefix(b"VmSize:") {
+            mapped = kibibytes(rest);
+        } else if let Some(rest) = line.strip_prefix(b"VmPTE:") {
+            tables = kibibytes(rest);
+        }
+    })
+    .ok()?;
+    Some(ProcessMemory {
+        resident_bytes: resident?,
+        mapped_bytes: mapped?,
+        pte_bytes: tables.unwrap_or(0),
+    })
+}
+
+/// The number of bytes that `text`, such as `   1234 kB`, stands for.
+pub(crate) fn kibibytes(text: &[u8]) -> Option<usize> {
+    usize::try_from(leading_number(text)?).ok()?.checked_mul(1024)
+}
+
+/// A place in every thread, and what is done with it when the thread ends: a key of
+/// `pthread_key_create`.
+///
+/// The one way to learn of a thread's end that no Rust runtime is needed for. The C library
+/// runs destructors after C++'s and Rust's thread-locals are gone, up to four rounds, and
+/// allocations of later destructors come after ours: a destructor that sets the key again is
+/// called again.
+///
+/// ```
+/// use core::ffi::c_void;
+/// use strata_os::ExitKey;
+/// unsafe extern "C" fn thread_ends(_value: *mut c_void) {}
+/// let key = ExitKey::create(thread_ends).expect("a free key");
+/// assert!(key.set(core::ptr::dangling_mut()));
+/// assert!(key.set(core::ptr::null_mut()));
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ExitKey(libc::pthread_key_t);
+
+impl ExitKey {
+    /// A new key: when a thread ends that set it to anything but null, `destructor` gets that
+    /// value, in that thread. `None` where the process has no key left (1024 in glibc).
+    ///
+    /// Create it early: glibc keeps the first 32 keys' values in the thread itself, and asks
+    /// `calloc` for those of later keys. A library's destructor must not be unloaded.
+    pub fn create(destructor: unsafe extern "C" fn(*mut c_void)) -> Option<Self> {
+        let _keep = KeepErrno::new();
+        let mut key = 0;
+        // SAFETY: `key` is ours to write; the destructor is a function, which stays.
+        let error = unsafe { libc::pthread_key_create(&raw mut key, Some(destructor)) };
+        (error == 0).then_some(Self(key))
+    }
+
+    /// Sets this thread's value; null means that nothing happens at its end. False where the C
+    /// library could not keep it.
+    pub fn set(self, value: *mut ()) -> bool {
+        let _keep = KeepErrno::new();
+        // SAFETY: the key came from `create` and is never deleted; the value is not looked at.
+        unsafe { libc::pthread_setspecific(self.0, value.cast::<c_void>().cast_const()) == 0 }
+    }
+
+    /// This thread's value: null if it set none.
+    pub fn get(self) -> *mut () {
+        // SAFETY: the key came from `create` and is never deleted.
+        unsafe { libc::pthread_getspecific(self.0) }.cast()
+    }
+
+    /// The key as a number, to be kept in an atomic.
+    pub const fn to_bits(self) -> u32 {
+        self.0
+    }
+
+    /// The key that `to_bits` made a number of.
+    ///
+    /// # Safety
+    ///
+    /// The number is one that `to_bits` gave in this process.
+    pub const unsafe fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+}
+
+/// Has `prepare` called before each fork, in the thread that forks, then `parent` in the old and
+/// `child` in the new process. Says whether the C library took it.
+///
+/// Preparations run in the opposite order of their registration, the others in its order: who
+/// registers first locks last and unlocks first. Not called by `vfork`, `posix_spawn` and a bare
+/// `clone`. glibc keeps the first 48 without allocating.
+pub fn at_fork(
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> bool {
+    let _keep = KeepErrno::new();
+    // SAFETY: three functions, which stay.
+    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
+}
+
+/// Has `function` called when the program ends by `exit` or by returning from main. Says whether
+/// the C library took it.
+///
+/// The C library may call `calloc` under a lock of its own here: never call this with a lock held,
+/// nor in an allocation that holds one.
+pub fn at_exit(function: extern "C" fn()) -> bool {
+    let _keep = KeepErrno::new();
+    // SAFETY: a function, which stays.
+    let error: c_int = unsafe { libc::atexit(function) };
+    error == 0
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,48 @@
+//! A stretch of address space.
+
+use core::fmt;
+
+/// A stretch of address space: a start address and a length, both in bytes.
+///
+/// Plain numbers, not pointers: a simulated address space has ranges too, and nothing
+/// stands at them.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct AddressRange {
+    /// The first address.
+    pub start: usize,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+impl AddressRange {
+    /// The range of `bytes` bytes from `start`.
+    pub const fn new(start: usize, bytes: usize) -> Self {
+        Self { start, bytes }
+    }
+
+    /// The first address behind the range.
+    pub const fn end(self) -> usize {
+        self.start.wrapping_add(self.bytes)
+    }
+
+    /// Whether no byte is in it.
+    pub const fn is_empty(self) -> bool {
+        self.bytes == 0
+    }
+
+    /// Whether `address` lies in it.
+    pub const fn contains(self, address: usize) -> bool {
+        address.wrapping_sub(self.start) < self.bytes
+    }
+
+    /// Whether all of `other` lies in it.
+    pub const fn covers(self, other: Self) -> bool {
+        other.start >= self.start && other.end() <= self.end()
+    }
+}
+
+impl fmt::Debug for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end())
+    }
+}

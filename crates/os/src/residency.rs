@@ -1,0 +1,182 @@
+//! What of a range stands in memory, as the kernel says.
+
+use crate::kernel_file::KernelFile;
+use crate::process::kibibytes;
+use crate::{AddressRange, Residency, errno, kernel_page_bytes};
+use bitflags::bitflags;
+use core::ptr;
+use static_assertions::const_assert_eq;
+
+/// What of `range` stands in memory: by `PAGEMAP_SCAN` (Linux 6.7), which tells hugepages and
+/// swap too, else by mincore and /proc/self/smaps, which do not tell what is swapped out.
+pub(crate) fn of_range(range: AddressRange) -> Result<Residency, i32> {
+    by_pagemap_scan(range).or_else(|_| by_mincore(range))
+}
+
+bitflags! {
+    /// What the kernel tells of a page (linux/fs.h, `PAGE_IS_…`).
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    struct PageIs: u64 {
+        const PRESENT = 1 << 3;
+        const SWAPPED = 1 << 4;
+        /// The page of zeros that all who only read share: it costs nobody memory.
+        const ZERO = 1 << 5;
+        /// Mapped by a hugepage.
+        const HUGE = 1 << 6;
+    }
+}
+
+/// `struct pm_scan_arg` of linux/fs.h.
+#[repr(C)]
+struct ScanRequest {
+    size: u64,
+    flags: u64,
+    start: u64,
+    end: u64,
+    /// Written by the kernel: how far it came.
+    walk_end: u64,
+    vec: *mut ScanRegion,
+    vec_len: u64,
+    max_pages: u64,
+    category_inverted: u64,
+    category_mask: u64,
+    category_anyof_mask: u64,
+    return_mask: u64,
+}
+const_assert_eq!(size_of::<ScanRequest>(), 96);
+
+/// `struct page_region` of linux/fs.h: neighbours of the same kind, in bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct ScanRegion {
+    start: u64,
+    end: u64,
+    categories: u64,
+}
+const_assert_eq!(size_of::<ScanRegion>(), 24);
+
+/// `_IOWR('f', 16, struct pm_scan_arg)`.
+const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
+
+/// How many regions one call may answer with: 1.5 KiB of stack. With half as many a fragmented
+/// range costs twice the calls, with twice as many the stack of a small thread is felt.
+const REGIONS: usize = 64;
+
+fn by_pagemap_scan(range: AddressRange) -> Result<Residency, i32> {
+    let file = KernelFile::open_own(c"/proc/thread-self/pagemap", c"/proc/self/pagemap")?;
+    let mut regions = [ScanRegion { start: 0, end: 0, categories: 0 }; REGIONS];
+    let mut sum = Residency::default();
+    let mut at = range.start;
+    while at < range.end() {
+        let (found, reached) = scan(&file, AddressRange::new(at, range.end() - at), &mut regions)?;
+        for region in regions.iter().take(found) {
+            add(&mut sum, region);
+        }
+        if reached <= at {
+            return Err(libc::EIO);
+        }
+        at = reached;
+    }
+    Ok(sum)
+}
+
+/// Asks once; says how many regions there were and how far the kernel came.
+fn scan(
+    file: &KernelFile,
+    range: AddressRange,
+    regions: &mut [ScanRegion; REGIONS],
+) -> Result<(usize, usize), i32> {
+    let mut request = ScanRequest {
+        size: size_of::<ScanRequest>() as u64,
+        flags: 0,
+        start: range.start as u64,
+        end: range.end() as u64,
+        walk_end: 0,
+        vec: regions.as_mut_ptr(),
+        vec_len: REGIONS as u64,
+        max_pages: 0,
+        category_inverted: 0,
+        category_mask: 0,
+        category_anyof_mask: (PageIs::PRESENT | PageIs::SWAPPED).bits(),
+        return_mask: PageIs::all().bits(),
+    };
+    // SAFETY: the request has the kernel's layout and size; the regions that it points to are
+    // ours to write, as many as it says, for the length of the call.
+    let found = unsafe {
+        libc::syscall(libc::SYS_ioctl, file.descriptor(), PAGEMAP_SCAN, &raw mut request)
+    };
+    let found = usize::try_from(found).map_err(|_| errno())?;
+    Ok((found, usize::try_from(request.walk_end).map_err(|_| libc::EIO)?))
+}
+
+fn add(sum: &mut Residency, region: &ScanRegion) {
+    let bytes = usize::try_from(region.end.saturating_sub(region.start)).unwrap_or(0);
+    let is = PageIs::from_bits_truncate(region.categories);
+    if is.contains(PageIs::SWAPPED) {
+        sum.swapped_bytes += bytes;
+    } else if is.contains(PageIs::PRESENT) && !is.contains(PageIs::ZERO) {
+        sum.resident_bytes += bytes;
+        if is.contains(PageIs::HUGE) {
+            sum.hugepage_bytes += bytes;
+        }
+    }
+}
+
+/// How many pages one mincore call is asked about: as many bytes of stack.
+const MINCORE_PAGES: usize = 1024;
+
+fn by_mincore(range: AddressRange) -> Result<Residency, i32> {
+    let page = kernel_page_bytes();
+    let mut pages = [0u8; MINCORE_PAGES];
+    let mut resident_bytes = 0;
+    let mut at = range.start;
+    while at < range.end() {
+        let bytes = (range.end() - at).min(MINCORE_PAGES * page);
+        // SAFETY: writes one byte a page of the part, of which the array has as many; memory
+        // that is not mapped is an error.
+        let result = unsafe {
+            libc::mincore(ptr::with_exposed_provenance_mut(at), bytes, pages.as_mut_ptr())
+        };
+        if result != 0 {
+            return Err(errno());
+        }
+        let resident = pages.iter().take(bytes / page).filter(|&&state| state & 1 != 0).count();
+        resident_bytes += resident * page;
+        at += bytes;
+    }
+    let hugepage_bytes = hugepages_by_smaps(range).unwrap_or(0).min(resident_bytes);
+    Ok(Residency { resident_bytes, hugepage_bytes, swapped_bytes: 0 })
+}
+
+/// Bytes on hugepages in the mappings that `range` touches, as /proc/self/smaps has them: of a
+/// mapping that only partly lies in it, no more than that part. Reads the whole file, which takes
+/// the kernel milliseconds in a large process.
+fn hugepages_by_smaps(range: AddressRange) -> Result<usize, i32> {
+    let file = KernelFile::open_own(c"/proc/thread-self/smaps", c"/proc/self/smaps")?;
+    let mut sum = 0;
+    let mut shared = 0;
+    file.for_each_line(|line| {
+        if let Some(mapping) = mapping_of_line(line) {
+            let begin = mapping.start.max(range.start);
+            shared = mapping.end().min(range.end()).saturating_sub(begin);
+        } else if let Some(rest) = line.strip_prefix(b"AnonHugePages:") {
+            sum += kibibytes(rest).unwrap_or(0).min(shared);
+        }
+    })?;
+    Ok(sum)
+}
+
+/// The range that a line such as `7f12c000-7f12e000 rw-p 00000000 00:00 0` begins with.
+fn mapping_of_line(line: &[u8]) -> Option<AddressRange> {
+    let mut parts = line.split(|&byte| byte == b' ').next()?.split(|&byte| byte == b'-');
+    let start = hexadecimal(parts.next()?)?;
+    let end = hexadecimal(parts.next()?)?;
+    Some(AddressRange::new(start, end.checked_sub(start)?))
+}
+
+fn hexadecimal(text: &[u8]) -> Option<usize> {
+    usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests;

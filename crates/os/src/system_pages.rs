@@ -1,0 +1,287 @@
+//! The kernel's address space.
+
+use crate::{
+    AddressRange, Advice, KeepErrno, MapError, PageSource, Purpose, Release, Reservation,
+    ReserveRequest, Residency, errno, kernel_page_bytes, residency,
+};
+use core::ffi::{CStr, c_int, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+/// Address space from the kernel: mmap, mprotect, madvise, munmap.
+///
+/// - `reserve` maps without access and without a charge: neither overcommit nor `RLIMIT_DATA`
+///   counts it, `RLIMIT_AS` does. Mappings carry a name in `/proc/PID/maps` where the kernel has
+///   names ("strata heap", "strata metadata", "strata slabs").
+/// - `commit` allows access: this is what is charged. It answers that the range reads as zero,
+///   which is true of what was reserved, decommitted or released by force before, and of nothing
+///   else: it knows no history, so do not commit what is committed.
+/// - `release` by force drops the pages at once, those that mlock holds too (from Linux 5.18 on;
+///   before, that is an error). Lazily is `MADV_FREE`, which locked pages refuse.
+/// - `decommit` forbids access and drops the pages. The charge against strict overcommit stays
+///   until the range is unreserved.
+///
+/// Every call is a system call or a few, under the kernel's lock of this address space; none
+/// changes `errno`, allocates, or may be cancelled. Any thread, any time, on disjoint ranges. A
+/// call that would have to split a mapping fails with `ENOMEM` where the process has
+/// `vm.max_map_count` mappings already.
+///
+/// ```
+/// use strata_os::{PageSource, Purpose, Release, ReserveRequest, SystemPages};
+/// let pages = SystemPages::new();
+/// let wish = ReserveRequest { bytes: 4 << 20, align: 2 << 20, purpose: Purpose::Heap };
+/// let had = pages.reserve(wish)?;
+/// assert_eq!(had.range.start % (2 << 20), 0);
+/// assert!(pages.commit(had.range)?);
+/// // SAFETY: nobody else knows the range.
+/// unsafe { pages.unreserve(had.range)? };
+/// # Ok::<(), strata_os::MapError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemPages;
+
+impl SystemPages {
+    /// The kernel's address space.
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+// SAFETY:
+// 1. mmap without MAP_FIXED gives only what nobody has.
+// 2. mprotect made a committed range readable and writable, and only `decommit` and `unreserve`
+//    of this range change that.
+// 3. Fresh anonymous memory reads as zero, and so does what MADV_DONTNEED dropped.
+// 4. Each operation is one call that changes something, which the kernel does wholly or not at
+//    all, or is undone: see `reserve` and `decommit`. (mprotect and madvise over several mappings
+//    may stop in the middle: then a part is accessible or released, which the caller who asked
+//    for it must bear either way, and does not rely on after an error.)
+unsafe impl PageSource for SystemPages {
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        let _keep = KeepErrno::new();
+        let bytes = request.bytes;
+        let align = request.align.max(kernel_page_bytes());
+        if bytes == 0 || !bytes.is_multiple_of(kernel_page_bytes()) || !align.is_power_of_two() {
+            return Err(MapError::new(bytes, libc::EINVAL));
+        }
+        let range = map_aligned(bytes, align)?;
+        if range.end() > 1 << crate::address_bits() {
+            unmap(range)?;
+            return Err(MapError::new(bytes, libc::ENOMEM));
+        }
+        set_name(range, request.purpose);
+        Ok(Reservation { range, zeroed: true, committed: false })
+    }
+
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        unmap(range)
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        protect(range, libc::PROT_READ | libc::PROT_WRITE)?;
+        Ok(true)
+    }
+
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        protect(range, libc::PROT_NONE)?;
+        drop_pages(range).inspect_err(|_| {
+            // Undo the first half. It splits no mapping that the first half did not split.
+            let _ = protect(range, libc::PROT_READ | libc::PROT_WRITE);
+        })
+    }
+
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        match how {
+            Release::Forced => drop_pages(range),
+            Release::Lazy => advise(range, libc::MADV_FREE),
+        }
+    }
+
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        match advice {
+            Advice::Hugepage => self::advise(range, libc::MADV_HUGEPAGE),
+            Advice::NoHugepage => self::advise(range, libc::MADV_NOHUGEPAGE),
+            Advice::Cold => self::advise(range, libc::MADV_COLD),
+            Advice::Collapse => advise_again(range, MADV_COLLAPSE),
+            Advice::PopulateWrite => advise_again(range, libc::MADV_POPULATE_WRITE),
+        }
+    }
+
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        residency::of_range(range).map_err(|errno| MapError::new(range.bytes, errno))
+    }
+
+    fn page_bytes(&self) -> usize {
+        kernel_page_bytes()
+    }
+
+    fn address_bits(&self) -> u32 {
+        crate::address_bits()
+    }
+
+    fn touchable(&self) -> bool {
+        true
+    }
+}
+
+/// `MADV_COLLAPSE` (Linux 6.1), which not every C library's header has.
+const MADV_COLLAPSE: c_int = 25;
+
+/// How often to ask for what the kernel may interrupt or be too busy for. TCMalloc's figure for
+/// collapse; each try may copy 2 MiB.
+const TRIES: u32 = 3;
+
+/// A pointer to `address`, for the kernel to take: nothing is read or written through it here.
+fn pointer(address: usize) -> *mut c_void {
+    ptr::with_exposed_provenance_mut(address)
+}
+
+/// Whole kernel pages below the top, or `EINVAL`.
+fn check(range: AddressRange) -> Result<(), MapError> {
+    let mask = kernel_page_bytes() - 1;
+    let whole = (range.start | range.bytes) & mask == 0;
+    if whole && range.start.checked_add(range.bytes).is_some() {
+        Ok(())
+    } else {
+        Err(MapError::new(range.bytes, libc::EINVAL))
+    }
+}
+
+/// Maps `bytes` bytes without access, aligned to `align`: exactly as many as wished if the kernel
+/// happens to choose well (from Linux 6.7 on it does for 2 MiB), else with room to trim.
+fn map_aligned(bytes: usize, align: usize) -> Result<AddressRange, MapError> {
+    let exact = map(bytes)?;
+    if exact.start & (align - 1) == 0 {
+        return Ok(exact);
+    }
+    // First back, then more: where address space is short, both at once may not fit.
+    unmap(exact)?;
+    let roomy = bytes.checked_add(align - kernel_page_bytes());
+    let roomy = map(roomy.ok_or(MapError::new(bytes, libc::ENOMEM))?)?;
+    let padding = roomy.start.wrapping_neg() & (align - 1);
+    let head = AddressRange::new(roomy.start, padding);
+    let wished = AddressRange::new(head.end(), bytes);
+    let tail = AddressRange::new(wished.end(), roomy.end() - wished.end());
+    if let Err(error) = unmap(head) {
+        let _ = unmap(roomy);
+        return Err(error);
+    }
+    // A tail that cannot be cut off (too many mappings) is handed out with the rest.
+    match unmap(tail) {
+        Ok(()) => Ok(wished),
+        Err(_) => Ok(AddressRange::new(wished.start, wished.bytes + tail.bytes)),
+    }
+}
+
+fn map(bytes: usize) -> Result<AddressRange, MapError> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: without a fixed address the kernel chooses one that nobody uses.
+    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(MapError::new(bytes, errno()));
+    }
+    Ok(AddressRange::new(start.expose_provenance(), bytes))
+}
+
+fn unmap(range: AddressRange) -> Result<(), MapError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: the range is a part of what `map` gave, and its user promised `unreserve` that
+    // nobody needs it any more, or never heard of it.
+    let result = unsafe { libc::munmap(pointer(range.start), range.bytes) };
+    answer(range, result)
+}
+
+fn protect(range: AddressRange, protection: c_int) -> Result<(), MapError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: the range is reserved memory of ours; who takes access away promised that nobody
+    // uses it.
+    let result = unsafe { libc::mprotect(pointer(range.start), range.bytes, protection) };
+    answer(range, result)
+}
+
+/// Drops the pages of `range`, locked ones too.
+fn drop_pages(range: AddressRange) -> Result<(), MapError> {
+    match advise(range, libc::MADV_DONTNEED) {
+        // A part of the range is locked (mlock, mlockall).
+        Err(error) if error.errno == libc::EINVAL => advise(range, libc::MADV_DONTNEED_LOCKED),
+        other => other,
+    }
+}
+
+/// Advice that the kernel may leave undone for now: when a signal comes or it is short of memory.
+fn advise_again(range: AddressRange, advice: c_int) -> Result<(), MapError> {
+    let mut last = advise(range, advice);
+    for _ in 1..TRIES {
+        match last {
+            Err(error) if matches!(error.errno, libc::EINTR | libc::EAGAIN) => {
+                last = advise(range, advice);
+            }
+            _ => break,
+        }
+    }
+    last
+}
+
+fn advise(range: AddressRange, advice: c_int) -> Result<(), MapError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    // SAFETY: the range is reserved memory of ours; who asks for its pages to be dropped promised
+    // that nothing in them is needed. No other advice changes contents.
+    let result = unsafe { libc::madvise(pointer(range.start), range.bytes, advice) };
+    answer(range, result)
+}
+
+fn answer(range: AddressRange, result: c_int) -> Result<(), MapError> {
+    if result == 0 { Ok(()) } else { Err(MapError::new(range.bytes, errno())) }
+}
+
+/// Names the mapping, where the kernel has names for anonymous memory (Linux 5.17, if built so).
+fn set_name(range: AddressRange, purpose: Purpose) {
+    /// Set when the kernel refused; says only "do not ask again".
+    static REFUSED: AtomicBool = AtomicBool::new(false);
+    const PR_SET_VMA_ANON_NAME: libc::c_ulong = 0;
+    if REFUSED.load(Ordering::Relaxed) {
+        return;
+    }
+    // SAFETY: names a mapping of ours; the kernel copies the name, which ends in a zero byte.
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_SET_VMA,
+            PR_SET_VMA_ANON_NAME,
+            range.start,
+            range.bytes,
+            name_of(purpose).as_ptr(),
+        )
+    };
+    if result != 0 {
+        REFUSED.store(true, Ordering::Relaxed);
+    }
+}
+
+const fn name_of(purpose: Purpose) -> &'static CStr {
+    match purpose {
+        Purpose::Heap => c"strata heap",
+        Purpose::Metadata => c"strata metadata",
+        Purpose::Slabs => c"strata slabs",
+    }
+}
+
+#[cfg(test)]
+mod tests;
