@@ -53,14 +53,18 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) -> W
 
 /// Wakes at most `count` threads that sleep on `word`; says how many there were.
 ///
-/// Keeps `errno`. One system call. The word's memory may be gone already: a lock that was
-/// unlocked may be destroyed by its next owner before this call.
-pub fn futex_wake(word: *const AtomicU32, count: u32) -> u32 {
+/// Keeps `errno`. One system call, even if nobody sleeps.
+pub fn futex_wake(word: &AtomicU32, count: u32) -> u32 {
     let _keep = KeepErrno::new();
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: the kernel takes the address as a key; it does not read or write there.
     let woken = unsafe {
-        libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG, count)
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr(),
+            libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,
+            count,
+        )
     };
     u32::try_from(woken).unwrap_or(0)
 }

@@ -50,6 +50,7 @@ mod cpus;
 mod errno;
 mod futex;
 mod kernel_file;
+pub mod membarrier;
 mod message;
 mod page_source;
 mod process;
@@ -57,6 +58,7 @@ mod range;
 mod residency;
 pub mod rseq;
 mod system_pages;
+mod thp;
 mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
@@ -73,4 +75,5 @@ pub use process::{
 };
 pub use range::AddressRange;
 pub use system_pages::SystemPages;
+pub use thp::{ThpMode, thp_mode};
 pub use weak::thread_pointer;

@@ -77,7 +77,8 @@ fn fork_calls_all_three_and_exit_calls_its_function() {
     unsafe { libc::waitpid(id, &raw mut status, 0) };
     assert!(libc::WIFEXITED(status));
     assert_eq!(libc::WEXITSTATUS(status), 41);
-    assert_eq!((PREPARED.load(Ordering::Relaxed), PARENT.load(Ordering::Relaxed)), (1, 1));
+    // Another test of this program may fork meanwhile.
+    assert!(PREPARED.load(Ordering::Relaxed) >= 1 && PARENT.load(Ordering::Relaxed) >= 1);
     assert_eq!(CHILD.load(Ordering::Relaxed), 0);
 }
 

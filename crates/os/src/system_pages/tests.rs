@@ -1,1 +1,139 @@
+use super::{SystemPages, TRIES};
+use crate::{
+    AddressRange, Advice, MapError, PageSource, Purpose, Release, ReserveRequest, errno,
+    kernel_page_bytes, set_errno,
+};
+use core::ptr;
 
+const PAGES: SystemPages = SystemPages::new();
+const MIB: usize = 1 << 20;
+
+fn reserve(bytes: usize, align: usize) -> AddressRange {
+    let had = PAGES
+        .reserve(ReserveRequest { bytes, align, purpose: Purpose::Heap })
+        .expect("address space");
+    assert!(had.zeroed && !had.committed && had.range.bytes >= bytes);
+    had.range
+}
+
+fn give_back(range: AddressRange) {
+    // SAFETY: each test has its range for itself and is done with it.
+    unsafe { PAGES.unreserve(range) }.expect("it was ours");
+}
+
+fn byte(address: usize) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(address)
+}
+
+fn write(address: usize, value: u8) {
+    // SAFETY: the test committed the place, and has it for itself.
+    unsafe { byte(address).write_volatile(value) }
+}
+
+fn read(address: usize) -> u8 {
+    // SAFETY: the test committed the place, and has it for itself.
+    unsafe { byte(address).read_volatile() }
+}
+
+#[test]
+fn every_alignment_is_kept_and_ranges_are_exact() {
+    for shift in 12..=30 {
+        let range = reserve(3 * kernel_page_bytes(), 1 << shift);
+        assert_eq!(range.start % (1 << shift), 0);
+        give_back(range);
+    }
+}
+
+#[test]
+fn what_is_released_by_force_reads_as_zero_and_is_not_resident() {
+    let range = reserve(4 * MIB, 2 * MIB);
+    assert_eq!(PAGES.commit(range), Ok(true));
+    for address in (range.start..range.end()).step_by(4096) {
+        assert_eq!(read(address), 0);
+        write(address, 7);
+    }
+    assert_eq!(PAGES.residency(range).expect("it tells").resident_bytes, 4 * MIB);
+    // SAFETY: nothing in it is needed.
+    unsafe { PAGES.release(range, Release::Forced) }.expect("released");
+    assert_eq!(PAGES.residency(range).expect("it tells").resident_bytes, 0);
+    assert_eq!(read(range.start), 0);
+    give_back(range);
+}
+
+#[test]
+fn what_is_decommitted_can_be_committed_again_and_is_zero() {
+    let range = reserve(MIB, kernel_page_bytes());
+    PAGES.commit(range).expect("committed");
+    write(range.start, 9);
+    // SAFETY: nothing in it is needed.
+    unsafe { PAGES.decommit(range) }.expect("decommitted");
+    assert_eq!(PAGES.residency(range).expect("it tells").resident_bytes, 0);
+    assert_eq!(PAGES.commit(range), Ok(true));
+    assert_eq!(read(range.start), 0);
+    give_back(range);
+}
+
+#[test]
+fn locked_pages_are_released_by_force_but_not_lazily() {
+    let page = kernel_page_bytes();
+    let range = reserve(page, page);
+    PAGES.commit(range).expect("committed");
+    // SAFETY: locks a page of our own.
+    let locked = unsafe { libc::mlock(byte(range.start).cast(), page) } == 0;
+    write(range.start, 1);
+    if locked {
+        // SAFETY: nothing in it is needed.
+        let lazily = unsafe { PAGES.release(range, Release::Lazy) };
+        assert_eq!(lazily, Err(MapError::new(page, libc::EINVAL)));
+    }
+    // SAFETY: nothing in it is needed.
+    unsafe { PAGES.release(range, Release::Forced) }.expect("released");
+    assert_eq!(read(range.start), 0);
+    give_back(range);
+}
+
+#[test]
+fn advice_is_taken_or_refused_but_changes_no_byte() {
+    let range = reserve(4 * MIB, 2 * MIB);
+    PAGES.commit(range).expect("committed");
+    PAGES.advise(range, Advice::PopulateWrite).expect("Linux 5.14");
+    assert_eq!(PAGES.residency(range).expect("it tells").resident_bytes, 4 * MIB);
+    write(range.start, 3);
+    for advice in [Advice::NoHugepage, Advice::Cold, Advice::Hugepage] {
+        let _ = PAGES.advise(range, advice);
+    }
+    if PAGES.advise(range, Advice::Collapse).is_ok() {
+        assert_eq!(PAGES.residency(range).expect("it tells").hugepage_bytes, 4 * MIB);
+    }
+    assert_eq!(read(range.start), 3);
+    assert_eq!(TRIES, 3);
+    give_back(range);
+}
+
+#[test]
+fn impossible_wishes_are_errors_and_errno_stays() {
+    set_errno(55);
+    let wish = |bytes, align| {
+        PAGES.reserve(ReserveRequest { bytes, align, purpose: Purpose::Heap }).map(|_| ())
+    };
+    let top = usize::MAX - (kernel_page_bytes() - 1);
+    assert_eq!(wish(top, 4096), Err(MapError::new(top, libc::ENOMEM)));
+    assert_eq!(wish(1 << 46, 1 << 47).map_err(|error| error.errno), Err(libc::ENOMEM));
+    assert_eq!(wish(0, 4096), Err(MapError::new(0, libc::EINVAL)));
+    assert_eq!(wish(4097, 4096), Err(MapError::new(4097, libc::EINVAL)));
+    assert_eq!(wish(1 << 16, 3 << 14), Err(MapError::new(1 << 16, libc::EINVAL)));
+    let odd = AddressRange::new(4097, 4096);
+    assert_eq!(PAGES.commit(odd), Err(MapError::new(4096, libc::EINVAL)));
+    assert_eq!(errno(), 55);
+}
+
+#[test]
+fn a_mapping_carries_the_name_of_its_purpose_where_the_kernel_has_names() {
+    let page = kernel_page_bytes();
+    let wish = ReserveRequest { bytes: 16 * page, align: page, purpose: Purpose::Metadata };
+    let range = PAGES.reserve(wish).expect("address space").range;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
+    let has_names = maps.contains("[anon:strata");
+    assert!(!has_names || maps.contains("[anon:strata metadata]"), "{maps}");
+    give_back(range);
+}

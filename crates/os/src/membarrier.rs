@@ -1,0 +1,120 @@
+//! Ending other CPUs' restartable sequences: membarrier(2), and what to do without it.
+//!
+//! Before another CPU's cache is touched, whatever section runs there must have ended or begun
+//! anew. The kernel does that on request; where it refuses (seccomp, before Linux 5.10), a thread
+//! that has itself scheduled onto that CPU has had the same effect.
+//!
+//! ```
+//! use strata_os::membarrier;
+//! if membarrier::register_rseq() {
+//!     membarrier::fence_rseq(None).expect("it was registered");
+//! } else {
+//!     membarrier::visit_every_cpu(|_cpu| {}).expect("this CPU at least");
+//! }
+//! ```
+
+use crate::cpus::CpuMask;
+use crate::{KeepErrno, errno, possible_cpus};
+use core::ffi::c_int;
+
+const PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 7;
+const REGISTER_PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 8;
+/// `MEMBARRIER_CMD_FLAG_CPU`.
+const ONE_CPU: c_int = 1;
+
+/// Announces to the kernel that this process will call [`fence_rseq`]. Says whether it may.
+///
+/// One system call, which waits for all CPUs if threads run already (milliseconds): do it once,
+/// early. A forked child stays registered, a new program does not.
+pub fn register_rseq() -> bool {
+    let _keep = KeepErrno::new();
+    call(REGISTER_PRIVATE_EXPEDITED_RSEQ, 0, 0).is_ok()
+}
+
+/// Aborts the sections of this process that run at this moment, on `cpu` or on all; memory
+/// accesses before this call are seen by the sections that begin after it.
+///
+/// One system call, which interrupts each of the CPUs that run this process: microseconds.
+///
+/// # Errors
+///
+/// The system's number: `EPERM` where [`register_rseq`] was not called or refused, `EINVAL` or
+/// `ENOSYS` where the kernel has no such thing. Then use [`visit_every_cpu`]. A CPU that does not
+/// exist or is offline is no error: nothing runs there.
+pub fn fence_rseq(cpu: Option<u32>) -> Result<(), i32> {
+    let _keep = KeepErrno::new();
+    match cpu {
+        None => call(PRIVATE_EXPEDITED_RSEQ, 0, 0),
+        Some(cpu) => {
+            let cpu = c_int::try_from(cpu).map_err(|_| libc::EINVAL)?;
+            call(PRIVATE_EXPEDITED_RSEQ, ONE_CPU, cpu)
+        }
+    }
+}
+
+/// Runs `visit` on each CPU that this process may use, in turn, by binding this thread to it, and
+/// puts the binding back. Says how many there were.
+///
+/// Whatever section ran on a CPU has ended or will begin anew when it is visited. Tries all CPUs,
+/// not only those this thread was bound to, for other threads may be bound elsewhere; those that
+/// the cpuset forbids, or that are offline, are left out: no thread of the process runs there.
+/// (Threads of one process can be put in cpusets of their own; a section in another one is not
+/// reached.)
+///
+/// Three system calls and a migration for each CPU: for rare use. A binding that another thread
+/// gives this one meanwhile is lost.
+///
+/// # Errors
+///
+/// The system's number, where the binding cannot be read, changed for any CPU, or put back.
+pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
+    let _keep = KeepErrno::new();
+    let (before, _) = CpuMask::of_this_thread()?;
+    let mut visited = 0;
+    let mut refusal = libc::EINVAL;
+    for cpu in 0..possible_cpus() {
+        match CpuMask::only(cpu).ok_or(libc::EINVAL).and_then(|mask| mask.bind_this_thread()) {
+            Ok(()) => {
+                visit(cpu);
+                visited += 1;
+            }
+            Err(errno) => refusal = errno,
+        }
+    }
+    if visited == 0 {
+        return Err(refusal);
+    }
+    before.bind_this_thread()?;
+    Ok(visited)
+}
+
+/// Runs `visit` on `cpu`, as [`visit_every_cpu`] does; `Ok(false)` where the process may not run
+/// there, so that nothing of it does.
+///
+/// # Errors
+///
+/// As [`visit_every_cpu`].
+pub fn visit_cpu(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
+    let _keep = KeepErrno::new();
+    let (before, _) = CpuMask::of_this_thread()?;
+    let Some(mask) = CpuMask::only(cpu) else { return Ok(false) };
+    match mask.bind_this_thread() {
+        Ok(()) => {
+            visit();
+            before.bind_this_thread()?;
+            Ok(true)
+        }
+        Err(libc::EINVAL) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn call(command: c_int, flags: c_int, cpu: c_int) -> Result<(), i32> {
+    // SAFETY: orders memory and restarts sections, which sections are written to bear; reads and
+    // writes no memory of ours.
+    let result = unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) };
+    if result == 0 { Ok(()) } else { Err(errno()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! Whether the kernel makes hugepages of its own accord.
+
+use crate::KeepErrno;
+use crate::kernel_file::KernelFile;
+
+/// When anonymous memory gets hugepages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ThpMode {
+    /// Wherever one fits, unless advised against.
+    Always,
+    /// Where it was advised.
+    Madvise,
+    /// Nowhere; `MADV_COLLAPSE` works all the same, unless this process forbade hugepages.
+    Never,
+    /// The kernel has no such thing, or does not tell.
+    Unknown,
+}
+
+/// When this process's anonymous memory gets hugepages: the system's mode, and `Never` where the
+/// process was told to do without (`PR_SET_THP_DISABLE`).
+///
+/// Allocates nothing, keeps `errno`; four system calls. The administrator may change it any time.
+///
+/// ```
+/// assert_eq!(strata_os::thp_mode(), strata_os::thp_mode());
+/// ```
+pub fn thp_mode() -> ThpMode {
+    let _keep = KeepErrno::new();
+    if disabled_for_this_process() {
+        return ThpMode::Never;
+    }
+    let Ok(file) = KernelFile::open(c"/sys/kernel/mm/transparent_hugepage/enabled") else {
+        return ThpMode::Unknown;
+    };
+    let mut text = [0; 128];
+    file.read_whole(&mut text).map_or(ThpMode::Unknown, mode_of_text)
+}
+
+fn disabled_for_this_process() -> bool {
+    const NONE: libc::c_ulong = 0;
+    // SAFETY: asks a question about this process; the four numbers must be 0 and point nowhere.
+    unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, NONE, NONE, NONE, NONE) == 1 }
+}
+
+/// The word in brackets: `always [madvise] never`.
+fn mode_of_text(text: &[u8]) -> ThpMode {
+    let chosen = text.split(|&byte| byte == b'[').nth(1);
+    match chosen.and_then(|rest| rest.split(|&byte| byte == b']').next()) {
+        Some(b"always") => ThpMode::Always,
+        Some(b"madvise") => ThpMode::Madvise,
+        Some(b"never") => ThpMode::Never,
+        Some(_) | None => ThpMode::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests;
