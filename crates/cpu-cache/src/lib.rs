@@ -1,2 +1,76 @@
-//! In the making.
+//! Per-CPU caches of free objects on restartable sequences.
+//!
+//! Each CPU has a region of slots, a stack of free objects for every size class. A thread pops from and pushes
+//! to the stacks of the CPU that it runs on, in a *restartable sequence*: a handful of instructions that the
+//! kernel restarts if the thread is interrupted in them. So neither lock nor atomic read-modify-write is
+//! needed, and as many caches are warm as CPUs, not as threads.
+//!
+//! This crate must not know who makes objects: it refills and flushes through
+//! [`ObjectSource`](strata_size_classes::ObjectSource). Nor does it know threads: whether one is registered is
+//! its caller's to establish.
+//!
+//! It needs x86-64 Linux. Where the kernel or the C library has no rseq area, nothing here can be set up.
+//!
+//! ```
+//! use strata_cpu_cache::{CpuCache, IdKind, Setup};
+//! use strata_os::{SystemPages, possible_cpus, rseq};
+//! use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
+//!
+//! /// Objects from the system's allocator.
+//! struct Boxes;
+//! // SAFETY: each pointer is to memory of the class's size that nobody else has; nothing unwinds.
+//! unsafe impl ObjectSource for Boxes {
+//!     fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
+//!         let size = Pages8K::TABLE.size(class);
+//!         for slot in &mut *out {
+//!             *slot = vec![0u8; size].leak().as_mut_ptr();
+//!         }
+//!         out.len()
+//!     }
+//!     unsafe fn give(&self, _: SizeClass, _: &mut [*mut u8]) {} // an example may leak
+//! }
+//!
+//! let Some(area) = rseq::glibc_area() else { return };
+//! let cache = CpuCache::new();
+//! let setup = Setup {
+//!     table: Pages8K::TABLE,
+//!     ids: possible_cpus(),
+//!     id_kind: IdKind::Cpu,
+//!     area: area.offset,
+//!     limit_bytes: CpuCache::DEFAULT_LIMIT_BYTES,
+//! };
+//! // SAFETY: glibc registered an area for every thread, CPU numbers are below the possible ones.
+//! unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");
+//!
+//! let class = Pages8K::TABLE.entry(48).expect("a class").class();
+//! // SAFETY: set up, and this thread is registered.
+//! let object = unsafe { cache.pop(class) };
+//! assert!(object.is_null(), "nothing is cached yet");
+//! // SAFETY: as above.
+//! let object = unsafe { cache.refill(&Boxes, class) };
+//! // SAFETY: as above, and the object is ours.
+//! if !unsafe { cache.push(class, object) } {
+//!     // SAFETY: as above.
+//!     unsafe { cache.overflow(&Boxes, class, object) };
+//! }
+//! ```
 #![no_std]
+#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+
+#[cfg(test)]
+extern crate std;
+
+mod cpu_cache;
+mod cpu_state;
+mod drain;
+mod figures;
+mod header;
+mod layout;
+mod miss;
+mod rseq;
+
+pub use cpu_cache::{CpuCache, IdKind, Setup};
+pub use drain::DrainRefusal;
+pub use figures::CpuStats;
+pub use header::Header;
+pub use layout::{REGION_BYTES, REGION_SLOTS};

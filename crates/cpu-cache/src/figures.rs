@@ -1,0 +1,70 @@
+//! What each CPU's cache holds and did.
+
+use crate::CpuCache;
+use strata_size_classes::SizeClass;
+use strata_sync::atomic::Ordering;
+
+/// The figures of one CPU's cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CpuStats {
+    /// Bytes of free objects in it.
+    pub held_bytes: u64,
+    /// Bytes of its limit that no class's capacity takes up.
+    pub unallocated_bytes: u64,
+    /// Bytes that its classes' capacities take up: held and empty.
+    pub capacity_bytes: u64,
+    /// Whether it was ever used.
+    pub populated: bool,
+    /// Pops that found nothing.
+    pub underflows: u64,
+    /// Pushes that found no room.
+    pub overflows: u64,
+    /// Times that it was emptied from outside.
+    pub drains: u64,
+    /// Times that capacity moved between its classes.
+    pub resizes: u64,
+    /// Objects taken from the source.
+    pub refilled_objects: u64,
+    /// Objects given to the source.
+    pub flushed_objects: u64,
+}
+
+impl CpuCache {
+    /// The figures of `id`'s cache, each as it is at some moment; zeros if there is no such id. Costs a load per
+    /// class, and touches nothing of a cache that was never used.
+    pub fn cpu_stats(&self, id: u32) -> CpuStats {
+        let (Some(state), Some(table)) = (self.state(id), self.table()) else {
+            return CpuStats::default();
+        };
+        let load = |counter: &strata_sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let mut stats = CpuStats {
+            unallocated_bytes: u64::try_from(state.available_bytes.load(Ordering::Relaxed))
+                .unwrap_or(0),
+            populated: state.populated.load(Ordering::Relaxed),
+            underflows: load(&state.underflows),
+            overflows: load(&state.overflows),
+            drains: load(&state.drains),
+            resizes: load(&state.resizes),
+            refilled_objects: load(&state.refilled_objects),
+            flushed_objects: load(&state.flushed_objects),
+            ..CpuStats::default()
+        };
+        for class in table.classes() {
+            let header = self.header(id, class);
+            let (begin, size) = (self.layout.begin(class), table.size(class) as u64);
+            stats.held_bytes += u64::from(header.objects(begin)) * size;
+            stats.capacity_bytes += u64::from(header.capacity(begin)) * size;
+        }
+        stats
+    }
+
+    /// How many objects of `class` stand in `id`'s cache.
+    pub fn objects(&self, id: u32, class: SizeClass) -> u64 {
+        self.header(id, class).objects(self.layout.begin(class)).into()
+    }
+
+    /// How many objects of `class` were popped on `id`, modulo 2³².
+    pub fn pops(&self, id: u32, class: SizeClass) -> u32 {
+        self.header(id, class).pops()
+    }
+}

@@ -1,0 +1,235 @@
+//! What happens when a CPU has no object, or no room for one.
+
+use crate::{CpuCache, cpu_state::CpuState, rseq};
+use strata_size_classes::{ObjectSource, SizeClass, SizeClassTable};
+use strata_sync::atomic::Ordering;
+
+/// Most objects that one refill or flush moves: 64 pointers of stack. At half as many, batches of a thousand
+/// cost twice the locks of the layer below; at twice, a refill of a class nobody needs again costs twice.
+const MOST_MOVED: usize = 64;
+
+/// How many other classes one miss looks at for capacity.
+const STEAL_ATTEMPTS: usize = 8;
+
+impl CpuCache {
+    /// Takes an object of `class` from `source`, and a batch for this CPU along with it. Null if the source is
+    /// exhausted. Called when [`pop`](CpuCache::pop) found nothing.
+    ///
+    /// The thread may have moved to another CPU meanwhile, and may move at any time: objects are moved by
+    /// sequences of their own, and what finds no room goes back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](CpuCache::pop).
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn refill<O: ObjectSource>(&self, source: &O, class: SizeClass) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.current_id() };
+        let (Some(state), Some(table)) = (self.state(id), self.table()) else {
+            return take_one(source, class);
+        };
+        self.populate(state);
+        let memory = state.note_underflow(class);
+        let info = table.info(class);
+        let header = self.header(id, class);
+        let capacity = header.capacity(self.layout.begin(class));
+        // A class that was empty before takes more each time, as far as it has capacity for.
+        let batch = info.batch.max(1);
+        let wish = batch << (memory.repeats().min(3) * u32::from(memory.was_underflow()));
+        let wish = wish.min((capacity / 2).saturating_add(1).max(batch));
+        // SAFETY: the caller's promise.
+        unsafe { self.grow(state, table, source, id, class, wish.max(batch)) };
+
+        let mut objects = [core::ptr::null_mut(); MOST_MOVED];
+        let wanted = usize::from(wish).clamp(1, MOST_MOVED);
+        let Some(room) = objects.get_mut(..wanted) else { return core::ptr::null_mut() };
+        let taken = source.take(class, room);
+        let Some((&mut first, rest)) = room.get_mut(..taken).and_then(<[_]>::split_first_mut)
+        else {
+            return core::ptr::null_mut();
+        };
+        state.refilled_objects.fetch_add(taken as u64, Ordering::Relaxed);
+        // SAFETY: the caller's promise; the objects came from the source just now.
+        let kept = unsafe { self.push_batch(class, rest) };
+        if let Some(rest) = rest.get_mut(kept..)
+            && !rest.is_empty()
+        {
+            state.flushed_objects.fetch_add(rest.len() as u64, Ordering::Relaxed);
+            // SAFETY: these came from the source and found no room.
+            unsafe { source.give(class, rest) };
+        }
+        first
+    }
+
+    /// Keeps `object` of `class` if room can be made, else gives it and a batch of this CPU's objects to
+    /// `source`. Called when [`push`](CpuCache::push) found no room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](CpuCache::push).
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn overflow<O: ObjectSource>(&self, source: &O, class: SizeClass, object: *mut u8) {
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.current_id() };
+        let (Some(state), Some(table)) = (self.state(id), self.table()) else {
+            // SAFETY: the caller gave the object up.
+            return unsafe { source.give(class, &mut [object]) };
+        };
+        self.populate(state);
+        let memory = state.note_overflow(class);
+        let info = table.info(class);
+        let batch = info.batch.max(1);
+        let capacity = self.header(id, class).capacity(self.layout.begin(class));
+        // A class that only ever overflows holds what somebody else allocates: it does not grow.
+        if memory.was_underflow() || capacity < batch {
+            // SAFETY: the caller's promise.
+            unsafe { self.grow(state, table, source, id, class, batch) };
+            // SAFETY: the caller's promise.
+            if unsafe { self.push(class, object) } {
+                return;
+            }
+        }
+        let wish = batch << (memory.repeats().min(3) * u32::from(!memory.was_underflow()));
+        let wanted = wish.min(capacity / 2 + 1).clamp(1, MOST_MOVED as u16);
+        let mut objects = [core::ptr::null_mut(); MOST_MOVED];
+        let Some((first, rest)) = objects.split_first_mut() else { return };
+        *first = object;
+        let rest = rest.get_mut(..usize::from(wanted) - 1).unwrap_or(&mut []);
+        // SAFETY: the caller's promise.
+        let taken = unsafe { self.pop_batch(class, rest) } + 1;
+        if let Some(objects) = objects.get_mut(..taken) {
+            state.flushed_objects.fetch_add(taken as u64, Ordering::Relaxed);
+            // SAFETY: the first was the caller's, the others came out of the slots just now.
+            unsafe { source.give(class, objects) };
+        }
+    }
+
+    /// Gives the CPU its limit when it is used for the first time.
+    fn populate(&self, state: &CpuState) {
+        if !state.populated.load(Ordering::Relaxed)
+            && !state.populated.swap(true, Ordering::Relaxed)
+        {
+            let limit = i64::try_from(self.limit_bytes()).unwrap_or(i64::MAX);
+            state.available_bytes.fetch_add(limit, Ordering::Relaxed);
+        }
+    }
+
+    /// Adds up to `wanted` objects to the capacity of `class` on `id`, from what is available, or else from
+    /// other classes of the same CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](CpuCache::pop).
+    unsafe fn grow<O: ObjectSource>(
+        &self,
+        state: &CpuState,
+        table: &SizeClassTable,
+        source: &O,
+        id: u32,
+        class: SizeClass,
+        wanted: u16,
+    ) {
+        let size = table.size(class);
+        let (begin, greatest) = (self.layout.begin(class), self.layout.greatest(class));
+        let header = self.header(id, class);
+        let wanted = wanted.min(greatest.saturating_sub(header.capacity(begin)));
+        if wanted == 0 {
+            return;
+        }
+        let mut got = state.claim(wanted, size);
+        if got < wanted {
+            // SAFETY: the caller's promise.
+            unsafe {
+                self.steal(state, table, source, id, class, usize::from(wanted - got) * size)
+            };
+            got += state.claim(wanted - got, size);
+        }
+        if got == 0 {
+            return;
+        }
+        let header = self.header(id, class);
+        if state.stopped.load(Ordering::Relaxed) != 0 {
+            return state.unclaim(got, size);
+        }
+        let base = if header.is_set_up() { header } else { header.begun_at(begin) };
+        let end = base.end().saturating_add(got).min(begin.saturating_add(greatest));
+        let grown = end - base.end();
+        // The marker is the zero that the region began with: no section ever writes a slot below its objects.
+        // SAFETY: the caller's promise; the end stays within the class's slots.
+        let done =
+            unsafe { rseq::exchange(self.slabs(), id, class.index(), header, base.with_end(end)) };
+        state.unclaim(if done { got - grown } else { got }, size);
+    }
+
+    /// Frees about `bytes` of capacity held by other classes of `id`: first what stands empty, then by giving
+    /// objects back to `source`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`pop`](CpuCache::pop).
+    unsafe fn steal<O: ObjectSource>(
+        &self,
+        state: &CpuState,
+        table: &SizeClassTable,
+        source: &O,
+        id: u32,
+        class: SizeClass,
+        bytes: usize,
+    ) {
+        let mut missing = bytes;
+        let count = table.count().max(2);
+        for attempt in 0..STEAL_ATTEMPTS * 2 {
+            if missing == 0 {
+                return;
+            }
+            let index = 1 + state.hand.fetch_add(1, Ordering::Relaxed) as usize % (count - 1);
+            let Some(victim) = SizeClass::from_index(index).filter(|&victim| victim != class)
+            else {
+                continue;
+            };
+            let size = table.size(victim);
+            let mut header = self.header(id, victim);
+            if header.room() == 0 && attempt >= STEAL_ATTEMPTS && header.is_set_up() {
+                // Nothing stands empty in many classes: take objects out of this one.
+                let mut objects = [core::ptr::null_mut(); MOST_MOVED / 2];
+                let most = missing.div_ceil(size.max(1)).min(MOST_MOVED / 2);
+                let room = objects.get_mut(..most).unwrap_or(&mut []);
+                // SAFETY: the caller's promise.
+                let taken = unsafe { self.pop_batch(victim, room) };
+                if let Some(objects) = objects.get_mut(..taken)
+                    && !objects.is_empty()
+                {
+                    state.flushed_objects.fetch_add(taken as u64, Ordering::Relaxed);
+                    // SAFETY: they came out of the slots just now.
+                    unsafe { source.give(victim, objects) };
+                }
+                header = self.header(id, victim);
+            }
+            // At most half of what stands empty goes at a time while others may have more.
+            let spare =
+                if attempt < STEAL_ATTEMPTS { header.room().div_ceil(2) } else { header.room() };
+            let wanted = missing.div_ceil(size.max(1)).min(usize::from(spare));
+            let taken = u16::try_from(wanted).unwrap_or(u16::MAX);
+            if taken == 0 {
+                continue;
+            }
+            let smaller = header.with_end(header.end() - taken);
+            // SAFETY: the caller's promise; the end shrinks and stays at or above the top.
+            if unsafe { rseq::exchange(self.slabs(), id, victim.index(), header, smaller) } {
+                state.unclaim(taken, size);
+                state.resizes.fetch_add(1, Ordering::Relaxed);
+                missing = missing.saturating_sub(usize::from(taken) * size);
+            }
+        }
+    }
+}
+
+/// One object straight from the source.
+fn take_one<O: ObjectSource>(source: &O, class: SizeClass) -> *mut u8 {
+    let mut object = [core::ptr::null_mut()];
+    let taken = source.take(class, &mut object);
+    let [object] = object;
+    if taken == 0 { core::ptr::null_mut() } else { object }
+}

@@ -1,0 +1,308 @@
+//! The restartable sequences: push, pop, their batches, and a compare-and-store.
+//!
+//! Each section stores its descriptor in the thread's rseq area, reads the id, works in that id's
+//! region, and ends with one committing store, as the kernel's interface asks
+//! (`Documentation/rseq`, `rseq(2)`): if the thread is preempted, moved or signalled before the commit, the kernel
+//! sends it to the abort handler, which starts anew. Everything before the commit may be repeated:
+//! it writes only slots above the top, and buffers of the caller. Words that the kernel owns are read, never written.
+//!
+//! Callers hand in [`Slabs`] of a cache that is set up, from a thread whose area is registered.
+
+use crate::Header;
+use core::arch::asm;
+
+/// Where the slabs are and where a thread finds its id: what a section needs to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slabs {
+    /// The first region.
+    pub(crate) base: *mut u8,
+    /// Offset of the area's `rseq_cs` word from the thread pointer.
+    pub(crate) descriptor_word: isize,
+    /// Offset of the id (`cpu_id` or `mm_cid`) from the thread pointer.
+    pub(crate) id_word: isize,
+}
+
+/// Binary logarithm of the distance between two regions.
+pub(crate) const REGION_SHIFT: u32 = 18;
+
+/// Where a region says that its cache is stopped.
+pub(crate) const STOPPED_OFFSET: usize = 128 * size_of::<u64>();
+
+/// What every section begins with: the descriptor, the abort handler, the start, and the region of the
+/// id in `{region}`. Label 2 is the start, 3 the commit's end, 4 the abort handler, 6 the way in.
+macro_rules! begin {
+    () => {
+        concat!(
+            ".pushsection __rseq_cs, \"aw\"\n",
+            ".balign 32\n",
+            "77:\n",
+            ".long 0, 0\n",
+            ".quad 2f, 3f - 2f, 4f\n",
+            ".popsection\n",
+            ".pushsection __rseq_failure, \"ax\"\n",
+            // The signature stands before the handler, as the operand of an undefined instruction.
+            ".byte 0x0f, 0xb9, 0x3d\n",
+            ".long 0x53053053\n",
+            "4:\n",
+            "jmp 66f\n",
+            ".popsection\n",
+            "66:\n",
+            "lea {region}, [rip + 77b]\n",
+            "mov qword ptr fs:[{descriptor_word}], {region}\n",
+            "2:\n",
+            "mov {region:e}, dword ptr fs:[{id_word}]\n",
+            "shl {region}, {shift}\n",
+            "add {region}, {base}\n",
+        )
+    };
+}
+
+/// Takes the top object of `class` on this thread's CPU; null if there is none.
+///
+/// # Safety
+///
+/// The cache that `slabs` describes is set up, this thread's rseq area is registered at the place that
+/// `slabs` names, and `class` is below 128.
+#[inline(always)]
+pub(crate) unsafe fn pop(slabs: Slabs, class: usize) -> *mut u8 {
+    let object: *mut u8;
+    // SAFETY: by the caller's promise the descriptor word is this thread's, the id names a
+    // region that exists, and its headers' indices stay within the region.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "mov {object}, qword ptr [{region} + {index} * 8]",
+            "test {object}, {object}",
+            "je 3f",
+            // One object fewer, one pop more.
+            "mov {index:e}, -1",
+            "add {header}, {index}",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            object = out(reg) object,
+            class = in(reg) class,
+            base = in(reg) slabs.base,
+            shift = const REGION_SHIFT,
+            descriptor_word = in(reg) slabs.descriptor_word,
+            id_word = in(reg) slabs.id_word,
+            options(nostack),
+        );
+    }
+    object
+}
+
+/// Puts `object` on top of `class` on this thread's CPU. False if there is no room.
+///
+/// # Safety
+///
+/// As for [`pop`]; and `object` is a free object of that class, given up by the caller.
+#[inline(always)]
+pub(crate) unsafe fn push(slabs: Slabs, class: usize, object: *mut u8) -> bool {
+    // SAFETY: as in `pop`. The slot above the top is within the region because it is at most the end.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "mov {end:e}, {header:e}",
+            "shr {end:e}, 16",
+            "cmp {index:e}, {end:e}",
+            "jae {full}",
+            "mov qword ptr [{region} + {index} * 8 + 8], {object}",
+            "add {header}, 1",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            end = out(reg) _,
+            object = in(reg) object,
+            class = in(reg) class,
+            base = in(reg) slabs.base,
+            shift = const REGION_SHIFT,
+            descriptor_word = in(reg) slabs.descriptor_word,
+            id_word = in(reg) slabs.id_word,
+            full = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// Takes up to `count` objects off the top of `class` into `out`; says how many.
+///
+/// # Safety
+///
+/// As for [`pop`]; and `out` has room for `count` pointers.
+pub(crate) unsafe fn pop_batch(
+    slabs: Slabs,
+    class: usize,
+    out: *mut *mut u8,
+    count: usize,
+) -> usize {
+    let taken: usize;
+    // SAFETY: as in `pop`; the loop ends at the marker, which is null, or after `count` objects.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "xor {taken:e}, {taken:e}",
+            "5:",
+            "cmp {taken}, {count}",
+            "jae 7f",
+            "mov {object}, qword ptr [{region} + {index} * 8]",
+            "test {object}, {object}",
+            "je 7f",
+            "mov qword ptr [{out} + {taken} * 8], {object}",
+            "sub {index}, 1",
+            "add {taken}, 1",
+            "jmp 5b",
+            "7:",
+            "sub {header}, {taken}",
+            "mov {object}, {taken}",
+            "shl {object}, 32",
+            "add {header}, {object}",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            object = out(reg) _,
+            taken = out(reg) taken,
+            count = in(reg) count,
+            out = in(reg) out,
+            class = in(reg) class,
+            base = in(reg) slabs.base,
+            shift = const REGION_SHIFT,
+            descriptor_word = in(reg) slabs.descriptor_word,
+            id_word = in(reg) slabs.id_word,
+            options(nostack),
+        );
+    }
+    taken
+}
+
+/// Puts up to `count` of `objects` on top of `class`; says how many, from the front.
+///
+/// # Safety
+///
+/// As for [`pop`]; and `objects` points to `count` free objects of that class, given up by the caller as
+/// far as they were taken.
+pub(crate) unsafe fn push_batch(
+    slabs: Slabs,
+    class: usize,
+    objects: *const *mut u8,
+    count: usize,
+) -> usize {
+    let given: usize;
+    // SAFETY: as in `push`; slots up to the end are written, the header moves by what was written.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "mov {room:e}, {header:e}",
+            "shr {room:e}, 16",
+            "sub {room}, {index}",
+            "lea {index}, [{region} + {index} * 8 + 8]",
+            "cmp {room}, {count}",
+            "cmova {room}, {count}",
+            "xor {given:e}, {given:e}",
+            "5:",
+            "cmp {given}, {room}",
+            "jae 7f",
+            "mov {object}, qword ptr [{objects} + {given} * 8]",
+            "mov qword ptr [{index} + {given} * 8], {object}",
+            "add {given}, 1",
+            "jmp 5b",
+            "7:",
+            "add {header}, {given}",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            object = out(reg) _,
+            room = out(reg) _,
+            given = out(reg) given,
+            count = in(reg) count,
+            objects = in(reg) objects,
+            class = in(reg) class,
+            base = in(reg) slabs.base,
+            shift = const REGION_SHIFT,
+            descriptor_word = in(reg) slabs.descriptor_word,
+            id_word = in(reg) slabs.id_word,
+            options(nostack),
+        );
+    }
+    given
+}
+
+/// Replaces the header of `class` on `id` by `new` if this thread runs there, the header is `expected`, and
+/// nobody has stopped the id's cache (its first byte behind the headers says so).
+///
+/// # Safety
+///
+/// As for [`pop`]; and `new` keeps the indices within what the layout gives the class.
+pub(crate) unsafe fn exchange(
+    slabs: Slabs,
+    id: u32,
+    class: usize,
+    expected: Header,
+    new: Header,
+) -> bool {
+    // SAFETY: as in `pop`.
+    unsafe {
+        asm!(
+            begin!(),
+            "mov {found:e}, dword ptr fs:[{id_word}]",
+            "cmp {found:e}, {id:e}",
+            "jne {refused}",
+            "cmp byte ptr [{region} + {stopped}], 0",
+            "jne {refused}",
+            "cmp qword ptr [{region} + {class} * 8], {expected}",
+            "jne {refused}",
+            "mov qword ptr [{region} + {class} * 8], {new}",
+            "3:",
+            region = out(reg) _,
+            found = out(reg) _,
+            id = in(reg) id,
+            expected = in(reg) expected.bits(),
+            new = in(reg) new.bits(),
+            stopped = const STOPPED_OFFSET,
+            class = in(reg) class,
+            base = in(reg) slabs.base,
+            shift = const REGION_SHIFT,
+            descriptor_word = in(reg) slabs.descriptor_word,
+            id_word = in(reg) slabs.id_word,
+            refused = label { return false },
+            options(nostack),
+        );
+    }
+    true
+}
+
+/// The id of this thread now; it may be another at the next instruction.
+///
+/// # Safety
+///
+/// As for [`pop`].
+pub(crate) unsafe fn current_id(slabs: Slabs) -> u32 {
+    let id: u32;
+    // SAFETY: the id word is this thread's, by the caller's promise.
+    unsafe {
+        asm!(
+            "mov {id:e}, dword ptr fs:[{id_word}]",
+            id = out(reg) id,
+            id_word = in(reg) slabs.id_word,
+            options(nostack, readonly, preserves_flags),
+        );
+    }
+    id
+}
