@@ -6,12 +6,12 @@
 //! skipped. The shortest path has the fewest classes, and among such the least cost:
 //! what a request of a size that is equally likely on a logarithmic scale wastes inside
 //! its object and behind the last object of its span, and a small charge for long spans. About 500
-//! nodes and at most some 40 edges into each, so that the compiler does it in no time.
+//! nodes with at most 64 edges into each: nothing to the compiler.
 
 use crate::class_info::DENSE_OBJECTS;
 use crate::size_class::CLASS_SLOTS;
-use crate::table::{LOOKUP_SLOTS, MAX_SIZE, largest_size_of};
-use crate::{Bounds, ClassEntry, ClassInfo, Infeasible, SizeClass, SizeClassTable};
+use crate::table::{COARSE_SLOTS, FINE_SLOTS, MAX_SIZE, largest_size_of};
+use crate::{Bounds, ClassInfo, Infeasible, SizeClass, SizeClassTable};
 
 /// Room for the sizes that a class may have, at the finest alignment: 128 up to 1 KiB, 56 up to
 /// 8 KiB, 64 for each of five doublings.
@@ -87,7 +87,7 @@ pub(crate) const fn from_sizes(
     while table.count <= sizes.len() {
         let size = sizes[table.count - 1];
         let granularity = if size <= 1024 { 8 } else { 128 };
-        if size <= below || size as usize > MAX_SIZE || size % granularity != 0 {
+        if size <= below || size as usize > MAX_SIZE || !size.is_multiple_of(granularity) {
             return Err(Infeasible::Size { size });
         }
         let Some(span) = span_shape(page_shift, size, bounds) else {
@@ -106,15 +106,18 @@ pub(crate) const fn from_sizes(
 const fn fill_lookup(table: &mut SizeClassTable) {
     let mut class = 1;
     let mut slot = 0;
-    while slot < LOOKUP_SLOTS {
+    while slot < FINE_SLOTS + COARSE_SLOTS {
         while class < table.count && (table.classes[class].size as usize) < largest_size_of(slot) {
             class += 1;
         }
         if class == table.count {
             return;
         }
-        if let Some(index) = SizeClass::from_index(class) {
-            table.lookup[slot] = ClassEntry::of(index, table.classes[class].size);
+        let index = SizeClass::from_raw(class as u8);
+        if slot < FINE_SLOTS {
+            table.fine[slot] = table.entry_of(index);
+        } else {
+            table.coarse[slot - FINE_SLOTS] = index;
         }
         slot += 1;
     }

@@ -2,7 +2,7 @@
 //!
 //! A request of up to [`MAX_SIZE`] bytes is served by the smallest *size class* that holds it. This
 //! crate has the tables for pages of 4, 8, 32 and 256 KiB ([`PageSize::TABLE`]), the lookup from a
-//! size to its class (one comparison, one addition, one shift and one load), the generator that
+//! size to its class (up to 1 KiB one comparison, one addition, one shift and one load), the generator that
 //! makes a table from [`Bounds`], and the validator that proves it. The four tables are generated
 //! and proven while this crate is compiled.
 //!

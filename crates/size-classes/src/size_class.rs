@@ -76,9 +76,14 @@ impl SizeClass {
 pub struct ClassEntry(NonZeroU32);
 
 impl ClassEntry {
-    /// The entry for a class of this size in bytes; `None` for class [`SizeClass::NONE`] of size 0.
+    /// The entry for a class of this size in bytes, which is below 2^24; `None` for
+    /// the size 0 of classes that do not exist.
+    #[inline(always)]
     pub(crate) const fn of(class: SizeClass, size: u32) -> Option<Self> {
         debug_assert!(size < 1 << 24, "a size fits 24 bits");
+        if size == 0 {
+            return None;
+        }
         match NonZeroU32::new(size << 8 | class.raw() as u32) {
             Some(word) => Some(Self(word)),
             None => None,

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::class_info::DENSE_OBJECTS;
 use crate::size_class::CLASS_SLOTS;
-use crate::table::{FINE_MAX, LOOKUP_SLOTS, MAX_SIZE, largest_size_of, slot_of};
+use crate::table::{MAX_SIZE, largest_size_of, slot_of};
 use crate::{Bounds, ClassInfo, SizeClass, SizeClassTable};
 
 /// What is wrong with a table.
@@ -148,7 +148,7 @@ const fn validate_size(
     let aligned = if size <= bounds.alignment {
         size >= 8 && size.is_power_of_two()
     } else {
-        size % if size <= 1024 { bounds.alignment } else { 128 } == 0
+        size.is_multiple_of(if size <= 1024 { bounds.alignment } else { 128 })
     };
     if !aligned {
         return Err(Violation::Alignment { class });
@@ -210,13 +210,13 @@ const fn reciprocal_is_exact(info: &ClassInfo, span_bytes: u64) -> bool {
 const fn validate_lookup(table: &SizeClassTable) -> Result<(), Violation> {
     let mut smallest = 0;
     let mut slot = 0;
-    while slot < LOOKUP_SLOTS {
+    while smallest <= MAX_SIZE {
         let largest = largest_size_of(slot);
         if slot_of(smallest) != slot || slot_of(largest) != slot {
             return Err(Violation::Lookup { size: smallest });
         }
-        let Some(entry) = table.lookup[slot] else {
-            return Err(Violation::Lookup { size: smallest });
+        let Some(entry) = table.entry(largest) else {
+            return Err(Violation::Lookup { size: largest });
         };
         let class = entry.class();
         if class.is_none()
@@ -228,9 +228,6 @@ const fn validate_lookup(table: &SizeClassTable) -> Result<(), Violation> {
         }
         smallest = largest + 1;
         slot += 1;
-    }
-    if smallest != MAX_SIZE + 1 || FINE_MAX % 128 != 0 {
-        return Err(Violation::Lookup { size: smallest });
     }
     Ok(())
 }

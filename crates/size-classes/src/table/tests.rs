@@ -1,1 +1,116 @@
-//! Rules of `table.rs`.
+//! Rules of `table.rs`, for each size rather than for samples.
+
+use std::vec::Vec;
+
+use super::*;
+use crate::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
+
+const TABLES: [&SizeClassTable; 4] =
+    [Pages4K::TABLE, Pages8K::TABLE, Pages32K::TABLE, Pages256K::TABLE];
+
+#[test]
+fn each_size_finds_the_smallest_class_that_holds_it() {
+    for table in TABLES {
+        let mut expected = SizeClass::from_index(1).unwrap();
+        for size in 0..=MAX_SIZE {
+            if size > table.size(expected) {
+                expected = SizeClass::from_index(expected.index() + 1).unwrap();
+            }
+            let entry = table.entry(size).unwrap();
+            assert_eq!(entry.class(), expected, "size {size}");
+            assert_eq!(entry.size(), table.size(expected), "size {size}");
+            assert!(entry.size() >= size);
+        }
+    }
+}
+
+#[test]
+fn sizes_beyond_the_largest_find_no_class() {
+    for table in TABLES {
+        for size in [MAX_SIZE + 1, MAX_SIZE + 128, 1 << 32, usize::MAX - 7, usize::MAX] {
+            assert_eq!(table.entry(size), None);
+            assert_eq!(table.entry_aligned(size, 1), None);
+            assert_eq!(table.entry_aligned(size, 4096), None);
+        }
+    }
+}
+
+#[test]
+fn each_size_and_alignment_finds_the_smallest_class_that_is_a_multiple() {
+    for table in TABLES {
+        for shift in 0..=table.page_shift() {
+            let align = 1 << shift;
+            let multiples: Vec<_> =
+                table.classes().filter(|&class| table.size(class) % align == 0).collect();
+            let mut expected = multiples.iter().copied().peekable();
+            for size in 0..=MAX_SIZE {
+                while expected.next_if(|&class| table.size(class) < size).is_some() {}
+                let entry = table.entry_aligned(size, align).map(ClassEntry::class);
+                assert_eq!(entry, expected.peek().copied(), "size {size}, align {align}");
+                assert!(entry.is_some(), "a power of two serves size {size}, align {align}");
+            }
+        }
+    }
+}
+
+#[test]
+fn alignments_beyond_the_page_or_not_powers_of_two_find_no_class() {
+    for table in TABLES {
+        let page = 1_usize << table.page_shift();
+        for align in [0, 3, 24, page - 1, page + 1, page << 1, 1 << 63, usize::MAX] {
+            assert_eq!(table.entry_aligned(64, align), None, "align {align}");
+        }
+    }
+}
+
+#[test]
+fn each_object_of_an_aligned_class_starts_on_a_multiple() {
+    let table = Pages8K::TABLE;
+    for shift in 0..=Pages8K::SHIFT {
+        let align = 1 << shift;
+        let info = table.info(table.entry_aligned(100, align).unwrap().class());
+        for object in 0..info.objects {
+            assert_eq!((object * info.size) as usize % align, 0);
+        }
+    }
+}
+
+#[test]
+fn an_empty_table_finds_no_class() {
+    assert_eq!(SizeClassTable::EMPTY.entry(0), None);
+    assert_eq!(SizeClassTable::EMPTY.entry(FINE_MAX), None);
+    assert_eq!(SizeClassTable::EMPTY.entry(FINE_MAX + 1), None);
+    assert_eq!(SizeClassTable::EMPTY.entry(MAX_SIZE), None);
+    assert_eq!(SizeClassTable::EMPTY.entry_aligned(8, 8), None);
+    assert_eq!(SizeClassTable::EMPTY.classes().count(), 0);
+}
+
+#[test]
+fn an_alignment_that_no_class_of_a_given_table_has_finds_none() {
+    let table = SizeClassTable::from_sizes(13, &Bounds::STANDARD, &[8, 48, 80]).unwrap();
+    assert_eq!(table.entry_aligned(8, 16).map(ClassEntry::size), Some(48));
+    assert_eq!(table.entry_aligned(8, 64), None);
+    assert_eq!(table.entry(81), None);
+}
+
+#[test]
+fn slots_and_their_largest_sizes_agree() {
+    for size in 0..=MAX_SIZE {
+        let slot = slot_of(size);
+        assert!(slot < FINE_SLOTS + COARSE_SLOTS);
+        assert!(largest_size_of(slot) >= size);
+        assert!(slot == 0 || largest_size_of(slot - 1) < size);
+    }
+}
+
+#[test]
+fn classes_without_a_size_have_nothing() {
+    for table in TABLES {
+        assert_eq!(table.info(SizeClass::NONE), &ClassInfo::NONE);
+        for index in table.count()..CLASS_SLOTS {
+            let class = SizeClass::from_index(index).unwrap();
+            assert_eq!(table.info(class), &ClassInfo::NONE);
+            assert_eq!(table.size(class), 0);
+        }
+    }
+}
