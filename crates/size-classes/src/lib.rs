@@ -2,15 +2,16 @@
 //!
 //! A request of up to [`MAX_SIZE`] bytes is served by the smallest *size class* that holds it. This
 //! crate has the tables for pages of 4, 8, 32 and 256 KiB ([`PageSize::TABLE`]), the lookup from a
-//! size to its class (up to 1 KiB one comparison, one addition, one shift and one load), the generator that
-//! makes a table from [`Bounds`], and the validator that proves it. The four tables are generated
-//! and proven while this crate is compiled.
+//! size to its class (up to 1 KiB one comparison, one addition, one shift and one load), the
+//! generator that makes a table from [`Bounds`], and the validator that proves it. The four tables
+//! are generated and proven while this crate is compiled.
 //!
 //! It also has the seam at which caches of objects meet the one who makes objects,
 //! [`ObjectSource`].
 //!
 //! It must not know where memory comes from, what a span is beyond a number of pages, or who caches
-//! what: it is arithmetic on sizes, holds no state, takes no lock and depends on nothing.
+//! what: it is arithmetic on sizes, holds no state, takes no lock and uses no other
+//! layer.
 //!
 //! ```
 //! use strata_size_classes::{MAX_SIZE, PageSize, Pages8K};
