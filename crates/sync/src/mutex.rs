@@ -99,15 +99,15 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Makes the lock free, whether this thread holds it by [`acquire`](Self::acquire) or a
     /// thread that did not come along into the child held it. The figures stay, except for the
-    /// sleepers, who did not come along either.
+    /// sleepers, who did not come along either. Says whether somebody held it.
     ///
     /// # Safety
     /// The process is a child after `fork` and has only the calling thread; that thread has no
     /// guard of this lock; and where a vanished thread held it, the value is one that it may
     /// leave at any point, or that the caller puts right before anybody takes the lock.
-    pub unsafe fn reset_after_fork(&self) {
+    pub unsafe fn reset_after_fork(&self) -> bool {
         // SAFETY: the caller is alone in the process and holds no guard.
-        unsafe { self.lock.reset_after_fork() };
+        unsafe { self.lock.reset_after_fork() }
     }
 }
 

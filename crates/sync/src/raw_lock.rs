@@ -104,14 +104,14 @@ impl RawLock {
         }
     }
 
-    /// Makes the lock free and forgets its sleepers, whoever holds it.
+    /// Makes the lock free and forgets its sleepers, whoever holds it; says whether somebody did.
     ///
     /// # Safety
     /// The process has this one thread, as a child has after `fork`, and the holder is not on
     /// its stack.
-    pub(crate) unsafe fn reset_after_fork(&self) {
+    pub(crate) unsafe fn reset_after_fork(&self) -> bool {
         self.waiting.store(0, Ordering::Relaxed);
-        self.state.store(FREE, Ordering::Relaxed);
+        self.state.swap(FREE, Ordering::Relaxed) != FREE
     }
 
     /// Each figure as it is now; they may be of different moments while others hold the lock.
@@ -125,6 +125,12 @@ impl RawLock {
             total_wait_ns: self.total_wait_ns.load(Ordering::Relaxed),
             max_wait_ns: self.max_wait_ns.load(Ordering::Relaxed),
         }
+    }
+
+    /// Threads asleep, or about to be.
+    #[cfg(all(test, not(strata_loom)))]
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     #[inline(always)]

@@ -219,6 +219,19 @@ pub fn set_deallocated(slot: Slot, bytes: u64) {
     variant::set_deallocated(slot, bytes);
 }
 
+/// Makes the variant usable in a child after `fork`; on x86-64 there is nothing to do.
+///
+/// # Safety
+/// The process is a child after `fork` and has only the calling thread.
+#[inline]
+pub unsafe fn reset_after_fork() {
+    #[cfg(all(not(strata_loom), not(target_arch = "x86_64")))]
+    // SAFETY: the caller is alone in the child.
+    unsafe {
+        portable::reset_after_fork();
+    }
+}
+
 /// The accessors for variants that reach the block by its address.
 #[cfg(any(strata_loom, test, not(target_arch = "x86_64")))]
 mod by_address;

@@ -2,12 +2,20 @@
 
 /// The calling thread's token: never 0, and never that of another thread that lives.
 ///
-/// In a program it is the thread pointer: one instruction, known before any initialisation, the
-/// same in a child after `fork`.
+/// In a program it is the thread pointer: one instruction, known before any initialisation, and
+/// the same in a child after `fork`, which a number from the kernel would not be.
 #[cfg(not(strata_loom))]
 #[inline(always)]
 pub(crate) fn thread_token() -> usize {
-    strata_os::thread_pointer()
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    {
+        strata_os::thread_pointer()
+    }
+    // Where `os` does not know the register, the kernel's number after all, at a system call each.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        usize::try_from(strata_os::thread_id()).unwrap_or(usize::MAX)
+    }
 }
 
 /// The calling thread's token. loom runs its threads as coroutines of one thread of the system,

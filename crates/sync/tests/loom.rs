@@ -1,0 +1,199 @@
+//! Interleavings of the lock, the once and the sequence word, explored by loom.
+//!
+//! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-sync --test loom --release`
+//!
+//! What is guarded is a `loom::cell::UnsafeCell`, so that loom itself finds an access that the
+//! lock did not order; a wake-up that is lost is a deadlock, which loom finds too. loom does not
+//! reorder `Relaxed` as hardware may: `tests/stress.rs` runs the same on the machine.
+
+#![cfg(strata_loom)]
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::thread;
+use strata_sync::atomic::{AtomicU64, Ordering};
+use strata_sync::{Mutex, Once, SeqWord};
+
+/// Explores all interleavings with at most `preemptions` switches away from a thread that could
+/// have gone on.
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+fn add_one(mutex: &Mutex<UnsafeCell<u32>>) {
+    let guard = mutex.lock();
+    // SAFETY: `with_mut` gives a pointer to the cell's value, which the lock gives to us alone;
+    // loom fails the model if it did not.
+    guard.with_mut(|value| unsafe { *value += 1 });
+}
+
+fn read(cell: &UnsafeCell<u32>) -> u32 {
+    // SAFETY: `with` gives a pointer to the cell's value; loom fails the model if somebody may be
+    // writing it.
+    cell.with(|value| unsafe { *value })
+}
+
+#[test]
+fn two_threads_are_never_inside_together() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
+        let other = {
+            let mutex = Arc::clone(&mutex);
+            thread::spawn(move || add_one(&mutex))
+        };
+        add_one(&mutex);
+        other.join().unwrap();
+        assert_eq!(read(&mutex.lock()), 2);
+        let stats = mutex.stats();
+        assert_eq!(stats.operations, 3);
+        assert!(stats.spin_acquisitions + stats.waits <= 1);
+        assert!(stats.max_waiting_threads <= 1);
+        assert!((1..=3).contains(&stats.owner_switches));
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost_between_two_sleepers_and_who_leaves() {
+    explore(3, || {
+        let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let mutex = Arc::clone(&mutex);
+                thread::spawn(move || add_one(&mutex))
+            })
+            .collect();
+        add_one(&mutex);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(read(&mutex.lock()), 3);
+        assert!(mutex.stats().max_waiting_threads <= 2);
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost_when_the_holder_comes_back_at_once() {
+    explore(3, || {
+        let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
+        let other = {
+            let mutex = Arc::clone(&mutex);
+            thread::spawn(move || {
+                add_one(&mutex);
+                add_one(&mutex);
+            })
+        };
+        add_one(&mutex);
+        add_one(&mutex);
+        other.join().unwrap();
+        assert_eq!(read(&mutex.lock()), 4);
+    });
+}
+
+#[test]
+fn who_only_tries_is_never_inside_with_who_waits() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
+        let other = {
+            let mutex = Arc::clone(&mutex);
+            thread::spawn(move || {
+                let Some(guard) = mutex.try_lock() else { return 0 };
+                // SAFETY: as in `add_one`.
+                guard.with_mut(|value| unsafe { *value += 1 });
+                1
+            })
+        };
+        add_one(&mutex);
+        let tried = other.join().unwrap();
+        assert_eq!(read(&mutex.lock()), 1 + tried);
+        assert_eq!(mutex.stats().operations, u64::from(2 + tried));
+    });
+}
+
+#[test]
+fn who_holds_without_a_guard_keeps_others_out_and_wakes_them() {
+    loom::model(|| {
+        let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
+        mutex.acquire();
+        let other = {
+            let mutex = Arc::clone(&mutex);
+            thread::spawn(move || add_one(&mutex))
+        };
+        thread::yield_now();
+        assert!(mutex.try_lock().is_none());
+        // SAFETY: this thread acquired it above and has made no guard since.
+        unsafe { mutex.release() };
+        other.join().unwrap();
+        assert_eq!(read(&mutex.lock()), 1);
+    });
+}
+
+#[test]
+fn once_publishes_what_it_wrote_to_who_waits_and_who_comes_late() {
+    explore(3, || {
+        let shared = Arc::new((Once::new(), UnsafeCell::new(0), AtomicU64::new(0)));
+        let call = |shared: &(Once, UnsafeCell<u32>, AtomicU64)| {
+            let (once, value, runs) = shared;
+            once.call_once(|| {
+                assert!(once.is_running_here());
+                runs.fetch_add(1, Ordering::Relaxed);
+                // SAFETY: the once runs this for one thread; loom fails the model otherwise.
+                value.with_mut(|value| unsafe { *value = 7 });
+            });
+            assert!(once.is_done() && !once.is_running_here());
+            assert_eq!(read(value), 7);
+        };
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || call(&shared))
+            })
+            .collect();
+        call(&shared);
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(shared.2.load(Ordering::Relaxed), 1);
+    });
+}
+
+#[test]
+fn once_runs_here_for_its_runner_alone() {
+    loom::model(|| {
+        let once = Arc::new(Once::new());
+        let other = {
+            let once = Arc::clone(&once);
+            thread::spawn(move || once.call_once(|| assert!(once.is_running_here())))
+        };
+        assert!(!once.is_running_here());
+        other.join().unwrap();
+        assert!(once.is_done());
+    });
+}
+
+#[test]
+fn figures_read_beside_a_writer_fit_each_other() {
+    loom::model(|| {
+        let shared = Arc::new((SeqWord::new(), AtomicU64::new(0), AtomicU64::new(10)));
+        let writer = {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || {
+                let (sequence, used, free) = &*shared;
+                for taken in 1..=2 {
+                    sequence.begin();
+                    used.store(taken, Ordering::Relaxed);
+                    free.store(10 - taken, Ordering::Relaxed);
+                    sequence.end();
+                }
+            })
+        };
+        let (sequence, used, free) = &*shared;
+        let figures = || (used.load(Ordering::Relaxed), free.load(Ordering::Relaxed));
+        if let Some((used, free)) = sequence.read(figures) {
+            assert_eq!(used + free, 10);
+        }
+        writer.join().unwrap();
+        assert_eq!(sequence.read(figures), Some((2, 8)));
+    });
+}
