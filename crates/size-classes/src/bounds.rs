@@ -15,12 +15,12 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Sizes from here up to 1 KiB are multiples of this many bytes, smaller ones powers of two; itself
-    /// a power of two from 8 to 128. (Above 1 KiB they are multiples of 128, which is what the lookup
-    /// tells apart.)
+    /// Sizes from here up to 1 KiB are multiples of this many bytes, smaller ones powers of two;
+    /// itself a power of two from 8 to 128. (Above 1 KiB they are multiples of 128, which is what
+    /// the lookup tells apart.)
     pub alignment: u32,
-    /// Most of an object that a request may leave unused, in thousandths of the object, wherever two
-    /// classes are further apart than the closest that classes may be: the alignment, and from
+    /// Most of an object that a request may leave unused, in thousandths of the object, wherever
+    /// two classes are further apart than the closest that classes may be: the alignment, and from
     /// 8 KiB a 64th of the power of two below.
     pub object_waste_per_mille: u32,
     /// Most of a span that lies behind its last object, in thousandths of the span.
@@ -42,17 +42,19 @@ pub struct Bounds {
 impl Bounds {
     /// The bounds of the four tables of this crate: 77 classes at each page size.
     ///
-    /// - `alignment` 16: what C promises for `malloc` on 64-bit machines. At 8 there are 82 classes,
-    ///   and no object of the added ones may be handed to code that loads it with aligned SSE moves.
-    /// - `object_waste_per_mille` 125: TCMalloc's bound. At half, the 142 classes needed exceed the 127
-    ///   that a table has room for; at twice, 41 classes do, and what requests waste on average doubles.
+    /// - `alignment` 16: what C promises for `malloc` on 64-bit machines. At 8 there are 82
+    ///   classes, and no object of the added ones may be handed to code that loads it with aligned
+    ///   SSE moves.
+    /// - `object_waste_per_mille` 125: TCMalloc's bound. At half, the 142 classes needed exceed the
+    ///   127 that a table has room for; at twice, 41 classes do, and what requests waste on average
+    ///   doubles.
     /// - `span_waste_per_mille` 125: likewise. At half there is no class between 1 and 2 KiB whose
     ///   spans are good enough; at twice there are as many classes, in spans a little shorter.
-    /// - `max_span_pages` 64: 256 KiB at the smallest page, so that the largest class has a span; at
-    ///   half it has none. Twice changes no class.
-    /// - `preferred_objects` 8 within `cheap_span_bytes` 32 KiB: a span costs a call of the page heap
-    ///   under its lock, which 8 objects share. Half makes twice the calls for objects beyond half a
-    ///   page; with twice, spans empty later and fewer pages go back.
+    /// - `max_span_pages` 64: 256 KiB at the smallest page, so that the largest class has a span;
+    ///   at half it has none. Twice changes no class.
+    /// - `preferred_objects` 8 within `cheap_span_bytes` 32 KiB: a span costs a call of the page
+    ///   heap under its lock, which 8 objects share. Half makes twice the calls for objects beyond
+    ///   half a page; with twice, spans empty later and fewer pages go back.
     /// - batch of 2 to 32 objects, about 64 KiB: TCMalloc's rule. 32 pointers are four cache lines;
     ///   twice that doubles what a cache holds of a class it hardly uses, half doubles the refills.
     pub const STANDARD: Self = Self {
@@ -95,8 +97,8 @@ impl Bounds {
         }
     }
 
-    /// Whether a class of `size` bytes may follow one of `below` bytes: if the smallest request that
-    /// it serves leaves too much of it unused, only where no class may be between them.
+    /// Whether a class of `size` bytes may follow one of `below` bytes: if the smallest request
+    /// that it serves leaves too much of it unused, only where no class may be between them.
     pub(crate) const fn allow_step(&self, below: u32, size: u32) -> bool {
         let unused = (size - below - 1) as u64;
         unused * 1000 <= self.object_waste_per_mille as u64 * size as u64

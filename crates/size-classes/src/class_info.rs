@@ -1,10 +1,10 @@
 //! What a table knows of one class: its size, its spans, its batch, and how to divide by its size.
 
-/// A span with more objects than this is *dense*, one with fewer or as many is *sparse*; dense spans
-/// have one page.
+/// A span with more objects than this is *dense*, one with fewer or as many is *sparse*; dense
+/// spans have one page.
 ///
-/// 16: the bound that TCMalloc's page heap separates spans by. Dense spans live long, as some
-/// of their many objects does. At half, spans that empty quickly are kept among those that do not; at
+/// 16: the bound that TCMalloc's page heap separates spans by. Dense spans live long, as some of
+/// their many objects does. At half, spans that empty quickly are kept among those that do not; at
 /// twice, the page heap loses what it knows of half the dense classes.
 pub const DENSE_OBJECTS: u32 = 16;
 
@@ -41,9 +41,10 @@ impl ClassInfo {
 
     /// The number of the object that holds the byte at `offset` from the start of the span.
     ///
-    /// Exact for every byte of a span, interior ones included; an offset in the tail behind the last
-    /// object, or beyond the span, yields [`objects`](Self::objects) or more. Costs a multiplication,
-    /// a bit scan beside it, and a shift.
+    /// Exact for every byte of a span, interior ones included; an offset in the tail behind the
+    /// last object yields [`objects`](Self::objects). The caller keeps the offset within the span; of
+    /// one that is not, the low 32 bits are divided. Costs a multiplication, a bit scan beside it,
+    /// and a shift.
     ///
     /// With `s` the size, `L = ⌈log₂ s⌉` and `r = ⌈2^(31+L) / s⌉`, the answer is
     /// `⌊offset · r / 2^(31+L)⌋`. As `r · s = 2^(31+L) + e` with `e < s ≤ 2^L`, it is exact while

@@ -1,12 +1,12 @@
 //! Makes a table from bounds: chooses the sizes, then for each its spans and batch.
 //!
 //! The sizes are a shortest path. Nodes are the sizes that a class may have (8, multiples of the
-//! alignment up to 1 KiB, of 128 up to 8 KiB, from there of a 64th of the power of two below); an edge
-//! leads from one class to the next where [`Bounds::allow_step`] permits it and no power of two is
-//! skipped. The shortest path has the fewest classes, and among such the least cost:
-//! what a request of a size that is equally likely on a logarithmic scale wastes inside
-//! its object and behind the last object of its span, and a small charge for long spans. About 500
-//! nodes with at most 64 edges into each: nothing to the compiler.
+//! alignment up to 1 KiB, of 128 up to 8 KiB, from there of a 64th of the power of two below); an
+//! edge leads from one class to the next where [`Bounds::allow_step`] permits it and no power of
+//! two is skipped. The shortest path has the fewest classes, and among such the least cost: what a
+//! request of a size that is equally likely on a logarithmic scale wastes inside its object and
+//! behind the last object of its span, and a small charge for long spans. About 500 nodes with at
+//! most 64 edges into each: nothing to the compiler.
 
 use crate::class_info::DENSE_OBJECTS;
 use crate::size_class::CLASS_SLOTS;
@@ -189,8 +189,8 @@ const fn path_length(
 }
 
 /// What a class wastes, in 2^-20: the share of requests that it serves, times the mean of what each
-/// leaves unused in its object, what lies behind the last object of the span, and a 32nd for each time
-/// that the span is longer than it need be.
+/// leaves unused in its object, what lies behind the last object of the span, and a 32nd for each
+/// time that the span is longer than it need be.
 const fn cost(below: u32, size: u32, span: SpanShape, page_shift: u32, bounds: &Bounds) -> u64 {
     let size = size as u64;
     let width = size - below as u64;
@@ -204,8 +204,8 @@ const fn cost(below: u32, size: u32, span: SpanShape, page_shift: u32, bounds: &
     share * width / (2 * size) + share * tail / span_bytes + share * excess / short / 32
 }
 
-/// The shortest span whose tail is within bounds and that has the preferred number of objects, or as
-/// many as a cheap span has; else the shortest whose tail is within bounds.
+/// The shortest span whose tail is within bounds and that has the preferred number of objects, or
+/// as many as a cheap span has; else the shortest whose tail is within bounds.
 const fn span_shape(page_shift: u32, size: u32, bounds: &Bounds) -> Option<SpanShape> {
     let affordable = bounds.cheap_span_bytes / size;
     let wanted =

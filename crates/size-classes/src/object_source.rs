@@ -5,17 +5,17 @@ use crate::SizeClass;
 /// Where objects of a class come from and go back to, in batches.
 ///
 /// A cache refills and flushes through it and knows nothing of spans; the middle tier of a heap is
-/// one implementation, a pool of one's own another. A cache does not own its source: each refill and
-/// flush names it. Both operations may be called from several threads at the same time.
+/// one implementation, a pool of one's own another. A cache does not own its source: each refill
+/// and flush names it. Both operations may be called from several threads at the same time.
 ///
 /// # Safety
 ///
 /// An implementation answers by number:
 ///
-/// 1. `take` writes as many pointers as it returns, into the front of `out`, and no others; it returns
-///    no more than `out.len()`.
-/// 2. Each pointer that `take` wrote is to memory of at least the class's size, aligned as the class
-///    is, writable, and used by nobody else until it is given back.
+/// 1. `take` writes as many pointers as it returns, into the front of `out`, and no others; it
+///    returns no more than `out.len()`.
+/// 2. Each pointer that `take` wrote is to memory of at least the class's size, aligned as the
+///    class is, writable, and used by nobody else until it is given back.
 /// 3. Neither operation unwinds, nor enters the cache that called it.
 ///
 /// ```
@@ -68,7 +68,7 @@ pub unsafe trait ObjectSource {
     ///
     /// # Safety
     ///
-    /// Each pointer came from [`take`](Self::take) of this source with the same class, was not given
-    /// back since, is in the slice once, and nobody uses it any more.
+    /// Each pointer came from [`take`](Self::take) of this source with the same class, was not
+    /// given back since, is in the slice once, and nobody uses it any more.
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]);
 }

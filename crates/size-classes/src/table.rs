@@ -41,7 +41,8 @@ pub struct SizeClassTable {
     pub(crate) classes: [ClassInfo; CLASS_SLOTS],
     /// What sizes up to 1 KiB find: whole entries, as almost all requests end here.
     pub(crate) fine: [Option<ClassEntry>; FINE_SLOTS],
-    /// What larger sizes find: classes alone, 2 KiB of them, where entries would take 8 KiB of cache.
+    /// What larger sizes find: classes alone, 2 KiB of them, where entries would take 8 KiB of
+    /// cache.
     pub(crate) coarse: [SizeClass; COARSE_SLOTS],
     pub(crate) count: usize,
     pub(crate) page_shift: u32,
@@ -57,11 +58,12 @@ impl SizeClassTable {
         page_shift: 12,
     };
 
-    /// The table with the fewest classes that keeps to the bounds, for pages of `2^page_shift` bytes.
+    /// The table with the fewest classes that keeps to the bounds, for pages of `2^page_shift`
+    /// bytes.
     ///
-    /// Among tables with equally few classes it is the one that wastes least, counted over sizes that
-    /// are equally likely on a logarithmic scale. Looks at about 500 sizes and at most 64 before each:
-    /// little enough for the compiler's limit on constants.
+    /// Among tables with equally few classes it is the one that wastes least, counted over sizes
+    /// that are equally likely on a logarithmic scale. Looks at about 500 sizes and at most 64
+    /// before each: little enough for the compiler's limit on constants.
     ///
     /// # Errors
     ///
@@ -111,8 +113,8 @@ impl SizeClassTable {
         }
     }
 
-    /// Proves the table: order, alignment, powers of two, waste, spans, batches, reciprocals, and the
-    /// lookup of each size from 0 to [`MAX_SIZE`].
+    /// Proves the table: order, alignment, powers of two, waste, spans, batches, reciprocals, and
+    /// the lookup of each size from 0 to [`MAX_SIZE`].
     ///
     /// # Errors
     ///
@@ -126,10 +128,10 @@ impl SizeClassTable {
     /// A size of 0 gets the smallest class. Objects of more than 8 bytes are aligned to the table's
     /// alignment (16), those of the 8-byte class to 8.
     ///
-    /// On a table that is a constant, x86-64 runs five instructions for sizes up to 1 KiB: `cmp` with
-    /// 1024 and a jump that is not taken, `add` 7, `shr` 3, and the `mov` that loads the entry. Larger
-    /// sizes take the jump: a comparison with [`MAX_SIZE`], then subtraction, shift, and two loads,
-    /// of the class and of its size. No bounds check is left in either.
+    /// On a table that is a constant, x86-64 runs five instructions for sizes up to 1 KiB: `cmp`
+    /// with 1024 and a jump that is not taken, `add` 7, `shr` 3, and the `mov` that loads the
+    /// entry. Larger sizes take the jump: a comparison with [`MAX_SIZE`], then subtraction, shift,
+    /// and two loads, of the class and of its size. No bounds check is left in either.
     #[inline(always)]
     pub const fn entry(&self, size: usize) -> Option<ClassEntry> {
         if size <= FINE_MAX {
@@ -142,12 +144,13 @@ impl SizeClassTable {
     }
 
     /// The smallest class that holds `size` bytes and whose objects all start on a multiple of
-    /// `align`; `None` above [`MAX_SIZE`], for an alignment beyond the page, or one that is no power
-    /// of two.
+    /// `align`; `None` above [`MAX_SIZE`], for an alignment beyond the page, or one that is no
+    /// power of two.
     ///
     /// Such are the classes whose size is a multiple of `align`: a span starts on a page, and its
-    /// object `i` at `i` times the size. Costs a lookup and, as powers of two are classes, a look at no
-    /// more classes than there are in one doubling; at none, where the first one found is a multiple.
+    /// object `i` at `i` times the size. Costs a lookup and, as powers of two are classes, a look
+    /// at no more classes than there are in one doubling; at none, where the first one found is a
+    /// multiple.
     #[inline]
     pub const fn entry_aligned(&self, size: usize, align: usize) -> Option<ClassEntry> {
         if size > MAX_SIZE || !align.is_power_of_two() || align > 1 << self.page_shift {

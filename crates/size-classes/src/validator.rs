@@ -205,8 +205,8 @@ const fn reciprocal_is_exact(info: &ClassInfo, span_bytes: u64) -> bool {
 
 /// That each size from 0 to the largest finds the smallest class that holds it.
 ///
-/// All sizes of a slot find the same class, so it is enough that this class holds the slot's largest
-/// size and that the class before does not hold its smallest.
+/// All sizes of a slot find the same class, so it is enough that this class holds the slot's
+/// largest size and that the class before does not hold its smallest.
 const fn validate_lookup(table: &SizeClassTable) -> Result<(), Violation> {
     let mut smallest = 0;
     let mut slot = 0;
