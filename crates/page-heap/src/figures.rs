@@ -55,6 +55,9 @@ impl ReleasedBytes {
 
     /// All of them.
     pub const fn total(self) -> u64 {
-        self.call.wrapping_add(self.policy).wrapping_add(self.soft_limit).wrapping_add(self.hard_limit)
+        self.call
+            .wrapping_add(self.policy)
+            .wrapping_add(self.soft_limit)
+            .wrapping_add(self.hard_limit)
     }
 }

@@ -10,10 +10,21 @@
 #[cfg(test)]
 extern crate std;
 
+mod allocation_records;
 mod figures;
+mod free_set;
+mod legacy_figures;
+mod legacy_page_heap;
 mod page_heap;
 mod reserve;
+mod span_ages;
 
+pub use allocation_records::{
+    AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
+};
 pub use figures::{PageHeapStats, ReleasedBytes};
+pub use legacy_figures::{FreeSpans, LegacyFigures};
+pub use legacy_page_heap::LegacyPageHeap;
 pub use page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
 pub use reserve::{Reserve, ReserveStats, TakenRange};
+pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};

@@ -103,6 +103,25 @@ impl Reserve {
         Some(TakenRange { range, zeroed: self.rest_zeroed })
     }
 
+    /// Takes back what the last [`take`](Self::take) gave, as if it had not been called.
+    ///
+    /// Only the newest piece can be put back, and only before anything was written to it.
+    pub fn put_back(&mut self, taken: TakenRange) {
+        let TakenRange { range, .. } = taken;
+        let rests = core::iter::once(&mut self.rest).chain(&mut self.spare);
+        for (index, rest) in rests.enumerate() {
+            if rest.start == range.end() {
+                *rest = AddressRange::new(range.start, range.bytes + rest.bytes);
+                if index == 0 {
+                    self.committed_bytes += range.bytes;
+                }
+                self.stats.taken_bytes -= range.bytes as u64;
+                return;
+            }
+        }
+        debug_assert!(false, "only the newest piece is put back");
+    }
+
     /// The figures.
     pub const fn stats(&self) -> ReserveStats {
         let mut stats = self.stats;
@@ -119,7 +138,8 @@ impl Reserve {
     fn reserve_step<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<()> {
         let mut step = self.next_step.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
         let reservation = loop {
-            let request = ReserveRequest { bytes: step, align: HUGEPAGE_BYTES, purpose: Purpose::Heap };
+            let request =
+                ReserveRequest { bytes: step, align: HUGEPAGE_BYTES, purpose: Purpose::Heap };
             match platform.source().reserve(request) {
                 Ok(reservation) => break reservation,
                 Err(_) => {
@@ -160,7 +180,8 @@ impl Reserve {
     /// Takes `bytes` from a spare. Its pages may have been committed before and never used: committing
     /// twice does no harm.
     fn take_spare<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<TakenRange> {
-        let spare = self.spare.iter_mut().filter(|range| range.bytes >= bytes).min_by_key(|r| r.bytes)?;
+        let spare =
+            self.spare.iter_mut().filter(|range| range.bytes >= bytes).min_by_key(|r| r.bytes)?;
         let range = AddressRange::new(spare.start, bytes);
         let zeroed = platform.source().commit(range).ok()?;
         *spare = AddressRange::new(range.end(), spare.bytes - bytes);

@@ -42,6 +42,7 @@ mod publish_once;
 mod range_log;
 mod span;
 mod span_list;
+mod span_tree;
 
 pub use address::Address;
 pub use metadata_arena::{ArenaStats, MetadataArena, MetadataKind};
@@ -53,4 +54,5 @@ pub use publish_once::PublishOnce;
 pub use range_log::RangeLog;
 pub use span::{Span, SpanHandle, SpanPlace, SpanPool};
 pub use span_list::SpanList;
+pub use span_tree::SpanTree;
 pub use strata_size_classes::PageSize;

@@ -1,7 +1,8 @@
 //! From an address to its span.
 
 use crate::{
-    Address, Hugepage, MetadataArena, MetadataKind, PageCount, PageId, PublishOnce, Span, SpanHandle,
+    Address, Hugepage, MetadataArena, MetadataKind, PageCount, PageId, PublishOnce, Span,
+    SpanHandle,
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_os::PageSource;
@@ -93,7 +94,9 @@ impl<P: PageSize> PageMap<P> {
         let page = address >> P::SHIFT;
         match self.leaf(page) {
             // The index is cut to the leaf's length, so the check disappears.
-            Some(leaf) => SizeClass::from_raw(leaf.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed)),
+            Some(leaf) => {
+                SizeClass::from_raw(leaf.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed))
+            }
             None => SizeClass::NONE,
         }
     }
@@ -187,7 +190,8 @@ impl<P: PageSize> PageMap<P> {
     pub fn stats(&self) -> PageMapStats {
         let leaves = self.leaves.load(Ordering::Relaxed);
         PageMapStats {
-            root_reserved_bytes: (self.root_length.load(Ordering::Relaxed) * size_of::<usize>()) as u64,
+            root_reserved_bytes: (self.root_length.load(Ordering::Relaxed) * size_of::<usize>())
+                as u64,
             root_touched_bytes: self.root_touched_bytes.load(Ordering::Relaxed),
             leaves,
             leaf_reserved_bytes: leaves * Self::leaf_bytes() as u64,
@@ -254,7 +258,9 @@ impl<P: PageSize> PageMap<P> {
         let bits = source.address_bits().min(WIDEST_ADDRESS);
         let length = 1usize << bits.saturating_sub(P::SHIFT + LEAF_SHIFT);
         let bytes = length * size_of::<PublishOnce<Leaf>>();
-        let Some(memory) = arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap) else {
+        let Some(memory) =
+            arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap)
+        else {
             return self.root_length.load(Ordering::Acquire) != 0;
         };
         // The first root stands. A second one, made at the same moment, stays unused in the arena.
@@ -321,7 +327,9 @@ impl<P: PageSize> PageMap<P> {
         let granule = offset >> GRANULE_SHIFT;
         let bit = 1u64 << (granule % 64);
         let Some(word) = leaf.touched.get(granule / 64) else { return };
-        if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+        if word.load(Ordering::Relaxed) & bit == 0
+            && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
+        {
             self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
         }
     }

@@ -32,8 +32,14 @@ impl RangeLog {
     }
 
     /// Notes `range`. False if there was no memory for the note.
-    pub fn push<M: PageSource>(&self, arena: &MetadataArena, source: &M, range: AddressRange) -> bool {
-        let Some(place) = arena.allocate(source, size_of::<Node>(), align_of::<Node>(), MetadataKind::Ranges)
+    pub fn push<M: PageSource>(
+        &self,
+        arena: &MetadataArena,
+        source: &M,
+        range: AddressRange,
+    ) -> bool {
+        let Some(place) =
+            arena.allocate(source, size_of::<Node>(), align_of::<Node>(), MetadataKind::Ranges)
         else {
             return false;
         };

@@ -94,7 +94,12 @@ impl Deref for SpanHandle {
 
 impl fmt::Debug for SpanHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "span at page {:#x} of {} pages", self.first_page.load(Ordering::Relaxed), self.pages())
+        write!(
+            f,
+            "span at page {:#x} of {} pages",
+            self.first_page.load(Ordering::Relaxed),
+            self.pages()
+        )
     }
 }
 
@@ -303,6 +308,42 @@ impl Span {
 
     pub(crate) fn set_previous(&self, span: Option<SpanHandle>) {
         self.previous.store(raw(span), Ordering::Relaxed);
+    }
+
+    pub(crate) fn first_page_number(&self) -> usize {
+        self.first_page.load(Ordering::Relaxed)
+    }
+
+    /// In a [`SpanTree`](crate::SpanTree): the child below. The word is that of the object map, which
+    /// a free span does not have.
+    pub(crate) fn low_child(&self) -> Option<SpanHandle> {
+        Self::child(self.object_map())
+    }
+
+    pub(crate) fn set_low_child(&self, span: Option<SpanHandle>) {
+        self.set_object_map(Self::child_word(span));
+    }
+
+    /// In a [`SpanTree`](crate::SpanTree): the child above. The words are those of the object counts, which
+    /// a free span does not have.
+    pub(crate) fn high_child(&self) -> Option<SpanHandle> {
+        let (low, high) = (self.objects_out(), self.object_capacity());
+        Self::child(low as usize | (high as usize) << u32::BITS)
+    }
+
+    pub(crate) fn set_high_child(&self, span: Option<SpanHandle>) {
+        let word = Self::child_word(span) as u64;
+        let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
+        self.set_objects_out(u32::from_le_bytes([a, b, c, d]));
+        self.set_object_capacity(u32::from_le_bytes([e, f, g, h]));
+    }
+
+    fn child(word: usize) -> Option<SpanHandle> {
+        Address::new(word).non_null().map(|span| SpanHandle(span.cast()))
+    }
+
+    fn child_word(span: Option<SpanHandle>) -> usize {
+        span.map_or(0, |span| Address::of(span.0.as_ptr().cast_const()).value())
     }
 
     const ZEROED: u8 = 1;

@@ -1,0 +1,210 @@
+//! How many spans of which length were handed out and came back.
+
+use core::marker::PhantomData;
+use strata_span::{HUGEPAGE_BYTES, PageCount, PageSize};
+
+/// Lengths below this many bytes are counted one by one, and are "small" in the figures.
+pub const SMALL_LENGTH_BYTES: usize = 1 << 20;
+
+/// Entries of a table by exact length: as many as the smallest pages (4 KiB) need.
+pub(crate) const EXACT_LENGTHS: usize = SMALL_LENGTH_BYTES >> 12;
+
+/// Ranges of lengths up to 2^32 pages; range `i` holds the lengths above `2^(i-1)` and up to `2^i`.
+const RANGES: usize = 33;
+
+/// Counts of allocations by length: exact below 1 MiB, by powers of two above.
+///
+/// The owner guards it, as `&mut` says. Recording takes constant time.
+#[derive(Debug)]
+pub struct AllocationRecords<P: PageSize> {
+    exact: [Counts; EXACT_LENGTHS],
+    ranges: [Counts; RANGES],
+    small_pages: u64,
+    slack_pages: u64,
+    largest_pages: u64,
+    pages: PhantomData<P>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    allocated: u64,
+    freed: u64,
+    allocated_pages: u64,
+    freed_pages: u64,
+}
+
+/// What [`AllocationRecords`] tells.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct AllocationFigures {
+    /// Pages of spans below 1 MiB that are out.
+    pub small_live_pages: u64,
+    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a hugepage.
+    pub slack_pages: u64,
+    /// Length of the longest span ever handed out, in pages.
+    pub largest_pages: u64,
+    /// The page size, in bytes.
+    pub page_bytes: u64,
+    /// How long the heap has been used: what rates refer to.
+    pub elapsed_ns: u64,
+    exact: [Counts; EXACT_LENGTHS],
+    ranges: [Counts; RANGES],
+}
+
+/// Counts for one length, or for a range of lengths.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LengthRecord {
+    /// The least length, in pages.
+    pub least_pages: u64,
+    /// The greatest length, in pages.
+    pub greatest_pages: u64,
+    /// Spans handed out so far, as a number.
+    pub allocated: u64,
+    /// Spans that came back, as a number.
+    pub freed: u64,
+    /// Bytes in spans handed out so far.
+    pub allocated_bytes: u64,
+    /// Bytes in spans that are out now.
+    pub live_bytes: u64,
+    /// Spans handed out in a second, on average since the start.
+    pub allocations_per_second: f64,
+    /// Bytes handed out in a second, on average since the start.
+    pub bytes_per_second: f64,
+}
+
+impl LengthRecord {
+    /// Spans that are out now, as a number.
+    pub const fn live(&self) -> u64 {
+        self.allocated.saturating_sub(self.freed)
+    }
+}
+
+impl Counts {
+    const NONE: Self = Self { allocated: 0, freed: 0, allocated_pages: 0, freed_pages: 0 };
+}
+
+// Counts are compared only to compare whole figures.
+impl PartialEq for Counts {
+    fn eq(&self, other: &Self) -> bool {
+        (self.allocated, self.freed, self.allocated_pages, self.freed_pages)
+            == (other.allocated, other.freed, other.allocated_pages, other.freed_pages)
+    }
+}
+
+impl<P: PageSize> AllocationRecords<P> {
+    /// The least length that is not small.
+    pub const LARGE: PageCount<P> = PageCount::new(SMALL_LENGTH_BYTES >> P::SHIFT);
+
+    /// Nothing counted yet.
+    pub const fn new() -> Self {
+        Self {
+            exact: [Counts::NONE; EXACT_LENGTHS],
+            ranges: [Counts::NONE; RANGES],
+            small_pages: 0,
+            slack_pages: 0,
+            largest_pages: 0,
+            pages: PhantomData,
+        }
+    }
+
+    /// Counts a span of `pages` pages that is handed out.
+    pub fn record_allocation(&mut self, pages: PageCount<P>) {
+        let length = pages.get() as u64;
+        self.largest_pages = self.largest_pages.max(length);
+        if pages < Self::LARGE {
+            self.small_pages += length;
+        } else {
+            self.slack_pages += Self::slack(pages);
+        }
+        if let Some(counts) = self.counts(pages) {
+            counts.allocated += 1;
+            counts.allocated_pages += length;
+        }
+    }
+
+    /// Counts a span of `pages` pages that came back.
+    pub fn record_deallocation(&mut self, pages: PageCount<P>) {
+        let length = pages.get() as u64;
+        if pages < Self::LARGE {
+            self.small_pages = self.small_pages.saturating_sub(length);
+        } else {
+            self.slack_pages = self.slack_pages.saturating_sub(Self::slack(pages));
+        }
+        if let Some(counts) = self.counts(pages) {
+            counts.freed += 1;
+            counts.freed_pages += length;
+        }
+    }
+
+    /// The counts, of a heap that has been used for `elapsed_ns`.
+    pub fn figures(&self, elapsed_ns: u64) -> AllocationFigures {
+        AllocationFigures {
+            small_live_pages: self.small_pages,
+            slack_pages: self.slack_pages,
+            largest_pages: self.largest_pages,
+            page_bytes: P::BYTES as u64,
+            elapsed_ns,
+            exact: self.exact,
+            ranges: self.ranges,
+        }
+    }
+
+    fn counts(&mut self, pages: PageCount<P>) -> Option<&mut Counts> {
+        if pages < Self::LARGE {
+            self.exact.get_mut(pages.get())
+        } else {
+            self.ranges.get_mut(range_of(pages.get()))
+        }
+    }
+
+    /// The pages up to the end of the last hugepage, if the span began with one.
+    fn slack(pages: PageCount<P>) -> u64 {
+        (pages.hugepages_up().pages::<P>() - pages).get() as u64
+    }
+}
+
+impl<P: PageSize> Default for AllocationRecords<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl AllocationFigures {
+    /// One record for each length and range of lengths that was ever handed out, by rising length.
+    pub fn records(&self) -> impl Iterator<Item = LengthRecord> + '_ {
+        let exact = self.exact.iter().enumerate().map(|(length, counts)| {
+            let length = length as u64;
+            self.record(length, length, counts)
+        });
+        let ranges = self.ranges.iter().enumerate().map(|(index, counts)| {
+            let greatest = 1u64 << index;
+            self.record(greatest / 2 + 1, greatest, counts)
+        });
+        exact.chain(ranges).filter(|record| record.allocated != 0)
+    }
+
+    fn record(&self, least_pages: u64, greatest_pages: u64, counts: &Counts) -> LengthRecord {
+        let allocated_bytes = counts.allocated_pages * self.page_bytes;
+        let seconds = self.elapsed_ns as f64 / 1e9;
+        let rate = |total: u64| if seconds > 0.0 { total as f64 / seconds } else { 0.0 };
+        LengthRecord {
+            least_pages,
+            greatest_pages,
+            allocated: counts.allocated,
+            freed: counts.freed,
+            allocated_bytes,
+            live_bytes: counts.allocated_pages.saturating_sub(counts.freed_pages) * self.page_bytes,
+            allocations_per_second: rate(counts.allocated),
+            bytes_per_second: rate(allocated_bytes),
+        }
+    }
+}
+
+/// The least `i` with `pages <= 2^i`.
+fn range_of(pages: usize) -> usize {
+    (usize::BITS - pages.saturating_sub(1).leading_zeros()) as usize
+}
+
+static_assertions::const_assert!(SMALL_LENGTH_BYTES <= HUGEPAGE_BYTES);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! What the legacy page heap tells about itself.
+
+use crate::{AllocationFigures, SpanAges, allocation_records::EXACT_LENGTHS};
+
+/// The figures that only the legacy page heap has: what its report prints.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LegacyFigures {
+    /// The page size, in bytes.
+    pub page_bytes: u64,
+    /// The least length that shares the last line of the table, in pages: 1 MiB.
+    pub large_pages: u64,
+    /// Free spans of that length and more.
+    pub large: FreeSpans,
+    /// How long free spans have been waiting.
+    pub ages: SpanAges,
+    /// Counts of allocations by length.
+    pub allocations: AllocationFigures,
+    pub(crate) by_length: [SpanCounts; EXACT_LENGTHS],
+}
+
+/// Free spans of one length, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SpanCounts {
+    pub(crate) backed: u64,
+    pub(crate) unmapped: u64,
+}
+
+/// Free spans of some length, or of some length and more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FreeSpans {
+    /// Their length in pages, or the least length.
+    pub pages: u64,
+    /// Backed ones, as a number.
+    pub backed_spans: u64,
+    /// Unbacked ones, as a number.
+    pub unmapped_spans: u64,
+    /// Bytes in the backed ones.
+    pub backed_bytes: u64,
+    /// Bytes in the unbacked ones.
+    pub unmapped_bytes: u64,
+}
+
+impl LegacyFigures {
+    /// Free spans by length, for the lengths below [`Self::large_pages`] that exist, rising.
+    pub fn lengths(&self) -> impl Iterator<Item = FreeSpans> + '_ {
+        let lengths = self.by_length.iter().enumerate().map(|(pages, counts)| {
+            let pages = pages as u64;
+            FreeSpans {
+                pages,
+                backed_spans: counts.backed,
+                unmapped_spans: counts.unmapped,
+                backed_bytes: counts.backed * pages * self.page_bytes,
+                unmapped_bytes: counts.unmapped * pages * self.page_bytes,
+            }
+        });
+        lengths.filter(|spans| spans.backed_spans + spans.unmapped_spans != 0)
+    }
+}

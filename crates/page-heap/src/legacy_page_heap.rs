@@ -1,0 +1,185 @@
+//! The page heap that TCMalloc had before it knew of hugepages.
+
+mod state;
+
+use crate::{LegacyFigures, PageHeap, PageHeapStats, ReleaseReason, SpanAges, SpanRequest};
+use state::{State, Wish};
+use strata_os::{AddressRange, Clock, PageSource, Release};
+use strata_span::{PageCount, PageSize, Platform, SpanHandle};
+use strata_sync::Mutex;
+
+/// Free spans in lists by length, best fit, and coalescing of neighbours.
+///
+/// Short requests take the shortest free span that suffices, of equals a backed one; requests of 1 MiB and more the
+/// shortest and then lowest. What is left of a span goes back to where the span was. Neighbours merge when both are
+/// backed or both are not. The heap grows by 2 MiB at least; what it gets counts as unbacked until it is handed out.
+/// Memory is given back in round robin over the lengths, the span that waited longest of each.
+///
+/// One lock, held for O(log n) and not around the system calls that give memory back; growth calls the source under it.
+/// Every free span keeps its first and last page in the page map, with a place that is not
+/// [`InUse`](strata_span::SpanPlace::InUse): that is how neighbours are found, and how a
+/// block that is freed twice is recognised.
+///
+/// Algorithm: TCMalloc's `PageHeap` of April 2020. Beyond it, a heap whose source has no more gives back all that is
+/// free, so that backed and unbacked neighbours become one, and looks again.
+///
+/// ```
+/// use strata_os::{ManualClock, SystemPages};
+/// use strata_page_heap::{LegacyPageHeap, PageHeap, ReleaseReason, SpanRequest};
+/// use strata_size_classes::Pages8K;
+/// use strata_span::{Ground, PageCount};
+///
+/// let ground = Ground::<Pages8K, _, _, _>::new(SystemPages::new(), SystemPages::new(), ManualClock::new(0));
+/// static HEAP: LegacyPageHeap<Pages8K> = LegacyPageHeap::EMPTY;
+///
+/// let span = HEAP.allocate(&ground, SpanRequest::of(PageCount::new(5))).expect("memory");
+/// assert!(span.is_zeroed());
+/// // SAFETY: the span came from this heap, and nobody uses it.
+/// unsafe { HEAP.deallocate(&ground, span) };
+///
+/// assert_eq!(HEAP.stats().free_bytes, 5 * 8192);
+/// HEAP.release(&ground, PageCount::ONE, ReleaseReason::Call);
+/// assert_eq!(HEAP.stats().free_bytes, 0);
+/// ```
+#[derive(Debug)]
+pub struct LegacyPageHeap<P: PageSize> {
+    /// Held while a span is on its way to the kernel, so that a fork can wait for it.
+    /// Rank: above `state`.
+    on_the_way: Mutex<()>,
+    /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under it.
+    state: Mutex<State<P>>,
+}
+
+/// What became of one step of giving memory back.
+enum Step<P: PageSize> {
+    Released(PageCount<P>),
+    Refused,
+    NothingFree,
+}
+
+impl<P: PageSize> LegacyPageHeap<P> {
+    /// One call of [`PageHeap::release`] bears so many refusals: a few spans may be locked in memory, but
+    /// where the kernel refuses always it is not asked for each span.
+    const MOST_REFUSALS: usize = 8;
+
+    /// Gives the next span back.
+    fn release_one<E: Platform<Pages = P>>(&self, platform: &E, reason: ReleaseReason) -> Step<P> {
+        let _on_the_way = self.on_the_way.lock();
+        let Some(span) = self.state.lock().begin_release(platform) else {
+            return Step::NothingFree;
+        };
+        // SAFETY: the span is free, and its place hides it from everyone else until the state is locked again.
+        let answer = unsafe { platform.source().release(span.range::<P>(), Release::Forced) };
+        let pages = span.page_count();
+        let now_ns = platform.clock().now_ns();
+        let mut state = self.state.lock();
+        match answer {
+            Ok(()) => {
+                state.end_release(platform, span, reason, now_ns);
+                Step::Released(pages)
+            }
+            Err(_) => {
+                state.undo_release(platform, span);
+                Step::Refused
+            }
+        }
+    }
+
+    /// After the source refused: makes one of all that is free, if that may be enough.
+    #[cold]
+    #[inline(never)]
+    fn allocate_from_released<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wish: Wish<P>,
+    ) -> Option<SpanHandle> {
+        let free = self.state.lock().free_if_enough(wish.pages)?;
+        self.release(platform, free, ReleaseReason::HardLimit);
+        self.state.lock().allocate(platform, wish)
+    }
+}
+
+// SAFETY: 1. Pieces come from the reserve, which commits them and hands out each once; `State` cuts and merges
+// them without overlap. 2. `State::allocate` cuts to the wish; a span is zeroed only where the source said so
+// of all its parts since they were last handed out. 3. Only free spans are merged, cut or given back.
+// 4. Nothing here dereferences an address of the pages.
+unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
+    const EMPTY: Self = Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) };
+
+    type Figures = LegacyFigures;
+
+    fn allocate<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: SpanRequest<P>,
+    ) -> Option<SpanHandle> {
+        let wish = Wish::checked(request)?;
+        let span = self.state.lock().allocate(platform, wish);
+        span.or_else(|| self.allocate_from_released(platform, wish))
+    }
+
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        let now_ns = platform.clock().now_ns();
+        self.state.lock().deallocate(platform, span, now_ns);
+    }
+
+    fn release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let mut released = PageCount::ZERO;
+        let mut refusals = 0;
+        while released < wanted && refusals < Self::MOST_REFUSALS {
+            match self.release_one(platform, reason) {
+                Step::Released(pages) => released += pages,
+                Step::Refused => refusals += 1,
+                Step::NothingFree => break,
+            }
+        }
+        released
+    }
+
+    fn stats(&self) -> PageHeapStats {
+        let stats = self.state.lock().stats();
+        PageHeapStats { lock: self.state.stats(), ..stats }
+    }
+
+    /// Counts are of one moment; ages are gathered list by list, with the lock left in between.
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> LegacyFigures {
+        let now_ns = platform.clock().now_ns();
+        let mut figures = self.state.lock().figures(now_ns);
+        let mut ages = SpanAges::default();
+        for index in 0..figures.by_length.len() {
+            self.state.lock().record_ages(index, now_ns, &mut ages);
+        }
+        figures.ages = ages;
+        figures
+    }
+
+    fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
+        self.state.lock().for_each_reservation(visit);
+    }
+
+    fn acquire(&self) {
+        self.on_the_way.acquire();
+        self.state.acquire();
+    }
+
+    unsafe fn release_lock(&self) {
+        // SAFETY: the caller took both locks with `acquire`.
+        unsafe { self.state.release() };
+        // SAFETY: as above.
+        unsafe { self.on_the_way.release() };
+    }
+}
+
+impl<P: PageSize> Default for LegacyPageHeap<P> {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
+#[cfg(test)]
+mod tests;
