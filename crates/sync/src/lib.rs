@@ -14,7 +14,7 @@
 //! | a lock with jemalloc's seven counters | [`Mutex`], [`LockStats`] |
 //! | something done once | [`Once`] |
 //! | figures under a lock, read without it | [`SeqWord`] |
-//! | the words of a thread, two instructions away | [`thread_block`] |
+//! | the words of a thread, without a call | [`thread_block`] |
 //!
 //! # What it must not know
 //!
@@ -35,7 +35,6 @@
 //! ```
 
 #![no_std]
-#![warn(missing_docs)]
 
 #[cfg(any(test, strata_loom))]
 extern crate std;

@@ -1,4 +1,4 @@
-//! The words that every thread has to itself, two instructions away.
+//! The words that every thread has to itself, without a call.
 //!
 //! `malloc` and `free` count bytes per thread, and the counter must cost next to nothing.
 //! Stable Rust's `thread_local!` in a shared object is a call for every access, so the words are
@@ -32,7 +32,21 @@
 //! On x86-64 the block is a symbol with hidden visibility, so that two shared objects with
 //! Strata in them have a block each, in the initial-exec model: its distance from the thread
 //! pointer is one load from the global offset table, and a word of it one access relative to
-//! `fs`. No call.
+//! `fs`. In a release build of a shared object, reading a counter with its limit and writing it
+//! back, `Slot::FIRST` known, is this and nothing else:
+//!
+//! ```text
+//! mov rax, [rip + <entry of the global offset table>]   ; R_X86_64_TPOFF64, filled by the loader
+//! add rax, 40
+//! mov rcx, fs:[rax]                                      ; allocated
+//! mov rdx, fs:[rax + 16]                                 ; allocated_limit
+//! mov fs:[rax], rcx                                      ; set_allocated, after the caller's sum
+//! ```
+//!
+//! In an executable the linker turns the first load into a constant (`mov rbx, -192`). A slot
+//! known only as the program runs costs the same `add`, with a register. [`block`] adds a load of
+//! the thread pointer. The object carries the `STATIC_TLS` flag and can be loaded by `dlopen` for
+//! as long as the loader has 128 bytes of its reserve left.
 //!
 //! Elsewhere there is a portable variant: see the crate's source, `thread_block/portable.rs`.
 //! Under `--cfg strata_loom` the block belongs to the thread of the system; loom runs all threads
@@ -52,7 +66,7 @@
 
 use core::marker::PhantomData;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use static_assertions::const_assert_eq;
 
 #[cfg(strata_loom)]
@@ -161,9 +175,39 @@ impl Slot {
     }
 }
 
+/// A place for a slot, which threads may read while one writes. All zero bits are [`Slot::UNBOUND`].
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct AtomicSlot(AtomicUsize);
+
+impl AtomicSlot {
+    /// [`Slot::UNBOUND`] stands in it.
+    pub const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// What stands in it.
+    #[inline(always)]
+    pub fn load(&self) -> Slot {
+        // Relaxed: a slot publishes nothing, and a thread that sees an old one takes its slow path.
+        Slot(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Puts `slot` into it.
+    pub fn store(&self, slot: Slot) {
+        self.0.store(slot.0, Ordering::Relaxed);
+    }
+}
+
+impl Default for AtomicSlot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// The calling thread's block.
 ///
-/// Two instructions; the portable variant makes a block on a thread's first call. Valid for as
+/// Three instructions; the portable variant makes a block on a thread's first call. Valid for as
 /// long as the thread runs, which is as long as the reference can be used.
 #[inline(always)]
 pub fn block() -> &'static ThreadBlock {

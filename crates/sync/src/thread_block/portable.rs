@@ -48,6 +48,7 @@ struct Entries {
 // SAFETY: the entries on the list and the rest of the mapping belong to whoever has the value.
 unsafe impl Send for Entries {}
 
+/// Guards the list and the newest mapping. A leaf: nothing but the system is called under it.
 static ENTRIES: Mutex<Entries> = Mutex::new(Entries::NONE);
 
 static KEY_MADE: Once = Once::new();
