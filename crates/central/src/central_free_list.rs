@@ -1,0 +1,459 @@
+//! One class's spans, cut into objects.
+
+use crate::{
+    BackEnd, CentralStats, OCCUPANCY_LISTS, OtherBackEnds, occupancy::OccupancyLists, span_objects,
+};
+use core::marker::PhantomData;
+use strata_page_heap::{Density, PageHeap, SpanRequest};
+use strata_size_classes::{ClassInfo, PageSize, SizeClass};
+use strata_span::{Address, PageCount, Platform, SpanHandle, SpanList, SpanPlace};
+use strata_sync::{
+    LockStats, Mutex, SeqWord,
+    atomic::{AtomicU64, Ordering},
+    const_fn, spin_hint,
+};
+
+/// Objects whose spans are looked up before the lock is taken once for all of them: 512 bytes of stack.
+const LOOK_UP: usize = 32;
+
+/// The central free list of one size class: spans from a page heap, objects out, objects back.
+///
+/// Any thread may call any method at any time. One lock for the class, held for the move of one batch;
+/// page map and page heap are used outside of it. An object costs a bit in its span's map; spans with
+/// free objects are on lists by how full they are, and the fullest are used up first, so that the others
+/// come home whole.
+///
+/// Each list serves one class: `class` is the same at each call, and so are the back end's parts.
+#[derive(Debug)]
+pub struct CentralFreeList<P: PageSize> {
+    /// Guards the spans with free objects, and the bitmaps of all spans of the class.
+    /// Rank: above the page heap's and every lock of the platform; none of them is taken under it.
+    spans: Mutex<OccupancyLists>,
+    /// Covers the three counters.
+    sequence: SeqWord,
+    /// All three written under the lock, read by figures.
+    objects_out: AtomicU64,
+    spans_requested: AtomicU64,
+    spans_returned: AtomicU64,
+    pages: PhantomData<P>,
+}
+
+/// Where an object is.
+#[derive(Clone, Copy)]
+struct Place {
+    span: SpanHandle,
+    index: u32,
+}
+
+impl<P: PageSize> CentralFreeList<P> {
+    const_fn! {
+        /// A list without spans.
+        pub const fn new() -> Self {
+            Self {
+                spans: Mutex::new(OccupancyLists::new()),
+                sequence: SeqWord::new(),
+                objects_out: AtomicU64::new(0),
+                spans_requested: AtomicU64::new(0),
+                spans_returned: AtomicU64::new(0),
+                pages: PhantomData,
+            }
+        }
+    }
+
+    /// Fills `out` from the front with objects of `class`; fewer than asked for when the page heap has no
+    /// more. Says how many.
+    pub fn take<E, H>(
+        &self,
+        back_end: BackEnd<'_, E, H>,
+        class: SizeClass,
+        out: &mut [*mut u8],
+    ) -> usize
+    where
+        E: Platform<Pages = P>,
+        H: PageHeap<P>,
+    {
+        let size = P::TABLE.size(class);
+        let mut taken = self.take_from_spans(size, out);
+        while let Some(rest) = out.get_mut(taken..)
+            && !rest.is_empty()
+        {
+            match self.take_from_new_span(back_end, class, rest) {
+                0 => break,
+                more => taken += more,
+            }
+        }
+        taken
+    }
+
+    /// Takes objects of `class` back, and gives spans that are whole again to the page heap. Objects whose
+    /// spans belong to another back end go to `others`.
+    ///
+    /// A pointer that is no object of the class, or is free already, ends the process with a line
+    /// that says so.
+    ///
+    /// # Safety
+    ///
+    /// The objects came from [`take`](Self::take) of this list, or of the same class's list of a back end
+    /// that `others` knows; each is in the slice once, and nobody uses them any more.
+    pub unsafe fn give<E, H, R>(
+        &self,
+        back_end: BackEnd<'_, E, H>,
+        others: &R,
+        class: SizeClass,
+        objects: &mut [*mut u8],
+    ) where
+        E: Platform<Pages = P>,
+        H: PageHeap<P>,
+        R: OtherBackEnds,
+    {
+        for chunk in objects.chunks_mut(LOOK_UP) {
+            let mut places = [None; LOOK_UP];
+            for (place, object) in places.iter_mut().zip(chunk) {
+                let found = locate(back_end.platform, class, *object);
+                let home = found.span.back_end();
+                if home == back_end.number {
+                    *place = Some(found);
+                } else {
+                    // SAFETY: the caller gives the object up, and `found` says where it belongs.
+                    unsafe { others.give(home, class, core::slice::from_mut(object)) };
+                }
+            }
+            let whole = self.put_back(class, &places);
+            give_spans_back(back_end, whole);
+        }
+    }
+
+    /// The figures. Takes the lock only if they are in flux at each of many looks.
+    pub fn stats(&self, class: SizeClass) -> CentralStats {
+        for _ in 0..64 {
+            if let Some(stats) = self.stats_unless_in_flux(class) {
+                return stats;
+            }
+            spin_hint();
+        }
+        let _guard = self.spans.lock();
+        self.read_figures(class)
+    }
+
+    /// The figures, unless they are just being changed. Takes no lock and never waits.
+    pub fn stats_unless_in_flux(&self, class: SizeClass) -> Option<CentralStats> {
+        self.sequence.read(|| self.read_figures(class))
+    }
+
+    /// How many spans with free objects there are, from the fullest to the emptiest (see
+    /// [`CentralStats::spans_in_use`] for all). Takes the lock.
+    pub fn occupancy(&self) -> [usize; OCCUPANCY_LISTS] {
+        self.spans.lock().lengths()
+    }
+
+    /// The lock's figures.
+    pub fn lock_stats(&self) -> LockStats {
+        self.spans.stats()
+    }
+
+    /// Forgets all spans, whose objects nobody uses any more: see
+    /// [`MiddleSource::discard_all`](crate::MiddleSource::discard_all).
+    pub(crate) fn forget_spans(&self) {
+        let mut spans = self.spans.lock();
+        *spans = OccupancyLists::new();
+        self.sequence.begin();
+        self.objects_out.store(0, Ordering::Relaxed);
+        self.spans_returned.store(self.spans_requested.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.sequence.end();
+    }
+
+    /// Takes the lock, so that a fork finds the list at rest.
+    pub fn acquire(&self) {
+        self.spans.acquire();
+    }
+
+    /// Gives the lock back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.spans.release() };
+    }
+
+    /// Takes what the spans at hand have.
+    fn take_from_spans(&self, size: usize, out: &mut [*mut u8]) -> usize {
+        let mut spans = self.spans.lock();
+        let mut taken = 0;
+        while let Some(rest) = out.get_mut(taken..)
+            && !rest.is_empty()
+            && let Some(span) = spans.fullest()
+        {
+            // SAFETY: spans on the lists were prepared, and the lock is held.
+            let more = unsafe { span_objects::take::<P>(&span, size, rest) };
+            debug_assert!(more > 0, "a span on a list has a free object");
+            spans.set_objects_out(span, span.objects_out() + more as u32);
+            taken += more;
+        }
+        if taken > 0 {
+            self.count(|| add(&self.objects_out, taken as u64));
+        }
+        taken
+    }
+
+    /// Gets a span and takes from it, before others see it.
+    #[cold]
+    fn take_from_new_span<E, H>(
+        &self,
+        back_end: BackEnd<'_, E, H>,
+        class: SizeClass,
+        out: &mut [*mut u8],
+    ) -> usize
+    where
+        E: Platform<Pages = P>,
+        H: PageHeap<P>,
+    {
+        let info = P::TABLE.info(class);
+        let Some(span) = new_span(back_end, class, info) else { return 0 };
+        let mut spans = self.spans.lock();
+        // SAFETY: the span was prepared, and the lock is held.
+        let taken = unsafe { span_objects::take::<P>(&span, info.size as usize, out) };
+        spans.set_objects_out(span, taken as u32);
+        self.count(|| {
+            add(&self.objects_out, taken as u64);
+            add(&self.spans_requested, 1);
+        });
+        taken
+    }
+
+    /// Marks objects as free, and answers with the spans that are whole by that, on no list any more.
+    fn put_back(&self, class: SizeClass, places: &[Option<Place>]) -> SpanList {
+        let mut whole = SpanList::new();
+        let mut objects = 0;
+        let mut spans = self.spans.lock();
+        let mut places = places.iter().flatten().peekable();
+        while let Some(place) = places.next() {
+            let span = place.span;
+            put_object::<P>(class, place);
+            let mut run = 1;
+            while let Some(next) = places.next_if(|next| next.span == span) {
+                put_object::<P>(class, next);
+                run += 1;
+            }
+            let out = span.objects_out().wrapping_sub(run);
+            spans.set_objects_out(span, out);
+            if out == 0 {
+                whole.push_back(span);
+            }
+            objects += u64::from(run);
+        }
+        if objects > 0 {
+            self.count(|| {
+                add(&self.objects_out, objects.wrapping_neg());
+                add(&self.spans_returned, whole.len() as u64);
+            });
+        }
+        whole
+    }
+
+    /// Changes the counters as one; the lock is held.
+    #[inline(always)]
+    fn count(&self, change: impl FnOnce()) {
+        self.sequence.begin();
+        change();
+        self.sequence.end();
+    }
+
+    fn read_figures(&self, class: SizeClass) -> CentralStats {
+        let info = P::TABLE.info(class);
+        let objects_out = self.objects_out.load(Ordering::Relaxed);
+        let spans_requested = self.spans_requested.load(Ordering::Relaxed);
+        let spans_returned = self.spans_returned.load(Ordering::Relaxed);
+        let spans_in_use = spans_requested.wrapping_sub(spans_returned);
+        let objects_per_span = u64::from(info.objects);
+        let tail_bytes = (u64::from(info.pages) << P::SHIFT)
+            .wrapping_sub(objects_per_span.wrapping_mul(u64::from(info.size)));
+        CentralStats {
+            objects_out,
+            free_objects: spans_in_use.wrapping_mul(objects_per_span).wrapping_sub(objects_out),
+            spans_in_use,
+            spans_requested,
+            spans_returned,
+            objects_per_span,
+            live_pages: spans_in_use.wrapping_mul(u64::from(info.pages)),
+            tail_bytes: spans_in_use.wrapping_mul(tail_bytes),
+            lock: self.spans.stats(),
+        }
+    }
+}
+
+impl<P: PageSize> Default for CentralFreeList<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Adds to a counter that the holder of the lock alone writes.
+#[inline(always)]
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// A span for objects of `class`, all of them free, entered in the page map.
+fn new_span<P, E, H>(
+    back_end: BackEnd<'_, E, H>,
+    class: SizeClass,
+    info: &ClassInfo,
+) -> Option<SpanHandle>
+where
+    P: PageSize,
+    E: Platform<Pages = P>,
+    H: PageHeap<P>,
+{
+    let BackEnd { platform, page_heap, object_maps, number } = back_end;
+    if info.objects == 0 {
+        return None;
+    }
+    let pages = PageCount::new(usize::from(info.pages));
+    let density = if info.is_dense() { Density::Dense } else { Density::Sparse };
+    let span =
+        page_heap.allocate(platform, SpanRequest { pages, align: PageCount::ONE, density })?;
+    let entered = platform.map().ensure(platform.arena(), platform.metadata(), span.first(), pages);
+    if !entered || !span_objects::prepare(platform, object_maps, span, info.objects) {
+        // SAFETY: the span was just allocated there, and nobody knows it.
+        unsafe { page_heap.deallocate(platform, span) };
+        return None;
+    }
+    span.set_class(class);
+    span.set_back_end(number);
+    platform.map().set_range(span, class);
+    Some(span)
+}
+
+/// Gives spans, whose objects are all free, to the page heap.
+fn give_spans_back<P, E, H>(back_end: BackEnd<'_, E, H>, mut whole: SpanList)
+where
+    P: PageSize,
+    E: Platform<Pages = P>,
+    H: PageHeap<P>,
+{
+    while let Some(span) = whole.pop_front() {
+        // SAFETY: no object of the span is out, no list has it, and it is not counted any more.
+        unsafe { give_span_back(back_end, span) };
+    }
+}
+
+/// Gives one span to the page heap, as that handed it out: in the page map with its ends alone and
+/// without a class.
+///
+/// # Safety
+///
+/// The span came from `new_span` with the same back end; nobody uses its objects, and no list has it.
+pub(crate) unsafe fn give_span_back<P, E, H>(back_end: BackEnd<'_, E, H>, span: SpanHandle)
+where
+    P: PageSize,
+    E: Platform<Pages = P>,
+    H: PageHeap<P>,
+{
+    let BackEnd { platform, page_heap, object_maps, .. } = back_end;
+    span.set_class(SizeClass::NONE);
+    let pages = span.page_count::<P>();
+    let inner = pages.saturating_sub(PageCount::new(2));
+    platform.map().clear_range(span.first() + PageCount::ONE, inner);
+    platform.map().set_ends(span);
+    // SAFETY: `new_span` prepared it, and the caller has it alone.
+    unsafe { span_objects::discard(object_maps, span) };
+    span.set_back_end(0);
+    // Its objects were written: what the page heap said of zeroes holds no longer.
+    span.set_zeroed(false);
+    // SAFETY: `new_span` got it from this page heap, and the caller gives it up.
+    unsafe { page_heap.deallocate(platform, span) };
+}
+
+/// Where an object of `class` is. Ends the process if there is none at that address.
+#[inline]
+fn locate<E: Platform>(platform: &E, class: SizeClass, object: *mut u8) -> Place {
+    let address = Address::of(object);
+    let Some(span) = platform.map().span_at(address.value()) else {
+        never_handed_out::<E::Pages>(class, address);
+    };
+    if span.class() != class {
+        wrong_class::<E::Pages>(class, address, span);
+    }
+    let info = E::Pages::TABLE.info(class);
+    let offset = address.offset_from(span.start::<E::Pages>());
+    let index = info.object_index(offset);
+    if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+        inside_an_object::<E::Pages>(class, address, span, offset);
+    }
+    Place { span, index }
+}
+
+/// Marks one object as free. Ends the process if it is free already. The lock is held.
+#[inline]
+fn put_object<P: PageSize>(class: SizeClass, place: &Place) {
+    let Place { span, index } = *place;
+    // Between the look-up and the lock the span can only have left the class if another free of the same
+    // object was in the way.
+    //
+    // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
+    if span.class() != class || !unsafe { span_objects::put(&span, index) } {
+        freed_twice::<P>(class, place);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn never_handed_out<P: PageSize>(class: SizeClass, address: Address) -> ! {
+    let (address, size) = (address.value(), P::TABLE.size(class));
+    strata_os::crash!(
+        "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is in no span",
+        class.index()
+    );
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) -> ! {
+    let (address, size, start, pages) =
+        (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
+    let index = class.index();
+    if span.place() != SpanPlace::InUse {
+        strata_os::crash!(
+            "free of a pointer that was never handed out, or double free: {address:#x}, as class {index} of \
+             {size} bytes, is in a free span at {start:#x} of {pages} pages"
+        );
+    }
+    strata_os::crash!(
+        "free with the wrong size: {address:#x}, as class {index} of {size} bytes, is in a span at \
+         {start:#x} of {pages} pages with class {} of {} bytes",
+        span.class().index(),
+        P::TABLE.size(span.class())
+    );
+}
+
+#[cold]
+#[inline(never)]
+fn inside_an_object<P: PageSize>(
+    class: SizeClass,
+    address: Address,
+    span: SpanHandle,
+    offset: usize,
+) -> ! {
+    let (address, size, start, pages) =
+        (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
+    strata_os::crash!(
+        "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is {} bytes \
+         into an object in a span at {start:#x} of {pages} pages",
+        class.index(),
+        offset % size.max(1)
+    );
+}
+
+#[cold]
+#[inline(never)]
+fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) -> ! {
+    let Place { span, index } = *place;
+    let (size, start, pages) = (P::TABLE.size(class), span.start::<P>().value(), span.pages());
+    let address = start.wrapping_add(index as usize * size);
+    strata_os::crash!(
+        "double free: {address:#x}, class {} of {size} bytes, in a span at {start:#x} of {pages} pages",
+        class.index()
+    );
+}

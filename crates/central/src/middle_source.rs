@@ -1,0 +1,191 @@
+//! The middle tier as caches see it.
+
+use crate::{
+    BackEnd, CentralFreeList, MiddleTier, OnlyBackEnd, OtherBackEnds, StandardTransfer,
+    TransferCache, TransferPolicy, central_free_list,
+};
+use core::fmt;
+use strata_page_heap::PageHeap;
+use strata_size_classes::{ObjectSource, PageSize, SizeClass};
+use strata_span::{Platform, SpanList, SpanPlace};
+
+/// Objects that move at once where no cache says how many: 1 KiB of stack.
+pub(crate) const MOVE: usize = 128;
+
+/// A [`MiddleTier`] on its platform and page heap: where caches get objects from and bring them back to.
+///
+/// Made for a call or a few; it is as large as five pointers.
+pub struct MiddleSource<'a, E, H, R = OnlyBackEnd, T = StandardTransfer>
+where
+    E: Platform,
+    H: PageHeap<E::Pages>,
+    T: TransferPolicy,
+{
+    pub(crate) tier: &'a MiddleTier<E::Pages, T>,
+    back_end: BackEnd<'a, E, H>,
+    others: R,
+}
+
+impl<'a, E, H, R, T> MiddleSource<'a, E, H, R, T>
+where
+    E: Platform,
+    H: PageHeap<E::Pages>,
+    T: TransferPolicy,
+{
+    pub(crate) const fn new(
+        tier: &'a MiddleTier<E::Pages, T>,
+        back_end: BackEnd<'a, E, H>,
+        others: R,
+    ) -> Self {
+        Self { tier, back_end, others }
+    }
+}
+
+impl<E, H, R, T> MiddleSource<'_, E, H, R, T>
+where
+    E: Platform,
+    H: PageHeap<E::Pages>,
+    R: OtherBackEnds,
+    T: TransferPolicy,
+{
+    /// Moves what the class's transfer cache holds to the central free list; says how many objects.
+    pub fn drain_transfer(&self, class: SizeClass) -> usize {
+        self.empty_with(class, |out| self.tier.transfer(class).drain(out), usize::MAX)
+    }
+
+    /// The same for all classes; says how many bytes.
+    pub fn drain_all_transfers(&self) -> usize {
+        let table = E::Pages::TABLE;
+        table.classes().map(|class| self.drain_transfer(class) * table.size(class)).sum()
+    }
+
+    /// Moves what nobody wanted since the last call from all transfer caches to the central free lists;
+    /// says how many bytes. For the background, each few seconds.
+    pub fn plunder(&self) -> usize {
+        let table = E::Pages::TABLE;
+        let mut bytes = 0;
+        for class in table.classes() {
+            let cache = self.tier.transfer(class);
+            let limit = usize::try_from(cache.used()).unwrap_or(usize::MAX);
+            if limit > 0 {
+                bytes +=
+                    self.empty_with(class, |out| cache.plunder(out), limit) * table.size(class);
+                cache.end_plunder();
+            }
+        }
+        bytes
+    }
+
+    /// Gives all spans of the tier to the page heap, whatever objects of them are out: the end of a
+    /// back end, or its reset.
+    ///
+    /// The cost is a walk over the page map.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses an object of this back end any more, none is in a cache above, and no other
+    /// thread uses the tier meanwhile.
+    pub unsafe fn discard_all(&self) {
+        for class in E::Pages::TABLE.classes() {
+            // What belongs to other back ends goes home.
+            self.drain_transfer(class);
+            self.tier.central(class).forget_spans();
+        }
+        let mut spans = SpanList::new();
+        self.back_end.platform.map().for_each_span(|span| {
+            let of_class = !span.class().is_none() && span.place() == SpanPlace::InUse;
+            if of_class && span.back_end() == self.back_end.number {
+                spans.push_back(span);
+            }
+        });
+        while let Some(span) = spans.pop_front() {
+            // SAFETY: the span has a class and this back end's number, so it was made for the tier; the lists
+            // have just forgotten it, and the caller promises that nobody uses its objects.
+            unsafe { central_free_list::give_span_back(self.back_end, span) };
+        }
+    }
+
+    /// Moves objects that `next` yields to the central free list, at most about `limit` of them.
+    fn empty_with(
+        &self,
+        class: SizeClass,
+        mut next: impl FnMut(&mut [*mut u8]) -> usize,
+        limit: usize,
+    ) -> usize {
+        let mut objects = [core::ptr::null_mut(); MOVE];
+        let mut moved = 0;
+        while moved < limit {
+            let count = next(&mut objects);
+            let Some(objects) = objects.get_mut(..count) else { break };
+            if objects.is_empty() {
+                break;
+            }
+            // SAFETY: the transfer cache had the objects from `give`, and has just given them up.
+            unsafe { self.give_to_central(class, objects) };
+            moved += count;
+        }
+        moved
+    }
+
+    /// Gives objects past the transfer cache.
+    ///
+    /// # Safety
+    ///
+    /// As for [`ObjectSource::give`].
+    pub(crate) unsafe fn give_to_central(&self, class: SizeClass, objects: &mut [*mut u8]) {
+        // SAFETY: the contract is the same.
+        unsafe { self.list(class).give(self.back_end, &self.others, class, objects) };
+    }
+
+    fn list(&self, class: SizeClass) -> &CentralFreeList<E::Pages> {
+        self.tier.central(class)
+    }
+
+    fn cache(&self, class: SizeClass) -> &TransferCache<T> {
+        self.tier.transfer(class)
+    }
+}
+
+// SAFETY: 1. the count is what transfer cache and central free list wrote into the front, one after the
+// other. 2. the central free list hands out what is free in spans of its own, in the class's size and at
+// multiples of it from a page on; the transfer cache only what was given back. 3. neither unwinds, nor knows
+// a cache above.
+unsafe impl<E, H, R, T> ObjectSource for MiddleSource<'_, E, H, R, T>
+where
+    E: Platform,
+    H: PageHeap<E::Pages>,
+    R: OtherBackEnds,
+    T: TransferPolicy,
+{
+    fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
+        let cached = self.cache(class).remove(out);
+        match out.get_mut(cached..) {
+            Some(rest) if !rest.is_empty() => {
+                cached + self.list(class).take(self.back_end, class, rest)
+            }
+            _ => cached,
+        }
+    }
+
+    unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
+        let info = E::Pages::TABLE.info(class);
+        let cached = self.cache(class).insert(self.back_end.platform, info, objects);
+        if let Some(rest) = objects.get_mut(cached..)
+            && !rest.is_empty()
+        {
+            // SAFETY: the contract is the same, and the transfer cache has not kept these.
+            unsafe { self.give_to_central(class, rest) };
+        }
+    }
+}
+
+impl<E, H, R, T> fmt::Debug for MiddleSource<'_, E, H, R, T>
+where
+    E: Platform,
+    H: PageHeap<E::Pages>,
+    T: TransferPolicy,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiddleSource").field("back_end", &self.back_end).finish_non_exhaustive()
+    }
+}

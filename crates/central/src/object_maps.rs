@@ -1,0 +1,144 @@
+//! Where bitmaps live that do not fit into a span's own word.
+
+use core::ptr::NonNull;
+use strata_span::{MetadataKind, Platform};
+use strata_sync::{
+    LockStats, Mutex,
+    atomic::{AtomicU64, Ordering},
+    const_fn,
+};
+
+/// Bitmaps by the power of two of their words, from 1 word to 4 096: a span of 262 144 objects.
+const SIZES: usize = 13;
+
+/// Bitmaps of free objects, taken from the metadata arena and used again.
+///
+/// Any thread may call; one lock, held for a few instructions, taken once in the life of a span. All zero
+/// bits are a value that has made nothing yet.
+#[derive(Debug)]
+pub struct ObjectMaps {
+    /// Guards the lists of free maps, linked through their first word.
+    /// Rank: under it only the metadata arena's lock is taken.
+    free: Mutex<FreeMaps>,
+    /// Both written under the lock, read by figures.
+    in_use_bytes: AtomicU64,
+    created_bytes: AtomicU64,
+}
+
+/// What the bitmaps take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ObjectMapsStats {
+    /// Bytes of bitmaps of spans.
+    pub in_use_bytes: u64,
+    /// Bytes ever taken from the arena; the rest is free for other spans.
+    pub created_bytes: u64,
+    /// The lock.
+    pub lock: LockStats,
+}
+
+#[derive(Debug)]
+struct FreeMaps {
+    lists: [Option<NonNull<FreeMap>>; SIZES],
+}
+
+/// A bitmap that no span uses.
+#[derive(Debug)]
+struct FreeMap {
+    next: Option<NonNull<FreeMap>>,
+}
+
+// SAFETY: the maps on the lists belong to nobody, so they go with the lists wherever these go.
+unsafe impl Send for FreeMaps {}
+
+impl ObjectMaps {
+    const_fn! {
+        /// Nothing yet.
+        pub const fn new() -> Self {
+            Self {
+                free: Mutex::new(FreeMaps { lists: [None; SIZES] }),
+                in_use_bytes: AtomicU64::new(0),
+                created_bytes: AtomicU64::new(0),
+            }
+        }
+    }
+
+    /// A bitmap of at least `words` words, of any content. None when there is no memory, or no bitmap is
+    /// that long.
+    pub(crate) fn allocate<E: Platform>(&self, platform: &E, words: usize) -> Option<NonNull<u64>> {
+        let (list, bytes) = Self::list_of(words);
+        let mut free = self.free.lock();
+        let first = free.lists.get_mut(list)?;
+        let map = if let Some(map) = *first {
+            // SAFETY: maps on the list were given back by `deallocate`, which wrote their links; the
+            // lock is held.
+            *first = unsafe { map.read() }.next;
+            map.cast()
+        } else {
+            let align = bytes.clamp(align_of::<u64>(), 64);
+            let map = platform.arena().allocate(
+                platform.metadata(),
+                bytes,
+                align,
+                MetadataKind::ObjectMaps,
+            )?;
+            self.created_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            map.cast()
+        };
+        self.in_use_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        Some(map)
+    }
+
+    /// Takes a bitmap back.
+    ///
+    /// # Safety
+    ///
+    /// It came from `allocate` of these maps with the same `words`, and no span refers to it.
+    pub(crate) unsafe fn deallocate(&self, map: NonNull<u64>, words: usize) {
+        let (list, bytes) = Self::list_of(words);
+        let mut free = self.free.lock();
+        let Some(first) = free.lists.get_mut(list) else { return };
+        let link = map.cast::<FreeMap>();
+        // SAFETY: the caller gives the map up; it has a word, which is as large as a link.
+        unsafe { link.write(FreeMap { next: *first }) };
+        *first = Some(link);
+        self.in_use_bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The figures. Takes no lock.
+    pub fn stats(&self) -> ObjectMapsStats {
+        ObjectMapsStats {
+            in_use_bytes: self.in_use_bytes.load(Ordering::Relaxed),
+            created_bytes: self.created_bytes.load(Ordering::Relaxed),
+            lock: self.free.stats(),
+        }
+    }
+
+    /// Takes the lock, so that a fork finds the lists at rest.
+    pub fn acquire(&self) {
+        self.free.acquire();
+    }
+
+    /// Gives it back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.free.release() };
+    }
+
+    /// The list of bitmaps of at least `words` words, and their bytes.
+    fn list_of(words: usize) -> (usize, usize) {
+        let rounded = words.max(1).checked_next_power_of_two().unwrap_or(usize::MAX / 8);
+        (rounded.trailing_zeros() as usize, rounded.wrapping_mul(size_of::<u64>()))
+    }
+}
+
+impl Default for ObjectMaps {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+static_assertions::assert_eq_size!(FreeMap, u64);

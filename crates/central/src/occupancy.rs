@@ -1,0 +1,89 @@
+//! A class's spans that have free objects, ordered by how full they are.
+
+use crate::stats::Occupancy;
+use strata_span::{SpanHandle, SpanList};
+
+/// Lists of spans that a class has, the fullest spans on the first.
+pub const OCCUPANCY_LISTS: usize = 8;
+
+/// A class's spans that have free objects and objects out. Each operation takes constant time.
+///
+/// A span with no object free, or with none out, is on no list. The fewer objects of a span are out, the
+/// likelier it is to come home whole: so the lists tell spans apart finely where few are out, coarsely
+/// where many are (TCMalloc's central free list).
+#[derive(Debug)]
+pub(crate) struct OccupancyLists {
+    lists: [SpanList; OCCUPANCY_LISTS],
+    /// A bit for each list that is not empty.
+    filled: u8,
+}
+
+impl OccupancyLists {
+    pub(crate) const fn new() -> Self {
+        Self { lists: [const { SpanList::new() }; OCCUPANCY_LISTS], filled: 0 }
+    }
+
+    /// A span of the first list that has any: the fullest spans, as far as the lists tell.
+    pub(crate) fn fullest(&self) -> Option<SpanHandle> {
+        self.lists.get(self.filled.trailing_zeros() as usize)?.first()
+    }
+
+    /// Says that the span has `now` objects out, and puts it where it belongs.
+    #[inline]
+    pub(crate) fn set_objects_out(&mut self, span: SpanHandle, now: u32) {
+        let capacity = span.object_capacity();
+        let (before, after) =
+            (Self::list_of(capacity, span.objects_out()), Self::list_of(capacity, now));
+        span.set_objects_out(now);
+        if before == after {
+            return;
+        }
+        if let Some(index) = before {
+            self.remove(index, span);
+        }
+        if let Some(index) = after {
+            self.insert(index, span);
+        }
+    }
+
+    /// How many spans each list has.
+    pub(crate) fn lengths(&self) -> Occupancy {
+        let mut lengths = [0; OCCUPANCY_LISTS];
+        for (length, list) in lengths.iter_mut().zip(&self.lists) {
+            *length = list.len();
+        }
+        lengths
+    }
+
+    fn insert(&mut self, index: usize, span: SpanHandle) {
+        if let Some(list) = self.lists.get_mut(index) {
+            list.push_front(span);
+            self.filled |= 1 << index;
+        }
+    }
+
+    fn remove(&mut self, index: usize, span: SpanHandle) {
+        if let Some(list) = self.lists.get_mut(index) {
+            list.remove(span);
+            self.filled &= !(u8::from(list.is_empty()) << index);
+        }
+    }
+
+    /// The list of a span of which `out` of `capacity` objects are out; exact up to 8 objects, in pairs up
+    /// to 16, and by powers of two beyond. None where all are out, or none.
+    #[inline]
+    fn list_of(capacity: u32, out: u32) -> Option<usize> {
+        const LISTS: u32 = OCCUPANCY_LISTS as u32;
+        if out == 0 || out >= capacity {
+            return None;
+        }
+        let list = if capacity <= LISTS {
+            LISTS - out
+        } else if capacity <= 2 * LISTS {
+            (2 * LISTS - out) / 2
+        } else {
+            LISTS - (out.ilog2() + 1).min(LISTS)
+        };
+        Some(list as usize % OCCUPANCY_LISTS)
+    }
+}

@@ -1,0 +1,171 @@
+//! The bitmap of a span's free objects.
+//!
+//! A span of at most 64 objects has it in its own word [`Span::object_map`]; for more that word is the
+//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The span's note
+//! is the index of a word below which none has a bit set.
+//!
+//! Whoever calls holds the lock of the span's class, or has the span alone.
+
+use crate::ObjectMaps;
+use core::ptr::NonNull;
+use strata_span::{Address, PageSize, Platform, Span, SpanHandle};
+
+/// Objects that fit into a span's own word.
+const INLINE_OBJECTS: u32 = u64::BITS;
+
+/// Gives a span of `objects` objects a bitmap in which all of them are free. False if there was no memory.
+#[must_use]
+pub(crate) fn prepare<E: Platform>(
+    platform: &E,
+    maps: &ObjectMaps,
+    span: SpanHandle,
+    objects: u32,
+) -> bool {
+    span.set_note(0);
+    span.set_objects_out(0);
+    span.set_object_capacity(objects);
+    if objects <= INLINE_OBJECTS {
+        span.set_object_map(low_bits(objects) as usize);
+        return true;
+    }
+    let count = word_count(objects);
+    let Some(first) = maps.allocate(platform, count) else { return false };
+    let mut left = objects;
+    for index in 0..count {
+        // SAFETY: the map has at least `count` words.
+        let word = unsafe { first.add(index) };
+        // SAFETY: the map was just given to us alone.
+        unsafe { word.write(low_bits(left)) };
+        left = left.saturating_sub(u64::BITS);
+    }
+    span.set_object_map(Address::of(first.as_ptr()).value());
+    true
+}
+
+/// Takes the bitmap from a span.
+///
+/// # Safety
+///
+/// `prepare` gave it to the span from the same `maps`, and the span is the caller's alone.
+pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
+    let objects = span.object_capacity();
+    if objects > INLINE_OBJECTS
+        && let Some(map) = Address::new(span.object_map()).non_null()
+    {
+        // SAFETY: `prepare` took the map for as many objects, and the caller gives the span up.
+        unsafe { maps.deallocate(map.cast(), word_count(objects)) };
+    }
+    span.set_object_map(0);
+    span.set_object_capacity(0);
+    span.set_note(0);
+}
+
+/// Moves free objects of `size` bytes from the front of the span into `out`; says how many.
+///
+/// # Safety
+///
+/// `prepare` was called for the span, and the caller holds its class's lock.
+pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut u8]) -> usize {
+    let start = span.start::<P>();
+    let capacity = span.object_capacity();
+    if capacity <= INLINE_OBJECTS {
+        let mut word = span.object_map() as u64;
+        let taken = empty_word(&mut word, start, size, out);
+        span.set_object_map(word as usize);
+        return taken;
+    }
+    let word_bytes = size * u64::BITS as usize;
+    let mut taken = 0;
+    let mut index = span.note() as usize;
+    // SAFETY: as the caller promises.
+    let words = unsafe { words_of(span) };
+    while let (Some(word), Some(rest)) = (words.get_mut(index), out.get_mut(taken..)) {
+        if rest.is_empty() {
+            break;
+        }
+        taken += empty_word(word, start.add(index * word_bytes), size, rest);
+        if *word == 0 {
+            index += 1;
+        }
+    }
+    span.set_note(index as u64);
+    taken
+}
+
+/// Marks an object as free; false if it is free already.
+///
+/// # Safety
+///
+/// `prepare` was called for the span, and the caller holds its class's lock.
+#[must_use]
+pub(crate) unsafe fn put(span: &Span, index: u32) -> bool {
+    if span.object_capacity() <= INLINE_OBJECTS {
+        let word = span.object_map() as u64;
+        let bit = 1 << (index % u64::BITS);
+        span.set_object_map((word | bit) as usize);
+        return word & bit == 0;
+    }
+    let (word_index, bit) = (index / u64::BITS, 1_u64 << (index % u64::BITS));
+    // SAFETY: as the caller promises.
+    let words = unsafe { words_of(span) };
+    let Some(word) = words.get_mut(word_index as usize) else { return false };
+    let was_out = *word & bit == 0;
+    *word |= bit;
+    if u64::from(word_index) < span.note() {
+        span.set_note(u64::from(word_index));
+    }
+    was_out
+}
+
+/// Moves objects whose bits are set from `word`, whose first object is at `first`, into `out`; says how
+/// many.
+#[inline]
+fn empty_word(word: &mut u64, first: Address, size: usize, out: &mut [*mut u8]) -> usize {
+    let mut bits = *word;
+    let mut taken = 0;
+    for slot in out {
+        if bits == 0 {
+            break;
+        }
+        *slot = first.add(bits.trailing_zeros() as usize * size).pointer();
+        bits &= bits.wrapping_sub(1);
+        taken += 1;
+    }
+    *word = bits;
+    taken
+}
+
+/// The words of a span's bitmap.
+///
+/// # Safety
+///
+/// `prepare` gave the span a bitmap of its own words, and the caller holds the lock of the span's class
+/// for as long as it uses them.
+#[expect(
+    clippy::mut_from_ref,
+    reason = "the words are not the span's: its class's lock guards them"
+)]
+unsafe fn words_of(span: &Span) -> &mut [u64] {
+    let count = word_count(span.object_capacity());
+    let Some(first) = Address::new(span.object_map()).non_null() else { return &mut [] };
+    let words = NonNull::slice_from_raw_parts(first.cast::<u64>(), count);
+    // SAFETY: `prepare` took that many words and wrote them, `discard` has not been called, since the span
+    // is still of its class; the lock keeps others away.
+    unsafe { &mut *words.as_ptr() }
+}
+
+/// Words that hold a bit for each of `objects` objects.
+const fn word_count(objects: u32) -> usize {
+    objects.div_ceil(u64::BITS) as usize
+}
+
+/// A word in which the low `count` bits are set.
+const fn low_bits(count: u32) -> u64 {
+    match count {
+        0 => 0,
+        64.. => u64::MAX,
+        _ => u64::MAX >> (u64::BITS - count),
+    }
+}
+
+static_assertions::assert_eq_size!(usize, u64);
