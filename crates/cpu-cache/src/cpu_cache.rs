@@ -37,6 +37,78 @@ pub struct Setup {
     pub limit_bytes: usize,
 }
 
+/// The words that the operations read, and the operations on a cached class.
+///
+/// A cache has one; a heap keeps a copy beside what else its fast path reads. All zero bits are the words of
+/// a cache that is not set up.
+#[repr(C)]
+#[derive(Debug)]
+pub struct CpuWords {
+    /// Written once, before the first operation; read by every operation.
+    base: AtomicPtr<u8>,
+    descriptor_word: AtomicUsize,
+    id_word: AtomicUsize,
+}
+
+impl CpuWords {
+    strata_sync::const_fn! {
+        /// The words of a cache that is not set up.
+        pub const fn new() -> Self {
+            Self {
+                base: AtomicPtr::new(core::ptr::null_mut()),
+                descriptor_word: AtomicUsize::new(0),
+                id_word: AtomicUsize::new(0),
+            }
+        }
+    }
+
+    /// Makes these the words of `cache`.
+    pub fn copy_from(&self, cache: &CpuCache) {
+        let slabs = cache.words.slabs();
+        self.descriptor_word.store(slabs.descriptor_word as usize, Ordering::Relaxed);
+        self.id_word.store(slabs.id_word as usize, Ordering::Relaxed);
+        self.base.store(slabs.base, Ordering::Relaxed);
+    }
+
+    /// Takes a free object of `class`; null if this CPU has none.
+    ///
+    /// # Safety
+    ///
+    /// The cache whose words these are is set up, and this thread's rseq area is registered where `set_up` was
+    /// told.
+    #[inline(always)]
+    pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
+        // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
+        unsafe { rseq::pop(self.slabs(), class.index()) }
+    }
+
+    /// Gives a free object of `class` to this CPU; false if it has no room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
+    #[inline(always)]
+    pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
+        // SAFETY: the caller's promise is the one that `rseq::push` asks for.
+        unsafe { rseq::push(self.slabs(), class.index(), object) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn slabs(&self) -> Slabs {
+        Slabs {
+            base: self.base.load(Ordering::Relaxed),
+            descriptor_word: self.descriptor_word.load(Ordering::Relaxed) as isize,
+            id_word: self.id_word.load(Ordering::Relaxed) as isize,
+        }
+    }
+}
+
+impl Default for CpuWords {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Free objects in reach of each CPU, taken and given by restartable sequences.
 ///
 /// An operation on a cached class is a handful of instructions: no lock, no atomic
@@ -47,10 +119,7 @@ pub struct Setup {
 /// only a thread that [`CpuCache::is_set_up`] answered may call these at all.
 #[derive(Debug)]
 pub struct CpuCache {
-    /// These three: written once by `set_up`, read by every operation.
-    base: AtomicPtr<u8>,
-    descriptor_word: AtomicUsize,
-    id_word: AtomicUsize,
+    words: CpuWords,
     /// Written last by `set_up`; publishes everything else.
     ids: AtomicU32,
     id_kind: AtomicU8,
@@ -68,9 +137,7 @@ impl CpuCache {
         /// A cache that is not set up.
         pub const fn new() -> Self {
             Self {
-                base: AtomicPtr::new(core::ptr::null_mut()),
-                descriptor_word: AtomicUsize::new(0),
-                id_word: AtomicUsize::new(0),
+                words: CpuWords::new(),
                 ids: AtomicU32::new(0),
                 id_kind: AtomicU8::new(0),
                 table: AtomicPtr::new(core::ptr::null_mut()),
@@ -105,13 +172,13 @@ impl CpuCache {
             IdKind::Cpu => strata_os::rseq::CPU_ID,
         };
         let word = |offset: usize| (setup.area as usize).wrapping_add(offset);
-        self.descriptor_word.store(word(strata_os::rseq::RSEQ_CS), Ordering::Relaxed);
-        self.id_word.store(word(id_offset), Ordering::Relaxed);
+        self.words.descriptor_word.store(word(strata_os::rseq::RSEQ_CS), Ordering::Relaxed);
+        self.words.id_word.store(word(id_offset), Ordering::Relaxed);
         self.id_kind.store(setup.id_kind as u8, Ordering::Relaxed);
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
         self.limit_bytes.store(setup.limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
-        self.base.store(base, Ordering::Relaxed);
+        self.words.base.store(base, Ordering::Relaxed);
         // Release pairs with the acquire in `ids`.
         self.ids.store(setup.ids, Ordering::Release);
         Ok(())
@@ -129,8 +196,8 @@ impl CpuCache {
     /// The cache is set up, and this thread's rseq area is registered where `set_up` was told.
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
-        unsafe { rseq::pop(self.slabs(), class.index()) }
+        // SAFETY: the caller's promise.
+        unsafe { self.words.pop(class) }
     }
 
     /// Gives a free object of `class` to this CPU; false if it has no room.
@@ -140,8 +207,8 @@ impl CpuCache {
     /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: the caller's promise is the one that `rseq::push` asks for.
-        unsafe { rseq::push(self.slabs(), class.index(), object) }
+        // SAFETY: the caller's promise.
+        unsafe { self.words.push(class, object) }
     }
 
     /// Takes up to `out.len()` objects of `class` from this CPU; says how many.
@@ -196,17 +263,12 @@ impl CpuCache {
 
     /// The regions of all ids; empty before the cache is set up.
     pub fn slab_range(&self) -> AddressRange {
-        let start = self.base.load(Ordering::Relaxed).expose_provenance();
+        let start = self.words.base.load(Ordering::Relaxed).expose_provenance();
         AddressRange::new(start, self.ids() as usize * REGION_BYTES)
     }
 
-    #[inline(always)]
     pub(crate) fn slabs(&self) -> Slabs {
-        Slabs {
-            base: self.base.load(Ordering::Relaxed),
-            descriptor_word: self.descriptor_word.load(Ordering::Relaxed) as isize,
-            id_word: self.id_word.load(Ordering::Relaxed) as isize,
-        }
+        self.words.slabs()
     }
 
     pub(crate) fn table(&self) -> Option<&'static SizeClassTable> {
@@ -244,7 +306,7 @@ impl CpuCache {
         if id >= self.ids() {
             return None;
         }
-        let base = NonNull::new(self.base.load(Ordering::Relaxed))?;
+        let base = NonNull::new(self.words.base.load(Ordering::Relaxed))?;
         // SAFETY: `id` is below the number of regions that were reserved.
         Some(unsafe { base.add(id as usize * REGION_BYTES) })
     }

@@ -69,7 +69,7 @@ mod layout;
 mod miss;
 mod rseq;
 
-pub use cpu_cache::{CpuCache, IdKind, Setup};
+pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
 pub use drain::DrainRefusal;
 pub use figures::CpuStats;
 pub use header::Header;

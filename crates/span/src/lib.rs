@@ -46,7 +46,7 @@ mod span_tree;
 
 pub use address::Address;
 pub use metadata_arena::{ArenaStats, MetadataArena, MetadataKind};
-pub use page_map::{PageMap, PageMapStats};
+pub use page_map::{PageMap, PageMapStats, PageMapWords};
 pub use pages::{HUGEPAGE_BYTES, HUGEPAGE_SHIFT, Hugepage, HugepageCount, PageCount, PageId};
 pub use platform::{Ground, Platform};
 pub use pool::{Pool, PoolItem, PoolStats};

@@ -57,6 +57,87 @@ struct Leaf {
 const LEAF_BODY: usize = LEAF_PAGES + (LEAF_PAGES + LEAF_HUGEPAGES) * size_of::<usize>();
 const TOUCHED_WORDS: usize = (LEAF_BODY >> GRANULE_SHIFT).div_ceil(64);
 
+/// The two words of a page map that reading a class needs, for those who keep a copy in reach.
+///
+/// All zero bits know no page.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PageMapWords<P: PageSize> {
+    /// Written once, after the root was made; read by everyone.
+    root: AtomicPtr<PublishOnce<Leaf>>,
+    root_length: AtomicUsize,
+    pages: PhantomData<P>,
+}
+
+impl<P: PageSize> PageMapWords<P> {
+    strata_sync::const_fn! {
+        /// Words that know no page.
+        pub const fn new() -> Self {
+            Self {
+                root: AtomicPtr::new(core::ptr::null_mut()),
+                root_length: AtomicUsize::new(0),
+                pages: PhantomData,
+            }
+        }
+    }
+
+    /// Makes these the words of `map`, whose root stands.
+    pub fn copy_from(&self, map: &PageMap<P>) {
+        self.root.store(map.root.load(Ordering::Relaxed), Ordering::Relaxed);
+        // Release pairs with the acquire in `leaf`.
+        self.root_length.store(map.root_length.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it.
+    #[inline(always)]
+    pub fn class_at(&self, address: usize) -> SizeClass {
+        let page = address >> P::SHIFT;
+        // Acquire pairs with the release in `copy_from`.
+        let length = self.root_length.load(Ordering::Acquire);
+        // SAFETY: the root, seen through its length, has that many entries and stays.
+        match unsafe { leaf_of(self.root.load(Ordering::Relaxed), length, page >> LEAF_SHIFT) } {
+            Some(leaf) => leaf.class(page),
+            None => SizeClass::NONE,
+        }
+    }
+}
+
+impl<P: PageSize> Default for PageMapWords<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Leaf {
+    /// The class of a page, whose number is cut to the leaf's length, so that no check remains.
+    #[inline(always)]
+    fn class(&self, page: usize) -> SizeClass {
+        SizeClass::from_raw(self.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed))
+    }
+}
+
+/// The leaf at `index` of a root.
+///
+/// # Safety
+///
+/// `root` has `length` entries, and stays, as its leaves do.
+#[inline(always)]
+unsafe fn leaf_of<'a>(
+    root: *mut PublishOnce<Leaf>,
+    length: usize,
+    index: usize,
+) -> Option<&'a Leaf> {
+    if index >= length {
+        return None;
+    }
+    // SAFETY: the index is below the length.
+    let entry = unsafe { root.add(index) };
+    // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
+    let leaf = unsafe { &*entry }.get()?;
+    // SAFETY: leaves are zeroed memory from the arena, valid as arrays of atomics, never unmapped.
+    Some(unsafe { leaf.as_ref() })
+}
+
 /// The size of the page map, in bytes unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct PageMapStats {
@@ -93,12 +174,16 @@ impl<P: PageSize> PageMap<P> {
     pub fn class_at(&self, address: usize) -> SizeClass {
         let page = address >> P::SHIFT;
         match self.leaf(page) {
-            // The index is cut to the leaf's length, so the check disappears.
-            Some(leaf) => {
-                SizeClass::from_raw(leaf.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed))
-            }
+            Some(leaf) => leaf.class(page),
             None => SizeClass::NONE,
         }
+    }
+
+    /// Makes the root, if it does not stand yet: after this, [`PageMapWords::copy_from`] has something to copy. False
+    /// when there is no memory for it.
+    #[must_use]
+    pub fn prepare<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
+        self.root_length.load(Ordering::Acquire) != 0 || self.make_root(arena, source)
     }
 
     /// The span that holds `address`, as far as its pages were entered. Any address may be asked about.
@@ -232,16 +317,9 @@ impl<P: PageSize> PageMap<P> {
     #[inline(always)]
     fn leaf_at(&self, index: usize) -> Option<&Leaf> {
         // Acquire pairs with the release in `make_root`: who sees the length sees the root.
-        if index >= self.root_length.load(Ordering::Acquire) {
-            return None;
-        }
-        let root = self.root.load(Ordering::Relaxed);
-        // SAFETY: the root has `root_length` entries and is never unmapped while the map is used.
-        let entry = unsafe { root.add(index) };
-        // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
-        let leaf = unsafe { &*entry }.get()?;
-        // SAFETY: leaves are zeroed memory from the arena, valid as arrays of atomics, never unmapped.
-        Some(unsafe { leaf.as_ref() })
+        let length = self.root_length.load(Ordering::Acquire);
+        // SAFETY: the root has `root_length` entries, and stays as long as the map is used.
+        unsafe { leaf_of(self.root.load(Ordering::Relaxed), length, index) }
     }
 
     fn leaf_bytes() -> usize {
