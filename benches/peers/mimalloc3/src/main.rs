@@ -1,0 +1,10 @@
+//! The workloads on mimalloc 3.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    strata_workloads::main()
+}
