@@ -1,0 +1,123 @@
+//! `cargo xtask dist`: libraries, command and headers under `target/dist`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::command::run;
+use crate::page_size::PageSizeName;
+use crate::table::{Align, Table};
+use crate::workspace::{Workspace, rust_flags_with};
+
+/// Build the libraries for every page size, the command and the headers into target/dist.
+///
+/// libstrata.so and libstrata.a have 8 KiB pages; libstrata-4k, -32k and -256k stand beside them.
+/// Each library comes from a cargo invocation of its own with --cfg strata_page_size, so that
+/// nothing else in the workspace can switch a feature on in it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Build the libraries for these page sizes only
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = PageSizeName::ALL)]
+    page_sizes: Vec<PageSizeName>,
+}
+
+/// The profile of the root manifest that everything here is built with.
+const PROFILE: &str = "dist";
+
+pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    build(workspace, &options.page_sizes)?;
+    let mut table = Table::new([("file", Align::Left), ("KiB", Align::Right)]);
+    for file in files_under(&workspace.dist())? {
+        let kib = fs::metadata(&file)?.len().div_ceil(1024);
+        let name = file.strip_prefix(workspace.dist()).unwrap_or(&file);
+        table.push([name.display().to_string(), kib.to_string()]);
+    }
+    println!("{}\n\n{table}", workspace.dist().display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the libraries for `page_sizes`, and the command.
+pub(crate) fn build(workspace: &Workspace, page_sizes: &[PageSizeName]) -> Result<()> {
+    for &page_size in page_sizes {
+        build_library(workspace, page_size)?;
+    }
+    build_command(workspace)?;
+    copy_headers(workspace)
+}
+
+/// The shared library that a program is given by LD_PRELOAD.
+pub(crate) fn shared_library(workspace: &Workspace, page_size: PageSizeName) -> PathBuf {
+    workspace.dist().join("lib").join(format!("{}.so", page_size.library()))
+}
+
+/// The `strata` command.
+pub(crate) fn command(workspace: &Workspace) -> PathBuf {
+    workspace.dist().join("bin/strata")
+}
+
+fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
+    let target = workspace.target().join("dist-build").join(page_size.name());
+    let cfg = format!("--cfg strata_page_size=\"{}\"", page_size.name());
+    run(workspace
+        .cargo("rustc")
+        .args(["--package", "strata-c", "--lib", "--profile", PROFILE])
+        .args(["--crate-type", "cdylib,staticlib", "--target-dir"])
+        .arg(&target)
+        .env("RUSTFLAGS", rust_flags_with(&cfg)))?;
+    for extension in ["so", "a"] {
+        let built = target.join(PROFILE).join(format!("libstrata.{extension}"));
+        let name = format!("{}.{extension}", page_size.library());
+        replace(&built, &workspace.dist().join("lib").join(name))?;
+    }
+    Ok(())
+}
+
+fn build_command(workspace: &Workspace) -> Result<()> {
+    let target = workspace.target().join("dist-build/command");
+    run(workspace
+        .cargo("build")
+        .args(["--package", "strata-cli", "--profile", PROFILE, "--target-dir"])
+        .arg(&target))?;
+    replace(&target.join(PROFILE).join("strata"), &command(workspace))
+}
+
+fn copy_headers(workspace: &Workspace) -> Result<()> {
+    let headers = workspace.root().join("crates/c/include");
+    if !headers.is_dir() {
+        return Ok(());
+    }
+    for header in files_under(&headers)? {
+        let name = header.strip_prefix(&headers)?;
+        replace(&header, &workspace.dist().join("include").join(name))?;
+    }
+    Ok(())
+}
+
+/// Puts a copy of `from` in the place of `to` by renaming: a program that runs on the old library
+/// keeps it.
+fn replace(from: &Path, to: &Path) -> Result<()> {
+    let directory = to.parent().context("a file lies in a directory")?;
+    fs::create_dir_all(directory)?;
+    let beside = to.with_extension("new");
+    fs::copy(from, &beside).with_context(|| format!("copying {}", from.display()))?;
+    fs::rename(&beside, to).with_context(|| format!("replacing {}", to.display()))
+}
+
+fn files_under(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let entries =
+        fs::read_dir(directory).with_context(|| format!("reading {}", directory.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.extend(files_under(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

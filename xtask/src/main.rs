@@ -1,0 +1,68 @@
+//! `cargo xtask`: builds, tests, measures and distributes Strata.
+//!
+//! Each command is a module with its options, and a function that carries it out. What several of
+//! them need lies in `workspace` (places and cargo), `command` (running a program), `measured`
+//! (running it under a time limit with its memory counted) and `table`.
+
+mod bench;
+mod command;
+mod dist;
+mod layers;
+mod loom;
+mod matrix;
+mod measured;
+mod page_size;
+mod programs;
+mod run;
+mod suite;
+mod table;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use workspace::Workspace;
+
+/// Builds, tests, measures and distributes Strata.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    Run(run::Options),
+    Test(test::Options),
+    Matrix(matrix::Options),
+    Loom(loom::Options),
+    Bench(bench::Options),
+    Layers(layers::Options),
+    Dist(dist::Options),
+    Programs(programs::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    perform(&arguments.task).unwrap_or_else(|error| {
+        eprintln!("xtask: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn perform(task: &Task) -> Result<ExitCode> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Run(options) => run::perform(&workspace, options),
+        Task::Test(options) => test::perform(&workspace, options),
+        Task::Matrix(options) => matrix::perform(&workspace, options),
+        Task::Loom(options) => loom::perform(&workspace, options),
+        Task::Bench(options) => bench::perform(&workspace, options),
+        Task::Layers(options) => layers::perform(&workspace, options),
+        Task::Dist(options) => dist::perform(&workspace, options),
+        Task::Programs(options) => programs::perform(&workspace, options),
+    }
+}
