@@ -7,7 +7,7 @@
 //! the trait and takes its place.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "suite"))]
 extern crate std;
 
 mod allocation_records;
@@ -18,6 +18,8 @@ mod legacy_page_heap;
 mod page_heap;
 mod reserve;
 mod span_ages;
+#[cfg(feature = "suite")]
+pub mod suite;
 
 pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,

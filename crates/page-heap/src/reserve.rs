@@ -13,17 +13,26 @@ use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform, RangeLog};
 /// The owner guards it, as `&mut` says.
 #[derive(Debug)]
 pub struct Reserve {
-    /// The rest of the newest reservation.
-    rest: AddressRange,
-    /// How much of `rest`, from its start, is committed already.
-    committed_bytes: usize,
-    /// Whether the newest reservation reads as zero.
-    rest_zeroed: bool,
-    /// Rests of earlier reservations that were too short for a request.
-    spare: [AddressRange; Self::SPARES],
+    /// The newest reservation's rest first, then those of earlier reservations that were too short for a request.
+    stocks: [Stock; Self::STOCKS],
     next_step: usize,
     stats: ReserveStats,
+    committed_bytes: u64,
     log: RangeLog,
+}
+
+/// What is left of a reservation.
+#[derive(Clone, Copy, Debug)]
+struct Stock {
+    range: AddressRange,
+    /// How much of it, from its start, is committed already.
+    committed_bytes: usize,
+    /// Whether all of that reads as zero.
+    zeroed: bool,
+}
+
+impl Stock {
+    const NONE: Self = Self { range: AddressRange::new(0, 0), committed_bytes: 0, zeroed: true };
 }
 
 /// How much a [`Reserve`] has, in bytes unless named otherwise.
@@ -59,24 +68,24 @@ impl Reserve {
     /// system call each. At half as much the calls double; at twice, more stays charged where the kernel
     /// does not overcommit.
     const COMMIT_STEP: usize = 16 << 20;
-    const SPARES: usize = 8;
+    const STOCKS: usize = 9;
 
-    /// No address space yet.
-    pub const fn new() -> Self {
-        Self {
-            rest: AddressRange::new(0, 0),
-            committed_bytes: 0,
-            rest_zeroed: false,
-            spare: [AddressRange::new(0, 0); Self::SPARES],
-            next_step: Self::FIRST_STEP,
-            stats: ReserveStats {
-                reserved_bytes: 0,
-                taken_bytes: 0,
-                committed_ahead_bytes: 0,
-                reservations: 0,
-                refusals: 0,
-            },
-            log: RangeLog::new(),
+    strata_sync::const_fn! {
+        /// No address space yet.
+        pub const fn new() -> Self {
+            Self {
+                stocks: [Stock::NONE; Self::STOCKS],
+                next_step: Self::FIRST_STEP,
+                stats: ReserveStats {
+                    reserved_bytes: 0,
+                    taken_bytes: 0,
+                    committed_ahead_bytes: 0,
+                    reservations: 0,
+                    refusals: 0,
+                },
+                committed_bytes: 0,
+                log: RangeLog::new(),
+            }
         }
     }
 
@@ -87,45 +96,39 @@ impl Reserve {
         if bytes == 0 {
             return None;
         }
-        if self.rest.bytes < bytes
-            && let Some(spare) = self.take_spare(platform, bytes)
-        {
-            return Some(spare);
-        }
-        if self.rest.bytes < bytes {
-            self.reserve_step(platform, bytes)?;
-        }
-        self.commit_ahead(platform, bytes)?;
-        let range = AddressRange::new(self.rest.start, bytes);
-        self.rest = AddressRange::new(range.end(), self.rest.bytes - bytes);
-        self.committed_bytes -= bytes;
+        let index = match self.stock_of(bytes) {
+            Some(index) => index,
+            None => self.reserve_step(platform, bytes)?,
+        };
+        self.commit_ahead(platform, index, bytes)?;
+        let stock = self.stocks.get_mut(index)?;
+        let range = AddressRange::new(stock.range.start, bytes);
+        stock.range = AddressRange::new(range.end(), stock.range.bytes - bytes);
+        stock.committed_bytes -= bytes;
         self.stats.taken_bytes += bytes as u64;
-        Some(TakenRange { range, zeroed: self.rest_zeroed })
+        Some(TakenRange { range, zeroed: stock.zeroed })
     }
 
     /// Takes back what the last [`take`](Self::take) gave, as if it had not been called.
     ///
     /// Only the newest piece can be put back, and only before anything was written to it.
     pub fn put_back(&mut self, taken: TakenRange) {
-        let TakenRange { range, .. } = taken;
-        let rests = core::iter::once(&mut self.rest).chain(&mut self.spare);
-        for (index, rest) in rests.enumerate() {
-            if rest.start == range.end() {
-                *rest = AddressRange::new(range.start, range.bytes + rest.bytes);
-                if index == 0 {
-                    self.committed_bytes += range.bytes;
-                }
-                self.stats.taken_bytes -= range.bytes as u64;
-                return;
-            }
+        let range = taken.range;
+        let joins = |stock: &&mut Stock| stock.range.start == range.end();
+        let stock = self.stocks.iter_mut().find(joins);
+        debug_assert!(stock.is_some(), "only the newest piece is put back");
+        if let Some(stock) = stock {
+            stock.range = AddressRange::new(range.start, range.bytes + stock.range.bytes);
+            stock.committed_bytes += range.bytes;
+            stock.zeroed &= taken.zeroed;
+            self.stats.taken_bytes -= range.bytes as u64;
         }
-        debug_assert!(false, "only the newest piece is put back");
     }
 
     /// The figures.
     pub const fn stats(&self) -> ReserveStats {
         let mut stats = self.stats;
-        stats.committed_ahead_bytes = self.committed_bytes as u64;
+        stats.committed_ahead_bytes = self.committed_bytes - stats.taken_bytes;
         stats
     }
 
@@ -134,8 +137,18 @@ impl Reserve {
         self.log.for_each(visit);
     }
 
-    /// Reserves a step that has room for `bytes`, and makes it the one to take from.
-    fn reserve_step<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<()> {
+    /// The stock that `bytes` are taken from: the newest, else the shortest that has so much.
+    fn stock_of(&self, bytes: usize) -> Option<usize> {
+        let (newest, spares) = self.stocks.split_first()?;
+        if newest.range.bytes >= bytes {
+            return Some(0);
+        }
+        let fitting = spares.iter().enumerate().filter(|(_, spare)| spare.range.bytes >= bytes);
+        fitting.min_by_key(|(_, spare)| spare.range.bytes).map(|(index, _)| index + 1)
+    }
+
+    /// Reserves a step that has room for `bytes`, and makes it the newest stock.
+    fn reserve_step<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<usize> {
         let mut step = self.next_step.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
         let reservation = loop {
             let request =
@@ -158,51 +171,48 @@ impl Reserve {
         }
         self.stats.reserved_bytes += reservation.range.bytes as u64;
         self.stats.reservations += 1;
-        self.next_step = (self.next_step * 2).min(Self::GREATEST_STEP);
-        self.keep_rest();
-        self.rest = reservation.range;
-        self.rest_zeroed = reservation.zeroed;
-        self.committed_bytes = if reservation.committed { reservation.range.bytes } else { 0 };
-        Some(())
+        // What was refused now is not asked for again next time.
+        self.next_step = (self.next_step.min(step) * 2).min(Self::GREATEST_STEP);
+        self.keep_newest();
+        let committed_bytes = if reservation.committed { reservation.range.bytes } else { 0 };
+        self.committed_bytes += committed_bytes as u64;
+        let newest = self.stocks.first_mut()?;
+        *newest = Stock { range: reservation.range, committed_bytes, zeroed: reservation.zeroed };
+        Some(0)
     }
 
-    /// Puts the rest of the last reservation among the spares, in place of the shortest.
-    fn keep_rest(&mut self) {
-        let rest = core::mem::take(&mut self.rest);
-        if let Some(shortest) = self.spare.iter_mut().min_by_key(|range| range.bytes)
-            && shortest.bytes < rest.bytes
+    /// Puts the newest stock among the spares, in place of the shortest.
+    fn keep_newest(&mut self) {
+        let Some((newest, spares)) = self.stocks.split_first_mut() else { return };
+        let newest = core::mem::replace(newest, Stock::NONE);
+        if let Some(shortest) = spares.iter_mut().min_by_key(|spare| spare.range.bytes)
+            && shortest.range.bytes < newest.range.bytes
         {
-            *shortest = rest;
+            *shortest = newest;
         }
-        self.committed_bytes = 0;
     }
 
-    /// Takes `bytes` from a spare. Its pages may have been committed before and never used: committing
-    /// twice does no harm.
-    fn take_spare<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<TakenRange> {
-        let spare =
-            self.spare.iter_mut().filter(|range| range.bytes >= bytes).min_by_key(|r| r.bytes)?;
-        let range = AddressRange::new(spare.start, bytes);
-        let zeroed = platform.source().commit(range).ok()?;
-        *spare = AddressRange::new(range.end(), spare.bytes - bytes);
-        self.stats.taken_bytes += bytes as u64;
-        Some(TakenRange { range, zeroed })
-    }
-
-    /// Commits at least the first `bytes` of the rest.
-    fn commit_ahead<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<()> {
-        if self.committed_bytes >= bytes {
+    /// Commits at least the first `bytes` of a stock.
+    fn commit_ahead<E: Platform>(
+        &mut self,
+        platform: &E,
+        index: usize,
+        bytes: usize,
+    ) -> Option<()> {
+        let stock = self.stocks.get_mut(index)?;
+        if stock.committed_bytes >= bytes {
             return Some(());
         }
         // As much ahead as was taken so far, within the step: a small heap commits little.
         let ahead = usize::try_from(self.stats.taken_bytes).unwrap_or(Self::COMMIT_STEP);
         let ahead = ahead.min(Self::COMMIT_STEP) & !(HUGEPAGE_BYTES - 1);
-        for wish in [bytes.saturating_add(ahead).min(self.rest.bytes), bytes] {
-            let start = self.rest.start + self.committed_bytes;
-            let range = AddressRange::new(start, wish - self.committed_bytes);
+        for wish in [bytes.saturating_add(ahead).min(stock.range.bytes), bytes] {
+            let start = stock.range.start + stock.committed_bytes;
+            let range = AddressRange::new(start, wish - stock.committed_bytes);
             if let Ok(zeroed) = platform.source().commit(range) {
-                self.rest_zeroed &= zeroed;
-                self.committed_bytes = wish;
+                stock.zeroed &= zeroed;
+                stock.committed_bytes = wish;
+                self.committed_bytes += range.bytes as u64;
                 return Some(());
             }
             self.stats.refusals += 1;

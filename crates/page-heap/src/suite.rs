@@ -1,0 +1,57 @@
+//! A conformance suite over any [`PageHeap`]: what the trait promises, tried out.
+//!
+//! Each function builds a heap of its own from `H::EMPTY` over simulated pages and a clock that the suite moves, runs
+//! a program against it, and compares with a model after every step; [`run`] calls them all. They need the
+//! feature `suite` and panic where a promise is broken, so they belong in a `#[test]`:
+//!
+//! ```
+//! use strata_page_heap::{LegacyPageHeap, suite};
+//! use strata_size_classes::Pages256K;
+//!
+//! suite::a_random_program_agrees_with_a_model::<Pages256K, LegacyPageHeap<_>>(suite::Seed::from(7), 200);
+//! ```
+//!
+//! Random programs print their seed; `STRATA_SEED=n` runs that program again.
+
+mod failing;
+mod model;
+mod program;
+mod range_set;
+mod seed;
+mod test_ground;
+mod threads;
+mod witness;
+
+pub use failing::{
+    a_source_may_fail_at_any_call, a_source_may_fail_from_any_call_on,
+    a_source_that_never_takes_memory_back_loses_nothing, metadata_may_fail_at_any_call,
+};
+pub use program::{
+    a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
+    aligned_spans_are_aligned_and_fit_in_again, everything_freed_can_be_released,
+    impossible_requests_are_refused, neighbours_of_another_heap_are_left_alone,
+};
+pub use seed::Seed;
+pub use threads::threads_share_a_heap;
+
+use crate::PageHeap;
+use strata_span::PageSize;
+
+/// Runs the whole suite over `H`. Takes a second or so.
+pub fn run<P: PageSize, H: PageHeap<P>>() {
+    let seed = Seed::from_environment();
+    for round in 0..4 {
+        a_random_program_agrees_with_a_model::<P, H>(seed.derived(round), 1_500);
+    }
+    a_clock_may_jump::<P, H>(seed);
+    aligned_spans_are_aligned_and_fit_in_again::<P, H>();
+    everything_freed_can_be_released::<P, H>(seed);
+    impossible_requests_are_refused::<P, H>();
+    a_terabyte_costs_nothing::<P, H>();
+    neighbours_of_another_heap_are_left_alone::<P, H>(seed);
+    a_source_may_fail_at_any_call::<P, H>(seed);
+    a_source_may_fail_from_any_call_on::<P, H>(seed);
+    a_source_that_never_takes_memory_back_loses_nothing::<P, H>(seed);
+    metadata_may_fail_at_any_call::<P, H>(seed);
+    threads_share_a_heap::<P, H>(seed, 4, 1_000);
+}

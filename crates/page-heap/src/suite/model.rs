@@ -1,0 +1,175 @@
+//! A heap and what the suite knows of it.
+
+use super::{Seed, test_ground::TestGround};
+use crate::{Density, PageHeap, ReleaseReason, ReleasedBytes, SpanRequest};
+use std::vec::Vec;
+use strata_os::AddressRange;
+use strata_size_classes::SizeClass;
+use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
+
+/// A heap, the spans that it handed out, and what it should say of itself.
+pub(super) struct Model<'a, P: PageSize, H: PageHeap<P>> {
+    pub(super) ground: &'a TestGround<P>,
+    pub(super) heap: &'a H,
+    out: Vec<Out<P>>,
+    in_use: PageCount<P>,
+    released: ReleasedBytes,
+}
+
+/// A span that is out.
+#[derive(Clone, Copy)]
+pub(super) struct Out<P: PageSize> {
+    span: SpanHandle,
+    first: PageId<P>,
+    pages: PageCount<P>,
+}
+
+impl<P: PageSize> Out<P> {
+    fn range(self) -> AddressRange {
+        self.pages.range_from(self.first)
+    }
+}
+
+impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
+    pub(super) fn new(ground: &'a TestGround<P>, heap: &'a H) -> Self {
+        let released = ReleasedBytes::default();
+        Self { ground, heap, out: Vec::new(), in_use: PageCount::ZERO, released }
+    }
+
+    pub(super) fn out(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Allocates, and compares what it got with the wish. False if it got nothing.
+    pub(super) fn allocate(&mut self, request: SpanRequest<P>) -> bool {
+        let Some(span) = self.heap.allocate(self.ground, request) else { return false };
+        let (first, pages) = (span.first::<P>(), request.pages);
+        assert_eq!(span.pages(), pages.get(), "a span is as long as wished");
+        assert_eq!(first.number() % request.align.get(), 0, "a span is as aligned as wished");
+        assert_eq!(span.place(), SpanPlace::InUse);
+        assert_eq!(span.class(), SizeClass::NONE, "a span comes without a class");
+        let out = Out { span, first, pages };
+        self.ground.source().note_handed_out(out.range(), span.is_zeroed());
+        self.out.push(out);
+        self.in_use += pages;
+        self.check_map(out);
+        true
+    }
+
+    /// Gives the span at `index` back.
+    pub(super) fn deallocate(&mut self, index: usize) {
+        let out = self.out.swap_remove(index);
+        self.check_map(out);
+        self.ground.source().note_given_back(out.range());
+        self.in_use -= out.pages;
+        // SAFETY: the span came from this heap on this ground, and the model forgot it.
+        unsafe { self.heap.deallocate(self.ground, out.span) };
+        for page in [out.first, out.first + out.pages - PageCount::ONE] {
+            let found = self.ground.map().span_of(page);
+            assert!(
+                found.is_none_or(|span| span.place() != SpanPlace::InUse),
+                "the map still has a span in use at {page:?}, which was given back"
+            );
+        }
+    }
+
+    pub(super) fn deallocate_all(&mut self, seed: &mut Seed) {
+        while !self.out.is_empty() {
+            self.deallocate(seed.below(self.out.len()));
+        }
+        self.check();
+        let stats = self.heap.stats();
+        assert_eq!((stats.in_use_bytes, stats.spans_in_use), (0, 0), "everything was given back");
+    }
+
+    /// Releases, and compares the figures with what was returned.
+    pub(super) fn release(&mut self, wanted: PageCount<P>, reason: ReleaseReason) -> PageCount<P> {
+        let before = self.heap.stats();
+        let released = self.heap.release(self.ground, wanted, reason);
+        let after = self.heap.stats();
+        let bytes = released.bytes() as u64;
+        self.released.add(reason, bytes);
+        assert_eq!(after.free_bytes + bytes, before.free_bytes, "what is released was free");
+        assert_eq!(
+            before.unmapped_bytes + bytes,
+            after.unmapped_bytes,
+            "what is released is unmapped"
+        );
+        if reason == ReleaseReason::HardLimit && after.release_failures == before.release_failures {
+            let free = before.free_bytes.min(wanted.bytes() as u64);
+            assert!(bytes >= free, "at the hard limit {free} bytes can be had, not {bytes}");
+        }
+        released
+    }
+
+    /// Compares the figures and all spans that are out with the model.
+    pub(super) fn check(&self) {
+        let stats = self.heap.stats();
+        assert_eq!(
+            stats.system_bytes,
+            stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes,
+            "system = in use + free + unmapped: {stats:?}"
+        );
+        assert_eq!(stats.in_use_bytes, self.in_use.bytes() as u64, "{stats:?}");
+        assert_eq!(stats.spans_in_use, self.out.len() as u64, "{stats:?}");
+        assert!(stats.system_bytes <= stats.reserved_bytes, "{stats:?}");
+        // An allocation under pressure may have released by itself, at the hard limit.
+        let own = ReleasedBytes { hard_limit: self.released.hard_limit, ..stats.released };
+        assert_eq!(own, self.released, "bytes released by reason");
+        assert!(stats.released.hard_limit >= self.released.hard_limit);
+        for out in &self.out {
+            assert_eq!(out.span.place(), SpanPlace::InUse);
+            assert_eq!(out.span.range::<P>(), out.range(), "a span in use is left alone");
+        }
+    }
+
+    /// Compares the reservations with the spans that are out.
+    pub(super) fn check_reservations(&self) {
+        let mut reservations = Vec::new();
+        self.heap.for_each_reservation(|range| reservations.push(range));
+        let sum: usize = reservations.iter().map(|range| range.bytes).sum();
+        assert_eq!(self.heap.stats().reserved_bytes, sum as u64, "reservations add up");
+        for out in &self.out {
+            let (start, last) = (out.range().start, out.range().end() - 1);
+            for address in [start, last] {
+                assert!(
+                    reservations.iter().any(|range| range.contains(address)),
+                    "{out:?} lies outside of all reservations",
+                    out = out.range()
+                );
+            }
+        }
+    }
+
+    /// Compares the map's entries with a span that is out.
+    fn check_map(&self, out: Out<P>) {
+        for page in [out.first, out.first + out.pages - PageCount::ONE] {
+            assert_eq!(
+                self.ground.map().span_of(page),
+                Some(out.span),
+                "the map finds {out:?}",
+                out = out.range()
+            );
+            assert!(self.ground.map().class_at(page.address().value()).is_none());
+        }
+    }
+}
+
+/// A wish as programs have them: mostly small, some of hugepages, few of a gigabyte; rarely aligned.
+pub(super) fn random_request<P: PageSize>(seed: &mut Seed) -> SpanRequest<P> {
+    let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+    let pages = match seed.below(100) {
+        0..60 => 1 + seed.below(8),
+        60..80 => 1 + seed.below(per_hugepage),
+        80..95 => 1 + seed.below(4 * per_hugepage),
+        95..99 => per_hugepage * (1 + seed.below(8)),
+        _ => 1 + seed.below(600 * per_hugepage),
+    };
+    let align = match seed.below(20) {
+        0..17 => 1,
+        17..19 => 1 << seed.below(1 + per_hugepage.ilog2() as usize),
+        _ => per_hugepage << seed.below(6),
+    };
+    let density = if pages == 1 && seed.below(2) == 0 { Density::Dense } else { Density::Sparse };
+    SpanRequest { pages: PageCount::new(pages), align: PageCount::new(align), density }
+}

@@ -1,0 +1,189 @@
+//! Programs over a heap whose source does not fail.
+
+use super::{Seed, model::Model, model::random_request, test_ground::TestGround};
+use crate::{PageHeap, ReleaseReason, SpanRequest};
+use strata_os::Clock;
+use strata_span::{HUGEPAGE_BYTES, HugepageCount, PageCount, PageSize};
+
+/// Spans that a random program has out at most.
+const MOST_OUT: usize = 150;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Allocates, frees, releases and lets time pass at random, and compares with a model after each step.
+pub fn a_random_program_agrees_with_a_model<P: PageSize, H: PageHeap<P>>(seed: Seed, steps: usize) {
+    std::println!("{seed:?}");
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed;
+    let mut model = Model::new(&ground, &heap);
+    for step in 0..steps {
+        random_step(&mut model, &mut seed);
+        model.check();
+        if step % 64 == 0 {
+            model.check_reservations();
+        }
+    }
+    model.check_reservations();
+    model.deallocate_all(&mut seed);
+}
+
+/// The clock jumps, forwards by years and backwards, between and within releases.
+pub fn a_clock_may_jump<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(1);
+    let mut model = Model::new(&ground, &heap);
+    for _ in 0..400 {
+        match seed.below(4) {
+            0 => ground.clock.set(ground.clock.now_ns() / 2),
+            1 => ground.clock.set(0),
+            2 => ground.clock.advance(seed.next() >> 8),
+            _ => ground.clock.advance(SECOND_NS),
+        }
+        random_step(&mut model, &mut seed);
+        model.check();
+        let _ = heap.figures(&ground);
+    }
+    model.deallocate_all(&mut seed);
+}
+
+/// Every alignment up to 64 MiB is had, and what comes back serves the same wish again without growth for ever.
+pub fn aligned_spans_are_aligned_and_fit_in_again<P: PageSize, H: PageHeap<P>>() {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = Seed::from(1);
+    let mut model = Model::new(&ground, &heap);
+    let mut align = 1;
+    while align << P::SHIFT <= 32 * HUGEPAGE_BYTES {
+        for pages in [1, 3, align, align + 1] {
+            let request = SpanRequest {
+                align: PageCount::new(align),
+                ..SpanRequest::of(PageCount::new(pages))
+            };
+            for _ in 0..4 {
+                assert!(model.allocate(request), "memory is not short");
+                model.deallocate(0);
+                model.check();
+            }
+            let settled = heap.stats().system_bytes;
+            for _ in 0..8 {
+                assert!(model.allocate(request), "memory is not short");
+                model.deallocate(0);
+            }
+            assert_eq!(
+                heap.stats().system_bytes,
+                settled,
+                "the same wish is served from the same memory"
+            );
+        }
+        align *= 2;
+    }
+    model.deallocate_all(&mut seed);
+}
+
+/// After all was freed, the hard limit gets all of it: nothing stays backed.
+pub fn everything_freed_can_be_released<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(2);
+    let mut model = Model::new(&ground, &heap);
+    for _ in 0..200 {
+        assert!(model.allocate(random_request(&mut seed)), "memory is not short");
+    }
+    model.deallocate_all(&mut seed);
+    let free = heap.stats().free_bytes;
+    let all =
+        PageCount::holding(usize::try_from(free).unwrap_or(usize::MAX)).unwrap_or(PageCount::ZERO);
+    model.release(all, ReleaseReason::HardLimit);
+    model.check();
+    assert_eq!(heap.stats().free_bytes, 0, "all that is free can be given back");
+    // What was released is handed out again, and reads as zero where it is called so.
+    for _ in 0..200 {
+        assert!(model.allocate(random_request(&mut seed)), "memory is not short");
+        model.check();
+    }
+    model.deallocate_all(&mut seed);
+}
+
+/// Lengths and alignments that no address space has are refused, and nothing is lost by asking.
+pub fn impossible_requests_are_refused<P: PageSize, H: PageHeap<P>>() {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut model = Model::new(&ground, &heap);
+    assert!(model.allocate(SpanRequest::of(PageCount::new(7))));
+    let whole = usize::MAX >> P::SHIFT;
+    for pages in
+        [usize::MAX, usize::MAX - 1, usize::MAX / 2 + 1, whole, whole + 1, whole / 2, 1 << 40]
+    {
+        let pages = PageCount::new(pages);
+        assert!(!model.allocate(SpanRequest::of(pages)), "{pages:?} cannot be");
+        let aligned = SpanRequest { align: PageCount::new(1 << 9), ..SpanRequest::of(pages) };
+        assert!(!model.allocate(aligned), "{pages:?} cannot be, aligned or not");
+    }
+    for shift in [40, 50, usize::BITS - P::SHIFT, usize::BITS - 1] {
+        let align = PageCount::new(1 << shift);
+        let request = SpanRequest { align, ..SpanRequest::of(PageCount::ONE) };
+        assert!(!model.allocate(request), "an alignment of {align:?} cannot be");
+    }
+    model.check();
+    model.deallocate_all(&mut Seed::from(1));
+}
+
+/// A terabyte in spans of a gigabyte and of a page.
+pub fn a_terabyte_costs_nothing<P: PageSize, H: PageHeap<P>>() {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = Seed::from(3);
+    let mut model = Model::new(&ground, &heap);
+    let gigabyte = HugepageCount::new(512).pages::<P>();
+    for _ in 0..1024 {
+        assert!(model.allocate(SpanRequest::of(gigabyte)), "a simulated terabyte");
+        assert!(model.allocate(SpanRequest::of(PageCount::ONE)), "and a page beside it");
+    }
+    model.check();
+    assert!(heap.stats().in_use_bytes > 1 << 40);
+    while model.out() > 1024 {
+        model.deallocate(seed.below(model.out()));
+    }
+    model.release(gigabyte, ReleaseReason::Call);
+    model.deallocate_all(&mut seed);
+}
+
+/// Two heaps on one ground, whose reservations lie side by side, never mix.
+pub fn neighbours_of_another_heap_are_left_alone<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let ground = TestGround::<P>::new();
+    let (low, high) = (H::EMPTY, H::EMPTY);
+    let mut seed = seed.derived(4);
+    let (mut low, mut high) = (Model::new(&ground, &low), Model::new(&ground, &high));
+    for _ in 0..600 {
+        for model in [&mut low, &mut high] {
+            random_step(model, &mut seed);
+            model.check();
+        }
+    }
+    low.check_reservations();
+    high.check_reservations();
+    low.deallocate_all(&mut seed);
+    high.check();
+    high.deallocate_all(&mut seed);
+}
+
+/// One step of a random program.
+pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
+    model: &mut Model<'_, P, H>,
+    seed: &mut Seed,
+) {
+    match seed.below(16) {
+        0 => {
+            let reason = [
+                ReleaseReason::Call,
+                ReleaseReason::Policy,
+                ReleaseReason::SoftLimit,
+                ReleaseReason::HardLimit,
+            ][seed.below(4)];
+            let most = 1 << seed.below(18);
+            model.release(PageCount::new(seed.below(most)), reason);
+        }
+        1 => model.ground.clock.advance(seed.next() % (1 << seed.below(45))),
+        2..9 if model.out() < MOST_OUT => {
+            model.allocate(random_request(seed));
+        }
+        _ if model.out() > 0 => model.deallocate(seed.below(model.out())),
+        _ => {}
+    }
+}

@@ -1,0 +1,48 @@
+//! Random numbers that can be had again.
+
+use std::{env, time::SystemTime};
+
+/// A seed, and the numbers that follow from it (splitmix64).
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(u64);
+
+impl From<u64> for Seed {
+    fn from(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
+impl Seed {
+    /// The seed in `STRATA_SEED`, else one from the time of day; printed, so that a failure can be had again.
+    pub fn from_environment() -> Self {
+        let given = env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok());
+        let seed = given.unwrap_or_else(|| {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+            now.map_or(1, |now| now.as_secs() ^ u64::from(now.subsec_nanos()) << 20)
+        });
+        std::println!("STRATA_SEED={seed}");
+        Self(seed)
+    }
+
+    /// A seed for part `index` of a program.
+    #[must_use]
+    pub fn derived(self, index: u64) -> Self {
+        let mut seed = Self(self.0 ^ index.wrapping_mul(0xa076_1d64_78bd_642f));
+        Self(seed.next())
+    }
+
+    /// The next number.
+    #[allow(clippy::should_implement_trait, reason = "an endless row is no iterator to loop over")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut hash = self.0;
+        hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ (hash >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        hash ^ (hash >> 31)
+    }
+
+    /// A number below `bound`, which is at least 1.
+    pub fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 1).unwrap_or(0) % bound.max(1)
+    }
+}

@@ -1,0 +1,65 @@
+//! Threads that share a heap.
+
+use super::{Seed, model::random_request, test_ground::TestGround};
+use crate::{PageHeap, ReleaseReason};
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::{thread, vec::Vec};
+use strata_span::{PageCount, PageSize, Platform};
+
+/// `threads` threads allocate, free and release at random over one heap: no span is out twice, none is released
+/// while it is out, and at the end everything adds up.
+pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u64, steps: usize) {
+    std::println!("{seed:?}");
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let released = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for thread in 0..threads {
+            let (ground, heap, released) = (&ground, &heap, &released);
+            scope.spawn(move || {
+                one_thread(ground, heap, released, seed.derived(100 + thread), steps)
+            });
+        }
+    });
+    let stats = heap.stats();
+    assert_eq!((stats.in_use_bytes, stats.spans_in_use), (0, 0), "everything was given back");
+    assert_eq!(stats.system_bytes, stats.free_bytes + stats.unmapped_bytes);
+    assert_eq!(
+        stats.released.total(),
+        released.load(Ordering::Relaxed),
+        "all threads' releases add up"
+    );
+}
+
+fn one_thread<P: PageSize, H: PageHeap<P>>(
+    ground: &TestGround<P>,
+    heap: &H,
+    released: &AtomicU64,
+    mut seed: Seed,
+    steps: usize,
+) {
+    let mut out = Vec::new();
+    for step in 0..steps * 2 {
+        let growing = step < steps;
+        if seed.below(20) == 0 {
+            let wanted = PageCount::new(1 + seed.below(1000));
+            let pages = heap.release(ground, wanted, ReleaseReason::Policy);
+            released.fetch_add(pages.bytes() as u64, Ordering::Relaxed);
+        }
+        if growing && seed.below(5) < 3 {
+            let request = random_request::<P>(&mut seed);
+            let Some(span) = heap.allocate(ground, request) else { continue };
+            ground.source().note_handed_out(span.range::<P>(), span.is_zeroed());
+            out.push(span);
+        } else if !out.is_empty() {
+            let span = out.swap_remove(seed.below(out.len()));
+            ground.source().note_given_back(span.range::<P>());
+            // SAFETY: the span came from this heap, and this thread forgot it.
+            unsafe { heap.deallocate(ground, span) };
+        }
+    }
+    for span in out {
+        ground.source().note_given_back(span.range::<P>());
+        // SAFETY: as above.
+        unsafe { heap.deallocate(ground, span) };
+    }
+}

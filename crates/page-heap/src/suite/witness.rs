@@ -1,0 +1,136 @@
+//! A page source that sees what a page heap does to pages.
+
+use super::range_set::RangeSet;
+use strata_os::{
+    AddressRange, Advice, MapError, PageSource, Release, Reservation, ReserveRequest, Residency,
+};
+use strata_sync::{Mutex, MutexGuard};
+
+/// Hands all calls on, and keeps books on what is committed, written to and in use.
+#[derive(Debug)]
+pub(super) struct Witness<S> {
+    source: S,
+    /// Guards the books; nothing is locked under it, and heaps hold their own locks around it.
+    books: Mutex<Books>,
+}
+
+#[derive(Debug, Default)]
+struct Books {
+    committed: RangeSet,
+    written: RangeSet,
+    in_use: RangeSet,
+}
+
+impl<S> Witness<S> {
+    pub(super) fn new(source: S) -> Self {
+        Self { source, books: Mutex::new(Books::default()) }
+    }
+
+    pub(super) fn source(&self) -> &S {
+        &self.source
+    }
+
+    /// Notes that a span was handed out and is written to all over.
+    pub(super) fn note_handed_out(&self, range: AddressRange, zeroed: bool) {
+        let mut books = self.books();
+        assert!(!books.in_use.overlaps(range), "{range:?} was handed out twice");
+        assert!(books.committed.covers(range), "{range:?} was handed out and is not committed");
+        assert!(
+            !zeroed || !books.written.overlaps(range),
+            "{range:?} is called zeroed and was written to"
+        );
+        books.in_use.insert(range);
+        books.written.insert(range);
+    }
+
+    /// Notes that a span is about to be given back.
+    pub(super) fn note_given_back(&self, range: AddressRange) {
+        self.books().in_use.remove(range);
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock()
+    }
+
+    fn demand_unused(&self, range: AddressRange, what: &str) {
+        assert!(
+            !self.books().in_use.overlaps(range),
+            "{range:?} is {what}, and a part of it is in use"
+        );
+    }
+}
+
+// SAFETY: all answers are the source's, which promises the same.
+unsafe impl<S: PageSource> PageSource for Witness<S> {
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        let reservation = self.source.reserve(request)?;
+        if reservation.committed {
+            self.books().committed.insert(reservation.range);
+        }
+        Ok(reservation)
+    }
+
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
+        self.demand_unused(range, "unreserved");
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.source.unreserve(range) }?;
+        let mut books = self.books();
+        books.committed.remove(range);
+        books.written.remove(range);
+        Ok(())
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        let zeroed = self.source.commit(range)?;
+        self.books().committed.insert(range);
+        Ok(zeroed)
+    }
+
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
+        self.demand_unused(range, "decommitted");
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.source.decommit(range) }?;
+        let mut books = self.books();
+        books.committed.remove(range);
+        books.written.remove(range);
+        Ok(())
+    }
+
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        self.demand_unused(range, "released");
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.source.release(range, how) }?;
+        if how == Release::Forced {
+            self.books().written.remove(range);
+        }
+        Ok(())
+    }
+
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        self.source.advise(range, advice)
+    }
+
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
+        self.source.residency(range)
+    }
+
+    fn may_split(&self, range: AddressRange, at: usize) -> bool {
+        self.source.may_split(range, at)
+    }
+
+    fn may_merge(&self, low: AddressRange, high: AddressRange) -> bool {
+        self.source.may_merge(low, high)
+    }
+
+    fn page_bytes(&self) -> usize {
+        self.source.page_bytes()
+    }
+
+    fn address_bits(&self) -> u32 {
+        self.source.address_bits()
+    }
+
+    fn touchable(&self) -> bool {
+        self.source.touchable()
+    }
+}
