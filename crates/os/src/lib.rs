@@ -49,6 +49,7 @@ mod clock;
 mod cpus;
 mod errno;
 mod futex;
+mod kept_stderr;
 mod kernel_file;
 pub mod membarrier;
 mod message;
@@ -66,6 +67,7 @@ pub use clock::{Clock, ManualClock, MonotonicClock};
 pub use cpus::{allowed_cpus, current_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};
 pub use futex::{WaitEnd, futex_wait, futex_wake};
+pub use kept_stderr::{KeptStderr, StderrWriter};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
