@@ -5,6 +5,7 @@ use crate::lock_stats::LockStats;
 use crate::parking::Parking;
 use crate::spin::spin_hint;
 use crate::thread_token::thread_token;
+#[cfg(not(strata_loom))]
 use strata_os::{Clock, MonotonicClock};
 
 const FREE: u32 = 0;
@@ -222,6 +223,14 @@ fn add_as_holder(figure: &AtomicU64, amount: u64) {
     figure.store(figure.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
+#[cfg(not(strata_loom))]
 fn now_ns() -> u64 {
     MonotonicClock.now_ns()
+}
+
+/// No time passes under loom: it replays an execution step by step, and what is counted of a wait
+/// must not change the steps.
+#[cfg(strata_loom)]
+fn now_ns() -> u64 {
+    0
 }

@@ -172,28 +172,54 @@ fn once_runs_here_for_its_runner_alone() {
     });
 }
 
+type Figures = (SeqWord, AtomicU64, AtomicU64);
+
+fn change_twice((sequence, used, free): &Figures) {
+    for taken in 1..=2 {
+        sequence.begin();
+        used.store(taken, Ordering::Relaxed);
+        free.store(10 - taken, Ordering::Relaxed);
+        sequence.end();
+    }
+}
+
+fn read_figures((sequence, used, free): &Figures) -> Option<(u64, u64)> {
+    sequence.read(|| (used.load(Ordering::Relaxed), free.load(Ordering::Relaxed)))
+}
+
+fn new_figures() -> Arc<Figures> {
+    Arc::new((SeqWord::new(), AtomicU64::new(0), AtomicU64::new(10)))
+}
+
 #[test]
-fn figures_read_beside_a_writer_fit_each_other() {
+fn figures_read_before_and_during_a_change_fit_each_other() {
     loom::model(|| {
-        let shared = Arc::new((SeqWord::new(), AtomicU64::new(0), AtomicU64::new(10)));
+        let figures = new_figures();
         let writer = {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || {
-                let (sequence, used, free) = &*shared;
-                for taken in 1..=2 {
-                    sequence.begin();
-                    used.store(taken, Ordering::Relaxed);
-                    free.store(10 - taken, Ordering::Relaxed);
-                    sequence.end();
-                }
-            })
+            let figures = Arc::clone(&figures);
+            thread::spawn(move || change_twice(&figures))
         };
-        let (sequence, used, free) = &*shared;
-        let figures = || (used.load(Ordering::Relaxed), free.load(Ordering::Relaxed));
-        if let Some((used, free)) = sequence.read(figures) {
+        if let Some((used, free)) = read_figures(&figures) {
             assert_eq!(used + free, 10);
         }
         writer.join().unwrap();
-        assert_eq!(sequence.read(figures), Some((2, 8)));
+        assert_eq!(read_figures(&figures), Some((2, 8)));
+    });
+}
+
+#[test]
+fn figures_read_during_and_after_a_change_fit_each_other() {
+    loom::model(|| {
+        let figures = new_figures();
+        let reader = {
+            let figures = Arc::clone(&figures);
+            thread::spawn(move || {
+                if let Some((used, free)) = read_figures(&figures) {
+                    assert_eq!(used + free, 10);
+                }
+            })
+        };
+        change_twice(&figures);
+        reader.join().unwrap();
     });
 }
