@@ -207,6 +207,8 @@ fn figures_read_before_and_during_a_change_fit_each_other() {
     });
 }
 
+/// The other way round, because loom's search begins with the thread that spawned and is not
+/// complete for what a thread may read late: only here does it find a relaxed `end`.
 #[test]
 fn figures_read_during_and_after_a_change_fit_each_other() {
     loom::model(|| {
