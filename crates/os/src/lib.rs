@@ -45,9 +45,11 @@ compile_error!("Strata runs on Linux alone");
 compile_error!("Strata needs 64-bit addresses");
 
 mod address_space;
+mod call_kind;
 mod clock;
 mod cpus;
 mod errno;
+mod failing_pages;
 mod futex;
 mod kept_stderr;
 mod kernel_file;
@@ -58,14 +60,18 @@ mod process;
 mod range;
 mod residency;
 pub mod rseq;
+#[cfg(any(test, feature = "std"))]
+mod simulated_pages;
 mod system_pages;
 mod thp;
 mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
+pub use call_kind::{CallKind, CallKinds};
 pub use clock::{Clock, ManualClock, MonotonicClock};
 pub use cpus::{allowed_cpus, current_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};
+pub use failing_pages::{FailingPages, Fault};
 pub use futex::{WaitEnd, futex_wait, futex_wake};
 pub use kept_stderr::{KeptStderr, StderrWriter};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
@@ -76,6 +82,8 @@ pub use process::{
     ExitKey, ProcessMemory, at_exit, at_fork, environment, process_id, process_memory, thread_id,
 };
 pub use range::AddressRange;
+#[cfg(any(test, feature = "std"))]
+pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use system_pages::SystemPages;
 pub use thp::{ThpMode, thp_mode};
 pub use weak::thread_pointer;

@@ -132,7 +132,8 @@ pub unsafe trait PageSource: Sync {
     /// Nobody uses the range any more.
     unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError>;
 
-    /// Makes a reserved range readable and writable. Says whether it reads as zero.
+    /// Makes a reserved range readable and writable. Says whether it reads as zero. The range is
+    /// not committed, or was released by force since: of other pages the answer would be a lie.
     fn commit(&self, range: AddressRange) -> Result<bool, MapError>;
 
     /// Makes a range inaccessible again and gives its memory back.
@@ -177,3 +178,60 @@ pub unsafe trait PageSource: Sync {
     /// nothing may be read or written there.
     fn touchable(&self) -> bool;
 }
+
+// SAFETY: every call goes to the source that is borrowed, which keeps 1. to 4. itself.
+unsafe impl<S: PageSource + ?Sized> PageSource for &S {
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        (**self).reserve(request)
+    }
+
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).unreserve(range) }
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        (**self).commit(range)
+    }
+
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).decommit(range) }
+    }
+
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).release(range, how) }
+    }
+
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        (**self).advise(range, advice)
+    }
+
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
+        (**self).residency(range)
+    }
+
+    fn may_split(&self, range: AddressRange, at: usize) -> bool {
+        (**self).may_split(range, at)
+    }
+
+    fn may_merge(&self, low: AddressRange, high: AddressRange) -> bool {
+        (**self).may_merge(low, high)
+    }
+
+    fn page_bytes(&self) -> usize {
+        (**self).page_bytes()
+    }
+
+    fn address_bits(&self) -> u32 {
+        (**self).address_bits()
+    }
+
+    fn touchable(&self) -> bool {
+        (**self).touchable()
+    }
+}
+
+#[cfg(test)]
+mod tests;

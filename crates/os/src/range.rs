@@ -37,7 +37,10 @@ impl AddressRange {
 
     /// Whether all of `other` lies in it.
     pub const fn covers(self, other: Self) -> bool {
-        other.start >= self.start && other.end() <= self.end()
+        match other.start.checked_sub(self.start) {
+            Some(offset) => offset <= self.bytes && other.bytes <= self.bytes - offset,
+            None => false,
+        }
     }
 }
 
@@ -46,3 +49,6 @@ impl fmt::Debug for AddressRange {
         write!(f, "{:#x}..{:#x}", self.start, self.end())
     }
 }
+
+#[cfg(test)]
+mod tests;
