@@ -8,7 +8,7 @@ mod spread;
 mod start_up;
 
 use std::fs;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "peers")]
     allocators: Vec<String>,
 
-    /// Show tcmalloc-better too; it stays out of what is counted
+    /// Show tcmalloc-better too, whose build of TCMalloc is several times slower than its own
     #[arg(long, requires = "peers")]
     with_tcmalloc_better: bool,
 
@@ -116,7 +116,7 @@ fn write(workspace: &Workspace, record: &Record) -> Result<()> {
 
 /// The commit that was measured, as git describes it.
 fn revision(workspace: &Workspace) -> String {
-    let mut git = std::process::Command::new("git");
+    let mut git = Command::new("git");
     git.args(["describe", "--always", "--dirty"]).current_dir(workspace.root());
     let output = git.output().map(|output| output.stdout).unwrap_or_default();
     String::from_utf8_lossy(&output).trim().to_owned()

@@ -103,3 +103,6 @@ fn medians(rows: &[Row], name: &str, quantity: &Quantity) -> Vec<f64> {
 fn nanoseconds(ns: f64) -> String {
     if ns < 10_000.0 { format!("{ns:.1} ns") } else { format!("{:.1} µs", ns / 1000.0) }
 }
+
+#[cfg(test)]
+mod tests;

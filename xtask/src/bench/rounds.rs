@@ -15,18 +15,19 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// What a workload printed about itself.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Sample {
-    operations: u64,
-    ns: u64,
-    peak_rss_kib: u64,
-    rss_kib: u64,
-    hugepages_kib: u64,
+    pub(crate) operations: u64,
+    pub(crate) ns: u64,
+    pub(crate) peak_rss_kib: u64,
+    /// Resident at the end, with the workload's blocks freed.
+    pub(crate) rss_kib: u64,
+    pub(crate) hugepages_kib: u64,
 }
 
 /// All runs of one allocator on one workload.
 #[derive(Serialize)]
 pub(crate) struct Cell {
     pub(crate) allocator: &'static str,
-    samples: Vec<Sample>,
+    pub(crate) samples: Vec<Sample>,
     pub(crate) failures: Vec<String>,
 }
 
