@@ -87,3 +87,6 @@ impl OccupancyLists {
         Some(list as usize % OCCUPANCY_LISTS)
     }
 }
+
+#[cfg(test)]
+mod tests;

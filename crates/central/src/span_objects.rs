@@ -169,3 +169,6 @@ const fn low_bits(count: u32) -> u64 {
 }
 
 static_assertions::assert_eq_size!(usize, u64);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What the layer above may rely on: objects, figures, and what goes home.
+
+#![cfg(not(strata_loom))]
+
+use std::collections::HashMap;
+use strata_central::{MiddleTier, StandardTransfer, TransferPolicy};
+use strata_os::{CallKinds, FailingPages, Fault, ManualClock, SystemPages};
+use strata_page_heap::{LegacyPageHeap, PageHeap};
+use strata_size_classes::{
+    ObjectSource, PageSize, Pages4K, Pages8K, Pages32K, Pages256K, SizeClass,
+};
+use strata_span::Ground;
+
+type World<P> = Ground<P, FailingPages<SystemPages>, FailingPages<SystemPages>, ManualClock>;
+
+struct Heap<P: PageSize> {
+    ground: World<P>,
+    pages: LegacyPageHeap<P>,
+}
+
+impl<P: PageSize> Heap<P> {
+    fn new() -> Self {
+        let source = || FailingPages::new(SystemPages::new());
+        Self {
+            ground: Ground::new(source(), source(), ManualClock::new(0)),
+            pages: LegacyPageHeap::EMPTY,
+        }
+    }
+
+    fn in_use_bytes(&self) -> u64 {
+        self.pages.stats().in_use_bytes
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    /// Seeded from `STRATA_TEST_SEED`, or with a fixed value; prints the seed.
+    fn new() -> Self {
+        let seed = std::env::var("STRATA_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = seed.unwrap_or(0x5eed_0003);
+        println!("STRATA_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 16) as usize % bound
+    }
+}
+
+fn class_of<P: PageSize>(size: usize) -> SizeClass {
+    P::TABLE.entry(size).expect("a class").class()
+}
+
+/// No transfer caches, so that each call reaches the spans.
+struct NoTransfer;
+
+impl TransferPolicy for NoTransfer {
+    const MAX_BATCHES: usize = 0;
+    const INITIAL_BATCHES: usize = 0;
+}
+
+/// Fills the object with a byte that follows from its address.
+fn fill(object: *mut u8, size: usize) {
+    // SAFETY: the object was taken and has `size` bytes.
+    unsafe { object.write_bytes((object.addr() >> 3) as u8, size) };
+}
+
+fn is_filled(object: *mut u8, size: usize) -> bool {
+    // SAFETY: the object was taken, filled, and not given back.
+    let bytes = unsafe { core::slice::from_raw_parts(object, size) };
+    bytes.iter().all(|&byte| byte == (object.addr() >> 3) as u8)
+}
+
+/// Random batches of random classes, against a list of what is out.
+fn batches_keep_their_contents_and_the_sums_are_exact<P: PageSize, T: TransferPolicy>(
+    steps: usize,
+) {
+    let heap = Heap::<P>::new();
+    let tier = MiddleTier::<P, T>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    let mut random = Random::new();
+    let mut out: Vec<(SizeClass, *mut u8)> = Vec::new();
+    let classes: Vec<_> =
+        P::TABLE.classes().filter(|&class| P::TABLE.size(class) <= 64 << 10).collect();
+    for step in 0..steps {
+        let class = classes[random.below(classes.len())];
+        let size = P::TABLE.size(class);
+        // Up, then down, so that spans come and go.
+        let up = (step / 500) % 2 == 0;
+        if random.below(10) < if up { 7 } else { 3 } {
+            let wanted = 1 + random.below(usize::from(P::TABLE.info(class).batch) + 2);
+            let mut objects = vec![core::ptr::null_mut(); wanted];
+            assert_eq!(source.take(class, &mut objects), wanted);
+            for object in objects {
+                assert!(object.addr() % if size == 8 { 8 } else { 16 } == 0);
+                assert_eq!(heap.ground.map.class_at(object.addr()), class);
+                fill(object, size);
+                out.push((class, object));
+            }
+        } else if !out.is_empty() {
+            let class = out[random.below(out.len())].0;
+            let size = P::TABLE.size(class);
+            let mut objects = Vec::new();
+            let wanted = 1 + random.below(40);
+            while let Some(place) = out.iter().rposition(|&(other, _)| other == class)
+                && objects.len() < wanted
+            {
+                let (_, object) = out.swap_remove(place);
+                assert!(is_filled(object, size));
+                objects.push(object);
+            }
+            // SAFETY: taken from the source with the class, and out no more.
+            unsafe { source.give(class, &mut objects) };
+        }
+        match random.below(200) {
+            0 => drop(source.plunder()),
+            1 => drop(source.resize_round()),
+            2 => drop(source.drain_transfer(class)),
+            _ => {}
+        }
+        if step % 50 == 0 {
+            sums_are_exact(&heap, &tier, &out);
+        }
+    }
+    for (class, object) in out.drain(..) {
+        // SAFETY: as above.
+        unsafe { source.give(class, &mut [object]) };
+    }
+    sums_are_exact(&heap, &tier, &out);
+    source.drain_all_transfers();
+    assert_eq!(heap.in_use_bytes(), 0);
+    assert_eq!(tier.stats().central_bytes, 0);
+    assert_eq!(tier.object_maps().stats().in_use_bytes, 0);
+}
+
+fn sums_are_exact<P: PageSize, T: TransferPolicy>(
+    heap: &Heap<P>,
+    tier: &MiddleTier<P, T>,
+    out: &[(SizeClass, *mut u8)],
+) {
+    let mut count = HashMap::<SizeClass, u64>::new();
+    for (class, _) in out {
+        *count.entry(*class).or_default() += 1;
+    }
+    for class in P::TABLE.classes() {
+        let stats = tier.class_stats(class);
+        let held = count.get(&class).copied().unwrap_or(0);
+        assert_eq!(stats.central.objects_out, held + stats.transfer.used);
+        assert_eq!(
+            stats.central.objects_out + stats.central.free_objects,
+            stats.central.spans_in_use * stats.central.objects_per_span
+        );
+        assert!(stats.transfer.used <= stats.transfer.capacity);
+        assert!(stats.transfer.capacity <= stats.transfer.max_capacity);
+        assert_eq!(stats.out_bytes() + stats.central_bytes(), stats.central.live_pages << P::SHIFT);
+    }
+    let all = tier.stats();
+    assert_eq!(all.span_bytes, all.out_bytes + all.central_bytes);
+    assert_eq!(all.span_bytes, heap.in_use_bytes());
+}
+
+#[test]
+fn batches_keep_their_contents_and_the_sums_are_exact_with_pages_of_any_size() {
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages4K, StandardTransfer>(3000);
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages8K, StandardTransfer>(3000);
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages32K, StandardTransfer>(3000);
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages256K, StandardTransfer>(3000);
+}
+
+#[test]
+fn without_transfer_caches_all_objects_go_home_at_once() {
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages4K, NoTransfer>(2000);
+    batches_keep_their_contents_and_the_sums_are_exact::<Pages8K, NoTransfer>(2000);
+
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    let class = class_of::<Pages8K>(100);
+    let mut batch = [core::ptr::null_mut(); 32];
+    assert_eq!(source.take(class, &mut batch), 32);
+    assert_ne!(heap.in_use_bytes(), 0);
+    // SAFETY: just taken.
+    unsafe { source.give(class, &mut batch) };
+    assert_eq!(heap.in_use_bytes(), 0);
+}
+
+#[test]
+fn nothing_is_written_into_freed_objects() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    for class in Pages8K::TABLE.classes() {
+        let size = Pages8K::TABLE.size(class);
+        let mut objects = [core::ptr::null_mut(); 8];
+        assert_eq!(source.take(class, &mut objects), 8);
+        objects.iter().for_each(|&object| fill(object, size));
+        let [kept, .., freed] = objects;
+        let _ = kept;
+        // SAFETY: taken above; the other seven keep spans alive.
+        unsafe { source.give(class, &mut [freed]) };
+        if tier.class_stats(class).central.objects_per_span >= 8 {
+            assert!(is_filled(freed, size), "class {}", class.index());
+        }
+        // SAFETY: taken above.
+        unsafe { source.give(class, &mut objects[..7]) };
+    }
+}
+
+#[test]
+fn the_fullest_spans_are_used_up_first() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    let class = class_of::<Pages8K>(1024);
+    let per_span = tier.class_stats(class).central.objects_per_span as usize;
+    let mut objects = vec![core::ptr::null_mut(); 3 * per_span];
+    assert_eq!(source.take(class, &mut objects), objects.len());
+    objects.sort();
+    // One free in the second span, all but one in the first, two in the third.
+    let mut freed = objects[..per_span - 1].to_vec();
+    freed.extend([objects[per_span + 3], objects[2 * per_span], objects[2 * per_span + 5]]);
+    // SAFETY: taken above.
+    unsafe { source.give(class, &mut freed) };
+    let mut again = [core::ptr::null_mut(); 4];
+    assert_eq!(source.take(class, &mut again), 4);
+    assert_eq!(again[0], objects[per_span + 3]);
+    assert_eq!(again[1..3], [objects[2 * per_span], objects[2 * per_span + 5]]);
+    assert_eq!(again[3], objects[0]);
+}
+
+#[test]
+fn without_memory_a_batch_is_short_and_nothing_is_lost() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    let mut out = Vec::new();
+    for round in 0..60 {
+        let class = class_of::<Pages8K>([8, 64, 512, 8192, 100_000][round % 5]);
+        if round % 2 == 0 {
+            heap.ground.source.arm(Fault::always().of(CallKinds::all()));
+        } else {
+            heap.ground.metadata.arm(Fault::from_nth(1 + round as u64 / 10).of(CallKinds::all()));
+        }
+        let mut batch = [core::ptr::null_mut(); 32];
+        for _ in 0..20 {
+            let taken = source.take(class, &mut batch);
+            out.extend(batch[..taken].iter().map(|&object| (class, object)));
+        }
+        heap.ground.source.disarm();
+        heap.ground.metadata.disarm();
+        sums_are_exact(&heap, &tier, &out);
+        assert_eq!(source.take(class, &mut batch), 32);
+        out.extend(batch.map(|object| (class, object)));
+    }
+    for (class, object) in out.drain(..) {
+        // SAFETY: taken above.
+        unsafe { source.give(class, &mut [object]) };
+    }
+    source.drain_all_transfers();
+    assert_eq!(heap.in_use_bytes(), 0);
+}
+
+#[test]
+fn a_tier_that_is_discarded_leaves_nothing_behind_and_can_begin_again() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    let other = MiddleTier::<Pages8K>::new();
+    let source = tier.with_others(&heap.ground, &heap.pages, 3, strata_central::OnlyBackEnd);
+    let others = other.with(&heap.ground, &heap.pages);
+    for _ in 0..3 {
+        let mut kept = Vec::new();
+        for class in Pages8K::TABLE.classes() {
+            let mut batch = [core::ptr::null_mut(); 16];
+            assert_eq!(source.take(class, &mut batch), 16);
+            // SAFETY: just taken.
+            unsafe { source.give(class, &mut batch[..5]) };
+            assert_eq!(others.take(class, &mut batch[..1]), 1);
+            kept.push((class, batch[0]));
+        }
+        // SAFETY: what is out is used by nobody.
+        unsafe { source.discard_all() };
+        assert_eq!(tier.stats().span_bytes, 0);
+        assert_eq!(tier.stats().objects_out, 0);
+        assert_eq!(tier.object_maps().stats().in_use_bytes, 0);
+        assert_eq!(heap.in_use_bytes(), other.stats().span_bytes);
+        for (class, object) in kept {
+            // SAFETY: taken from the other tier.
+            unsafe { others.give(class, &mut [object]) };
+        }
+        others.drain_all_transfers();
+        assert_eq!(heap.in_use_bytes(), 0);
+    }
+}
+
+#[test]
+fn objects_of_another_back_end_go_home_by_their_span() {
+    struct Home<'a>(&'a MiddleTier<Pages8K, NoTransfer>, &'a Heap<Pages8K>);
+
+    // SAFETY: 1. they end in the tier that is named. 2. it is not the one that calls.
+    unsafe impl strata_central::OtherBackEnds for Home<'_> {
+        unsafe fn give(&self, back_end: u8, class: SizeClass, objects: &mut [*mut u8]) {
+            assert_eq!(back_end, 7);
+            let source =
+                self.0.with_others(&self.1.ground, &self.1.pages, 7, strata_central::OnlyBackEnd);
+            // SAFETY: the contract is the same.
+            unsafe { source.give(class, objects) };
+        }
+    }
+
+    let heap = Heap::<Pages8K>::new();
+    let (arena, main) = (MiddleTier::new(), MiddleTier::<Pages8K>::new());
+    let arena_source = arena.with_others(&heap.ground, &heap.pages, 7, strata_central::OnlyBackEnd);
+    let main_source = main.with_others(&heap.ground, &heap.pages, 0, Home(&arena, &heap));
+    let class = class_of::<Pages8K>(48);
+    let mut mixed = [core::ptr::null_mut(); 64];
+    assert_eq!(arena_source.take(class, &mut mixed[..32]), 32);
+    assert_eq!(main_source.take(class, &mut mixed[32..]), 32);
+    for index in 0..16 {
+        mixed.swap(index, 32 + 2 * index);
+    }
+    // SAFETY: taken above, from one or the other.
+    unsafe { main_source.give(class, &mut mixed) };
+    main_source.drain_all_transfers();
+    assert_eq!((arena.stats().span_bytes, main.stats().span_bytes), (0, 0));
+    assert_eq!(heap.in_use_bytes(), 0);
+}
+
+#[test]
+fn a_child_after_fork_finds_the_tier_at_rest() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    tier.acquire();
+    // SAFETY: acquired just now, by this thread.
+    unsafe { tier.release() };
+    let mut batch = [core::ptr::null_mut(); 4];
+    let class = class_of::<Pages8K>(4096);
+    assert_eq!(source.take(class, &mut batch), 4);
+    // SAFETY: just taken.
+    unsafe { source.give(class, &mut batch) };
+}

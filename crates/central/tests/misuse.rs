@@ -1,0 +1,159 @@
+//! What stops a program, and the line that it leaves.
+
+#![cfg(not(strata_loom))]
+
+use std::{os::unix::process::ExitStatusExt, process::Command};
+use strata_central::{MiddleTier, TransferPolicy};
+use strata_os::{ManualClock, SystemPages};
+use strata_page_heap::{LegacyPageHeap, PageHeap};
+use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
+use strata_span::Ground;
+
+const VARIABLE: &str = "STRATA_CENTRAL_TEST_CHILD";
+const BEGIN: &str = "expected: ";
+
+/// No transfer caches, so that each call is a flush.
+struct NoTransfer;
+
+impl TransferPolicy for NoTransfer {
+    const MAX_BATCHES: usize = 0;
+    const INITIAL_BATCHES: usize = 0;
+}
+
+struct Parts {
+    class: SizeClass,
+    objects: [*mut u8; 8],
+    /// The span of the first object.
+    span: usize,
+    give: &'static dyn Fn(SizeClass, *mut u8),
+}
+
+fn parts() -> Parts {
+    let ground: &'static _ = Box::leak(Box::new(Ground::<Pages8K, _, _, _>::new(
+        SystemPages::new(),
+        SystemPages::new(),
+        ManualClock::new(0),
+    )));
+    let pages: &'static LegacyPageHeap<Pages8K> = Box::leak(Box::new(LegacyPageHeap::EMPTY));
+    let tier: &'static MiddleTier<Pages8K, NoTransfer> = Box::leak(Box::new(MiddleTier::new()));
+    let class = Pages8K::TABLE.entry(48).expect("a class").class();
+    let mut objects = [core::ptr::null_mut(); 8];
+    let source = tier.with(ground, pages);
+    assert_eq!(source.take(class, &mut objects), 8);
+    let span = ground.map.span_at(objects[0].addr()).expect("a span").start::<Pages8K>().value();
+    // SAFETY: it is what the tests are about that some of these were not taken.
+    let give = move |class, object| unsafe { source.give(class, &mut [object]) };
+    Parts { class, objects, span, give: Box::leak(Box::new(give)) }
+}
+
+/// Runs the test `name` again in a process of its own, where `misuse` says which line is to come and
+/// then provokes it.
+fn ends_with_its_line(name: &str, misuse: impl FnOnce(Parts, &dyn Fn(String))) {
+    if std::env::var_os(VARIABLE).is_some() {
+        misuse(parts(), &|line| println!("{BEGIN}{line}"));
+        return;
+    }
+    let child = Command::new(std::env::current_exe().expect("this program"))
+        .args([name, "--exact", "--nocapture"])
+        .env(VARIABLE, "1")
+        .output()
+        .expect("a child");
+    assert_eq!(child.status.signal(), Some(libc::SIGABRT));
+    let output = String::from_utf8(child.stdout).expect("text");
+    let (_, expected) = output.split_once(BEGIN).expect("the child said what it would do");
+    assert_eq!(String::from_utf8(child.stderr).expect("text"), format!("strata: {expected}"));
+}
+
+#[test]
+fn a_double_free_is_seen_at_the_flush() {
+    ends_with_its_line("a_double_free_is_seen_at_the_flush", |parts, expect| {
+        let Parts { class, objects, span, give } = parts;
+        let (object, index) = (objects[3].addr(), class.index());
+        expect(format!(
+            "double free: {object:#x}, class {index} of 48 bytes, in a span at {span:#x} of 1 pages"
+        ));
+        give(class, objects[3]);
+        give(class, objects[3]);
+    });
+}
+
+#[test]
+fn a_double_free_of_an_object_whose_span_is_free_is_seen() {
+    ends_with_its_line("a_double_free_of_an_object_whose_span_is_free_is_seen", |parts, expect| {
+        let Parts { class, objects, span, give } = parts;
+        let (object, index) = (objects[0].addr(), class.index());
+        for object in objects {
+            give(class, object);
+        }
+        expect(format!(
+            "free of a pointer that was never handed out, or double free: {object:#x}, as class {index} of 48 \
+             bytes, is in a free span at {span:#x} of 1 pages"
+        ));
+        give(class, objects[0]);
+    });
+}
+
+#[test]
+fn a_pointer_into_an_object_was_never_handed_out() {
+    ends_with_its_line("a_pointer_into_an_object_was_never_handed_out", |parts, expect| {
+        let Parts { class, objects, span, give } = parts;
+        let (object, index) = (objects[2].wrapping_add(16), class.index());
+        expect(format!(
+            "free of a pointer that was never handed out: {:#x}, as class {index} of 48 bytes, is 16 bytes \
+             into an object in a span at {span:#x} of 1 pages",
+            object.addr()
+        ));
+        give(class, object);
+    });
+}
+
+#[test]
+fn a_pointer_to_elsewhere_was_never_handed_out() {
+    ends_with_its_line("a_pointer_to_elsewhere_was_never_handed_out", |parts, expect| {
+        let Parts { class, give, .. } = parts;
+        let mut elsewhere = [0_u8; 64];
+        let (object, index) = (elsewhere.as_mut_ptr(), class.index());
+        expect(format!(
+            "free of a pointer that was never handed out: {:#x}, as class {index} of 48 bytes, is in no span",
+            object.addr()
+        ));
+        give(class, object);
+    });
+}
+
+#[test]
+fn a_free_with_a_size_of_another_class_is_seen() {
+    ends_with_its_line("a_free_with_a_size_of_another_class_is_seen", |parts, expect| {
+        let Parts { class, objects, span, give } = parts;
+        let wrong = Pages8K::TABLE.entry(512).expect("a class").class();
+        expect(format!(
+            "free with the wrong size: {:#x}, as class {} of 512 bytes, is in a span at {span:#x} of 1 \
+             pages with class {} of 48 bytes",
+            objects[0].addr(),
+            wrong.index(),
+            class.index()
+        ));
+        give(wrong, objects[0]);
+    });
+}
+
+#[test]
+fn a_span_of_an_unknown_back_end_ends_the_process() {
+    ends_with_its_line("a_span_of_an_unknown_back_end_ends_the_process", |parts, expect| {
+        let Parts { class, .. } = parts;
+        let ground: Ground<Pages8K, _, _, _> =
+            Ground::new(SystemPages::new(), SystemPages::new(), ManualClock::new(0));
+        let pages = LegacyPageHeap::EMPTY;
+        let (one, other) = (MiddleTier::new(), MiddleTier::<Pages8K, NoTransfer>::new());
+        let mut object = [core::ptr::null_mut()];
+        let nine: MiddleTier<Pages8K> = one;
+        let only = strata_central::OnlyBackEnd;
+        assert_eq!(nine.with_others(&ground, &pages, 9, only).take(class, &mut object), 1);
+        expect(format!(
+            "free of {:#x} to a heap without the back end 9 of its span",
+            object[0].addr()
+        ));
+        // SAFETY: that it was not taken from here is what the test is about.
+        unsafe { other.with(&ground, &pages).give(class, &mut object) };
+    });
+}

@@ -1,0 +1,191 @@
+//! The transfer cache by itself, and how capacity moves between classes.
+
+#![cfg(not(strata_loom))]
+
+use strata_central::{MiddleTier, StandardTransfer, TransferCache, TransferPolicy};
+use strata_os::{FailingPages, Fault, ManualClock, SystemPages};
+use strata_page_heap::{LegacyPageHeap, PageHeap};
+use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
+use strata_span::Ground;
+
+type World = Ground<Pages8K, SystemPages, FailingPages<SystemPages>, ManualClock>;
+
+fn world() -> World {
+    Ground::new(SystemPages::new(), FailingPages::new(SystemPages::new()), ManualClock::new(0))
+}
+
+fn class_of(size: usize) -> SizeClass {
+    Pages8K::TABLE.entry(size).expect("a class").class()
+}
+
+/// Pointers that a transfer cache only keeps.
+fn pointers(count: usize) -> Vec<*mut u8> {
+    (1..=count).map(|number| core::ptr::without_provenance_mut(number * 16)).collect()
+}
+
+#[test]
+fn what_is_put_in_last_comes_out_first_across_all_pieces() {
+    let world = world();
+    for class in Pages8K::TABLE.classes() {
+        let info = Pages8K::TABLE.info(class);
+        let cache = TransferCache::<StandardTransfer>::new();
+        assert_eq!(cache.insert(&world, info, &[]), 0);
+        cache.grow(usize::MAX);
+        let capacity = cache.stats().capacity as usize;
+        assert_eq!(capacity, (64 * usize::from(info.batch)).min((1 << 20) / info.size as usize));
+        let all = pointers(capacity + 3);
+        assert_eq!(cache.insert(&world, info, &all), capacity);
+        assert_eq!(cache.used(), capacity as u64);
+        let mut out = vec![core::ptr::null_mut(); capacity / 2];
+        assert_eq!(cache.remove(&mut out), capacity / 2);
+        assert_eq!(cache.insert(&world, info, &out), capacity / 2);
+        let mut out = vec![core::ptr::null_mut(); capacity + 10];
+        assert_eq!(cache.remove(&mut out), capacity);
+        let mut sorted = out[..capacity].to_vec();
+        sorted.sort();
+        assert_eq!(sorted, all[..capacity]);
+    }
+}
+
+#[test]
+fn a_partial_hit_is_a_miss_and_counts_what_was_missing() {
+    let world = world();
+    let info = Pages8K::TABLE.info(class_of(100_000));
+    let cache = TransferCache::<StandardTransfer>::new();
+    let all = pointers(12);
+    assert_eq!(cache.insert(&world, info, &all[..4]), 4);
+    assert_eq!(cache.insert(&world, info, &all[4..]), 6);
+    let mut out = [core::ptr::null_mut(); 8];
+    assert_eq!(cache.remove(&mut out), 8);
+    assert_eq!(cache.remove(&mut out), 2);
+    assert_eq!(cache.remove(&mut out), 0);
+    let stats = cache.stats();
+    assert_eq!((stats.insert_hits, stats.insert_misses, stats.insert_object_misses), (1, 1, 2));
+    assert_eq!((stats.remove_hits, stats.remove_misses, stats.remove_object_misses), (1, 2, 14));
+    assert_eq!((stats.used, stats.capacity, stats.max_capacity), (0, 10, 10));
+}
+
+#[test]
+fn without_metadata_nothing_goes_in_and_nothing_breaks() {
+    let world = world();
+    world.metadata.arm(Fault::always());
+    let info = Pages8K::TABLE.info(class_of(64));
+    let cache = TransferCache::<StandardTransfer>::new();
+    assert_eq!(cache.insert(&world, info, &pointers(5)), 0);
+    world.metadata.disarm();
+    assert_eq!(cache.insert(&world, info, &pointers(5)), 5);
+}
+
+#[test]
+fn shrinking_hands_out_what_does_not_fit_any_more_the_oldest_first() {
+    let world = world();
+    let info = Pages8K::TABLE.info(class_of(64));
+    let cache = TransferCache::<StandardTransfer>::new();
+    let all = pointers(512);
+    assert_eq!(cache.insert(&world, info, &all), 512);
+    let mut excess = [core::ptr::null_mut(); 128];
+    assert_eq!(cache.shrink(32, &mut excess), (32, 32));
+    assert_eq!(excess[..32], all[..32]);
+    let mut short = [core::ptr::null_mut(); 5];
+    assert_eq!(cache.shrink(32, &mut short), (5, 5));
+    assert_eq!(cache.stats().capacity, 475);
+    let mut out = vec![core::ptr::null_mut(); 475];
+    assert_eq!(cache.remove(&mut out), 475);
+    out.sort();
+    assert_eq!(out, all[37..]);
+    assert_eq!(cache.shrink(32, &mut short), (32, 0));
+}
+
+#[test]
+fn plunder_takes_what_nobody_wanted_and_no_more() {
+    let world = world();
+    let info = Pages8K::TABLE.info(class_of(64));
+    let cache = TransferCache::<StandardTransfer>::new();
+    let all = pointers(100);
+    cache.insert(&world, info, &all);
+    let mut out = [core::ptr::null_mut(); 128];
+    assert_eq!(cache.plunder(&mut out), 0, "the period begins with an empty cache");
+    cache.end_plunder();
+    let mut used = [core::ptr::null_mut(); 70];
+    cache.remove(&mut used);
+    cache.insert(&world, info, &used);
+    assert_eq!(cache.plunder(&mut out), 30);
+    assert_eq!(out[..30], all[..30]);
+    assert_eq!(cache.plunder(&mut out), 0);
+    assert_eq!(cache.used(), 70);
+}
+
+/// Bytes that all transfer caches may hold, the spare ones included.
+fn capacity_bytes<T: TransferPolicy>(tier: &MiddleTier<Pages8K, T>) -> u64 {
+    let classes = Pages8K::TABLE.classes();
+    let given: u64 = classes
+        .map(|class| tier.class_stats(class))
+        .map(|stats| stats.transfer.capacity * stats.object_bytes)
+        .sum();
+    given + tier.stats().spare_capacity_bytes
+}
+
+#[test]
+fn capacity_moves_to_those_who_miss_and_its_sum_stays() {
+    let world = world();
+    let pages = LegacyPageHeap::<Pages8K>::EMPTY;
+    let tier = MiddleTier::<Pages8K>::new();
+    let source = tier.with(&world, &pages);
+    let mut batch = [core::ptr::null_mut(); 32];
+    // All classes have a use once, so that all have a capacity.
+    for class in Pages8K::TABLE.classes() {
+        let taken = source.take(class, &mut batch);
+        // SAFETY: just taken.
+        unsafe { source.give(class, &mut batch[..taken]) };
+    }
+    source.resize_round();
+    let before = capacity_bytes(&tier);
+    let wanted = class_of(256);
+    let start = tier.class_stats(wanted).transfer.capacity;
+    for _ in 0..200 {
+        let mut many = vec![core::ptr::null_mut(); 4096];
+        assert_eq!(source.take(wanted, &mut many), 4096);
+        for batch in many.chunks_mut(32) {
+            // SAFETY: just taken.
+            unsafe { source.give(wanted, batch) };
+        }
+        source.resize_round();
+        assert_eq!(capacity_bytes(&tier), before);
+    }
+    let stats = tier.class_stats(wanted).transfer;
+    assert!(stats.capacity > start, "it missed and gained nothing");
+    assert_eq!(stats.capacity, stats.max_capacity);
+    source.drain_all_transfers();
+    assert_eq!(pages.stats().in_use_bytes, 0);
+}
+
+#[test]
+fn no_class_gains_where_none_misses() {
+    let world = world();
+    let pages = LegacyPageHeap::<Pages8K>::EMPTY;
+    let tier = MiddleTier::<Pages8K>::new();
+    let source = tier.with(&world, &pages);
+    assert_eq!(source.resize_round(), 0);
+    assert_eq!(source.plunder(), 0);
+    assert_eq!(tier.stats().spare_capacity_bytes, 0);
+}
+
+#[test]
+fn what_lies_unused_for_a_period_goes_back_to_the_page_heap() {
+    let world = world();
+    let pages = LegacyPageHeap::<Pages8K>::EMPTY;
+    let tier = MiddleTier::<Pages8K>::new();
+    let source = tier.with(&world, &pages);
+    let class = class_of(1000);
+    let mut batch = vec![core::ptr::null_mut(); 500];
+    let taken = source.take(class, &mut batch);
+    for part in batch[..taken].chunks_mut(32) {
+        // SAFETY: just taken.
+        unsafe { source.give(class, part) };
+    }
+    assert_eq!(source.plunder(), 0);
+    assert!(pages.stats().in_use_bytes > 0);
+    assert!(source.plunder() > 0);
+    assert_eq!(pages.stats().in_use_bytes, 0);
+    assert_eq!(tier.stats().transfer_bytes, 0);
+}
