@@ -1,2 +1,53 @@
-//! In the making.
+//! A heap as a value, and as Rust's global allocator.
+//!
+//! [`Heap`] composes the layers below: caches per CPU or per thread, transfer caches and central free lists, and a page
+//! heap. What is chosen when it is compiled is a type ([`HeapConfig`]), what is chosen at start is a [`Config`], given
+//! by the program or by the variable `STRATA_CONF`.
+//!
+//! This crate must not know how figures are printed or programs are preloaded: `strata-stats` and `strata-c` do.
+//!
+//! ```
+//! use strata_alloc::{Config, Heap};
+//!
+//! // A second heap beside the program's allocator: its blocks are its own.
+//! let heap: Heap = Heap::with(Config::DEFAULT);
+//! let block = heap.allocate(100);
+//! assert!(!block.is_null());
+//! let core = heap.core().expect("the first block set it up");
+//! assert_eq!(core.figures().in_use_bytes(), 112);
+//! // SAFETY: the block is ours, and this is the size it was asked for with.
+//! unsafe { heap.deallocate_sized(block, 100, 1) };
+//! assert_eq!(core.figures().in_use_bytes(), 0);
+//! ```
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod config;
+mod environment;
+mod figures;
+mod fork;
+mod front_end;
+mod global_alloc;
+mod heap;
+mod heap_config;
+mod heap_core;
+mod large;
+mod misuse;
+mod reallocate;
+mod selected_page_heap;
+mod slots;
+mod small;
+mod threads;
+
+pub use config::{
+    Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, PageHeapChoice, Problem,
+};
+pub use figures::HeapFigures;
+pub use front_end::{FrontEnd, WhyPerThread};
+pub use heap::Heap;
+pub use heap_config::{HeapConfig, Standard};
+pub use heap_core::Core;
+pub use selected_page_heap::{SelectedFigures, SelectedPageHeap};
+pub use threads::ThreadStats;

@@ -29,6 +29,22 @@ pub struct CpuStats {
     pub flushed_objects: u64,
 }
 
+impl CpuStats {
+    /// Adds another CPU's figures.
+    pub fn merge(&mut self, other: &Self) {
+        self.held_bytes += other.held_bytes;
+        self.unallocated_bytes += other.unallocated_bytes;
+        self.capacity_bytes += other.capacity_bytes;
+        self.populated |= other.populated;
+        self.underflows += other.underflows;
+        self.overflows += other.overflows;
+        self.drains += other.drains;
+        self.resizes += other.resizes;
+        self.refilled_objects += other.refilled_objects;
+        self.flushed_objects += other.flushed_objects;
+    }
+}
+
 impl CpuCache {
     /// The figures of `id`'s cache, each as it is at some moment; zeros if there is no such id. Costs a load per
     /// class, and touches nothing of a cache that was never used.

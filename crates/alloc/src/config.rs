@@ -1,0 +1,217 @@
+//! The choices that are made at start.
+
+use core::fmt;
+
+/// Which page heap a [`Standard`](crate::Standard) heap uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PageHeapChoice {
+    /// The hugepage-aware page heap.
+    #[default]
+    Temeraire,
+    /// The page heap of lists by length.
+    Legacy,
+}
+
+/// Which caches stand in front.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum FrontEndChoice {
+    /// Per CPU where the kernel and the C library allow it, per thread otherwise. (So is
+    /// `per_cpu`: where it cannot be had, the heap runs per thread and says why.)
+    #[default]
+    PerCpu,
+    /// Per thread.
+    PerThread,
+}
+
+/// Which of the kernel's numbers picks a per-CPU cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum CpuIdChoice {
+    /// The concurrency id where the kernel has it, the CPU's number otherwise.
+    #[default]
+    Auto,
+    /// The CPU's number.
+    Cpu,
+}
+
+/// What is printed to stderr when the program ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ExitReport {
+    /// Nothing.
+    #[default]
+    None,
+    /// The report in TCMalloc's form.
+    Tcmalloc,
+}
+
+/// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// `page_heap`: which page heap.
+    pub page_heap: PageHeapChoice,
+    /// `front_end`: which caches.
+    pub front_end: FrontEndChoice,
+    /// `cpu_id`: which number picks a per-CPU cache.
+    pub cpu_id: CpuIdChoice,
+    /// `max_per_cpu_cache_size`: most bytes of free objects in one CPU's cache.
+    pub max_per_cpu_cache_size: usize,
+    /// `max_total_thread_cache_bytes`: most bytes of free objects in all threads' caches.
+    pub max_total_thread_cache_bytes: usize,
+    /// `exit_report`: what is printed at the end of a program under `libstrata.so`.
+    pub exit_report: ExitReport,
+}
+
+impl Config {
+    /// What holds if nobody says otherwise.
+    pub const DEFAULT: Self = Self {
+        page_heap: PageHeapChoice::Temeraire,
+        front_end: FrontEndChoice::PerCpu,
+        cpu_id: CpuIdChoice::Auto,
+        max_per_cpu_cache_size: 3 << 19,
+        max_total_thread_cache_bytes: 32 << 20,
+        exit_report: ExitReport::None,
+    };
+
+    /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
+    /// understood changes nothing and is handed to `complain`; of pairs with the same key the last counts.
+    ///
+    /// ```
+    /// use strata_alloc::{Config, PageHeapChoice};
+    ///
+    /// let mut complaints = 0;
+    /// let config = Config::parse(b"page_heap:legacy,front_end:sideways", |_| complaints += 1);
+    /// assert_eq!(config.page_heap, PageHeapChoice::Legacy);
+    /// assert_eq!(config.front_end, Config::DEFAULT.front_end);
+    /// assert_eq!(complaints, 1);
+    /// ```
+    pub fn parse(text: &[u8], mut complain: impl FnMut(Complaint<'_>)) -> Self {
+        let mut config = Self::DEFAULT;
+        for pair in
+            text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+        {
+            let (key, value) = match pair.iter().position(|&byte| byte == b':') {
+                Some(colon) => pair.split_at(colon),
+                None => (pair, [].as_slice()),
+            };
+            let value = value.strip_prefix(b":");
+            let outcome = value.map_or(Err(Problem::NoValue), |value| config.set(key, value));
+            if let Err(problem) = outcome {
+                complain(Complaint { key, value: value.unwrap_or_default(), problem });
+            }
+        }
+        config
+    }
+
+    fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
+        match key {
+            b"page_heap" => {
+                self.page_heap = one_of(
+                    value,
+                    &[
+                        (b"temeraire", PageHeapChoice::Temeraire),
+                        (b"legacy", PageHeapChoice::Legacy),
+                    ],
+                )?;
+            }
+            b"front_end" => {
+                self.front_end = one_of(
+                    value,
+                    &[
+                        (b"per_cpu", FrontEndChoice::PerCpu),
+                        (b"per_thread", FrontEndChoice::PerThread),
+                    ],
+                )?;
+            }
+            b"cpu_id" => {
+                self.cpu_id =
+                    one_of(value, &[(b"auto", CpuIdChoice::Auto), (b"cpu", CpuIdChoice::Cpu)])?;
+            }
+            b"max_per_cpu_cache_size" => self.max_per_cpu_cache_size = bytes(value)?,
+            b"max_total_thread_cache_bytes" => self.max_total_thread_cache_bytes = bytes(value)?,
+            b"exit_report" => {
+                self.exit_report = one_of(
+                    value,
+                    &[(b"none", ExitReport::None), (b"tcmalloc", ExitReport::Tcmalloc)],
+                )?;
+            }
+            _ => return Err(Problem::UnknownKey),
+        }
+        Ok(())
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// Why a pair was not understood.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Problem {
+    /// There is no such key.
+    UnknownKey,
+    /// The key has no value.
+    NoValue,
+    /// The key does not take this value.
+    BadValue,
+}
+
+/// A pair that was not understood.
+#[derive(Clone, Copy, Debug)]
+pub struct Complaint<'a> {
+    /// The key, as it was given.
+    pub key: &'a [u8],
+    /// The value, as it was given.
+    pub value: &'a [u8],
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Complaint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.problem {
+            Problem::UnknownKey => "unknown key",
+            Problem::NoValue => "no value for key",
+            Problem::BadValue => "bad value for key",
+        };
+        write!(
+            f,
+            "STRATA_CONF: {what} '{}', value '{}'",
+            self.key.escape_ascii(),
+            self.value.escape_ascii()
+        )?;
+        write!(f, ": ignored")
+    }
+}
+
+fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {
+    choices
+        .iter()
+        .find(|(name, _)| *name == value)
+        .map(|(_, choice)| *choice)
+        .ok_or(Problem::BadValue)
+}
+
+/// A number of bytes: decimal, or hexadecimal behind `0x`, with an optional suffix K, M, G or T (powers of 1 024).
+fn bytes(value: &[u8]) -> Result<usize, Problem> {
+    let (digits, shift) = match value.split_last() {
+        Some((b'k' | b'K', digits)) => (digits, 10),
+        Some((b'm' | b'M', digits)) => (digits, 20),
+        Some((b'g' | b'G', digits)) => (digits, 30),
+        Some((b't' | b'T', digits)) => (digits, 40),
+        _ => (value, 0),
+    };
+    let text = core::str::from_utf8(digits).map_err(|_| Problem::BadValue)?;
+    let number = match text.strip_prefix("0x") {
+        Some(hexadecimal) => usize::from_str_radix(hexadecimal, 16),
+        None if text.starts_with('+') => return Err(Problem::BadValue),
+        None => text.parse::<usize>(),
+    };
+    let number = number.map_err(|_| Problem::BadValue)?;
+    number.checked_mul(1 << shift).ok_or(Problem::BadValue)
+}
+
+#[cfg(test)]
+mod tests;

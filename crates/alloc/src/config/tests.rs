@@ -1,0 +1,61 @@
+use super::*;
+use std::vec::Vec;
+
+fn parsed(text: &str) -> (Config, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let config = Config::parse(text.as_bytes(), |complaint| problems.push(complaint.problem));
+    (config, problems)
+}
+
+#[test]
+fn nothing_said_leaves_the_defaults() {
+    for text in ["", ",", " , ,"] {
+        assert_eq!(parsed(text), (Config::DEFAULT, Vec::new()), "{text:?}");
+    }
+}
+
+#[test]
+fn every_key_acts() {
+    let (config, problems) = parsed(
+        "page_heap:legacy,front_end:per_thread,cpu_id:cpu,max_per_cpu_cache_size:64K,\
+         max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc",
+    );
+    assert_eq!(problems, []);
+    assert_eq!(config.page_heap, PageHeapChoice::Legacy);
+    assert_eq!(config.front_end, FrontEndChoice::PerThread);
+    assert_eq!(config.cpu_id, CpuIdChoice::Cpu);
+    assert_eq!(config.max_per_cpu_cache_size, 64 << 10);
+    assert_eq!(config.max_total_thread_cache_bytes, 1 << 20);
+    assert_eq!(config.exit_report, ExitReport::Tcmalloc);
+}
+
+#[test]
+fn bad_pairs_are_named_and_change_nothing() {
+    for (text, problem) in [
+        ("page_heap", Problem::NoValue),
+        ("page_heap:", Problem::BadValue),
+        ("page_heap:Legacy", Problem::BadValue),
+        ("page_heaps:legacy", Problem::UnknownKey),
+        ("max_per_cpu_cache_size:-1", Problem::BadValue),
+        ("max_per_cpu_cache_size:+1", Problem::BadValue),
+        ("max_per_cpu_cache_size:1.5M", Problem::BadValue),
+        ("max_per_cpu_cache_size:99999999999999999999", Problem::BadValue),
+        ("max_per_cpu_cache_size:99999999999T", Problem::BadValue),
+        (":", Problem::UnknownKey),
+    ] {
+        assert_eq!(parsed(text), (Config::DEFAULT, [problem].into()), "{text:?}");
+    }
+}
+
+#[test]
+fn the_last_pair_of_a_key_counts() {
+    let (config, problems) = parsed("page_heap:legacy,page_heap:temeraire");
+    assert_eq!((config.page_heap, problems.len()), (PageHeapChoice::Temeraire, 0));
+}
+
+#[test]
+fn a_complaint_names_key_and_value() {
+    let mut line = std::string::String::new();
+    Config::parse(b"page_heap:l\xffx", |complaint| line = std::format!("{complaint}"));
+    assert_eq!(line, "STRATA_CONF: bad value for key 'page_heap', value 'l\\xffx': ignored");
+}

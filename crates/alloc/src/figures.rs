@@ -1,0 +1,99 @@
+//! What a heap holds, layer by layer.
+
+use crate::{Core, FrontEnd, HeapConfig, ThreadStats};
+use strata_central::MiddleStats;
+use strata_cpu_cache::CpuStats;
+use strata_page_heap::{PageHeap, PageHeapStats};
+use strata_size_classes::{PageSize, SizeClass};
+use strata_span::{ArenaStats, PageMapStats, Platform, PoolStats};
+use strata_thread_cache::ThreadCachesStats;
+
+/// The figures of all layers of a heap, those of single classes and CPUs apart.
+///
+/// Each layer's part is consistent in itself; the parts are read one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HeapFigures {
+    /// Which caches stand in front, and why.
+    pub front_end: FrontEnd,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// The page heap.
+    pub page_heap: PageHeapStats,
+    /// Transfer caches and central free lists.
+    pub middle: MiddleStats,
+    /// The per-CPU caches, all together.
+    pub cpu: CpuStats,
+    /// Address space of the per-CPU caches' slabs.
+    pub slab_reserved_bytes: u64,
+    /// The threads' caches.
+    pub thread_caches: ThreadCachesStats,
+    /// What the threads did.
+    pub threads: ThreadStats,
+    /// The metadata arena.
+    pub arena: ArenaStats,
+    /// The page map, part of the arena.
+    pub map: PageMapStats,
+    /// The span structures, part of the arena.
+    pub spans: PoolStats,
+    /// Bytes of the heap's own structure.
+    pub core_bytes: u64,
+}
+
+impl HeapFigures {
+    /// Bytes that the application holds, counted at the layers: objects that spans handed out, less those that caches
+    /// hold, and large blocks.
+    pub fn in_use_bytes(&self) -> u64 {
+        let large = self.page_heap.in_use_bytes.wrapping_sub(self.middle.span_bytes);
+        self.middle
+            .out_bytes
+            .wrapping_sub(self.middle.transfer_bytes)
+            .wrapping_sub(self.cpu.held_bytes)
+            .wrapping_sub(self.thread_caches.held_bytes)
+            .wrapping_add(large)
+    }
+
+    /// The same, counted at the threads: what they allocated less what they freed.
+    pub fn in_use_bytes_by_threads(&self) -> u64 {
+        self.threads.allocated_bytes.wrapping_sub(self.threads.deallocated_bytes)
+    }
+
+    /// Bytes mapped from the source: spans, metadata, slabs, and the heap's own structure.
+    pub fn mapped_bytes(&self) -> u64 {
+        self.page_heap.reserved_bytes
+            + self.arena.reserved_bytes
+            + self.slab_reserved_bytes
+            + self.core_bytes
+    }
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// The figures, from any thread, without allocation. Costs a lock a class and a load per class and CPU.
+    pub fn figures(&self) -> HeapFigures {
+        let mut cpu = CpuStats::default();
+        for id in 0..self.cpu_cache().ids() {
+            cpu.merge(&self.cpu_cache().cpu_stats(id));
+        }
+        HeapFigures {
+            front_end: self.front_end(),
+            page_bytes: C::Pages::BYTES as u64,
+            page_heap: self.page_heap().stats(),
+            middle: self.middle().stats(),
+            cpu,
+            slab_reserved_bytes: self.cpu_cache().slab_range().bytes as u64,
+            thread_caches: self.thread_caches().stats(),
+            threads: self.thread_stats(),
+            arena: self.arena().stats(),
+            map: self.map().stats(),
+            spans: self.spans().stats(),
+            core_bytes: self.own_range().bytes as u64,
+        }
+    }
+
+    /// How many objects of `class` the per-CPU and per-thread caches hold.
+    pub fn cached_objects(&self, class: SizeClass) -> u64 {
+        let cpu = self.cpu_cache();
+        let mut objects: u64 = (0..cpu.ids()).map(|id| cpu.objects(id, class)).sum();
+        self.thread_caches().for_each(|cache| objects += u64::from(cache.length(class)));
+        objects
+    }
+}

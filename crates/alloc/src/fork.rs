@@ -1,0 +1,153 @@
+//! Forks of a program with threads: all heaps are at rest while the process is copied.
+
+use crate::{Core, HeapConfig, threads::ENDS};
+use core::{cell::Cell, ffi::c_void, ptr::NonNull};
+use strata_sync::{
+    Mutex, Once,
+    atomic::{AtomicPtr, Ordering},
+};
+
+/// Guards the list of the heaps that a fork has to stop. The second lock, under [`ENDS`].
+static HEAPS: Mutex<()> = Mutex::new(());
+
+/// The first entry of the list. Written under [`HEAPS`]; a fork holds that lock from before to after.
+static FIRST: AtomicPtr<ForkEntry> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether the C library knows our handlers.
+static REGISTERED: Once = Once::new();
+
+/// A heap's place in the list. All zero bits are an entry that is not in it.
+#[derive(Debug)]
+pub(crate) struct ForkEntry {
+    next: Cell<Option<NonNull<ForkEntry>>>,
+    core: Cell<*const c_void>,
+    handlers: Cell<Option<&'static Handlers>>,
+}
+
+// SAFETY: the cells are changed and read under the list's lock alone.
+unsafe impl Sync for ForkEntry {}
+// SAFETY: as above.
+unsafe impl Send for ForkEntry {}
+
+/// What is done with a heap around a fork.
+#[derive(Debug)]
+struct Handlers {
+    acquire: unsafe fn(*const c_void),
+    release: unsafe fn(*const c_void),
+    forget_vanished: unsafe fn(*const c_void),
+}
+
+/// Puts a heap in the list, and registers the handlers with the C library, which may allocate.
+pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
+    let entry = &core.fork_entry;
+    {
+        let _heaps = HEAPS.lock();
+        entry.core.set(core::ptr::from_ref(core).cast());
+        entry.handlers.set(Some(
+            const {
+                &Handlers {
+                    acquire: acquire::<C>,
+                    release: release::<C>,
+                    forget_vanished: forget_vanished::<C>,
+                }
+            },
+        ));
+        entry.next.set(first());
+        FIRST.store(core::ptr::from_ref(entry).cast_mut(), Ordering::Relaxed);
+    }
+    if !REGISTERED.is_done() && !REGISTERED.is_running_here() {
+        REGISTERED.call_once(|| {
+            strata_os::at_fork(before, in_parent, in_child);
+        });
+    }
+}
+
+/// Takes a heap out of the list, if it is in it.
+pub(crate) fn unregister(entry: &ForkEntry) {
+    let _heaps = HEAPS.lock();
+    if first() == Some(NonNull::from(entry)) {
+        let next = entry.next.get().map_or(core::ptr::null_mut(), NonNull::as_ptr);
+        FIRST.store(next, Ordering::Relaxed);
+        return;
+    }
+    for_each(|other| {
+        if other.next.get() == Some(NonNull::from(entry)) {
+            other.next.set(entry.next.get());
+        }
+    });
+}
+
+fn first() -> Option<NonNull<ForkEntry>> {
+    NonNull::new(FIRST.load(Ordering::Relaxed))
+}
+
+/// Visits the heaps; the caller has the list's lock.
+fn for_each(mut visit: impl FnMut(&ForkEntry)) {
+    let mut next = first();
+    while let Some(entry) = next {
+        // SAFETY: entries are part of heaps that stand, since each takes its entry out before it ends.
+        let entry = unsafe { entry.as_ref() };
+        next = entry.next.get();
+        visit(entry);
+    }
+}
+
+/// Calls one of the handlers of each heap; the caller has the list's lock.
+fn call(which: fn(&Handlers) -> unsafe fn(*const c_void)) {
+    for_each(|entry| {
+        if let Some(handlers) = entry.handlers.get() {
+            // SAFETY: `register` set both: the handlers are for this core's configuration.
+            unsafe { which(handlers)(entry.core.get()) };
+        }
+    });
+}
+
+unsafe extern "C" fn before() {
+    ENDS.acquire();
+    HEAPS.acquire();
+    call(|handlers| handlers.acquire);
+}
+
+unsafe extern "C" fn in_parent() {
+    call(|handlers| handlers.release);
+    // SAFETY: `before` took the lock in this thread.
+    unsafe { HEAPS.release() };
+    // SAFETY: as above.
+    unsafe { ENDS.release() };
+}
+
+unsafe extern "C" fn in_child() {
+    call(|handlers| handlers.release);
+    call(|handlers| handlers.forget_vanished);
+    // SAFETY: `before` took the lock in the thread that this one is the copy of.
+    unsafe { HEAPS.release() };
+    // SAFETY: as above.
+    unsafe { ENDS.release() };
+}
+
+/// # Safety
+///
+/// `core` points to a core of this configuration that stands.
+unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { Core::<C>::of_raw(core) }.acquire_all();
+}
+
+/// # Safety
+///
+/// As for [`acquire`], which was called before.
+unsafe fn release<C: HeapConfig>(core: *const c_void) {
+    // SAFETY: the caller's promise.
+    let core = unsafe { Core::<C>::of_raw(core) };
+    // SAFETY: the caller's promise.
+    unsafe { core.release_all() };
+}
+
+/// # Safety
+///
+/// As for [`acquire`]; in the child of a fork.
+unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
+    // SAFETY: the caller's promise.
+    let core = unsafe { Core::<C>::of_raw(core) };
+    core.threads.forget_vanished(core.slot());
+}

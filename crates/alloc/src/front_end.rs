@@ -1,0 +1,124 @@
+//! Which caches stand in front, and why.
+
+use crate::{Config, CpuIdChoice, FrontEndChoice};
+use strata_cpu_cache::{CpuCache, IdKind, Setup};
+use strata_os::{PageSource, possible_cpus, rseq};
+use strata_size_classes::SizeClassTable;
+use strata_span::Address;
+use strata_sync::thread_block::{self, Slot};
+
+/// The caches that a heap runs with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrontEnd {
+    /// Per CPU; which number picks the cache.
+    PerCpu(IdKind),
+    /// Per thread; why.
+    PerThread(WhyPerThread),
+}
+
+/// Why a heap's caches are per thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WhyPerThread {
+    /// The options say so.
+    Asked,
+    /// The kernel or the C library refuses restartable sequences.
+    NoRseq,
+    /// There was no address space for the CPUs' slabs.
+    NoAddressSpace,
+    /// Two heaps of this process have the words that threads keep for a heap already.
+    NoSlot,
+}
+
+impl WhyPerThread {
+    /// The reason, in words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "front_end:per_thread",
+            Self::NoRseq => "no restartable sequences",
+            Self::NoAddressSpace => "no address space for slabs",
+            Self::NoSlot => "two other heaps have the threads' words",
+        }
+    }
+}
+
+/// Who registers the threads' rseq areas.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Registration {
+    /// The C library did it when the thread began.
+    Libc,
+    /// The heap does it at the thread's first use, in the thread's own words.
+    Own,
+}
+
+/// Decides, and sets the caches up if they are per CPU.
+pub(crate) fn choose<S: PageSource>(
+    config: &Config,
+    slot: Slot,
+    source: &S,
+    table: &'static SizeClassTable,
+    cpu: &CpuCache,
+) -> (FrontEnd, Registration) {
+    let per_thread = |why| (FrontEnd::PerThread(why), Registration::Libc);
+    if slot == Slot::UNBOUND {
+        return per_thread(WhyPerThread::NoSlot);
+    }
+    if config.front_end == FrontEndChoice::PerThread {
+        return per_thread(WhyPerThread::Asked);
+    }
+    let Some((area, registration)) = area(slot) else { return per_thread(WhyPerThread::NoRseq) };
+    let has_concurrency_id = rseq::feature_bytes() as usize >= rseq::MM_CID + size_of::<u32>();
+    let id_kind = match config.cpu_id {
+        CpuIdChoice::Auto if has_concurrency_id => IdKind::Concurrency,
+        CpuIdChoice::Auto | CpuIdChoice::Cpu => IdKind::Cpu,
+    };
+    let limit_bytes = config.max_per_cpu_cache_size;
+    let setup = Setup { table, ids: possible_cpus(), id_kind, area, limit_bytes };
+    // SAFETY: a thread's limits are lifted above 0 only after `is_registered` answered for it, both kinds of
+    // id are below the number of possible CPUs, and nobody uses the caches yet.
+    match unsafe { cpu.set_up(source, setup) } {
+        Ok(()) => (FrontEnd::PerCpu(id_kind), registration),
+        Err(_) => per_thread(WhyPerThread::NoAddressSpace),
+    }
+}
+
+/// Whether this thread has a registered area, after registering it if that is the heap's to do.
+pub(crate) fn is_registered(registration: Registration) -> bool {
+    match registration {
+        // glibc leaves −1 or −2 in the id of a thread that has none.
+        Registration::Libc => rseq::glibc_area().is_some_and(|area| {
+            let id = Address::new(area.of_this_thread()).add(rseq::CPU_ID).pointer().cast::<i32>();
+            // SAFETY: the C library says that the thread's area is there; the kernel alone writes it.
+            unsafe { id.read_volatile() >= 0 }
+        }),
+        Registration::Own => register_own(),
+    }
+}
+
+/// Where threads have their areas, and who registers them.
+fn area(slot: Slot) -> Option<(isize, Registration)> {
+    if let Some(area) = rseq::glibc_area() {
+        return Some((area.offset, Registration::Libc));
+    }
+    // Our own areas lie where the second slot would be.
+    if slot != Slot::FIRST || !register_own() {
+        return None;
+    }
+    let area = Address::of(thread_block::rseq_area());
+    Some((
+        area.offset_from(Address::new(strata_os::thread_pointer())).cast_signed(),
+        Registration::Own,
+    ))
+}
+
+/// Registers this thread's own area; true if it is registered afterwards.
+fn register_own() -> bool {
+    /// The kernel's answer for an area that is registered already.
+    const BUSY: i32 = 16;
+    // SAFETY: the area is part of this thread's words, 32 bytes, aligned to 32, zero until it is registered, and
+    // there until the thread has ended.
+    match unsafe { rseq::register(thread_block::rseq_area(), rseq::AREA_BYTES) } {
+        Ok(()) => true,
+        Err(errno) => errno == BUSY,
+    }
+}

@@ -1,0 +1,357 @@
+//! The heap, and the paths of a block whose class is cached.
+
+use crate::{Config, Core, HeapConfig, Standard};
+use core::{marker::PhantomData, ptr::NonNull};
+use strata_cpu_cache::CpuWords;
+use strata_size_classes::{ClassEntry, PageSize, SizeClass};
+use strata_span::{Address, PageMapWords};
+use strata_sync::{
+    Once,
+    atomic::{AtomicPtr, Ordering},
+    thread_block::{self, AtomicSlot},
+};
+
+/// A memory allocator, as a value.
+///
+/// It costs nothing until its first block; then it reserves what it needs from the source that its configuration
+/// names. Any thread may use it at any time. Several heaps live side by side in one process and never mix: a
+/// block goes back to the heap that it came from.
+///
+/// The state lies in memory of its own, so that a heap may be moved while no block is being asked for or given
+/// back; when the heap is dropped, all its memory goes, blocks included.
+///
+/// ```
+/// use strata_alloc::Heap;
+///
+/// #[global_allocator]
+/// static HEAP: Heap = Heap::new();
+///
+/// fn main() {
+///     let words: Vec<String> = ["every", "byte", "explained"].map(String::from).to_vec();
+///     assert_eq!(words.concat().len(), 18);
+/// }
+/// ```
+#[repr(C, align(64))]
+pub struct Heap<C: HeapConfig = Standard> {
+    /// What the paths below read, one cache line. Written once, when the heap is set up; `slot` last.
+    slot: AtomicSlot,
+    cpu: CpuWords,
+    map: PageMapWords<C::Pages>,
+    core: AtomicPtr<Core<C>>,
+    /// Guards the set-up.
+    set_up: Once,
+    options: Options,
+    blocks: PhantomData<C>,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug)]
+enum Options {
+    /// From `STRATA_CONF`.
+    Environment,
+    /// From the program.
+    Given(Config),
+}
+
+impl<C: HeapConfig> Heap<C> {
+    /// A heap that reads its options from the variable `STRATA_CONF` at its first block.
+    pub const fn new() -> Self {
+        Self::from_options(Options::Environment)
+    }
+
+    /// A heap with the given options, which does not look at the environment.
+    pub const fn with(config: Config) -> Self {
+        Self::from_options(Options::Given(config))
+    }
+
+    const fn from_options(options: Options) -> Self {
+        Self {
+            slot: AtomicSlot::new(),
+            cpu: CpuWords::new(),
+            map: PageMapWords::new(),
+            core: AtomicPtr::new(core::ptr::null_mut()),
+            set_up: Once::new(),
+            options,
+            blocks: PhantomData,
+        }
+    }
+
+    /// A block of at least `size` bytes; null when memory is exhausted or the size is impossible. Blocks of more
+    /// than 8 bytes are aligned to 16, others to 8. A size of 0 is a block of its own.
+    #[inline(always)]
+    pub fn allocate(&self, size: usize) -> *mut u8 {
+        match C::Pages::TABLE.entry(size) {
+            Some(entry) => self.allocate_class(entry),
+            None => self.allocate_large(size, 1),
+        }
+    }
+
+    /// A block of at least `size` bytes at a multiple of `align`, which is a power of two; null when memory is exhausted
+    /// or the request is impossible.
+    #[inline(always)]
+    pub fn allocate_aligned(&self, size: usize, align: usize) -> *mut u8 {
+        match Self::entry(size, align) {
+            Some(entry) => self.allocate_class(entry),
+            None => self.allocate_large(size, align),
+        }
+    }
+
+    /// The same, all of `size` bytes zero. Memory fresh from the kernel is not touched.
+    pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
+        match Self::entry(size, align) {
+            Some(entry) => {
+                let block = self.allocate_class(entry);
+                if !block.is_null() {
+                    // SAFETY: the block is ours and at least `size` bytes long.
+                    unsafe { block.write_bytes(0, size) };
+                }
+                block
+            }
+            None => self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
+                core.allocate_large_zeroed(self.slot.load(), size, align)
+            }),
+        }
+    }
+
+    /// Takes a block back. Null is no block and nothing happens. A pointer that is no block of this heap ends
+    /// the program with one line, at once or when it leaves the caches.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is null or a block of this heap that nobody uses any more.
+    #[inline(always)]
+    pub unsafe fn deallocate(&self, pointer: *mut u8) {
+        let class = self.map.class_at(Address::of(pointer).value());
+        if class.is_none() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_unlisted(pointer) };
+        }
+        let size = C::Pages::TABLE.size(class);
+        // SAFETY: the caller's promise; the page map knows the block's class.
+        unsafe { self.deallocate_class(class, size, pointer) };
+    }
+
+    /// Takes a block back whose size and alignment are known. No page map is asked.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of this heap that nobody uses any more; it was asked for with this alignment, and with a
+    /// size that is rounded to the same as `size`.
+    #[inline(always)]
+    pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
+        match Self::entry(size, align) {
+            // SAFETY: the caller's promise; equal requests have equal classes.
+            Some(entry) => unsafe { self.deallocate_class(entry.class(), entry.size(), pointer) },
+            // SAFETY: the caller's promise.
+            None => unsafe { self.deallocate_unlisted(pointer) },
+        }
+    }
+
+    /// How many bytes a block of such a request has; none if there can be no such block.
+    pub fn rounded_size(&self, size: usize, align: usize) -> Option<usize> {
+        match Self::entry(size, align) {
+            Some(entry) => Some(entry.size()),
+            None => crate::large::rounded_size::<C::Pages>(size, align),
+        }
+    }
+
+    /// The heap's state; none before its first block.
+    #[inline]
+    pub fn core(&self) -> Option<&Core<C>> {
+        // Acquire pairs with the release in `set_up_core`.
+        let core = NonNull::new(self.core.load(Ordering::Acquire))?;
+        // SAFETY: the core was made by `set_up_core` and stays until the heap is dropped.
+        Some(unsafe { core.as_ref() })
+    }
+
+    /// The options in force: those given, or what the environment says (read at the first block).
+    pub fn config(&self) -> Config {
+        match (self.core(), &self.options) {
+            (Some(core), _) => core.config(),
+            (None, Options::Given(config)) => *config,
+            (None, Options::Environment) => crate::environment::config(),
+        }
+    }
+
+    /// The class for a request; none for a large one.
+    #[inline(always)]
+    pub(crate) fn entry(size: usize, align: usize) -> Option<ClassEntry> {
+        // All classes above 8 bytes are multiples of 16.
+        if align <= 16 {
+            C::Pages::TABLE.entry(size.max(align))
+        } else {
+            C::Pages::TABLE.entry_aligned(size, align)
+        }
+    }
+
+    pub(crate) fn map_words(&self) -> &PageMapWords<C::Pages> {
+        &self.map
+    }
+
+    /// The common path: count, pop.
+    #[inline(always)]
+    fn allocate_class(&self, entry: ClassEntry) -> *mut u8 {
+        let slot = self.slot.load();
+        let (allocated, limit) = thread_block::allocated_and_limit(slot);
+        let allocated = allocated.wrapping_add(entry.size() as u64);
+        if allocated > limit {
+            return self.allocate_uncounted(entry);
+        }
+        // SAFETY: the limit of a thread's slot lies above 0 only while the per-CPU caches of the heap that has the slot are set up
+        // and the thread is registered for them.
+        let block = unsafe { self.cpu.pop(entry.class()) };
+        if block.is_null() {
+            return self.allocate_missed(entry);
+        }
+        thread_block::set_allocated(slot, allocated);
+        block
+    }
+
+    /// The common path: count, push.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of that class, given up by the caller.
+    #[inline(always)]
+    unsafe fn deallocate_class(&self, class: SizeClass, size: usize, pointer: *mut u8) {
+        let slot = self.slot.load();
+        let (deallocated, limit) = thread_block::deallocated_and_limit(slot);
+        let deallocated = deallocated.wrapping_add(size as u64);
+        if deallocated > limit {
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_uncounted(class, pointer) };
+        }
+        // SAFETY: as in `allocate_class`; and the block is the caller's to give.
+        if !unsafe { self.cpu.push(class, pointer) } {
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_overflowed(class, pointer) };
+        }
+        thread_block::set_deallocated(slot, deallocated);
+    }
+
+    /// The limit stopped this thread: it is new, or not of the kind that the common path is for.
+    #[cold]
+    #[inline(never)]
+    fn allocate_uncounted(&self, entry: ClassEntry) -> *mut u8 {
+        self.core_or_set_up()
+            .map_or(core::ptr::null_mut(), |core| core.allocate_uncounted(self.slot.load(), entry))
+    }
+
+    /// This CPU has no object of the class.
+    #[cold]
+    #[inline(never)]
+    fn allocate_missed(&self, entry: ClassEntry) -> *mut u8 {
+        self.core()
+            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), entry))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn allocate_large(&self, size: usize, align: usize) -> *mut u8 {
+        self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
+            core.allocate_large(self.slot.load(), size, align)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_uncounted(&self, class: SizeClass, pointer: *mut u8) {
+        match self.core() {
+            // SAFETY: the caller's promise.
+            Some(core) => unsafe { core.deallocate_uncounted(self.slot.load(), class, pointer) },
+            None => crate::misuse::never_handed_out(pointer),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_overflowed(&self, class: SizeClass, pointer: *mut u8) {
+        if let Some(core) = self.core() {
+            // SAFETY: the caller's promise.
+            unsafe { core.deallocate_overflowed(self.slot.load(), class, pointer) };
+        }
+    }
+
+    /// The page map has no class for it: a large block, null, or no block at all.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_unlisted(&self, pointer: *mut u8) {
+        match self.core() {
+            _ if pointer.is_null() => {}
+            // SAFETY: the caller's promise.
+            Some(core) => unsafe { core.deallocate_unlisted(self.slot.load(), pointer) },
+            None => crate::misuse::never_handed_out(pointer),
+        }
+    }
+
+    /// The state, made if it is not there yet; none when there is no memory for it, or this very call is part of
+    /// making it.
+    #[inline]
+    pub(crate) fn core_or_set_up(&self) -> Option<&Core<C>> {
+        match self.core() {
+            Some(core) => Some(core),
+            None => self.set_up_core(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn set_up_core(&self) -> Option<&Core<C>> {
+        if self.set_up.is_running_here() {
+            return None;
+        }
+        self.set_up.call_once(|| {
+            let config = match &self.options {
+                Options::Environment => crate::environment::config(),
+                Options::Given(config) => *config,
+            };
+            let Some(core) = Core::<C>::create(config) else { return };
+            // SAFETY: the core was just created and stays until the heap is dropped.
+            let made = unsafe { core.as_ref() };
+            self.map.copy_from(made.map_ref());
+            if let Some(cpu) = made.per_cpu() {
+                self.cpu.copy_from(cpu);
+            }
+            // Release pairs with the acquire in `core`.
+            self.core.store(core.as_ptr(), Ordering::Release);
+            self.slot.store(made.slot());
+        });
+        let core = self.core()?;
+        core.finish_set_up();
+        Some(core)
+    }
+}
+
+impl<C: HeapConfig> Drop for Heap<C> {
+    fn drop(&mut self) {
+        if let Some(core) = NonNull::new(*self.core.get_mut()) {
+            // SAFETY: the heap is the only one who knows the core, and nobody has the heap any more.
+            unsafe { Core::destroy(core) };
+        }
+    }
+}
+
+impl<C: HeapConfig> Default for Heap<C> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<C: HeapConfig> core::fmt::Debug for Heap<C> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Heap")
+            .field("options", &self.options)
+            .field("is_set_up", &self.core().is_some())
+            .finish()
+    }
+}

@@ -1,0 +1,285 @@
+//! The state of a heap: its layers, side by side, and what finds them.
+
+use crate::{
+    Config, FrontEnd, HeapConfig,
+    fork::ForkEntry,
+    front_end::{self, Registration},
+    slots,
+    threads::Threads,
+};
+use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
+use strata_central::{MiddleSource, MiddleTier};
+use strata_cpu_cache::CpuCache;
+use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
+use strata_page_heap::PageHeap;
+use strata_size_classes::PageSize;
+use strata_span::{Address, MetadataArena, PageMap, Platform, SpanPool};
+use strata_sync::{Once, thread_block::Slot};
+use strata_thread_cache::ThreadCaches;
+
+/// What marks the beginning of a heap's state in memory.
+const MAGIC: u64 = u64::from_le_bytes(*b"strata\0\x01");
+
+/// The layers of a heap, in memory of their own, found from a marked beginning.
+///
+/// A reader of the process's memory looks for [`MAGIC`] at the start of a mapping named `strata metadata`.
+#[repr(C)]
+pub struct Core<C: HeapConfig> {
+    identity: Identity,
+    arena: MetadataArena,
+    map: PageMap<C::Pages>,
+    spans: SpanPool,
+    page_heap: C::PageHeap,
+    middle: MiddleTier<C::Pages>,
+    cpu: CpuCache,
+    thread_caches: ThreadCaches<C::Pages>,
+    pub(crate) threads: Threads<C::Pages>,
+    pub(crate) fork_entry: ForkEntry,
+    finished: Once,
+}
+
+/// What a heap is from its first moment on; the only part of a core that is written before it is used.
+#[repr(C)]
+#[derive(Debug)]
+struct Identity {
+    magic: u64,
+    /// Size of the core and of a page, for a reader of the process's memory.
+    core_bytes: u64,
+    page_bytes: u64,
+    own_range: AddressRange,
+    config: Config,
+    slot: Slot,
+    front_end: FrontEnd,
+    registration: Registration,
+}
+
+/// What caches refill from.
+pub(crate) type Middle<'a, C> = MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>;
+
+impl<C: HeapConfig> Core<C> {
+    /// Makes the state of a heap; none when there is no memory for it.
+    pub(crate) fn create(config: Config) -> Option<NonNull<Self>> {
+        const { assert!(align_of::<Self>() <= 4096, "a core begins at a page") };
+        let source = C::source();
+        let granule = source.page_bytes();
+        let bytes = size_of::<Self>().checked_next_multiple_of(granule)?;
+        let request = ReserveRequest { bytes, align: granule, purpose: Purpose::Metadata };
+        let reservation = source.reserve(request).ok()?;
+        if !reservation.committed && source.commit(reservation.range).is_err() {
+            // SAFETY: the range was just reserved and nobody knows it.
+            let _ = unsafe { source.unreserve(reservation.range) };
+            return None;
+        }
+        let place = Address::new(reservation.range.start).non_null()?.cast::<Self>();
+        // SAFETY: the reservation is zeroed memory of our own, as large and as aligned as a core.
+        unsafe { Self::write_to(place, config, reservation.range) };
+        // SAFETY: the core was written above.
+        let core = unsafe { place.as_ref() };
+        if !core.map.prepare(&core.arena, source) {
+            // SAFETY: nobody else knows the core.
+            unsafe { Self::destroy(place) };
+            return None;
+        }
+        Some(place)
+    }
+
+    /// Writes what is not zero into the zeroed memory at `place`, so that most of it is not touched.
+    ///
+    /// # Safety
+    ///
+    /// `place` is zeroed, writable, sized and aligned for a core, and known to nobody else.
+    unsafe fn write_to(place: NonNull<Self>, config: Config, range: AddressRange) {
+        let at = |offset: usize| {
+            // SAFETY: the offset is a field's, within the core.
+            unsafe { place.byte_add(offset) }
+        };
+        // SAFETY: the field is within the caller's memory. The layers that are not written here are valid when zeroed,
+        // as their types say.
+        unsafe { at(offset_of!(Self, page_heap)).cast::<C::PageHeap>().write(C::PageHeap::EMPTY) };
+        // SAFETY: zeroed bits are a cache that is not set up.
+        let cpu = unsafe { at(offset_of!(Self, cpu)).cast::<CpuCache>().as_ref() };
+        let slot = slots::acquire(place.cast());
+        let (front_end, registration) =
+            front_end::choose(&config, slot, C::source(), C::Pages::TABLE, cpu);
+        let identity = Identity {
+            magic: MAGIC,
+            core_bytes: size_of::<Self>() as u64,
+            page_bytes: C::Pages::BYTES as u64,
+            own_range: range,
+            config,
+            slot,
+            front_end,
+            registration,
+        };
+        // SAFETY: the identity is a core's first field.
+        unsafe { place.cast::<Identity>().write(identity) };
+        // SAFETY: every field is valid now.
+        let core = unsafe { place.as_ref() };
+        C::configure(&core.page_heap, &core.identity.config);
+        core.thread_caches.set_limit(config.max_total_thread_cache_bytes as u64);
+    }
+
+    /// What has to wait until the heap can serve: registrations with the C library, which may allocate.
+    pub(crate) fn finish_set_up(&self) {
+        if !self.finished.is_done() && !self.finished.is_running_here() {
+            self.finished.call_once(|| crate::fork::register(self));
+        }
+    }
+
+    /// Gives all memory of a heap back to its source.
+    ///
+    /// # Safety
+    ///
+    /// `core` came from `create`, and nobody uses the heap or any of its blocks.
+    pub(crate) unsafe fn destroy(core: NonNull<Self>) {
+        // SAFETY: the caller's promise.
+        let this = unsafe { core.as_ref() };
+        crate::fork::unregister(&this.fork_entry);
+        this.threads.forget_all(this.slot());
+        slots::release(core.cast());
+        let source = C::source();
+        let own_range = this.identity.own_range;
+        let give_back = |range: AddressRange| {
+            if !range.is_empty() {
+                // SAFETY: the caller's promise: nobody uses anything of the heap.
+                let _ = unsafe { source.unreserve(range) };
+            }
+        };
+        give_back(this.cpu.slab_range());
+        this.page_heap.for_each_reservation(give_back);
+        // Last what the notes of all ranges stand in; each note is read before its range goes.
+        this.arena.for_each_range(give_back);
+        give_back(own_range);
+    }
+
+    /// The options in force.
+    pub fn config(&self) -> Config {
+        self.identity.config
+    }
+
+    /// Which caches stand in front, and why.
+    pub fn front_end(&self) -> FrontEnd {
+        self.identity.front_end
+    }
+
+    /// The page heap.
+    pub fn page_heap(&self) -> &C::PageHeap {
+        &self.page_heap
+    }
+
+    /// The transfer caches and central free lists.
+    pub fn middle(&self) -> &MiddleTier<C::Pages> {
+        &self.middle
+    }
+
+    /// The per-CPU caches; not set up if the heap runs per thread.
+    pub fn cpu_cache(&self) -> &CpuCache {
+        &self.cpu
+    }
+
+    /// What the threads' caches share.
+    pub fn thread_caches(&self) -> &ThreadCaches<C::Pages> {
+        &self.thread_caches
+    }
+
+    /// The memory that this structure lies in.
+    pub fn own_range(&self) -> AddressRange {
+        self.identity.own_range
+    }
+
+    /// Who registers threads for restartable sequences.
+    pub(crate) fn registration(&self) -> Registration {
+        self.identity.registration
+    }
+
+    /// Which words of a thread are the heap's.
+    pub(crate) fn slot(&self) -> Slot {
+        self.identity.slot
+    }
+
+    /// The per-CPU caches, if they stand in front.
+    pub(crate) fn per_cpu(&self) -> Option<&CpuCache> {
+        matches!(self.identity.front_end, FrontEnd::PerCpu(_)).then_some(&self.cpu)
+    }
+
+    pub(crate) fn map_ref(&self) -> &PageMap<C::Pages> {
+        &self.map
+    }
+
+    /// What caches refill from.
+    pub(crate) fn source_of_objects(&self) -> Middle<'_, C> {
+        self.middle.with(self, &self.page_heap)
+    }
+
+    /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.
+    pub(crate) fn acquire_all(&self) {
+        self.threads.acquire();
+        self.thread_caches.acquire();
+        self.middle.acquire();
+        self.page_heap.acquire();
+        self.spans.acquire();
+        self.arena.acquire();
+    }
+
+    /// Gives every lock back.
+    ///
+    /// # Safety
+    ///
+    /// This thread took them with [`Self::acquire_all`], or is the child of the thread that did.
+    pub(crate) unsafe fn release_all(&self) {
+        // SAFETY: the caller's promise, for each.
+        unsafe { self.arena.release() };
+        // SAFETY: as above.
+        unsafe { self.spans.release() };
+        // SAFETY: as above.
+        unsafe { self.page_heap.release_lock() };
+        // SAFETY: as above.
+        unsafe { self.middle.release() };
+        // SAFETY: as above.
+        unsafe { self.thread_caches.release() };
+        // SAFETY: as above.
+        unsafe { self.threads.release() };
+    }
+
+    /// The core that an entry of the fork list is part of.
+    ///
+    /// # Safety
+    ///
+    /// `core` points to a core of this configuration that stands.
+    pub(crate) unsafe fn of_raw<'a>(core: *const c_void) -> &'a Self {
+        // SAFETY: the caller's promise.
+        unsafe { &*core.cast::<Self>() }
+    }
+}
+
+impl<C: HeapConfig> Platform for Core<C> {
+    type Pages = C::Pages;
+    type Source = C::Source;
+    type Metadata = C::Source;
+    type Clock = C::Clock;
+
+    fn source(&self) -> &C::Source {
+        C::source()
+    }
+    fn metadata(&self) -> &C::Source {
+        C::source()
+    }
+    fn clock(&self) -> &C::Clock {
+        C::clock()
+    }
+    fn arena(&self) -> &MetadataArena {
+        &self.arena
+    }
+    fn map(&self) -> &PageMap<C::Pages> {
+        &self.map
+    }
+    fn spans(&self) -> &SpanPool {
+        &self.spans
+    }
+}
+
+impl<C: HeapConfig> core::fmt::Debug for Core<C> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Core").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}

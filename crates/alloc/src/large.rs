@@ -1,0 +1,100 @@
+//! Blocks that are spans of their own.
+
+use crate::{Core, HeapConfig, misuse, small::add, threads::Standing};
+use strata_page_heap::{PageHeap, SpanRequest};
+use strata_size_classes::{PageSize, SizeClass};
+use strata_span::{Address, PageCount, Platform, SpanHandle, SpanPlace};
+use strata_sync::thread_block::Slot;
+
+impl<C: HeapConfig> Core<C> {
+    /// A block of its own span; null when memory is exhausted or the request is impossible.
+    pub(crate) fn allocate_large(&self, slot: Slot, size: usize, align: usize) -> *mut u8 {
+        self.allocate_span(slot, size, align).map_or(core::ptr::null_mut(), |span| {
+            span.set_zeroed(false);
+            span.start::<C::Pages>().pointer()
+        })
+    }
+
+    /// The same, its first `size` bytes zero; what is known to be zero is not touched.
+    pub(crate) fn allocate_large_zeroed(&self, slot: Slot, size: usize, align: usize) -> *mut u8 {
+        let Some(span) = self.allocate_span(slot, size, align) else {
+            return core::ptr::null_mut();
+        };
+        let block = span.start::<C::Pages>().pointer();
+        if !span.is_zeroed() {
+            // SAFETY: the span is ours, committed, and at least `size` bytes long.
+            unsafe { block.write_bytes(0, size) };
+        }
+        span.set_zeroed(false);
+        block
+    }
+
+    /// Takes back what the page map has no class for: a large block, or nothing of ours.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of this heap that nobody uses any more, or else the program ends here.
+    pub(crate) unsafe fn deallocate_unlisted(&self, slot: Slot, pointer: *mut u8) {
+        let address = Address::of(pointer);
+        let Some(span) = self.map().span_at(address.value()) else {
+            misuse::never_handed_out(pointer)
+        };
+        let start = span.start::<C::Pages>();
+        if span.place() != SpanPlace::InUse {
+            misuse::freed_before(pointer, span, start.value());
+        }
+        if !span.class().is_none() {
+            // Entered while we looked: the page map knows its class now.
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_uncounted(slot, span.class(), pointer) };
+        }
+        if start != address {
+            misuse::inside_block(pointer, span, start.value());
+        }
+        let bytes = span.bytes::<C::Pages>();
+        match self.standing(slot) {
+            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.deallocated, bytes),
+            Standing::Alone => self.count_deallocated_alone(bytes),
+        }
+        // SAFETY: the span is a block of this heap, which the caller gives up.
+        unsafe { self.page_heap().deallocate(self, span) };
+    }
+
+    /// The span of a large block, if `address` is where one begins.
+    pub(crate) fn large_span(&self, address: Address) -> Option<SpanHandle> {
+        self.map().span_at(address.value()).filter(|span| {
+            span.place() == SpanPlace::InUse
+                && span.class().is_none()
+                && span.start::<C::Pages>() == address
+        })
+    }
+
+    fn allocate_span(&self, slot: Slot, size: usize, align: usize) -> Option<SpanHandle> {
+        let request = request::<C::Pages>(size, align)?;
+        let span = self.page_heap().allocate(self, request)?;
+        span.set_class(SizeClass::NONE);
+        let bytes = span.bytes::<C::Pages>();
+        match self.standing(slot) {
+            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.allocated, bytes),
+            Standing::Alone => self.count_allocated_alone(bytes),
+        }
+        Some(span)
+    }
+}
+
+/// The bytes that a large block of such a request has; none if there can be no such block.
+pub(crate) fn rounded_size<P: PageSize>(size: usize, align: usize) -> Option<usize> {
+    request::<P>(size, align).map(|request| request.pages.bytes())
+}
+
+/// The span for a block; none for what no address space can hold.
+fn request<P: PageSize>(size: usize, align: usize) -> Option<SpanRequest<P>> {
+    if size > isize::MAX as usize || align > isize::MAX as usize {
+        return None;
+    }
+    let pages = PageCount::holding(size.max(1))?;
+    let align = PageCount::new((align >> P::SHIFT).max(1));
+    // What the kernel cannot map in any case is not asked of the page heap.
+    let widest = PageCount::<P>::new(1 << (48 - P::SHIFT));
+    (pages < widest && align < widest).then_some(SpanRequest { align, ..SpanRequest::of(pages) })
+}

@@ -1,0 +1,66 @@
+//! Blocks that change their size.
+
+use crate::{Heap, HeapConfig};
+use strata_size_classes::PageSize;
+use strata_span::Address;
+
+impl<C: HeapConfig> Heap<C> {
+    /// How many bytes of a block may be used: at least what was asked for. 0 for what is no block of this heap.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of this heap that is not freed meanwhile; any other pointer is answered, too, as long as
+    /// it is not part of this heap's blocks.
+    pub unsafe fn usable_size(&self, pointer: *mut u8) -> usize {
+        let address = Address::of(pointer);
+        let class = self.map_words().class_at(address.value());
+        if !class.is_none() {
+            return C::Pages::TABLE.size(class);
+        }
+        self.core()
+            .and_then(|core| core.large_span(address))
+            .map_or(0, |span| span.bytes::<C::Pages>())
+    }
+
+    /// The block with `new_size` bytes, the same or another one with the same contents as far as both reach;
+    /// null if memory is exhausted, and then the old block stays as it is.
+    ///
+    /// A block stays where it is while its size rounds to the same; a large block also while at least half
+    /// of it is used. One that grows gets an eighth more than it had, so that growth in
+    /// small steps moves it rarely.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of this heap, asked for with this alignment; nobody else uses it, and if the answer is
+    /// another block, nobody uses it any more.
+    pub unsafe fn reallocate(&self, pointer: *mut u8, align: usize, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let old_size = unsafe { self.usable_size(pointer) };
+        if old_size == 0 {
+            crate::misuse::never_handed_out(pointer);
+        }
+        let old_is_large = self.map_words().class_at(Address::of(pointer).value()).is_none();
+        let mut wanted = new_size;
+        match Self::entry(new_size, align) {
+            Some(entry) if !old_is_large && entry.size() == old_size => return pointer,
+            None if old_is_large && new_size <= old_size && new_size > old_size / 2 => {
+                return pointer;
+            }
+            None if old_is_large && new_size > old_size => {
+                wanted = new_size.max(old_size.saturating_add(old_size / 8));
+            }
+            _ => {}
+        }
+        let mut block = self.allocate_aligned(wanted, align);
+        if block.is_null() && wanted != new_size {
+            block = self.allocate_aligned(new_size, align);
+        }
+        if !block.is_null() {
+            // SAFETY: both blocks are at least this long, and the new one is nobody else's.
+            unsafe { block.copy_from_nonoverlapping(pointer, old_size.min(new_size)) };
+            // SAFETY: the caller's promise: nobody uses the old block any more.
+            unsafe { self.deallocate(pointer) };
+        }
+        block
+    }
+}

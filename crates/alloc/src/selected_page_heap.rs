@@ -1,0 +1,128 @@
+//! The page heap that is chosen at start.
+
+use crate::PageHeapChoice;
+use strata_os::AddressRange;
+use strata_page_heap::LegacyPageHeap as HugePageAware;
+use strata_page_heap::{LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_size_classes::PageSize;
+use strata_span::{PageCount, Platform, SpanHandle};
+use strata_sync::atomic::{AtomicBool, Ordering};
+
+/// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
+///
+/// The question costs one predictable branch a span.
+#[derive(Debug)]
+pub struct SelectedPageHeap<P: PageSize> {
+    /// Written by `select`, before the heap is used; read by every operation.
+    is_legacy: AtomicBool,
+    temeraire: HugePageAware<P>,
+    legacy: LegacyPageHeap<P>,
+}
+
+/// The figures of the page heap that was chosen.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "figures live on the stack of the one who reads them"
+)]
+pub enum SelectedFigures {
+    /// Of the hugepage-aware page heap.
+    Temeraire(strata_page_heap::LegacyFigures),
+    /// Of the legacy page heap.
+    Legacy(strata_page_heap::LegacyFigures),
+}
+
+impl<P: PageSize> SelectedPageHeap<P> {
+    /// Chooses. Only before the first span is asked for.
+    pub fn select(&self, choice: PageHeapChoice) {
+        self.is_legacy.store(choice == PageHeapChoice::Legacy, Ordering::Relaxed);
+    }
+
+    /// What was chosen.
+    pub fn choice(&self) -> PageHeapChoice {
+        if self.is_legacy() { PageHeapChoice::Legacy } else { PageHeapChoice::Temeraire }
+    }
+
+    fn is_legacy(&self) -> bool {
+        self.is_legacy.load(Ordering::Relaxed)
+    }
+}
+
+/// Calls a method of the chosen page heap.
+macro_rules! chosen {
+    ($self:ident.$method:ident($($argument:expr),*)) => {
+        if $self.is_legacy() {
+            $self.legacy.$method($($argument),*)
+        } else {
+            $self.temeraire.$method($($argument),*)
+        }
+    };
+}
+
+// SAFETY: all calls go to one of two implementations, the same one always, which answer for 1 to 4.
+unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
+    const EMPTY: Self = Self {
+        is_legacy: AtomicBool::new(false),
+        temeraire: HugePageAware::EMPTY,
+        legacy: LegacyPageHeap::EMPTY,
+    };
+
+    type Figures = SelectedFigures;
+
+    fn allocate<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: SpanRequest<P>,
+    ) -> Option<SpanHandle> {
+        chosen!(self.allocate(platform, request))
+    }
+
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        if self.is_legacy() {
+            // SAFETY: the span came from this page heap, whose choice never changes.
+            unsafe { self.legacy.deallocate(platform, span) };
+        } else {
+            // SAFETY: as above.
+            unsafe { self.temeraire.deallocate(platform, span) };
+        }
+    }
+
+    fn release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        chosen!(self.release(platform, wanted, reason))
+    }
+
+    fn stats(&self) -> PageHeapStats {
+        chosen!(self.stats())
+    }
+
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> SelectedFigures {
+        if self.is_legacy() {
+            SelectedFigures::Legacy(self.legacy.figures(platform))
+        } else {
+            SelectedFigures::Temeraire(self.temeraire.figures(platform))
+        }
+    }
+
+    fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
+        chosen!(self.for_each_reservation(visit))
+    }
+
+    fn acquire(&self) {
+        chosen!(self.acquire())
+    }
+
+    unsafe fn release_lock(&self) {
+        if self.is_legacy() {
+            // SAFETY: the caller took the same page heap's lock.
+            unsafe { self.legacy.release_lock() };
+        } else {
+            // SAFETY: as above.
+            unsafe { self.temeraire.release_lock() };
+        }
+    }
+}

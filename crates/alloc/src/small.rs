@@ -1,0 +1,116 @@
+//! Blocks of a size class, off the common path.
+
+use crate::{Core, HeapConfig, threads::Standing};
+use strata_size_classes::{ClassEntry, ObjectSource, PageSize, SizeClass};
+use strata_sync::{
+    atomic::{AtomicU64, Ordering},
+    thread_block::Slot,
+};
+
+impl<C: HeapConfig> Core<C> {
+    /// A block, for a thread whom the limit stopped.
+    pub(crate) fn allocate_uncounted(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
+        let (class, bytes) = (entry.class(), entry.size());
+        match self.standing(slot) {
+            Standing::PerCpu(words) => {
+                // SAFETY: this standing says that the caches are set up and the thread is registered.
+                let mut block = unsafe { self.cpu_cache().pop(class) };
+                if block.is_null() {
+                    // SAFETY: as above.
+                    block = unsafe { self.cpu_cache().refill(&self.source_of_objects(), class) };
+                }
+                counted(block, &words.allocated, bytes)
+            }
+            Standing::Cached(words, cache) => {
+                // SAFETY: the cache is this thread's own.
+                let mut block = unsafe { cache.pop(class) };
+                if block.is_null() {
+                    // SAFETY: as above.
+                    block = unsafe { cache.refill(&self.source_of_objects(), class) };
+                }
+                counted(block, &words.allocated, bytes)
+            }
+            Standing::Alone => {
+                let mut block = [core::ptr::null_mut()];
+                if self.source_of_objects().take(class, &mut block) == 0 {
+                    return core::ptr::null_mut();
+                }
+                self.count_allocated_alone(bytes);
+                let [block] = block;
+                block
+            }
+        }
+    }
+
+    /// A block, for a registered thread whose CPU has none of the class.
+    pub(crate) fn allocate_missed(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
+        // A registered thread has words; should its limits have gone down since, it is served all the same.
+        self.allocate_uncounted(slot, entry)
+    }
+
+    /// Takes a block back from a thread whom the limit stopped.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of `class` that nobody uses any more.
+    pub(crate) unsafe fn deallocate_uncounted(
+        &self,
+        slot: Slot,
+        class: SizeClass,
+        pointer: *mut u8,
+    ) {
+        let bytes = C::Pages::TABLE.size(class);
+        match self.standing(slot) {
+            Standing::PerCpu(words) => {
+                // SAFETY: this standing says that the caches are set up and the thread is registered; the block is
+                // the caller's to give.
+                if !unsafe { self.cpu_cache().push(class, pointer) } {
+                    // SAFETY: as above.
+                    unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
+                }
+                add(&words.deallocated, bytes);
+            }
+            Standing::Cached(words, cache) => {
+                // SAFETY: the cache is this thread's own; the block is the caller's to give.
+                if unsafe { cache.push(class, bytes, pointer) } {
+                    // SAFETY: as above.
+                    unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
+                }
+                add(&words.deallocated, bytes);
+            }
+            Standing::Alone => {
+                // SAFETY: the block is the caller's to give.
+                unsafe { self.source_of_objects().give(class, &mut [pointer]) };
+                self.count_deallocated_alone(bytes);
+            }
+        }
+    }
+
+    /// Takes a block back from a registered thread whose CPU has no room for it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_uncounted`].
+    pub(crate) unsafe fn deallocate_overflowed(
+        &self,
+        slot: Slot,
+        class: SizeClass,
+        pointer: *mut u8,
+    ) {
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_uncounted(slot, class, pointer) };
+    }
+}
+
+/// The block, counted unless it is null.
+fn counted(block: *mut u8, counter: &AtomicU64, bytes: usize) -> *mut u8 {
+    if !block.is_null() {
+        add(counter, bytes);
+    }
+    block
+}
+
+/// Adds to a word that this thread alone writes.
+pub(crate) fn add(counter: &AtomicU64, bytes: usize) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(bytes as u64), Ordering::Relaxed);
+}

@@ -1,0 +1,432 @@
+//! The threads that use a heap: their words, their caches, and what they allocated and freed.
+
+use crate::{Core, FrontEnd, HeapConfig, front_end};
+use core::{ffi::c_void, ptr::NonNull};
+use strata_os::{ExitKey, thread_id};
+use strata_size_classes::PageSize;
+use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
+use strata_sync::{
+    LockStats, Mutex,
+    atomic::{AtomicU32, AtomicU64, Ordering},
+    thread_block::{self, Slot, SlotWords},
+};
+use strata_thread_cache::ThreadCache;
+
+/// Taken when a thread ends and when a heap does, so that neither misses the other; the outermost lock.
+pub(crate) static ENDS: Mutex<()> = Mutex::new(());
+
+/// The key whose destructor tells that a thread ends, plus one; 0 before there is one.
+static EXIT_KEY: AtomicU32 = AtomicU32::new(0);
+
+/// The thread has ended as far as heaps are concerned: what it still allocates goes past all caches.
+const ENDED: u32 = 1;
+
+/// What a heap knows of one thread. Lies in the metadata arena; linked in the heap's list.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct ThreadRecord {
+    next: Option<NonNull<ThreadRecord>>,
+    previous: Option<NonNull<ThreadRecord>>,
+    /// The thread's words, readable until the record is unlinked.
+    words: *const SlotWords,
+    /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU.
+    cache: *mut c_void,
+    /// The heap, and how to tell it that the thread ends.
+    core: *const c_void,
+    end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
+    thread_id: u32,
+}
+
+// SAFETY: 1. zeroed options, pointers and numbers are valid. 2. no drop; larger than a pointer.
+unsafe impl PoolItem for ThreadRecord {
+    const KIND: MetadataKind = MetadataKind::Threads;
+}
+
+/// A thread's cache, as the metadata arena has it.
+#[repr(transparent)]
+#[derive(Debug)]
+pub(crate) struct CacheItem<P: PageSize>(ThreadCache<P>);
+
+// SAFETY: 1. all zero bits are an empty thread cache. 2. no drop; larger than a pointer.
+unsafe impl<P: PageSize> PoolItem for CacheItem<P> {
+    const KIND: MetadataKind = MetadataKind::Threads;
+}
+
+/// The threads of a heap. All zero bits are no threads.
+#[derive(Debug)]
+pub(crate) struct Threads<P: PageSize> {
+    /// Guards the list. Rank: under [`ENDS`], above the layers' locks.
+    records: Mutex<Records>,
+    record_pool: Pool<ThreadRecord>,
+    cache_pool: Pool<CacheItem<P>>,
+    /// What threads allocated and freed that have no record: those that ended, and those that never had one.
+    past_allocated: AtomicU64,
+    past_deallocated: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Records {
+    first: Option<NonNull<ThreadRecord>>,
+    count: u64,
+}
+
+// SAFETY: records are reached under the list's lock, or by the thread whose record it is.
+unsafe impl Send for Records {}
+
+/// What all threads of a heap did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ThreadStats {
+    /// Threads with a record, now.
+    pub threads: u64,
+    /// Bytes that threads allocated, since the start.
+    pub allocated_bytes: u64,
+    /// Bytes that threads freed, since the start.
+    pub deallocated_bytes: u64,
+    /// The records.
+    pub records: PoolStats,
+    /// The threads' caches.
+    pub caches: PoolStats,
+    /// The list's lock.
+    pub lock: LockStats,
+}
+
+/// How a thread stands to a heap.
+pub(crate) enum Standing<'a, P: PageSize> {
+    /// Registered: it uses the caches of its CPU.
+    PerCpu(&'a SlotWords),
+    /// It has a cache of its own.
+    Cached(&'a SlotWords, &'a ThreadCache<P>),
+    /// Neither: it ended, is just beginning, stands between vfork and exec, or found no memory.
+    Alone,
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// How this thread stands to the heap; a new thread is made known.
+    pub(crate) fn standing(&self, slot: Slot) -> Standing<'_, C::Pages> {
+        if slot == Slot::UNBOUND {
+            return Standing::Alone;
+        }
+        // SAFETY: the words are this thread's own, and it runs as long as the borrow is used.
+        let words = unsafe { &*thread_block::words(slot) };
+        if words.record.load(Ordering::Relaxed).is_null() && !self.bind(slot, words) {
+            return Standing::Alone;
+        }
+        match self.front_end() {
+            // Limits of 0 with a record: somebody lowered them, and no sequence may run.
+            FrontEnd::PerCpu(_) if words.allocated_limit.load(Ordering::Relaxed) != 0 => {
+                Standing::PerCpu(words)
+            }
+            FrontEnd::PerCpu(_) => Standing::Alone,
+            FrontEnd::PerThread(_) => {
+                let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+                // SAFETY: the record is this thread's, not null, and stays until the thread ends.
+                let cache = unsafe { (*record).cache }.cast::<ThreadCache<C::Pages>>();
+                match NonNull::new(cache) {
+                    // SAFETY: the cache came with the record and stays as long.
+                    Some(cache) => Standing::Cached(words, unsafe { cache.as_ref() }),
+                    None => Standing::Alone,
+                }
+            }
+        }
+    }
+
+    /// Counts what a thread allocated past the words of [`Standing`].
+    pub(crate) fn count_allocated_alone(&self, bytes: usize) {
+        self.threads.past_allocated.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts what a thread freed past the words of [`Standing`].
+    pub(crate) fn count_deallocated_alone(&self, bytes: usize) {
+        self.threads.past_deallocated.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What all threads did. Takes the list's lock; costs a few loads a thread.
+    pub fn thread_stats(&self) -> ThreadStats {
+        let threads = &self.threads;
+        let records = threads.records.lock();
+        let mut stats = ThreadStats {
+            threads: records.count,
+            allocated_bytes: threads.past_allocated.load(Ordering::Relaxed),
+            deallocated_bytes: threads.past_deallocated.load(Ordering::Relaxed),
+            records: threads.record_pool.stats(),
+            caches: threads.cache_pool.stats(),
+            lock: threads.records.stats(),
+        };
+        records.for_each(|record| {
+            let (allocated, deallocated) = record.counts();
+            stats.allocated_bytes = stats.allocated_bytes.wrapping_add(allocated);
+            stats.deallocated_bytes = stats.deallocated_bytes.wrapping_add(deallocated);
+        });
+        stats
+    }
+
+    /// Makes this thread known: a record, a cache if the heap runs per thread, and limits that open the common
+    /// path if it runs per CPU. False if the thread has to do without for now.
+    #[cold]
+    #[inline(never)]
+    fn bind(&self, slot: Slot, words: &SlotWords) -> bool {
+        let block = thread_block::block();
+        if block.state.load(Ordering::Relaxed) & ENDED != 0
+            || block.reentry.load(Ordering::Relaxed) != 0
+        {
+            return false;
+        }
+        // What is called here may allocate, which must not come here again.
+        block.reentry.store(1, Ordering::Relaxed);
+        let bound = self.bind_unguarded(slot, words);
+        block.reentry.store(0, Ordering::Relaxed);
+        bound
+    }
+
+    fn bind_unguarded(&self, slot: Slot, words: &SlotWords) -> bool {
+        let per_cpu = matches!(self.front_end(), FrontEnd::PerCpu(_));
+        if per_cpu && !front_end::is_registered(self.registration()) {
+            return false;
+        }
+        if !watch_this_thread() {
+            return false;
+        }
+        let cache = if per_cpu {
+            core::ptr::null_mut()
+        } else {
+            match self.new_cache() {
+                Some(cache) => cache.as_ptr().cast(),
+                None => return false,
+            }
+        };
+        let Some(record) = self.threads.record_pool.allocate(self.arena(), self.metadata()) else {
+            self.end_cache(cache);
+            return false;
+        };
+        let value = ThreadRecord {
+            next: None,
+            previous: None,
+            words: thread_block::words(slot),
+            cache,
+            core: core::ptr::from_ref(self).cast(),
+            end: Some(end_thread::<C>),
+            thread_id: thread_id(),
+        };
+        // SAFETY: the pool gave the record to this call alone.
+        unsafe { record.write(value) };
+        self.threads.records.lock().push(record);
+        words.record.store(record.as_ptr().cast(), Ordering::Relaxed);
+        if per_cpu {
+            words.allocated_limit.store(u64::MAX, Ordering::Relaxed);
+            words.deallocated_limit.store(u64::MAX, Ordering::Relaxed);
+        }
+        true
+    }
+
+    fn new_cache(&self) -> Option<NonNull<CacheItem<C::Pages>>> {
+        let cache = self.threads.cache_pool.allocate(self.arena(), self.metadata())?;
+        // SAFETY: zeroed memory from the pool is an empty cache.
+        let thread_cache = unsafe { &cache.as_ref().0 };
+        // SAFETY: it is empty, in no registry, and stays until `end_cache`.
+        unsafe { self.thread_caches().enter(thread_cache) };
+        Some(cache)
+    }
+
+    /// Gives what a thread's cache holds back, and the cache too; null is none.
+    fn end_cache(&self, cache: *mut c_void) {
+        let Some(item) = NonNull::new(cache.cast::<CacheItem<C::Pages>>()) else { return };
+        // SAFETY: the cache came from `new_cache` and was not ended before.
+        let thread_cache = unsafe { &item.as_ref().0 };
+        // SAFETY: its thread calls this as it ends, or nobody uses the heap any more.
+        unsafe { thread_cache.release_all(&self.source_of_objects()) };
+        // SAFETY: as above; it entered in `new_cache`.
+        unsafe { self.thread_caches().leave(thread_cache) };
+        // SAFETY: it came from this pool, and left all lists.
+        unsafe { self.threads.cache_pool.deallocate(item) };
+    }
+}
+
+impl<P: PageSize> Threads<P> {
+    /// Closes the common path for all threads and forgets them: the heap ends. (Its memory goes as a whole.)
+    pub(crate) fn forget_all(&self, slot: Slot) {
+        if slot == Slot::UNBOUND {
+            return;
+        }
+        let _ends = ENDS.lock();
+        let records = self.records.lock();
+        records.for_each(|record| {
+            // SAFETY: the thread has not ended, since `ENDS` is held and its record is linked.
+            let words = unsafe { &*record.words };
+            close(words);
+        });
+    }
+
+    /// Takes the locks, so that a fork finds the lists at rest.
+    pub(crate) fn acquire(&self) {
+        self.records.acquire();
+        self.record_pool.acquire();
+        self.cache_pool.acquire();
+    }
+
+    /// Gives them back.
+    ///
+    /// # Safety
+    ///
+    /// This thread took them with [`Self::acquire`], or is the child of the thread that did.
+    pub(crate) unsafe fn release(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.cache_pool.release() };
+        // SAFETY: as above.
+        unsafe { self.record_pool.release() };
+        // SAFETY: as above.
+        unsafe { self.records.release() };
+    }
+
+    /// In the child of a fork: keeps what vanished threads allocated and freed, and forgets them. What their caches
+    /// hold stays with the caches, which nobody empties: a thread may have vanished in the middle of a push.
+    pub(crate) fn forget_vanished(&self, slot: Slot) {
+        if slot == Slot::UNBOUND {
+            return;
+        }
+        let own = thread_block::words(slot);
+        let mut records = self.records.lock();
+        let mut next = records.first;
+        while let Some(place) = next {
+            // SAFETY: linked records are valid; the lock is held.
+            let record = unsafe { place.as_ref() };
+            next = record.next;
+            if core::ptr::eq(record.words, own) {
+                continue;
+            }
+            let (allocated, deallocated) = record.counts();
+            self.past_allocated.fetch_add(allocated, Ordering::Relaxed);
+            self.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
+            records.remove(place);
+            // SAFETY: the record came from this pool and is in no list.
+            unsafe { self.record_pool.deallocate(place) };
+        }
+    }
+}
+
+impl ThreadRecord {
+    /// What the thread allocated and freed.
+    fn counts(&self) -> (u64, u64) {
+        // SAFETY: a linked record's thread has not ended (or, in the child of a fork, its words are still there).
+        let words = unsafe { &*self.words };
+        (words.allocated.load(Ordering::Relaxed), words.deallocated.load(Ordering::Relaxed))
+    }
+}
+
+impl Records {
+    fn push(&mut self, place: NonNull<ThreadRecord>) {
+        let mut place = place;
+        // SAFETY: the caller gives the record to the list, whose lock is held.
+        let record = unsafe { place.as_mut() };
+        record.previous = None;
+        record.next = self.first;
+        if let Some(mut second) = self.first {
+            // SAFETY: linked records are valid; the lock is held.
+            unsafe { second.as_mut() }.previous = Some(place);
+        }
+        self.first = Some(place);
+        self.count += 1;
+    }
+
+    fn remove(&mut self, place: NonNull<ThreadRecord>) {
+        // SAFETY: the record is linked; the lock is held.
+        let ThreadRecord { next, previous, .. } = *unsafe { place.as_ref() };
+        match previous {
+            // SAFETY: linked records are valid.
+            Some(mut previous) => unsafe { previous.as_mut() }.next = next,
+            None => self.first = next,
+        }
+        if let Some(mut next) = next {
+            // SAFETY: as above.
+            unsafe { next.as_mut() }.previous = previous;
+        }
+        self.count -= 1;
+    }
+
+    fn for_each(&self, mut visit: impl FnMut(&ThreadRecord)) {
+        let mut next = self.first;
+        while let Some(place) = next {
+            // SAFETY: linked records are valid; whoever has the list holds its lock.
+            let record = unsafe { place.as_ref() };
+            next = record.next;
+            visit(record);
+        }
+    }
+}
+
+/// Has the end of this thread told to the heaps. False where that cannot be.
+fn watch_this_thread() -> bool {
+    let key = match EXIT_KEY.load(Ordering::Acquire) {
+        0 => {
+            let Some(key) = ExitKey::create(thread_ends) else { return false };
+            let bits = key.to_bits() + 1;
+            // Two threads may make a key at once: the second stays unused.
+            match EXIT_KEY.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => key,
+                // SAFETY: the bits are another thread's key, plus one.
+                Err(other) => unsafe { ExitKey::from_bits(other - 1) },
+            }
+        }
+        // SAFETY: the bits are a key's, plus one.
+        bits => unsafe { ExitKey::from_bits(bits - 1) },
+    };
+    key.set(core::ptr::dangling_mut())
+}
+
+/// This thread ends: closes its common paths and has each heap take its record and cache back.
+unsafe extern "C" fn thread_ends(_: *mut c_void) {
+    let block = thread_block::block();
+    block.state.store(block.state.load(Ordering::Relaxed) | ENDED, Ordering::Relaxed);
+    let _ends = ENDS.lock();
+    for slot in [Slot::FIRST, Slot::SECOND] {
+        if slot == Slot::SECOND && strata_os::rseq::glibc_area().is_none() {
+            // Our own rseq area stands there.
+            continue;
+        }
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        let Some(record) =
+            NonNull::new(words.record.load(Ordering::Relaxed).cast::<ThreadRecord>())
+        else {
+            continue;
+        };
+        // SAFETY: the record is this thread's; a heap that ended has taken it out of the words under `ENDS`.
+        let ThreadRecord { core, end, .. } = *unsafe { record.as_ref() };
+        if let Some(end) = end {
+            // SAFETY: the record names its own heap, which stands, since `ENDS` is held.
+            unsafe { end(core, record) };
+        }
+    }
+}
+
+/// # Safety
+///
+/// `core` points to the core of this configuration that `record`, this thread's, belongs to.
+unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadRecord>) {
+    // SAFETY: the caller's promise.
+    let core = unsafe { Core::<C>::of_raw(core) };
+    // SAFETY: the record is this thread's and linked.
+    let ThreadRecord { words, cache, .. } = *unsafe { record.as_ref() };
+    // SAFETY: the words are this thread's, which has not ended yet.
+    let words = unsafe { &*words };
+    core.end_cache(cache);
+    let mut records = core.threads.records.lock();
+    // SAFETY: the record is linked; the lock is held.
+    let (allocated, deallocated) = unsafe { record.as_ref() }.counts();
+    core.threads.past_allocated.fetch_add(allocated, Ordering::Relaxed);
+    core.threads.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
+    close(words);
+    records.remove(record);
+    drop(records);
+    // SAFETY: the record came from this pool and is in no list.
+    unsafe { core.threads.record_pool.deallocate(record) };
+}
+
+/// Makes a thread's words of a heap as they were before it knew the heap.
+fn close(words: &SlotWords) {
+    for word in
+        [&words.allocated_limit, &words.deallocated_limit, &words.allocated, &words.deallocated]
+    {
+        word.store(0, Ordering::Relaxed);
+    }
+    words.record.store(core::ptr::null_mut(), Ordering::Relaxed);
+}
