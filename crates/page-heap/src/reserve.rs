@@ -226,3 +226,6 @@ impl Default for Reserve {
         Self::new()
     }
 }
+
+#[cfg(test)]
+mod tests;

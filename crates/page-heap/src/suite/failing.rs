@@ -78,6 +78,8 @@ fn fail_in_turn<P: PageSize, H: PageHeap<P>, S: PageSource + 'static>(
         assert!(model.allocate(random_request(&mut seed)), "memory is back");
         model.check();
         model.check_reservations();
+        let reserved = ground.faults().source().figures().reserved_bytes as u64;
+        assert_eq!(heap.stats().reserved_bytes, reserved, "no reservation is forgotten");
         model.deallocate_all(&mut seed);
         if !met {
             return;

@@ -1,0 +1,104 @@
+use super::*;
+use strata_os::{
+    CallKind, CallKinds, FailingPages, Fault, ManualClock, SimulatedPages, SystemPages,
+};
+use strata_size_classes::Pages8K;
+use strata_span::Ground;
+
+type Site = Ground<Pages8K, FailingPages<SimulatedPages>, FailingPages<SystemPages>, ManualClock>;
+
+fn site(limit: usize) -> Site {
+    let source = FailingPages::new(SimulatedPages::new().with_limit(limit));
+    Ground::new(source, FailingPages::new(SystemPages::new()), ManualClock::new(0))
+}
+
+fn take(reserve: &mut Reserve, site: &Site, count: usize) -> Option<AddressRange> {
+    reserve.take(site, HugepageCount::new(count)).map(|taken| taken.range)
+}
+
+#[test]
+fn steps_grow_with_use() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 1).expect("memory");
+    assert_eq!(reserve.stats().reserved_bytes, 32 << 20);
+    for _ in 0..16 {
+        take(&mut reserve, &site, 1).expect("memory");
+    }
+    assert_eq!(reserve.stats().reserved_bytes, 96 << 20);
+    take(&mut reserve, &site, 600).expect("memory");
+    let stats = reserve.stats();
+    assert_eq!((stats.reservations, stats.taken_bytes), (3, 617 << 21));
+}
+
+#[test]
+fn steps_shrink_where_address_space_is_short_until_nothing_is_left() {
+    let (site, mut reserve) = (site(48 << 20), Reserve::new());
+    for taken in 0..24 {
+        assert!(take(&mut reserve, &site, 1).is_some(), "after {taken}");
+    }
+    assert!(take(&mut reserve, &site, 1).is_none());
+    let stats = reserve.stats();
+    assert_eq!((stats.reserved_bytes, stats.taken_bytes), (48 << 20, 48 << 20));
+    assert!(stats.refusals > 0);
+}
+
+#[test]
+fn the_rest_of_an_earlier_step_is_used_when_it_fits() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    let small = take(&mut reserve, &site, 2).expect("memory");
+    take(&mut reserve, &site, 40).expect("memory");
+    let all: usize = usize::try_from(reserve.stats().reserved_bytes).expect("fits");
+    // Exhaust the newest step first.
+    while reserve.stats().taken_bytes < (all - (28 << 20)) as u64 {
+        take(&mut reserve, &site, 1).expect("memory");
+    }
+    assert_eq!(take(&mut reserve, &site, 14).map(|range| range.start), Some(small.end()));
+    assert_eq!(reserve.stats().reservations, 2);
+}
+
+#[test]
+fn a_piece_that_was_put_back_is_taken_again() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 3).expect("memory");
+    let before = reserve.stats();
+    let taken = reserve.take(&site, HugepageCount::new(2)).expect("memory");
+    reserve.put_back(taken);
+    let commits = site.source.calls(CallKind::Commit);
+    assert_eq!(reserve.stats().taken_bytes, before.taken_bytes);
+    assert_eq!(reserve.take(&site, HugepageCount::new(2)), Some(taken));
+    assert_eq!(site.source.calls(CallKind::Commit), commits, "it stayed committed");
+}
+
+#[test]
+fn commitment_goes_ahead_of_use_but_not_far() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 1).expect("memory");
+    assert_eq!(reserve.stats().committed_ahead_bytes, 0, "a small heap commits what it needs");
+    for _ in 0..1000 {
+        take(&mut reserve, &site, 1).expect("memory");
+        assert!(reserve.stats().committed_ahead_bytes <= 16 << 20);
+    }
+    assert!(site.source.calls(CallKind::Commit) < 150);
+}
+
+#[test]
+fn a_refused_commit_leaves_the_piece_for_later() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    let first = take(&mut reserve, &site, 1).expect("memory");
+    site.source.arm(Fault::always().of(CallKinds::COMMIT));
+    assert!(take(&mut reserve, &site, 1).is_none());
+    site.source.disarm();
+    assert_eq!(take(&mut reserve, &site, 1).map(|range| range.start), Some(first.end()));
+}
+
+#[test]
+fn a_reservation_that_cannot_be_noted_is_given_back() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    site.metadata.arm(Fault::always());
+    assert!(take(&mut reserve, &site, 1).is_none());
+    assert_eq!(site.source.source().figures().reserved_bytes, 0);
+    assert_eq!(reserve.stats().reserved_bytes, 0);
+    let mut reservations = 0;
+    reserve.for_each_reservation(|_| reservations += 1);
+    assert_eq!(reservations, 0);
+}
