@@ -149,3 +149,6 @@ fn freed_twice(object: *mut u8, class: SizeClass) -> ! {
         class.index()
     );
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

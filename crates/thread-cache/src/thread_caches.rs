@@ -307,3 +307,6 @@ fn make_secret(address: usize) -> usize {
     // Never 0, which stands for none.
     (mixed ^ (mixed >> 31)) as usize | 1 << 63
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

@@ -1,0 +1,65 @@
+use super::*;
+use std::vec::Vec;
+
+const SECRET: usize = 0xdead_beef_0bad_cafe;
+
+fn class() -> SizeClass {
+    SizeClass::from_raw(3)
+}
+
+#[test]
+fn objects_come_back_in_reverse_order_and_nothing_else_does() {
+    let mut memory = [[0_u64; 2]; 50];
+    let objects: Vec<*mut u8> =
+        memory.iter_mut().map(|object| core::ptr::from_mut(object).cast()).collect();
+    let list = FreeList::new();
+    for _ in 0..3 {
+        for (count, &object) in objects.iter().enumerate() {
+            // SAFETY: this thread has the list, and the object is not on it.
+            assert_eq!(unsafe { list.push(SECRET, class(), object) }, count as u32 + 1);
+        }
+        for &object in objects.iter().rev() {
+            // SAFETY: as above, with the same secret.
+            assert_eq!(unsafe { list.pop(SECRET, class()) }, object);
+        }
+        // SAFETY: as above.
+        assert!(unsafe { list.pop(SECRET, class()) }.is_null());
+        assert_eq!(list.length(), 0);
+    }
+}
+
+#[test]
+fn no_address_stands_in_a_freed_object() {
+    let mut memory = [[0_u64; 2]; 50];
+    let base = core::ptr::from_mut(&mut memory).addr();
+    let list = FreeList::new();
+    for object in &mut memory {
+        // SAFETY: this thread has the list, and the object is not on it.
+        unsafe { list.push(SECRET, class(), core::ptr::from_mut(object).cast()) };
+    }
+    for [link, rest] in memory {
+        assert!((link as usize).abs_diff(base) > 1 << 40);
+        assert_eq!(rest, 0, "only the first word is written");
+    }
+}
+
+#[test]
+fn the_low_water_mark_is_the_least_length_since_it_was_cleared() {
+    let mut memory = [[0_u64; 2]; 10];
+    let list = FreeList::new();
+    for object in &mut memory {
+        // SAFETY: this thread has the list, and the object is not on it.
+        unsafe { list.push(SECRET, class(), core::ptr::from_mut(object).cast()) };
+    }
+    assert_eq!(list.low_water(), 0);
+    list.clear_low_water();
+    assert_eq!(list.low_water(), 10);
+    for _ in 0..4 {
+        // SAFETY: as above.
+        unsafe { list.pop(SECRET, class()) };
+    }
+    assert_eq!(list.low_water(), 6);
+    // SAFETY: as above; the object has been off the list since the loop.
+    unsafe { list.push(SECRET, class(), core::ptr::from_mut(&mut memory[9]).cast()) };
+    assert_eq!(list.low_water(), 6);
+}
