@@ -6,6 +6,13 @@ use core::fmt;
 ///
 /// Plain numbers, not pointers: a simulated address space has ranges too, and nothing
 /// stands at them.
+///
+/// ```
+/// use strata_os::AddressRange;
+/// let range = AddressRange::new(0x1000, 0x3000);
+/// assert_eq!(range.end(), 0x4000);
+/// assert!(range.contains(0x3fff) && range.covers(AddressRange::new(0x2000, 0x2000)));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressRange {
     /// The first address.
