@@ -135,6 +135,11 @@ impl<P: PageSize> AllocationRecords<P> {
         }
     }
 
+    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a hugepage.
+    pub const fn slack_pages(&self) -> u64 {
+        self.slack_pages
+    }
+
     /// The counts, of a heap that has been used for `elapsed_ns`.
     pub fn figures(&self, elapsed_ns: u64) -> AllocationFigures {
         AllocationFigures {
