@@ -89,7 +89,9 @@ fn compare(workspace: &Workspace, options: &Options) -> Result<()> {
     println!("{machine}\n{} rounds at {} % of every workload\n", options.rounds, options.scale);
     println!("{}", ratios::table(contenders, &rows));
     print!("{}", ratios::verdict(&rows));
-    println!("{}", start_up::table(&start_up));
+    if !start_up.is_empty() {
+        println!("\n{}", start_up::table(&start_up));
+    }
     for (name, reason) in &prepared.left_out {
         println!("left out: {name}: {reason}");
     }

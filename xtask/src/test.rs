@@ -194,7 +194,7 @@ fn documentation(workspace: &Workspace) -> Result<Done> {
     let mut command = workspace.cargo("doc");
     command.args(["--package", "strata-cli", "--no-deps"]);
     for cargo in [&mut most, &mut command] {
-        cargo.arg("--document-private-items").env("RUSTDOCFLAGS", "-D warnings");
+        cargo.arg("--keep-going").env("RUSTDOCFLAGS", "-D warnings");
     }
     check_all([most, command])
 }
