@@ -41,33 +41,34 @@ pub struct Setup {
 ///
 /// A cache has one; a heap keeps a copy beside what else its fast path reads. All zero bits are the words of
 /// a cache that is not set up.
-#[repr(C)]
+#[repr(transparent)]
 #[derive(Debug)]
-pub struct CpuWords {
+pub struct CpuWords(
     /// Written once, before the first operation; read by every operation.
-    base: AtomicPtr<u8>,
-    descriptor_word: AtomicUsize,
-    id_word: AtomicUsize,
-}
+    Slabs,
+);
 
 impl CpuWords {
     strata_sync::const_fn! {
         /// The words of a cache that is not set up.
         pub const fn new() -> Self {
-            Self {
+            Self(Slabs {
                 base: AtomicPtr::new(core::ptr::null_mut()),
                 descriptor_word: AtomicUsize::new(0),
                 id_word: AtomicUsize::new(0),
-            }
+            })
         }
     }
 
     /// Makes these the words of `cache`.
     pub fn copy_from(&self, cache: &CpuCache) {
-        let slabs = cache.words.slabs();
-        self.descriptor_word.store(slabs.descriptor_word as usize, Ordering::Relaxed);
-        self.id_word.store(slabs.id_word as usize, Ordering::Relaxed);
-        self.base.store(slabs.base, Ordering::Relaxed);
+        let (ours, theirs) = (&self.0, cache.slabs());
+        let copy = |to: &AtomicUsize, from: &AtomicUsize| {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed)
+        };
+        copy(&ours.descriptor_word, &theirs.descriptor_word);
+        copy(&ours.id_word, &theirs.id_word);
+        ours.base.store(theirs.base.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Takes a free object of `class`; null if this CPU has none.
@@ -79,7 +80,7 @@ impl CpuWords {
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
         // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
-        unsafe { rseq::pop(self.slabs(), class.index()) }
+        unsafe { rseq::pop(&self.0, class.index()) }
     }
 
     /// Gives a free object of `class` to this CPU; false if it has no room.
@@ -90,16 +91,7 @@ impl CpuWords {
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
         // SAFETY: the caller's promise is the one that `rseq::push` asks for.
-        unsafe { rseq::push(self.slabs(), class.index(), object) }
-    }
-
-    #[inline(always)]
-    pub(crate) fn slabs(&self) -> Slabs {
-        Slabs {
-            base: self.base.load(Ordering::Relaxed),
-            descriptor_word: self.descriptor_word.load(Ordering::Relaxed) as isize,
-            id_word: self.id_word.load(Ordering::Relaxed) as isize,
-        }
+        unsafe { rseq::push(&self.0, class.index(), object) }
     }
 }
 
@@ -172,13 +164,13 @@ impl CpuCache {
             IdKind::Cpu => strata_os::rseq::CPU_ID,
         };
         let word = |offset: usize| (setup.area as usize).wrapping_add(offset);
-        self.words.descriptor_word.store(word(strata_os::rseq::RSEQ_CS), Ordering::Relaxed);
-        self.words.id_word.store(word(id_offset), Ordering::Relaxed);
+        self.words.0.descriptor_word.store(word(strata_os::rseq::RSEQ_CS), Ordering::Relaxed);
+        self.words.0.id_word.store(word(id_offset), Ordering::Relaxed);
         self.id_kind.store(setup.id_kind as u8, Ordering::Relaxed);
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
         self.limit_bytes.store(setup.limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
-        self.words.base.store(base, Ordering::Relaxed);
+        self.words.0.base.store(base, Ordering::Relaxed);
         // Release pairs with the acquire in `ids`.
         self.ids.store(setup.ids, Ordering::Release);
         Ok(())
@@ -263,12 +255,12 @@ impl CpuCache {
 
     /// The regions of all ids; empty before the cache is set up.
     pub fn slab_range(&self) -> AddressRange {
-        let start = self.words.base.load(Ordering::Relaxed).expose_provenance();
+        let start = self.words.0.base.load(Ordering::Relaxed).expose_provenance();
         AddressRange::new(start, self.ids() as usize * REGION_BYTES)
     }
 
-    pub(crate) fn slabs(&self) -> Slabs {
-        self.words.slabs()
+    pub(crate) fn slabs(&self) -> &Slabs {
+        &self.words.0
     }
 
     pub(crate) fn table(&self) -> Option<&'static SizeClassTable> {
@@ -306,7 +298,7 @@ impl CpuCache {
         if id >= self.ids() {
             return None;
         }
-        let base = NonNull::new(self.words.base.load(Ordering::Relaxed))?;
+        let base = NonNull::new(self.words.0.base.load(Ordering::Relaxed))?;
         // SAFETY: `id` is below the number of regions that were reserved.
         Some(unsafe { base.add(id as usize * REGION_BYTES) })
     }

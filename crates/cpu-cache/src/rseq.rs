@@ -9,18 +9,25 @@
 //! Callers hand in [`Slabs`] of a cache that is set up, from a thread whose area is registered.
 
 use crate::Header;
-use core::arch::asm;
+use core::{arch::asm, mem::offset_of};
+use strata_sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-/// Where the slabs are and where a thread finds its id: what a section needs to know.
-#[derive(Clone, Copy, Debug)]
+/// Where the slabs are and where a thread finds its id: three words that a section reads from memory, so
+/// that it needs one register for them.
+#[repr(C)]
+#[derive(Debug)]
 pub(crate) struct Slabs {
     /// The first region.
-    pub(crate) base: *mut u8,
+    pub(crate) base: AtomicPtr<u8>,
     /// Offset of the area's `rseq_cs` word from the thread pointer.
-    pub(crate) descriptor_word: isize,
+    pub(crate) descriptor_word: AtomicUsize,
     /// Offset of the id (`cpu_id` or `mm_cid`) from the thread pointer.
-    pub(crate) id_word: isize,
+    pub(crate) id_word: AtomicUsize,
 }
+
+static_assertions::const_assert_eq!(offset_of!(Slabs, base), 0);
+static_assertions::const_assert_eq!(offset_of!(Slabs, descriptor_word), 8);
+static_assertions::const_assert_eq!(offset_of!(Slabs, id_word), 16);
 
 /// Binary logarithm of the distance between two regions.
 pub(crate) const REGION_SHIFT: u32 = 18;
@@ -29,9 +36,9 @@ pub(crate) const REGION_SHIFT: u32 = 18;
 pub(crate) const STOPPED_OFFSET: usize = 128 * size_of::<u64>();
 
 /// What every section begins with: the descriptor, the abort handler, the start, and the region of the
-/// id in `{region}`. Label 2 is the start, 3 the commit's end, 4 the abort handler, 6 the way in.
+/// id in `{region}`, by way of the register named. Label 2 is the start, 3 the commit's end, 4 the abort handler, 6 the way in.
 macro_rules! begin {
-    () => {
+    ($scratch:literal) => {
         concat!(
             ".pushsection __rseq_cs, \"aw\"\n",
             ".balign 32\n",
@@ -48,11 +55,21 @@ macro_rules! begin {
             ".popsection\n",
             "66:\n",
             "lea {region}, [rip + 77b]\n",
-            "mov qword ptr fs:[{descriptor_word}], {region}\n",
+            "mov ",
+            $scratch,
+            ", qword ptr [{slabs} + 8]\n",
+            "mov qword ptr fs:[",
+            $scratch,
+            "], {region}\n",
+            "mov ",
+            $scratch,
+            ", qword ptr [{slabs} + 16]\n",
             "2:\n",
-            "mov {region:e}, dword ptr fs:[{id_word}]\n",
+            "mov {region:e}, dword ptr fs:[",
+            $scratch,
+            "]\n",
             "shl {region}, {shift}\n",
-            "add {region}, {base}\n",
+            "add {region}, qword ptr [{slabs}]\n",
         )
     };
 }
@@ -64,13 +81,13 @@ macro_rules! begin {
 /// The cache that `slabs` describes is set up, this thread's rseq area is registered at the place that
 /// `slabs` names, and `class` is below 128.
 #[inline(always)]
-pub(crate) unsafe fn pop(slabs: Slabs, class: usize) -> *mut u8 {
+pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
     let object: *mut u8;
     // SAFETY: by the caller's promise the descriptor word is this thread's, the id names a
     // region that exists, and its headers' indices stay within the region.
     unsafe {
         asm!(
-            begin!(),
+            begin!("{object}"),
             "mov {header}, qword ptr [{region} + {class} * 8]",
             "movzx {index:e}, {header:x}",
             "mov {object}, qword ptr [{region} + {index} * 8]",
@@ -86,10 +103,8 @@ pub(crate) unsafe fn pop(slabs: Slabs, class: usize) -> *mut u8 {
             index = out(reg) _,
             object = out(reg) object,
             class = in(reg) class,
-            base = in(reg) slabs.base,
+            slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
-            descriptor_word = in(reg) slabs.descriptor_word,
-            id_word = in(reg) slabs.id_word,
             options(nostack),
         );
     }
@@ -102,11 +117,11 @@ pub(crate) unsafe fn pop(slabs: Slabs, class: usize) -> *mut u8 {
 ///
 /// As for [`pop`]; and `object` is a free object of that class, given up by the caller.
 #[inline(always)]
-pub(crate) unsafe fn push(slabs: Slabs, class: usize, object: *mut u8) -> bool {
+pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool {
     // SAFETY: as in `pop`. The slot above the top is within the region because it is at most the end.
     unsafe {
         asm!(
-            begin!(),
+            begin!("{header}"),
             "mov {header}, qword ptr [{region} + {class} * 8]",
             "movzx {index:e}, {header:x}",
             "mov {end:e}, {header:e}",
@@ -123,10 +138,8 @@ pub(crate) unsafe fn push(slabs: Slabs, class: usize, object: *mut u8) -> bool {
             end = out(reg) _,
             object = in(reg) object,
             class = in(reg) class,
-            base = in(reg) slabs.base,
+            slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
-            descriptor_word = in(reg) slabs.descriptor_word,
-            id_word = in(reg) slabs.id_word,
             full = label { return false },
             options(nostack),
         );
@@ -140,7 +153,7 @@ pub(crate) unsafe fn push(slabs: Slabs, class: usize, object: *mut u8) -> bool {
 ///
 /// As for [`pop`]; and `out` has room for `count` pointers.
 pub(crate) unsafe fn pop_batch(
-    slabs: Slabs,
+    slabs: &Slabs,
     class: usize,
     out: *mut *mut u8,
     count: usize,
@@ -149,7 +162,7 @@ pub(crate) unsafe fn pop_batch(
     // SAFETY: as in `pop`; the loop ends at the marker, which is null, or after `count` objects.
     unsafe {
         asm!(
-            begin!(),
+            begin!("{header}"),
             "mov {header}, qword ptr [{region} + {class} * 8]",
             "movzx {index:e}, {header:x}",
             "xor {taken:e}, {taken:e}",
@@ -178,10 +191,8 @@ pub(crate) unsafe fn pop_batch(
             count = in(reg) count,
             out = in(reg) out,
             class = in(reg) class,
-            base = in(reg) slabs.base,
+            slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
-            descriptor_word = in(reg) slabs.descriptor_word,
-            id_word = in(reg) slabs.id_word,
             options(nostack),
         );
     }
@@ -195,7 +206,7 @@ pub(crate) unsafe fn pop_batch(
 /// As for [`pop`]; and `objects` points to `count` free objects of that class, given up by the caller as
 /// far as they were taken.
 pub(crate) unsafe fn push_batch(
-    slabs: Slabs,
+    slabs: &Slabs,
     class: usize,
     objects: *const *mut u8,
     count: usize,
@@ -204,7 +215,7 @@ pub(crate) unsafe fn push_batch(
     // SAFETY: as in `push`; slots up to the end are written, the header moves by what was written.
     unsafe {
         asm!(
-            begin!(),
+            begin!("{header}"),
             "mov {header}, qword ptr [{region} + {class} * 8]",
             "movzx {index:e}, {header:x}",
             "mov {room:e}, {header:e}",
@@ -234,10 +245,8 @@ pub(crate) unsafe fn push_batch(
             count = in(reg) count,
             objects = in(reg) objects,
             class = in(reg) class,
-            base = in(reg) slabs.base,
+            slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
-            descriptor_word = in(reg) slabs.descriptor_word,
-            id_word = in(reg) slabs.id_word,
             options(nostack),
         );
     }
@@ -251,7 +260,7 @@ pub(crate) unsafe fn push_batch(
 ///
 /// As for [`pop`]; and `new` keeps the indices within what the layout gives the class.
 pub(crate) unsafe fn exchange(
-    slabs: Slabs,
+    slabs: &Slabs,
     id: u32,
     class: usize,
     expected: Header,
@@ -260,8 +269,8 @@ pub(crate) unsafe fn exchange(
     // SAFETY: as in `pop`.
     unsafe {
         asm!(
-            begin!(),
-            "mov {found:e}, dword ptr fs:[{id_word}]",
+            begin!("{found}"),
+            "mov {found:e}, dword ptr fs:[{found}]",
             "cmp {found:e}, {id:e}",
             "jne {refused}",
             "cmp byte ptr [{region} + {stopped}], 0",
@@ -277,10 +286,8 @@ pub(crate) unsafe fn exchange(
             new = in(reg) new.bits(),
             stopped = const STOPPED_OFFSET,
             class = in(reg) class,
-            base = in(reg) slabs.base,
+            slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
-            descriptor_word = in(reg) slabs.descriptor_word,
-            id_word = in(reg) slabs.id_word,
             refused = label { return false },
             options(nostack),
         );
@@ -293,14 +300,14 @@ pub(crate) unsafe fn exchange(
 /// # Safety
 ///
 /// As for [`pop`].
-pub(crate) unsafe fn current_id(slabs: Slabs) -> u32 {
+pub(crate) unsafe fn current_id(slabs: &Slabs) -> u32 {
     let id: u32;
     // SAFETY: the id word is this thread's, by the caller's promise.
     unsafe {
         asm!(
             "mov {id:e}, dword ptr fs:[{id_word}]",
             id = out(reg) id,
-            id_word = in(reg) slabs.id_word,
+            id_word = in(reg) slabs.id_word.load(Ordering::Relaxed),
             options(nostack, readonly, preserves_flags),
         );
     }
