@@ -1,2 +1,69 @@
-//! In the making.
+//! A hugepage-aware page heap: Temeraire.
+//!
+//! The hardware reads memory through hugepages of 2 MiB faster than through pages of 4 KiB, and the kernel hands out
+//! and takes back a hugepage at the price of a page. So this page heap places spans such that hugepages are
+//! either full or empty: [`HugePageAware`] says how. It is one of several implementations of
+//! [`PageHeap`](strata_page_heap::PageHeap).
+//!
+//! It must not know what spans are used for, neither size classes nor objects; and it never touches the memory that
+//! it manages, so that a heap of a terabyte can be simulated.
+//!
+//! ```
+//! use strata_os::{MonotonicClock, SystemPages};
+//! use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
+//! use strata_size_classes::Pages8K;
+//! use strata_span::{Ground, PageCount};
+//! use strata_temeraire::HugePageAware;
+//!
+//! static HEAP: HugePageAware<Pages8K> = HugePageAware::EMPTY;
+//!
+//! let ground = Ground::<Pages8K, _, _, _>::new(SystemPages::new(), SystemPages::new(), MonotonicClock::new());
+//! let one = HEAP.allocate(&ground, SpanRequest::of(PageCount::ONE)).expect("memory for a page");
+//! let many = HEAP.allocate(&ground, SpanRequest::of(PageCount::new(1000))).expect("memory for 8 MiB");
+//!
+//! // The thousand pages end inside a hugepage, and the rest of that one was donated to the filler.
+//! assert_eq!(HEAP.figures(&ground).filler_counters.donations, 1);
+//! assert_eq!(HEAP.stats().in_use_bytes, 1001 * 8192);
+//!
+//! // SAFETY: the spans came from this heap, and nobody uses them.
+//! unsafe { HEAP.deallocate(&ground, many) };
+//! // SAFETY: as above.
+//! unsafe { HEAP.deallocate(&ground, one) };
+//! HEAP.release(&ground, PageCount::new(1001), ReleaseReason::Call);
+//! assert_eq!(HEAP.stats().free_bytes, 0);
+//! ```
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod advice;
+mod bitmap;
+mod demand;
+mod departures;
+mod figures;
+mod filler;
+mod filler_lists;
+mod filler_totals;
+mod handle;
+mod huge_address_map;
+mod huge_allocator;
+mod huge_cache;
+mod hugepage_aware;
+mod node_store;
+mod region;
+mod region_set;
+mod release;
+mod state;
+mod subrelease;
+mod supply;
+mod time_series;
+mod tracker;
+
+pub use advice::AdviceFigures;
+pub use demand::{FillerHistory, FillerMoment, SkipIntervals, SkipJudgement};
+pub use figures::TemeraireFigures;
+pub use filler::FillerCounters;
+pub use huge_cache::{HugeCacheFigures, RecentRange};
+pub use hugepage_aware::HugePageAware;
+pub use region::RegionFigures;

@@ -1,0 +1,116 @@
+//! When the kernel is told about hugepages.
+
+use strata_os::{AddressRange, Advice, PageSource, ThpMode, thp_mode};
+use strata_span::{HugepageCount, Platform};
+use strata_sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+/// What the heap tells the kernel about hugepages, and what it knows of the system's mode.
+///
+/// Small programs must not pay: their hugepages fill page by page. A fresh hugepage is advised only where
+/// the heap is large enough that its pages are about to be used.
+#[derive(Debug)]
+pub(crate) struct HugepageAdvice {
+    /// The system's mode, plus one; 0 until somebody asked. Written by whoever asks first, all the same value.
+    mode: AtomicU8,
+    /// How often the kernel refused.
+    failures: AtomicU64,
+    /// Bytes that were advised to be on hugepages, each time they were.
+    advised_bytes: AtomicU64,
+}
+
+/// Advice given so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct AdviceFigures {
+    /// Bytes that the kernel was asked to back with hugepages, each time they came from it.
+    pub advised_bytes: u64,
+    /// How often the kernel refused, as a number.
+    pub failures: u64,
+    /// Hugepages that it was told not to back so, because parts of them were given back.
+    pub forbidden_hugepages: u64,
+}
+
+impl HugepageAdvice {
+    /// Bytes in use from which on fresh hugepages are advised. At half as much, programs of 10 MiB grow by the
+    /// unused part of their last hugepages, 20 % of their size; at twice, the first 32 MiB of every large
+    /// program stay on small pages.
+    pub(crate) const THRESHOLD_BYTES: usize = 16 << 20;
+    /// Hugepages that one allocation has to span at least to be advised: of two hugepages it fills more
+    /// than half for certain, and of one it may touch a little.
+    const LEAST_RUN: HugepageCount = HugepageCount::new(2);
+    /// Most hugepages to be forbidden at a time. Each is a mapping of its own, of which a process may
+    /// have 65 530 by default.
+    pub(crate) const MOST_FORBIDDEN: usize = 8192;
+
+    pub(crate) const NEW: Self = Self {
+        mode: AtomicU8::new(0),
+        failures: AtomicU64::new(0),
+        advised_bytes: AtomicU64::new(0),
+    };
+
+    /// Whether a fresh run of `run` hugepages should be advised, with `in_use_bytes` in use. `single`: one for many
+    /// small spans, otherwise for one large.
+    pub(crate) fn is_worth_it(in_use_bytes: usize, run: HugepageCount, single: bool) -> bool {
+        in_use_bytes > Self::THRESHOLD_BYTES && (single || run >= Self::LEAST_RUN)
+    }
+
+    /// Asks for hugepages behind a fresh range, where the system leaves that to us.
+    pub(crate) fn ask<E: Platform>(&self, platform: &E, range: AddressRange) {
+        if platform.source().touchable() && self.mode() == ThpMode::Madvise {
+            self.advised_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
+            self.count(platform.source().advise(range, Advice::Hugepage).is_ok());
+        }
+    }
+
+    /// Forbids a hugepage, parts of which are about to be given back: where the kernel collects hugepages
+    /// in the background, it would fill them again. True if it is forbidden now.
+    pub(crate) fn forbid<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
+        let useful = match self.mode() {
+            ThpMode::Always | ThpMode::Madvise => platform.source().touchable(),
+            _ => false,
+        };
+        if !useful {
+            return false;
+        }
+        let done = platform.source().advise(range, Advice::NoHugepage).is_ok();
+        self.count(done);
+        done
+    }
+
+    /// The figures; `forbidden_hugepages` is known to the heap.
+    pub(crate) fn figures(&self, forbidden_hugepages: usize) -> AdviceFigures {
+        AdviceFigures {
+            advised_bytes: self.advised_bytes.load(Ordering::Relaxed),
+            failures: self.failures.load(Ordering::Relaxed),
+            forbidden_hugepages: forbidden_hugepages as u64,
+        }
+    }
+
+    fn count(&self, done: bool) {
+        if !done {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn mode(&self) -> ThpMode {
+        match self.mode.load(Ordering::Relaxed) {
+            1 => ThpMode::Always,
+            2 => ThpMode::Madvise,
+            3 => ThpMode::Never,
+            4 => ThpMode::Unknown,
+            _ => self.find_mode(),
+        }
+    }
+
+    #[cold]
+    fn find_mode(&self) -> ThpMode {
+        let mode = thp_mode();
+        let number = match mode {
+            ThpMode::Always => 1,
+            ThpMode::Madvise => 2,
+            ThpMode::Never => 3,
+            _ => 4,
+        };
+        self.mode.store(number, Ordering::Relaxed);
+        mode
+    }
+}

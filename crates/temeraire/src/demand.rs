@@ -1,0 +1,283 @@
+//! How much memory was wanted of late, and what that says about giving it back.
+
+use crate::time_series::{EpochValue, Extremes, TimeSeries};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How far back demand is looked at, when the memory of free pages is about to be given back.
+///
+/// Demand is taken to be the greatest fluctuation of an epoch within the short interval on top of the greatest
+/// floor of an epoch within the long one; pages that such a demand would need again stay.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SkipIntervals {
+    /// For fluctuations, in nanoseconds. 0: they count for nothing.
+    pub short_ns: u64,
+    /// For the floor, in nanoseconds; at least the short one. Both 0: nothing is kept back.
+    pub long_ns: u64,
+}
+
+impl SkipIntervals {
+    /// 60 and 300 seconds, as in TCMalloc. At half as much, loads with a period of minutes fault their
+    /// memory in again in each; at twice, an idle program keeps its memory for ten minutes.
+    pub const STANDARD: Self = Self { short_ns: 60 * SECOND_NS, long_ns: 300 * SECOND_NS };
+    /// Nothing is kept back.
+    pub const NONE: Self = Self { short_ns: 0, long_ns: 0 };
+}
+
+/// Decisions to keep memory, judged five minutes later: right if demand came back meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SkipJudgement {
+    /// Pages that were kept back so far.
+    pub skipped_pages: u64,
+    /// Of these, pages of decisions that demand proved right.
+    pub correct_pages: u64,
+    /// Pages of decisions that five minutes passed over.
+    pub incorrect_pages: u64,
+    /// Pages of decisions that are not judged yet.
+    pub pending_pages: u64,
+}
+
+/// Pages in use over the last ten minutes, second by second.
+#[derive(Debug)]
+pub(crate) struct Demand {
+    pages: TimeSeries<Extremes, { Self::EPOCHS }, SECOND_NS>,
+    decisions: [Decision; Self::JUDGED_AFTER],
+    /// The least demand that would prove a pending decision right, plus one; 0 if none is pending.
+    least_expected: u64,
+    judgement: SkipJudgement,
+}
+
+/// What was kept back in one second.
+#[derive(Clone, Copy, Debug)]
+struct Decision {
+    /// The second, plus one.
+    second: u64,
+    pages: u64,
+    /// The demand that it was kept for.
+    expected: u64,
+}
+
+impl Decision {
+    const NONE: Self = Self { second: 0, pages: 0, expected: 0 };
+}
+
+impl Demand {
+    /// Seconds that are remembered.
+    const EPOCHS: usize = 600;
+    /// Seconds after which a decision to keep memory is judged.
+    const JUDGED_AFTER: usize = 300;
+
+    pub(crate) const EMPTY: Self = Self {
+        pages: TimeSeries::EMPTY,
+        decisions: [Decision::NONE; Self::JUDGED_AFTER],
+        least_expected: 0,
+        judgement: SkipJudgement {
+            skipped_pages: 0,
+            correct_pages: 0,
+            incorrect_pages: 0,
+            pending_pages: 0,
+        },
+    };
+
+    /// Takes in how many pages are in use.
+    #[inline]
+    pub(crate) fn report(&mut self, now_ns: u64, pages: usize) {
+        self.pages.report(now_ns, pages);
+        if self.least_expected != 0 && pages as u64 + 1 >= self.least_expected {
+            self.judge(now_ns, pages as u64);
+        }
+    }
+
+    /// How many pages are likely to be wanted again soon.
+    pub(crate) fn expected(&self, now_ns: u64, intervals: SkipIntervals) -> usize {
+        let long_ns = intervals.long_ns.max(intervals.short_ns);
+        if long_ns == 0 {
+            return 0;
+        }
+        let fluctuation = if intervals.short_ns == 0 {
+            None
+        } else {
+            self.pages
+                .recent(now_ns, intervals.short_ns)
+                .filter_map(|epoch| Some(epoch.greatest()? - epoch.least()?))
+                .max()
+        };
+        let floor = self.pages.recent(now_ns, long_ns).filter_map(Extremes::least).max();
+        let peak = self.pages.greatest(now_ns).unwrap_or(0);
+        (fluctuation.unwrap_or(0) + floor.unwrap_or(0)).min(peak)
+    }
+
+    /// Notes that `pages` pages were kept back because a demand of `expected` pages is thought to come.
+    pub(crate) fn note_skip(&mut self, now_ns: u64, pages: usize, expected: usize) {
+        let second = now_ns / SECOND_NS + 1;
+        self.expire(second);
+        let slot = (second % Self::JUDGED_AFTER as u64) as usize;
+        let Some(decision) = self.decisions.get_mut(slot) else { return };
+        let (pages, expected) = (pages as u64, expected as u64);
+        self.judgement.skipped_pages += pages;
+        self.judgement.pending_pages += pages;
+        *decision = Decision {
+            second,
+            pages: decision.pages + pages,
+            expected: decision.expected.max(expected),
+        };
+        self.least_expected = match self.least_expected {
+            0 => expected + 1,
+            least => least.min(expected + 1),
+        };
+    }
+
+    /// How the decisions turned out.
+    pub(crate) fn judgement(&mut self, now_ns: u64) -> SkipJudgement {
+        self.expire(now_ns / SECOND_NS + 1);
+        self.judgement
+    }
+
+    /// Confirms the decisions that expected `pages` or less.
+    #[cold]
+    fn judge(&mut self, now_ns: u64, pages: u64) {
+        self.expire(now_ns / SECOND_NS + 1);
+        let mut least = u64::MAX;
+        for decision in &mut self.decisions {
+            if decision.second == 0 {
+                continue;
+            }
+            if decision.expected <= pages {
+                self.judgement.correct_pages += decision.pages;
+                self.judgement.pending_pages -= decision.pages;
+                *decision = Decision::NONE;
+            } else {
+                least = least.min(decision.expected + 1);
+            }
+        }
+        self.least_expected = if least == u64::MAX { 0 } else { least };
+    }
+
+    /// Counts decisions that are too old as wrong; such of a future that a clock took back, too.
+    fn expire(&mut self, second: u64) {
+        for decision in &mut self.decisions {
+            let age = second.wrapping_sub(decision.second);
+            if decision.second != 0 && age >= Self::JUDGED_AFTER as u64 {
+                self.judgement.incorrect_pages += decision.pages;
+                self.judgement.pending_pages -= decision.pages;
+                *decision = Decision::NONE;
+            }
+        }
+    }
+}
+
+/// The filler at one moment, in pages and hugepages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FillerMoment {
+    /// Pages in use.
+    pub used_pages: u64,
+    /// Free pages that are backed.
+    pub free_pages: u64,
+    /// Free pages that were given back to the kernel.
+    pub unmapped_pages: u64,
+    /// Hugepages that are wholly backed and not donated.
+    pub regular_hugepages: u64,
+    /// Tails of large allocations that nobody has used.
+    pub donated_hugepages: u64,
+    /// Hugepages given back in part, with free pages that are backed.
+    pub partial_hugepages: u64,
+    /// Hugepages all whose free pages were given back.
+    pub released_hugepages: u64,
+}
+
+impl FillerMoment {
+    const NONE: Self = Self {
+        used_pages: 0,
+        free_pages: 0,
+        unmapped_pages: 0,
+        regular_hugepages: 0,
+        donated_hugepages: 0,
+        partial_hugepages: 0,
+        released_hugepages: 0,
+    };
+
+    /// All hugepages.
+    pub const fn hugepages(&self) -> u64 {
+        self.regular_hugepages
+            + self.donated_hugepages
+            + self.partial_hugepages
+            + self.released_hugepages
+    }
+}
+
+/// The filler over the last five minutes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FillerHistory {
+    /// The fewest free pages at any moment, backed or not.
+    pub least_free_pages: u64,
+    /// The fewest free pages that were backed at any moment.
+    pub least_free_backed_pages: u64,
+    /// When most pages were in use, the last such moment.
+    pub at_peak_demand: FillerMoment,
+    /// When there were most hugepages, the last such moment.
+    pub at_peak_hugepages: FillerMoment,
+}
+
+/// The filler's recent history, in epochs of ten seconds.
+#[derive(Debug)]
+pub(crate) struct History(TimeSeries<HistoryEpoch, 30, { 10 * SECOND_NS }>);
+
+#[derive(Clone, Copy, Debug)]
+struct HistoryEpoch {
+    reported: bool,
+    free_pages: Extremes,
+    backed_pages: Extremes,
+    at_peak_demand: FillerMoment,
+    at_peak_hugepages: FillerMoment,
+}
+
+impl EpochValue for HistoryEpoch {
+    const NOTHING: Self = Self {
+        reported: false,
+        free_pages: Extremes::NOTHING,
+        backed_pages: Extremes::NOTHING,
+        at_peak_demand: FillerMoment::NONE,
+        at_peak_hugepages: FillerMoment::NONE,
+    };
+}
+
+impl History {
+    pub(crate) const EMPTY: Self = Self(TimeSeries::EMPTY);
+    /// How far it goes back.
+    pub(crate) const SPAN_NS: u64 = 300 * SECOND_NS;
+
+    /// Takes in how the filler is.
+    #[inline]
+    pub(crate) fn report(&mut self, now_ns: u64, moment: &FillerMoment) {
+        let Some(epoch) = self.0.at(now_ns) else { return };
+        epoch.reported = true;
+        epoch.free_pages.report((moment.free_pages + moment.unmapped_pages) as usize);
+        epoch.backed_pages.report(moment.free_pages as usize);
+        if moment.used_pages >= epoch.at_peak_demand.used_pages {
+            epoch.at_peak_demand = *moment;
+        }
+        if moment.hugepages() >= epoch.at_peak_hugepages.hugepages() {
+            epoch.at_peak_hugepages = *moment;
+        }
+    }
+
+    /// The last five minutes.
+    pub(crate) fn summary(&self, now_ns: u64) -> FillerHistory {
+        let mut summary = FillerHistory::default();
+        let (mut free, mut backed) = (None::<usize>, None::<usize>);
+        // From the newest on, so that only a greater peak takes the place of a later one.
+        for epoch in self.0.recent(now_ns, Self::SPAN_NS).filter(|epoch| epoch.reported) {
+            free = free.into_iter().chain(epoch.free_pages.least()).min();
+            backed = backed.into_iter().chain(epoch.backed_pages.least()).min();
+            if epoch.at_peak_demand.used_pages > summary.at_peak_demand.used_pages {
+                summary.at_peak_demand = epoch.at_peak_demand;
+            }
+            if epoch.at_peak_hugepages.hugepages() > summary.at_peak_hugepages.hugepages() {
+                summary.at_peak_hugepages = epoch.at_peak_hugepages;
+            }
+        }
+        summary.least_free_pages = free.unwrap_or(0) as u64;
+        summary.least_free_backed_pages = backed.unwrap_or(0) as u64;
+        summary
+    }
+}

@@ -1,0 +1,370 @@
+//! Small allocations, packed densely into hugepages.
+
+use crate::{
+    demand::{Demand, FillerMoment, History},
+    filler_lists::{FillerLists, PageLists, SparseLists},
+    filler_totals::FillerTotals,
+    handle::Handle,
+    tracker::{FillerSet, HugepageTracker, TrackedPages},
+};
+use core::marker::PhantomData;
+use strata_span::{PageCount, PageId, PageSize};
+
+/// Packs spans of less than a hugepage into as few hugepages as will do.
+///
+/// Which hugepage serves a wish is decided in this order: wholly backed ones before donated tails, before
+/// partly released ones with backed pages, before released ones; within a set, the smallest sufficient
+/// longest run of free pages; among equals, many allocations (in steps of powers of two), for
+/// those are least likely to empty. So nearly empty hugepages become empty and nearly full ones full. Spans of
+/// many small objects, which live long, have hugepages to themselves.
+/// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et al.,
+/// "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
+#[derive(Debug)]
+pub(crate) struct Filler<P: PageSize> {
+    regular: SparseLists,
+    regular_dense: PageLists,
+    donated: PageLists,
+    partial: SparseLists,
+    partial_dense: PageLists,
+    released: SparseLists,
+    released_dense: PageLists,
+    releasing: FillerLists<64, 1>,
+    totals: FillerTotals,
+    pub(crate) demand: Demand,
+    pub(crate) history: History,
+    /// Free pages whose large allocation went while others lived on its tail.
+    pub(crate) abandoned_pages: usize,
+    /// Pages that went back to the kernel because their hugepage emptied, not yet credited to a release.
+    pub(crate) unaccounted_pages: usize,
+    pub(crate) counters: FillerCounters,
+    pages: PhantomData<P>,
+}
+
+/// What the filler did since the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct FillerCounters {
+    /// Tails of large allocations that came.
+    pub donations: u64,
+    /// Pages given back to the kernel from hugepages in use.
+    pub subreleased_pages: u64,
+    /// The same, because a limit was hit.
+    pub subreleased_pages_for_limit: u64,
+    /// Hugepages that were wholly backed before pages of them were given back.
+    pub broken_hugepages: u64,
+    /// The same, because a limit was hit.
+    pub broken_hugepages_for_limit: u64,
+    /// Released hugepages that became full again.
+    pub refilled_hugepages: u64,
+}
+
+impl FillerCounters {
+    /// Counts pages that were given back from a hugepage in use.
+    pub(crate) fn count_subrelease(&mut self, pages: usize, for_limit: bool) {
+        self.subreleased_pages += pages as u64;
+        if for_limit {
+            self.subreleased_pages_for_limit += pages as u64;
+        }
+    }
+}
+
+/// Pages that the filler gave out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled<P: PageSize> {
+    pub(crate) first: PageId<P>,
+    /// Whether all of them read as zero.
+    pub(crate) zeroed: bool,
+}
+
+impl<P: PageSize> Filler<P> {
+    pub(crate) const EMPTY: Self = Self {
+        regular: SparseLists::EMPTY,
+        regular_dense: PageLists::EMPTY,
+        donated: PageLists::EMPTY,
+        partial: SparseLists::EMPTY,
+        partial_dense: PageLists::EMPTY,
+        released: SparseLists::EMPTY,
+        released_dense: PageLists::EMPTY,
+        releasing: FillerLists::EMPTY,
+        totals: FillerTotals::EMPTY,
+        demand: Demand::EMPTY,
+        history: History::EMPTY,
+        abandoned_pages: 0,
+        unaccounted_pages: 0,
+        counters: FillerCounters {
+            donations: 0,
+            subreleased_pages: 0,
+            subreleased_pages_for_limit: 0,
+            broken_hugepages: 0,
+            broken_hugepages_for_limit: 0,
+            refilled_hugepages: 0,
+        },
+        pages: PhantomData,
+    };
+
+    /// Steps of "many allocations".
+    const CHUNKS: usize = 8;
+
+    /// Pages at a multiple of `align`, from a hugepage that is here already; less than a hugepage.
+    #[inline]
+    pub(crate) fn allocate(
+        &mut self,
+        pages: PageCount<P>,
+        align: PageCount<P>,
+        dense: bool,
+        now_ns: u64,
+    ) -> Option<Filled<P>> {
+        // A run with `align - 1` pages more has room at any multiple.
+        let run = pages.get() + align.get() - 1;
+        let tracker = if dense { self.find_dense() } else { self.find_sparse(run) }?;
+        self.unlist(tracker);
+        let taken = tracker.allocate(pages.get(), align.get());
+        if taken.is_some() {
+            tracker.donated.set(false);
+            if tracker.was_released.get() && tracker.unused_pages() == 0 {
+                tracker.was_released.set(false);
+                self.counters.refilled_hugepages += 1;
+            }
+        }
+        self.list(tracker);
+        self.report(now_ns);
+        Some(Self::filled(tracker, taken?))
+    }
+
+    /// Takes in a fresh hugepage with its first allocation, of `pages` pages from its start. `donated`: it is the
+    /// tail of a large allocation, whose pages it begins with.
+    pub(crate) fn contribute(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        pages: PageCount<P>,
+        dense: bool,
+        donated: bool,
+        now_ns: u64,
+    ) -> Option<Filled<P>> {
+        tracker.dense.set(dense);
+        tracker.donated.set(donated);
+        let taken = tracker.allocate(pages.get(), 1)?;
+        if donated {
+            self.counters.donations += 1;
+        }
+        self.list(tracker);
+        self.report(now_ns);
+        Some(Self::filled(tracker, taken))
+    }
+
+    /// Takes `pages` pages from the page with index `start` of a hugepage back. The tracker comes back, on no list, if it
+    /// is empty then and not on its way to the kernel.
+    #[inline]
+    pub(crate) fn deallocate(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        pages: PageCount<P>,
+        now_ns: u64,
+    ) -> Option<Handle<HugepageTracker>> {
+        let releasing = tracker.set.get() == FillerSet::Releasing;
+        self.unlist(tracker);
+        tracker.deallocate(start, pages.get(), now_ns);
+        let emptied = if releasing {
+            self.list_releasing(tracker);
+            None
+        } else {
+            self.list_or_retire(tracker)
+        };
+        self.report(now_ns);
+        emptied
+    }
+
+    /// Notes that the large allocation that ended in this hugepage went and left its pages behind.
+    pub(crate) fn abandon(&mut self, tracker: Handle<HugepageTracker>, pages: PageCount<P>) {
+        let abandoned = usize::from(tracker.abandoned_pages.get()) + pages.get();
+        tracker.abandoned_pages.set((abandoned & 0xffff) as u16);
+        self.abandoned_pages += pages.get();
+    }
+
+    /// Takes a tracker off the lists so that nothing is allocated from it while pages of it are given back. They
+    /// are counted as free all the while.
+    pub(crate) fn begin_release(&mut self, tracker: Handle<HugepageTracker>, for_limit: bool) {
+        self.unlist(tracker);
+        tracker.donated.set(false);
+        if tracker.released_pages() == 0 {
+            self.counters.broken_hugepages += 1;
+            self.counters.broken_hugepages_for_limit += u64::from(for_limit);
+        }
+        self.list_releasing(tracker);
+    }
+
+    /// Ends what `begin_release` began, `note` noting what was given back. The tracker comes back if it
+    /// emptied meanwhile.
+    pub(crate) fn end_release(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        note: impl FnOnce(),
+        now_ns: u64,
+    ) -> Option<Handle<HugepageTracker>> {
+        self.unlist(tracker);
+        note();
+        let emptied = self.list_or_retire(tracker);
+        self.report(now_ns);
+        emptied
+    }
+
+    /// The hugepage from which to give pages back next: among partly released ones, and if there is none
+    /// (`break_more`: none of these) among all others, that with the fewest pages in use, as far as a look at the
+    /// ends of the lists tells. None where no free page is backed.
+    ///
+    /// The lists are sorted by longest free run, which bounds the pages in use from above: looking at
+    /// [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant time where
+    /// a search over all hugepages would hold the lock for as long as the heap is large.
+    pub(crate) fn release_candidate(&self, granule: usize) -> Option<Handle<HugepageTracker>> {
+        let with_pages = |tracker: &Handle<HugepageTracker>| {
+            tracker.free_pages() >= granule && tracker.backed_gaps(granule).next().is_some()
+        };
+        let fewest = |candidates: &mut dyn Iterator<Item = Handle<HugepageTracker>>| {
+            candidates.filter(with_pages).min_by_key(|tracker| tracker.used_pages())
+        };
+        fewest(
+            &mut self
+                .partial
+                .backwards()
+                .take(Self::CANDIDATES)
+                .chain(self.partial_dense.backwards().take(Self::CANDIDATES)),
+        )
+        .or_else(|| {
+            fewest(
+                &mut self
+                    .regular
+                    .backwards()
+                    .take(Self::CANDIDATES)
+                    .chain(self.regular_dense.backwards().take(Self::CANDIDATES))
+                    .chain(self.donated.backwards().take(Self::CANDIDATES)),
+            )
+        })
+    }
+
+    /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is held
+    /// for microseconds more; at one, a hugepage with a long hole and much else wins over an emptier one.
+    const CANDIDATES: usize = 8;
+
+    /// What the hugepages add up to.
+    pub(crate) const fn totals(&self) -> &FillerTotals {
+        &self.totals
+    }
+
+    /// Calls `visit` for each tracker that is on a list.
+    pub(crate) fn for_each_tracker(&self, mut visit: impl FnMut(&HugepageTracker)) {
+        self.regular.backwards().for_each(|tracker| visit(&tracker));
+        self.regular_dense.backwards().for_each(|tracker| visit(&tracker));
+        self.donated.backwards().for_each(|tracker| visit(&tracker));
+        self.partial.backwards().for_each(|tracker| visit(&tracker));
+        self.partial_dense.backwards().for_each(|tracker| visit(&tracker));
+        self.released.backwards().for_each(|tracker| visit(&tracker));
+        self.released_dense.backwards().for_each(|tracker| visit(&tracker));
+        self.releasing.backwards().for_each(|tracker| visit(&tracker));
+    }
+
+    fn find_sparse(&self, run: usize) -> Option<Handle<HugepageTracker>> {
+        let list = run * Self::CHUNKS;
+        self.regular
+            .first_from(list)
+            .or_else(|| self.donated.first_from(run))
+            .or_else(|| self.partial.first_from(list))
+            .or_else(|| self.released.first_from(list))
+    }
+
+    /// A hugepage for one page of many objects. List 0 holds the full ones.
+    fn find_dense(&self) -> Option<Handle<HugepageTracker>> {
+        self.regular_dense
+            .first_from(1)
+            .or_else(|| self.partial_dense.first_from(1))
+            .or_else(|| self.released_dense.first_from(1))
+    }
+
+    fn filled(tracker: Handle<HugepageTracker>, taken: TrackedPages) -> Filled<P> {
+        let first = tracker.hugepage().first_page::<P>() + PageCount::new(taken.start);
+        Filled { first, zeroed: taken.zeroed }
+    }
+
+    /// Puts a tracker on its list, or hands it back if it is empty.
+    fn list_or_retire(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+    ) -> Option<Handle<HugepageTracker>> {
+        if tracker.allocations() > 0 {
+            self.list(tracker);
+            return None;
+        }
+        self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
+        Some(tracker)
+    }
+
+    /// Puts a tracker, which is on no list, on the list that its counts say.
+    #[inline]
+    fn list(&mut self, tracker: Handle<HugepageTracker>) {
+        let longest = tracker.longest_free();
+        if tracker.donated.get() {
+            self.totals.add(FillerSet::Donated, &tracker);
+            return self.donated.insert(tracker, FillerSet::Donated, longest);
+        }
+        let dense = tracker.dense.get();
+        let set = match (tracker.released_pages(), tracker.free_pages()) {
+            (0, _) if dense => FillerSet::RegularDense,
+            (0, _) => FillerSet::Regular,
+            (_, 0) if dense => FillerSet::ReleasedDense,
+            (_, 0) => FillerSet::Released,
+            _ if dense => FillerSet::PartialDense,
+            _ => FillerSet::Partial,
+        };
+        self.totals.add(set, &tracker);
+        let place = if dense {
+            tracker.length() - tracker.allocations()
+        } else {
+            longest * Self::CHUNKS + chunk(tracker.allocations())
+        };
+        match set {
+            FillerSet::RegularDense => self.regular_dense.insert(tracker, set, place),
+            FillerSet::PartialDense => self.partial_dense.insert(tracker, set, place),
+            FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
+            FillerSet::Partial => self.partial.insert(tracker, set, place),
+            FillerSet::Released => self.released.insert(tracker, set, place),
+            FillerSet::Regular | FillerSet::Donated | FillerSet::Releasing | FillerSet::Nowhere => {
+                self.regular.insert(tracker, FillerSet::Regular, place)
+            }
+        }
+    }
+
+    fn list_releasing(&mut self, tracker: Handle<HugepageTracker>) {
+        self.totals.add(FillerSet::Releasing, &tracker);
+        self.releasing.insert(tracker, FillerSet::Releasing, 0);
+    }
+
+    /// Takes a tracker off its list.
+    #[inline]
+    fn unlist(&mut self, tracker: Handle<HugepageTracker>) {
+        let set = tracker.set.get();
+        self.totals.subtract(set, &tracker);
+        match set {
+            FillerSet::Regular => self.regular.remove(tracker),
+            FillerSet::RegularDense => self.regular_dense.remove(tracker),
+            FillerSet::Donated => self.donated.remove(tracker),
+            FillerSet::Partial => self.partial.remove(tracker),
+            FillerSet::PartialDense => self.partial_dense.remove(tracker),
+            FillerSet::Released => self.released.remove(tracker),
+            FillerSet::ReleasedDense => self.released_dense.remove(tracker),
+            FillerSet::Releasing => self.releasing.remove(tracker),
+            FillerSet::Nowhere => {}
+        }
+    }
+
+    #[inline]
+    fn report(&mut self, now_ns: u64) {
+        let moment: FillerMoment = self.totals.moment();
+        self.demand.report(now_ns, moment.used_pages as usize);
+        self.history.report(now_ns, &moment);
+    }
+}
+
+/// Many allocations come first: 0 for more than 64, 7 for one.
+fn chunk(allocations: usize) -> usize {
+    let step = usize::BITS - allocations.saturating_sub(1).leading_zeros();
+    7usize.saturating_sub(step as usize)
+}

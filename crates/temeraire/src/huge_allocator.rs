@@ -1,0 +1,100 @@
+//! Hugepages that are not backed.
+
+use crate::{
+    huge_address_map::{HugeAddressMap, HugeRange},
+    node_store::NodeStore,
+};
+use strata_os::PageSource;
+use strata_page_heap::Reserve;
+use strata_span::{HugepageCount, Platform};
+
+/// Hands out runs of unbacked hugepages, and takes them back.
+///
+/// It asks the reserve for more only when no run that it has is long enough.
+#[derive(Debug)]
+pub(crate) struct HugeAllocator {
+    free: HugeAddressMap,
+    reserve: Reserve,
+    requested: HugepageCount,
+}
+
+impl HugeAllocator {
+    pub(crate) const EMPTY: Self = Self {
+        free: HugeAddressMap::EMPTY,
+        reserve: Reserve::new(),
+        requested: HugepageCount::ZERO,
+    };
+
+    /// A run of `count` hugepages, unbacked and entered in the page map; a promise of a node comes with it.
+    pub(crate) fn allocate<E: Platform>(
+        &mut self,
+        platform: &E,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        let range = match self.free.find_fit(count) {
+            Some(node) => {
+                self.free.take_front(node, count, nodes, |nodes| nodes.promise(platform))?
+            }
+            None => self.grow(platform, count, nodes, now_ns)?,
+        };
+        let (map, arena, metadata) = (platform.map(), platform.arena(), platform.metadata());
+        if !map.ensure(arena, metadata, range.first.first_page(), range.count.pages()) {
+            self.deallocate(platform, range, nodes);
+            return None;
+        }
+        Some(range)
+    }
+
+    /// Takes a run of unbacked hugepages and its promise back.
+    pub(crate) fn deallocate<E: Platform>(
+        &mut self,
+        platform: &E,
+        range: HugeRange,
+        nodes: &mut NodeStore,
+    ) {
+        self.free.insert(range, nodes, |low, high| {
+            platform.source().may_merge(low.first.range(low.count), high.first.range(high.count))
+        });
+    }
+
+    /// The free runs.
+    pub(crate) const fn free(&self) -> &HugeAddressMap {
+        &self.free
+    }
+
+    /// Hugepages that the system gave so far.
+    pub(crate) const fn requested(&self) -> HugepageCount {
+        self.requested
+    }
+
+    /// Where address space comes from.
+    pub(crate) const fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    #[cold]
+    fn grow<E: Platform>(
+        &mut self,
+        platform: &E,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        if !nodes.promise(platform) {
+            return None;
+        }
+        let Some(taken) = self.reserve.take(platform, count) else {
+            nodes.waive();
+            return None;
+        };
+        self.requested += count;
+        Some(HugeRange {
+            first: strata_span::Hugepage::from_address(taken.range.start),
+            count,
+            free_since_ns: now_ns,
+            zeroed: taken.zeroed,
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! Backed hugepages that nobody uses.
+
+use crate::{
+    huge_address_map::{HugeAddressMap, HugeRange},
+    node_store::NodeStore,
+    time_series::{Extremes, TimeSeries},
+};
+use strata_os::PageSource;
+use strata_span::{HugepageCount, Platform};
+
+/// Keeps backed hugepages for programs that give and take, as many as recent demand would have used.
+///
+/// The limit grows when a hugepage is missed that a dip in demand has just sent away: up to the lesser of the
+/// recent fall from the peak and the recent rise from the floor. It shrinks when the cache has held
+/// a fifth of it or more all the time. Both look at windows of two seconds.
+/// (Hunter et al., OSDI 2021, section 4.3.)
+#[derive(Debug)]
+pub(crate) struct HugeCache {
+    ranges: HugeAddressMap,
+    /// The limit, less [`Self::LEAST_LIMIT`].
+    limit_above_least: usize,
+    /// Hugepages that were got from here, or through here, and are in use.
+    usage: HugepageCount,
+    usage_range: Window,
+    off_peak_range: Window,
+    size_range: Window,
+    hits: u64,
+    misses: u64,
+    fills: u64,
+    overflows: u64,
+    fast_unbacked: u64,
+    periodic_unbacked: u64,
+    /// Hugepage-milliseconds that the cache held.
+    regret: u64,
+    /// When regret was last brought up to date.
+    regret_until_ns: u64,
+    /// When the limit was last looked at for shrinking.
+    shrunk_ns: u64,
+}
+
+/// Two seconds in sixteen slots.
+type Window = TimeSeries<Extremes, 16, { HugeCache::WINDOW_NS / 16 }>;
+
+/// What a cache tells, in hugepages unless named otherwise.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct HugeCacheFigures {
+    /// Held.
+    pub cached_hugepages: u64,
+    /// Most that it may hold now.
+    pub limit_hugepages: u64,
+    /// Wishes that were met from the cache, as a number.
+    pub hits: u64,
+    /// Wishes that were not, as a number.
+    pub misses: u64,
+    /// Returns that the cache had room for, as a number.
+    pub fills: u64,
+    /// Returns that it had no room for, as a number.
+    pub overflows: u64,
+    /// Given back to the kernel because the cache overflowed.
+    pub fast_unbacked_hugepages: u64,
+    /// Given back to the kernel on request.
+    pub periodic_unbacked_hugepages: u64,
+    /// How much it held for how long since the start, in MiB times seconds.
+    pub regret_mib_seconds: u64,
+    /// In use, as far as they came through the cache, in the last two seconds.
+    pub usage: RecentRange,
+    /// How far usage was below its recent peak.
+    pub off_peak: RecentRange,
+    /// What the cache held.
+    pub size: RecentRange,
+}
+
+/// The least, the current and the greatest value of the last two seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RecentRange {
+    /// The least.
+    pub least: u64,
+    /// Now.
+    pub current: u64,
+    /// The greatest.
+    pub greatest: u64,
+}
+
+impl HugeCacheFigures {
+    /// The share of wishes that were met from the cache; 0 before the first.
+    pub fn hit_rate(&self) -> f64 {
+        share(self.hits, self.misses)
+    }
+
+    /// The share of returns that the cache had no room for; 0 before the first.
+    pub fn overflow_rate(&self) -> f64 {
+        share(self.overflows, self.fills)
+    }
+}
+
+fn share(part: u64, rest: u64) -> f64 {
+    if part == 0 { 0.0 } else { part as f64 / (part as f64 + rest as f64) }
+}
+
+impl HugeCache {
+    /// The limit never falls below this many hugepages. At half, loads that swing by 20 MiB fault; at twice,
+    /// 20 MiB more stay with an idle program.
+    const LEAST_LIMIT: usize = 10;
+    /// How far back dips and rises are looked for; TCMalloc's two cache times of one second. At half,
+    /// phases longer than a second fault their memory in again; at twice, the cache outlives them by seconds.
+    const WINDOW_NS: u64 = 2_000_000_000;
+    const MILLISECOND_NS: u64 = 1_000_000;
+
+    pub(crate) const EMPTY: Self = Self {
+        ranges: HugeAddressMap::EMPTY,
+        limit_above_least: 0,
+        usage: HugepageCount::ZERO,
+        usage_range: Window::EMPTY,
+        off_peak_range: Window::EMPTY,
+        size_range: Window::EMPTY,
+        hits: 0,
+        misses: 0,
+        fills: 0,
+        overflows: 0,
+        fast_unbacked: 0,
+        periodic_unbacked: 0,
+        regret: 0,
+        regret_until_ns: 0,
+        shrunk_ns: 0,
+    };
+
+    /// Hugepages held.
+    pub(crate) const fn size(&self) -> HugepageCount {
+        self.ranges.total()
+    }
+
+    /// Most hugepages to hold.
+    pub(crate) const fn limit(&self) -> HugepageCount {
+        HugepageCount::new(Self::LEAST_LIMIT + self.limit_above_least)
+    }
+
+    /// Hugepages in use that came through here.
+    pub(crate) const fn usage(&self) -> HugepageCount {
+        self.usage
+    }
+
+    /// The ranges held.
+    pub(crate) const fn ranges(&self) -> &HugeAddressMap {
+        &self.ranges
+    }
+
+    /// A run of `count` backed hugepages, with a promise of a node. None if the cache has no such run: then the
+    /// caller gets it elsewhere and says so to [`Self::note_taken_elsewhere`].
+    pub(crate) fn allocate<E: Platform>(
+        &mut self,
+        platform: &E,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        let node = self.ranges.find_fit(count)?;
+        self.before_size_changes(now_ns);
+        let range = self.ranges.take_front(node, count, nodes, |nodes| nodes.promise(platform))?;
+        self.hits += 1;
+        self.size_range.report(now_ns, self.size().get());
+        self.raise_usage(now_ns, count);
+        // What was used and came back does not read as zero.
+        Some(HugeRange { zeroed: false, ..range })
+    }
+
+    /// Notes a miss: `count` hugepages are in use now that the cache did not have.
+    pub(crate) fn note_taken_elsewhere(&mut self, now_ns: u64, count: HugepageCount) {
+        self.misses += 1;
+        self.raise_usage(now_ns, count);
+        self.raise_limit(now_ns);
+    }
+
+    /// Takes back a run of backed hugepages, with its promise. The cache may be too large then:
+    /// see [`Self::take_excess`].
+    pub(crate) fn deallocate<E: Platform>(
+        &mut self,
+        platform: &E,
+        range: HugeRange,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) {
+        self.lower_usage(now_ns, range.count);
+        self.put(platform, range, nodes, now_ns);
+        if self.size() > self.limit() {
+            self.overflows += 1;
+        } else {
+            self.fills += 1;
+        }
+        if now_ns.wrapping_sub(self.shrunk_ns) >= Self::WINDOW_NS {
+            self.lower_limit(now_ns);
+        }
+    }
+
+    /// Notes that `count` hugepages in use came back, but not here: they are not backed.
+    pub(crate) fn note_returned_elsewhere(&mut self, now_ns: u64, count: HugepageCount) {
+        self.lower_usage(now_ns, count);
+    }
+
+    /// Puts a run in whose release failed: it is still backed.
+    pub(crate) fn put<E: Platform>(
+        &mut self,
+        platform: &E,
+        range: HugeRange,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) {
+        self.before_size_changes(now_ns);
+        self.ranges.insert(range, nodes, |low, high| {
+            platform.source().may_merge(low.first.range(low.count), high.first.range(high.count))
+        });
+        self.size_range.report(now_ns, self.size().get());
+    }
+
+    /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages stay: a short
+    /// one, cut where it is longer than the excess. None if there is no excess.
+    pub(crate) fn take_excess<E: Platform>(
+        &mut self,
+        platform: &E,
+        keep: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        let excess = self.size().saturating_sub(keep);
+        if excess == HugepageCount::ZERO {
+            return None;
+        }
+        let node = self.ranges.find_fit(HugepageCount::ONE)?;
+        self.before_size_changes(now_ns);
+        let count = node.range().count.min(excess);
+        let range = self.ranges.take_front(node, count, nodes, |nodes| nodes.promise(platform))?;
+        self.size_range.report(now_ns, self.size().get());
+        Some(range)
+    }
+
+    /// Counts hugepages that were given back to the kernel because the cache overflowed.
+    pub(crate) fn note_fast_unbacked(&mut self, count: HugepageCount) {
+        self.fast_unbacked += count.get() as u64;
+    }
+
+    /// Counts hugepages that were given back to the kernel on request.
+    pub(crate) fn note_periodic_unbacked(&mut self, count: HugepageCount) {
+        self.periodic_unbacked += count.get() as u64;
+    }
+
+    /// Shrinks the limit if the cache was large all the while: by half of the least that it held, down to the least
+    /// limit. Shrink first, trim then.
+    pub(crate) fn lower_limit(&mut self, now_ns: u64) {
+        self.shrunk_ns = now_ns;
+        self.size_range.report(now_ns, self.size().get());
+        let least = self.size_range.least(now_ns).unwrap_or(0);
+        if least * 5 >= self.limit().get() {
+            self.limit_above_least = self.limit_above_least.saturating_sub((least / 2).max(1));
+        }
+    }
+
+    /// The figures.
+    pub(crate) fn figures(&self, now_ns: u64) -> HugeCacheFigures {
+        let recent = |window: &Window, current: usize| {
+            let least = window.least(now_ns).unwrap_or(current).min(current);
+            let greatest = window.greatest(now_ns).unwrap_or(current).max(current);
+            RecentRange { least: least as u64, current: current as u64, greatest: greatest as u64 }
+        };
+        let (size, usage) = (self.size().get(), self.usage.get());
+        let off_peak = self.usage_range.greatest(now_ns).unwrap_or(usage).saturating_sub(usage);
+        let regret = self.regret + self.milliseconds_since(now_ns) * size as u64;
+        HugeCacheFigures {
+            cached_hugepages: size as u64,
+            limit_hugepages: self.limit().get() as u64,
+            hits: self.hits,
+            misses: self.misses,
+            fills: self.fills,
+            overflows: self.overflows,
+            fast_unbacked_hugepages: self.fast_unbacked,
+            periodic_unbacked_hugepages: self.periodic_unbacked,
+            regret_mib_seconds: regret * 2 / 1000,
+            usage: recent(&self.usage_range, usage),
+            off_peak: recent(&self.off_peak_range, off_peak),
+            size: recent(&self.size_range, size),
+        }
+    }
+
+    /// Raises the limit to what would have served the last dip.
+    fn raise_limit(&mut self, now_ns: u64) {
+        let usage = self.usage.get();
+        let fall = self.off_peak_range.greatest(now_ns).unwrap_or(0);
+        let rise = usage.saturating_sub(self.usage_range.least(now_ns).unwrap_or(usage));
+        let dip = fall.min(rise);
+        let wanted = dip + dip / 10;
+        self.limit_above_least =
+            self.limit_above_least.max(wanted.saturating_sub(Self::LEAST_LIMIT));
+    }
+
+    fn raise_usage(&mut self, now_ns: u64, count: HugepageCount) {
+        self.usage_range.report(now_ns, self.usage.get());
+        self.usage += count;
+        self.usage_range.report(now_ns, self.usage.get());
+        self.off_peak_range.report(now_ns, 0);
+    }
+
+    fn lower_usage(&mut self, now_ns: u64, count: HugepageCount) {
+        self.usage_range.report(now_ns, self.usage.get());
+        debug_assert!(count <= self.usage, "more came back than went out");
+        self.usage = self.usage.saturating_sub(count);
+        self.usage_range.report(now_ns, self.usage.get());
+        let peak = self.usage_range.greatest(now_ns).unwrap_or(0);
+        self.off_peak_range.report(now_ns, peak.saturating_sub(self.usage.get()));
+    }
+
+    /// Brings what depends on the size so far up to date.
+    fn before_size_changes(&mut self, now_ns: u64) {
+        self.size_range.report(now_ns, self.size().get());
+        if self.size() == HugepageCount::ZERO || now_ns < self.regret_until_ns {
+            self.regret_until_ns = now_ns;
+            return;
+        }
+        let passed_ms = self.milliseconds_since(now_ns);
+        self.regret += passed_ms * self.size().get() as u64;
+        self.regret_until_ns += passed_ms * Self::MILLISECOND_NS;
+    }
+
+    /// Milliseconds since regret was last brought up to date; 0 if the clock jumped back.
+    fn milliseconds_since(&self, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.regret_until_ns) / Self::MILLISECOND_NS
+    }
+}

@@ -1,0 +1,226 @@
+//! The hugepage-aware page heap.
+
+use crate::{
+    advice::HugepageAdvice, demand::SkipIntervals, departures::Departures,
+    figures::TemeraireFigures, state::State,
+};
+use strata_os::{AddressRange, Clock};
+use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_span::{HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
+use strata_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+/// A page heap that keeps memory on hugepages and gives back what nobody needs: Temeraire.
+///
+/// | length of a span | where it comes from |
+/// |---|---|
+/// | up to half a hugepage | the *filler*: packed into hugepages, the fullest that can serve first |
+/// | up to 1 GiB, not whole hugepages | the filler, if less than a hugepage and there is room; a *region*, where programs waste much otherwise; else whole hugepages, and the unused part of the last is *donated* to the filler |
+/// | whole hugepages, or longer | the *huge cache* of backed hugepages, else the *huge allocator* of unbacked ones |
+///
+/// Any thread may call any method at any time. One lock, held for some tens of instructions and never across a
+/// call that gives memory back; an allocation that needs more address space holds it across the calls that get some.
+/// Costs do not depend on the size of the heap, or by its logarithm.
+///
+/// (Hunter, Kennelly, Turner, Gove, Moseley, Ranganathan: "Beyond malloc efficiency to fleet efficiency: a hugepage-aware
+/// memory allocator", OSDI 2021.)
+#[derive(Debug)]
+pub struct HugePageAware<P: PageSize> {
+    /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken under it.
+    pub(crate) state: Mutex<State<P>>,
+    pub(crate) advice: HugepageAdvice,
+    /// Releases underway with the lock dropped. Changed under the lock, so that who holds it and reads 0 knows
+    /// that nothing is underway; a fork waits for that.
+    pub(crate) underway: AtomicUsize,
+}
+
+impl<P: PageSize> HugePageAware<P> {
+    /// Longest span, in pages: their number has to fit into a span's field.
+    const LONGEST: usize = u32::MAX as usize;
+
+    /// Says how far back demand is looked at before memory that it may want again is given back.
+    pub fn set_skip_intervals(&self, intervals: SkipIntervals) {
+        self.state.lock().skip_intervals = Some(intervals);
+    }
+
+    /// Carries out departures, and puts the books right. Says how many pages the kernel took, and whether it
+    /// took them all.
+    #[cold]
+    pub(crate) fn carry_out<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        departures: &Departures,
+    ) -> (PageCount<P>, bool) {
+        let mut taken = [false; Departures::MOST];
+        for (departure, taken) in departures.iter().zip(&mut taken) {
+            *taken = departure.carry_out(platform);
+        }
+        let now_ns = platform.clock().now_ns();
+        let mut pages = PageCount::ZERO;
+        let mut state = self.state.lock();
+        for (departure, taken) in departures.iter().zip(taken) {
+            pages += state.settle(platform, &departure, taken, now_ns);
+        }
+        self.underway.fetch_sub(1, Ordering::Relaxed);
+        let all = taken.iter().take(departures.iter().count()).all(|taken| *taken);
+        (pages, all)
+    }
+}
+
+// SAFETY: 1. Every page is in one place: a used bit of a tracker or region, a range of the cache or the allocator, a
+// span, or a departure; the allocator's ranges come from a `Reserve`, which commits them. 2. Lengths and alignments
+// are met by best fits over bitmaps and ranges of whole hugepages; a span reads as zero if all its pages have their bit in
+// `zeroed`, which is set for fresh and forcibly released pages alone. 3. Spans of this heap are on no list of
+// its own. 4. Pages are numbers throughout.
+unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
+    const EMPTY: Self = Self {
+        state: Mutex::new(State::EMPTY),
+        advice: HugepageAdvice::NEW,
+        underway: AtomicUsize::new(0),
+    };
+
+    type Figures = TemeraireFigures;
+
+    fn allocate<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: SpanRequest<P>,
+    ) -> Option<SpanHandle> {
+        let valid = (1..=Self::LONGEST).contains(&request.pages.get());
+        if !valid || !request.align.get().is_power_of_two() {
+            return None;
+        }
+        let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
+        let clock_ns = platform.clock().now_ns();
+        let found = self.state.lock().allocate(platform, &request, clock_ns);
+        let Some(found) = found else {
+            // SAFETY: it was had a moment ago, and nobody knows it.
+            unsafe { platform.spans().deallocate_span(span) };
+            return None;
+        };
+        if let Some((first, count)) = found.advise {
+            self.advice.ask(platform, first.range(count));
+        }
+        span.set_range(found.first, request.pages);
+        span.set_place(SpanPlace::InUse);
+        span.set_zeroed(found.zeroed);
+        span.set_donated_tail(found.donated_tail);
+        platform.map().set_ends(span);
+        Some(span)
+    }
+
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        // All that is needed of the span is read before its structure goes.
+        let (first, pages) = (span.first::<P>(), span.page_count::<P>());
+        let donated_tail = span.has_donated_tail();
+        span.set_place(SpanPlace::Unused);
+        platform.map().clear_ends(first, pages);
+        // SAFETY: the caller gives the span up, and its entries in the page map are gone: the caller took out
+        // those that it had put in.
+        unsafe { platform.spans().deallocate_span(span) };
+        let clock_ns = platform.clock().now_ns();
+        let mut departures = Departures::new();
+        {
+            let mut state = self.state.lock();
+            state.deallocate(platform, first, pages, donated_tail, clock_ns, &mut departures);
+            if departures.is_empty() {
+                return;
+            }
+            self.underway.fetch_add(1, Ordering::Relaxed);
+        }
+        self.carry_out(platform, &departures);
+    }
+
+    fn release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        self.give_back(platform, wanted, reason)
+    }
+
+    fn stats(&self) -> PageHeapStats {
+        let stats = {
+            let state = self.state.lock();
+            state.stats()
+        };
+        PageHeapStats { lock: self.state.stats(), ..stats }
+    }
+
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
+        let clock_ns = platform.clock().now_ns();
+        let mut state = self.state.lock();
+        let advice = self.advice.figures(state.forbidden_hugepages);
+        TemeraireFigures::of(&mut state, advice, clock_ns)
+    }
+
+    fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
+        self.state.lock().allocator.reserve().for_each_reservation(visit);
+    }
+
+    fn acquire(&self) {
+        loop {
+            self.state.acquire();
+            // What is underway would stay so for ever in a child that has no such thread.
+            if self.underway.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            // SAFETY: taken a moment ago, and no guard exists.
+            unsafe { self.state.release() };
+            strata_sync::spin_hint();
+        }
+    }
+
+    unsafe fn release_lock(&self) {
+        // SAFETY: the caller took it with `acquire`.
+        unsafe { self.state.release() };
+    }
+}
+
+impl<P: PageSize> State<P> {
+    /// The figures that every page heap has, but for the lock's.
+    fn stats(&self) -> PageHeapStats {
+        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
+        let reserve = self.allocator.reserve().stats();
+        let stats = PageHeapStats {
+            reserved_bytes: reserve.reserved_bytes,
+            system_bytes: self.allocator.requested().bytes() as u64,
+            in_use_bytes: bytes(self.in_use_pages),
+            free_bytes: bytes(self.free_pages()),
+            unmapped_bytes: bytes(self.unmapped_pages()),
+            spans_in_use: self.spans_in_use,
+            released: self.released,
+            release_failures: self.release_failures,
+            ..PageHeapStats::default()
+        };
+        debug_assert_eq!(
+            stats.system_bytes,
+            stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes,
+            "every page is in use, free or unmapped"
+        );
+        stats
+    }
+
+    /// Free pages that are backed, those on their way to the kernel included.
+    fn free_pages(&self) -> usize {
+        let regions = self.regions.totals();
+        let backed = HugepageCount::new(regions.backed_hugepages).pages::<P>().get();
+        self.filler.totals().all().free
+            + (backed - regions.used_pages)
+            + self.cache.size().pages::<P>().get()
+            + self.leaving.backed_pages
+    }
+
+    /// Free pages that are not backed.
+    fn unmapped_pages(&self) -> usize {
+        let regions = self.regions.totals();
+        let unbacked = HugepageCount::new(regions.hugepages() - regions.backed_hugepages);
+        self.filler.totals().all().released
+            + unbacked.pages::<P>().get()
+            + self.allocator.free().total().pages::<P>().get()
+            + self.leaving.unbacked_pages
+    }
+}

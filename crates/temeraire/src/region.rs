@@ -1,0 +1,291 @@
+//! Large allocations of awkward length, packed into a gibibyte.
+
+use crate::{bitmap::Bitmap, handle::Handle, tracker::Keeper};
+use core::cell::Cell;
+use strata_span::{Hugepage, HugepageCount, MetadataKind, PageCount, PageId, PageSize, PoolItem};
+
+/// A gibibyte of address space in which spans of more than half a hugepage lie without regard to hugepages.
+///
+/// It is backed hugepage by hugepage as spans come to lie there, and gives back hugepages that are wholly free. Searching
+/// takes time by the number of free runs, of which there can be a thousand.
+/// (Hunter et al., OSDI 2021, section 4.5.)
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct Region {
+    keeper: Cell<Keeper>,
+    /// The set's list that it is on, see `region_set`.
+    pub(crate) list: Cell<u8>,
+    pub(crate) next: Cell<Option<Handle<Self>>>,
+    pub(crate) previous: Cell<Option<Handle<Self>>>,
+    first: Cell<Hugepage>,
+    used_pages: Cell<usize>,
+    longest_free: Cell<usize>,
+    backed_hugepages: Cell<usize>,
+    /// Backed hugepages that are wholly free, those on their way to the kernel left out.
+    releasable: Cell<usize>,
+    /// Hugepages that went back to the kernel since the start.
+    unbacked_since_start: Cell<usize>,
+    hugepages: [RegionHugepage; Region::HUGEPAGES],
+    /// Pages in use, and those on their way to the kernel.
+    used: Bitmap<{ Region::WORDS }>,
+}
+
+/// One hugepage of a region.
+#[derive(Debug)]
+struct RegionHugepage {
+    used_pages: Cell<u16>,
+    backed: Cell<bool>,
+    /// Not backed, but written to before: it may not read as zero.
+    stale: Cell<bool>,
+    /// Its pages are marked as in use although they are only on their way to the kernel.
+    releasing: Cell<bool>,
+    /// When it became wholly free, or backed, or unbacked.
+    since_ns: Cell<u64>,
+}
+
+// SAFETY: 1. zero is an empty cell of each type here; the keeper is set before the page map learns of the region.
+// 2. It has no drop and is larger than a pointer.
+unsafe impl PoolItem for Region {
+    const KIND: MetadataKind = MetadataKind::Hugepages;
+}
+
+/// Pages that a region gave out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegionPages<P: PageSize> {
+    pub(crate) first: PageId<P>,
+    /// Whether all of them read as zero.
+    pub(crate) zeroed: bool,
+}
+
+/// A region at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegionFigures {
+    /// In use, in bytes.
+    pub used_bytes: u64,
+    /// Free and backed, in bytes.
+    pub free_bytes: u64,
+    /// The longest run of free pages, in bytes.
+    pub longest_free_bytes: u64,
+    /// Free and not backed, in bytes.
+    pub unbacked_bytes: u64,
+    /// Given back to the kernel since the start, in bytes.
+    pub unbacked_bytes_since_start: u64,
+    /// Hugepages that are backed, as a number.
+    pub backed_hugepages: u64,
+}
+
+impl Region {
+    /// Hugepages of a region: 1 GiB.
+    pub(crate) const HUGEPAGES: usize = 512;
+    /// Words of a bitmap of its pages, at the smallest page size.
+    const WORDS: usize = Self::HUGEPAGES * 512 / 64;
+
+    /// Makes it the region of [`Self::HUGEPAGES`] unbacked hugepages from `first`.
+    pub(crate) fn start<P: PageSize>(&self, first: Hugepage, zeroed: bool, now_ns: u64) {
+        self.keeper.set(Keeper::Region);
+        self.first.set(first);
+        self.longest_free.set(Self::pages::<P>());
+        for hugepage in &self.hugepages {
+            hugepage.stale.set(!zeroed);
+            hugepage.since_ns.set(now_ns);
+        }
+    }
+
+    /// Its first hugepage.
+    pub(crate) fn first(&self) -> Hugepage {
+        self.first.get()
+    }
+
+    /// Pages in use.
+    pub(crate) fn used_pages(&self) -> usize {
+        self.used_pages.get()
+    }
+
+    /// The longest run of free pages.
+    pub(crate) fn longest_free(&self) -> usize {
+        self.longest_free.get()
+    }
+
+    /// Hugepages that are backed.
+    pub(crate) fn backed_hugepages(&self) -> usize {
+        self.backed_hugepages.get()
+    }
+
+    /// Takes `count` pages from the shortest run that has room, and has them backed.
+    pub(crate) fn allocate<P: PageSize>(
+        &self,
+        count: PageCount<P>,
+        now_ns: u64,
+    ) -> Option<RegionPages<P>> {
+        let pages = Self::pages::<P>();
+        let fit = self.used.best_fit(count.get(), 1, self.longest_free(), pages)?;
+        self.used.insert(fit.start, count.get());
+        self.longest_free.set(fit.longest_left);
+        self.used_pages.set(self.used_pages() + count.get());
+        let mut zeroed = true;
+        self.each_hugepage::<P>(fit.start, count.get(), |hugepage, covered| {
+            if hugepage.is_releasable() {
+                self.releasable.set(self.releasable() - 1);
+            }
+            hugepage.used_pages.set(hugepage.used_pages.get() + covered);
+            zeroed &= !hugepage.backed.get() && !hugepage.stale.get();
+            if !hugepage.backed.replace(true) {
+                self.backed_hugepages.set(self.backed_hugepages() + 1);
+                hugepage.since_ns.set(now_ns);
+            }
+        });
+        let first = self.first().first_page::<P>() + PageCount::new(fit.start);
+        Some(RegionPages { first, zeroed })
+    }
+
+    /// Takes `count` pages from `first` back, which stay backed.
+    pub(crate) fn deallocate<P: PageSize>(
+        &self,
+        first: PageId<P>,
+        count: PageCount<P>,
+        now_ns: u64,
+    ) {
+        let start = (first - self.first().first_page::<P>()).get();
+        self.used.remove(start, count.get());
+        self.used_pages.set(self.used_pages() - count.get());
+        self.each_hugepage::<P>(start, count.get(), |hugepage, covered| {
+            hugepage.used_pages.set(hugepage.used_pages.get() - covered);
+            if hugepage.used_pages.get() == 0 {
+                self.releasable.set(self.releasable() + 1);
+                hugepage.since_ns.set(now_ns);
+            }
+        });
+        let gap = self.used.gap_around(start, Self::pages::<P>());
+        self.longest_free.set(self.longest_free().max(gap));
+    }
+
+    /// Backed hugepages that are wholly free, those on their way to the kernel left out.
+    pub(crate) fn releasable(&self) -> usize {
+        self.releasable.get()
+    }
+
+    /// Marks the first run of at most `most` hugepages that are wholly free and backed as on its way to the kernel:
+    /// nothing is allocated there until [`Self::end_release`].
+    pub(crate) fn begin_release<P: PageSize>(
+        &self,
+        most: HugepageCount,
+    ) -> Option<(Hugepage, HugepageCount)> {
+        let start = self.hugepages.iter().position(RegionHugepage::is_releasable)?;
+        let run = self.hugepages.iter().skip(start).take_while(|hugepage| hugepage.is_releasable());
+        let count = run.take(most.get()).count();
+        for hugepage in self.hugepages.iter().skip(start).take(count) {
+            hugepage.releasing.set(true);
+        }
+        self.releasable.set(self.releasable() - count);
+        let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+        self.used.insert(start * per_hugepage, count * per_hugepage);
+        let longest = self.used.gaps(Self::pages::<P>()).map(|(_, length)| length).max();
+        self.longest_free.set(longest.unwrap_or(0));
+        (count > 0).then(|| (self.first() + HugepageCount::new(start), HugepageCount::new(count)))
+    }
+
+    /// Ends what `begin_release` began: `released` says whether the kernel took them.
+    pub(crate) fn end_release<P: PageSize>(
+        &self,
+        first: Hugepage,
+        count: HugepageCount,
+        released: bool,
+        now_ns: u64,
+    ) {
+        let start = (first - self.first()).get();
+        for hugepage in self.hugepages.iter().skip(start).take(count.get()) {
+            hugepage.releasing.set(false);
+            if released {
+                hugepage.backed.set(false);
+                hugepage.stale.set(false);
+                hugepage.since_ns.set(now_ns);
+            }
+        }
+        if released {
+            self.backed_hugepages.set(self.backed_hugepages() - count.get());
+            self.unbacked_since_start.set(self.unbacked_since_start.get() + count.get());
+        } else {
+            self.releasable.set(self.releasable() + count.get());
+        }
+        let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+        self.used.remove(start * per_hugepage, count.get() * per_hugepage);
+        let gap = self.used.gap_around(start * per_hugepage, Self::pages::<P>());
+        self.longest_free.set(self.longest_free().max(gap));
+    }
+
+    /// Calls `visit` for each run of free pages of one kind: length, whether backed, and since when.
+    pub(crate) fn for_each_gap<P: PageSize>(&self, mut visit: impl FnMut(usize, bool, u64)) {
+        let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+        // Hugepages on their way to the kernel are free, although marked as in use.
+        for hugepage in self.hugepages.iter().filter(|hugepage| hugepage.releasing.get()) {
+            visit(per_hugepage, true, hugepage.since_ns.get());
+        }
+        for (start, length) in self.used.gaps(Self::pages::<P>()) {
+            let mut run: Option<(usize, bool, u64)> = None;
+            self.each_hugepage::<P>(start, length, |hugepage, covered| {
+                let (covered, backed) = (usize::from(covered), hugepage.backed.get());
+                let since = hugepage.since_ns.get();
+                run = match run {
+                    Some((pages, same, since)) if same == backed => {
+                        Some((pages + covered, same, since))
+                    }
+                    Some((pages, other, since_other)) => {
+                        visit(pages, other, since_other);
+                        Some((covered, backed, since))
+                    }
+                    None => Some((covered, backed, since)),
+                };
+            });
+            if let Some((pages, backed, since)) = run {
+                visit(pages, backed, since);
+            }
+        }
+    }
+
+    /// The figures.
+    pub(crate) fn figures<P: PageSize>(&self) -> RegionFigures {
+        let backed = HugepageCount::new(self.backed_hugepages());
+        let used = PageCount::<P>::new(self.used_pages());
+        let all = HugepageCount::new(Self::HUGEPAGES);
+        RegionFigures {
+            used_bytes: used.bytes() as u64,
+            free_bytes: backed.bytes().saturating_sub(used.bytes()) as u64,
+            longest_free_bytes: PageCount::<P>::new(self.longest_free()).bytes() as u64,
+            unbacked_bytes: all.saturating_sub(backed).bytes() as u64,
+            unbacked_bytes_since_start: HugepageCount::new(self.unbacked_since_start.get()).bytes()
+                as u64,
+            backed_hugepages: backed.get() as u64,
+        }
+    }
+
+    /// Pages of a region.
+    pub(crate) const fn pages<P: PageSize>() -> usize {
+        HugepageCount::new(Self::HUGEPAGES).pages::<P>().get()
+    }
+
+    /// Calls `visit` for each hugepage that `count` pages from `start` lie in, with how many of them do.
+    fn each_hugepage<P: PageSize>(
+        &self,
+        start: usize,
+        count: usize,
+        mut visit: impl FnMut(&RegionHugepage, u16),
+    ) {
+        let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+        let (mut at, end) = (start, start + count);
+        for hugepage in self.hugepages.iter().skip(start / per_hugepage) {
+            if at >= end {
+                return;
+            }
+            let next = (at / per_hugepage + 1) * per_hugepage;
+            let covered = next.min(end) - at;
+            visit(hugepage, (covered & 0xffff) as u16);
+            at = next;
+        }
+    }
+}
+
+impl RegionHugepage {
+    fn is_releasable(&self) -> bool {
+        self.backed.get() && self.used_pages.get() == 0 && !self.releasing.get()
+    }
+}

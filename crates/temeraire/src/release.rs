@@ -1,0 +1,124 @@
+//! Giving memory back to the kernel.
+
+use crate::{
+    departures::{Cause, Departures},
+    hugepage_aware::HugePageAware,
+    state::State,
+};
+use strata_os::{Clock, PageSource, Release};
+use strata_page_heap::ReleaseReason;
+use strata_span::{HugepageCount, PageCount, PageSize, Platform};
+use strata_sync::atomic::Ordering;
+
+impl<P: PageSize> HugePageAware<P> {
+    /// Gives at least `wanted` pages back, as far as policy allows: from the cache, then from regions, then, hugepages
+    /// being broken, from the filler.
+    pub(crate) fn give_back<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let mut given = self.give_back_cached(platform, wanted);
+        given += self.give_back_regions(platform, wanted.saturating_sub(given), reason);
+        if given < wanted {
+            given += self.subrelease(platform, wanted.saturating_sub(given), reason);
+        }
+        if given > PageCount::ZERO {
+            self.state.lock().released.add(reason, given.bytes() as u64);
+        }
+        given
+    }
+
+    /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit, after a look at
+    /// whether that is too high.
+    fn give_back_cached<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+    ) -> PageCount<P> {
+        let mut given = PageCount::ZERO;
+        loop {
+            let clock_ns = platform.clock().now_ns();
+            let mut departures = Departures::new();
+            {
+                let mut state = self.state.lock();
+                let now_ns = state.time(clock_ns);
+                if given == PageCount::ZERO {
+                    state.cache.lower_limit(now_ns);
+                }
+                let missing = wanted.saturating_sub(given).hugepages_up();
+                state.thin_cache(platform, missing, now_ns, &mut departures);
+                if departures.is_empty() {
+                    return given;
+                }
+                self.underway.fetch_add(1, Ordering::Relaxed);
+            }
+            let (pages, all) = self.carry_out(platform, &departures);
+            given += pages;
+            // The kernel refused: asking it again at once would be refused again.
+            if !all {
+                return given;
+            }
+        }
+    }
+
+    /// Hugepages of regions that are wholly free: all that is wanted if somebody asked or a limit was hit, else a
+    /// tenth of them.
+    fn give_back_regions<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let mut given = HugepageCount::ZERO;
+        let mut quota = None;
+        loop {
+            let (region, first, count) = {
+                let mut state = self.state.lock();
+                let tenth = HugepageCount::new(state.regions.totals().releasable.div_ceil(10));
+                let quota = *quota.get_or_insert(match reason {
+                    ReleaseReason::Policy => tenth,
+                    ReleaseReason::Call => wanted.hugepages_up().max(tenth),
+                    _ => wanted.hugepages_up(),
+                });
+                let left = quota.saturating_sub(given);
+                let Some(begun) = state.regions.begin_release::<P>(left) else {
+                    return given.pages();
+                };
+                self.underway.fetch_add(1, Ordering::Relaxed);
+                begun
+            };
+            // SAFETY: the region holds these hugepages as wholly free and hands none out until the end below.
+            let taken = unsafe { platform.source().release(first.range(count), Release::Forced) };
+            let clock_ns = platform.clock().now_ns();
+            let mut state = self.state.lock();
+            let now_ns = state.time(clock_ns);
+            state.regions.end_release::<P>(region, first, count, taken.is_ok(), now_ns);
+            self.underway.fetch_sub(1, Ordering::Relaxed);
+            if taken.is_err() {
+                state.release_failures += 1;
+                return given.pages();
+            }
+            given += count;
+        }
+    }
+}
+
+impl<P: PageSize> State<P> {
+    /// Takes `missing` hugepages out of the cache, and what it has above its limit.
+    fn thin_cache<E: Platform>(
+        &mut self,
+        platform: &E,
+        missing: HugepageCount,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let keep = self.cache.size().saturating_sub(missing).min(self.cache.limit());
+        while !departures.is_full()
+            && let Some(range) = self.cache.take_excess(platform, keep, &mut self.nodes, now_ns)
+        {
+            self.depart_backed(range, Cause::Periodic, departures);
+        }
+    }
+}

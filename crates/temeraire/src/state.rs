@@ -1,0 +1,425 @@
+//! The parts of a hugepage-aware heap, composed.
+
+use crate::{
+    advice::HugepageAdvice,
+    demand::SkipIntervals,
+    departures::{Cause, Departure, Departures},
+    filler::Filler,
+    handle::Handle,
+    huge_address_map::HugeRange,
+    huge_allocator::HugeAllocator,
+    huge_cache::HugeCache,
+    node_store::NodeStore,
+    region::Region,
+    region_set::RegionSet,
+    supply::{FoundHugepages, KeeperHandle},
+    tracker::HugepageTracker,
+};
+use strata_page_heap::{AllocationRecords, Density, ReleasedBytes, SpanRequest};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
+
+/// All that the heap's lock guards.
+#[derive(Debug)]
+pub(crate) struct State<P: PageSize> {
+    pub(crate) filler: Filler<P>,
+    pub(crate) regions: RegionSet,
+    pub(crate) cache: HugeCache,
+    pub(crate) allocator: HugeAllocator,
+    pub(crate) nodes: NodeStore,
+    pub(crate) records: AllocationRecords<P>,
+    pub(crate) leaving: Leaving,
+    pub(crate) released: ReleasedBytes,
+    pub(crate) release_failures: u64,
+    pub(crate) in_use_pages: usize,
+    pub(crate) spans_in_use: u64,
+    /// Hugepages that the kernel was told not to back as such.
+    pub(crate) forbidden_hugepages: usize,
+    /// None: the standard ones.
+    pub(crate) skip_intervals: Option<SkipIntervals>,
+    /// When the heap was first used.
+    pub(crate) first_used_ns: Option<u64>,
+    newest_ns: u64,
+    pub(crate) trackers: Pool<HugepageTracker>,
+    region_pool: Pool<Region>,
+}
+
+// SAFETY: the handles inside point into the metadata arena, which belongs to no thread, and are reached by
+// who owns or has locked the state alone.
+unsafe impl<P: PageSize> Send for State<P> {}
+
+/// Pages of whole hugepages on their way to the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Leaving {
+    pub(crate) backed_pages: usize,
+    pub(crate) unbacked_pages: usize,
+}
+
+/// Pages that were found for a span.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<P: PageSize> {
+    pub(crate) first: PageId<P>,
+    /// Whether all of them read as zero.
+    pub(crate) zeroed: bool,
+    /// Whether the last hugepage was donated to the filler.
+    pub(crate) donated_tail: bool,
+    /// Hugepages that came from the system for it and should be advised.
+    pub(crate) advise: Option<(Hugepage, HugepageCount)>,
+}
+
+impl<P: PageSize> State<P> {
+    pub(crate) const EMPTY: Self = Self {
+        filler: Filler::EMPTY,
+        regions: RegionSet::EMPTY,
+        cache: HugeCache::EMPTY,
+        allocator: HugeAllocator::EMPTY,
+        nodes: NodeStore::EMPTY,
+        records: AllocationRecords::new(),
+        leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
+        released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
+        release_failures: 0,
+        in_use_pages: 0,
+        spans_in_use: 0,
+        forbidden_hugepages: 0,
+        skip_intervals: None,
+        first_used_ns: None,
+        newest_ns: 0,
+        trackers: Pool::new(),
+        region_pool: Pool::new(),
+    };
+
+    pub(crate) const PER_HUGEPAGE: usize = PageCount::<P>::PER_HUGEPAGE.get();
+    /// Pages of the longest span that the filler makes room for with a fresh hugepage.
+    const MOST_FILLED: usize = Self::PER_HUGEPAGE / 2;
+    /// Bytes of slack and abandoned pages from which on regions are worth it. At half, programs with a few
+    /// large blocks get a gibibyte of address space; at twice, 64 MiB more stay unused.
+    const REGION_SLACK_BYTES: u64 = 64 << 20;
+    /// A clock that is behind by less is one that a thread read before it waited for the lock.
+    const LATE_NS: u64 = 10_000_000_000;
+
+    /// The time to go by, given what the clock said before the lock was taken.
+    #[inline]
+    pub(crate) fn time(&mut self, clock_ns: u64) -> u64 {
+        let behind = self.newest_ns.saturating_sub(clock_ns);
+        if behind == 0 || behind >= Self::LATE_NS {
+            self.newest_ns = clock_ns;
+        }
+        self.first_used_ns.get_or_insert(self.newest_ns);
+        self.newest_ns
+    }
+
+    /// Pages for a span.
+    pub(crate) fn allocate<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        request: &SpanRequest<P>,
+        clock_ns: u64,
+    ) -> Option<Found<P>> {
+        let now_ns = self.time(clock_ns);
+        let found = self.route(platform, request, now_ns)?;
+        self.in_use_pages += request.pages.get();
+        self.spans_in_use += 1;
+        self.records.record_allocation(request.pages);
+        let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
+        let single = request.pages.get() <= Self::MOST_FILLED;
+        let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
+        Some(Found { advise: found.advise.filter(worth_it), ..found })
+    }
+
+    /// Takes the pages of a span back. What has to go to the kernel at once is added to `departures`.
+    pub(crate) fn deallocate<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        first: PageId<P>,
+        pages: PageCount<P>,
+        donated_tail: bool,
+        clock_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let now_ns = self.time(clock_ns);
+        self.in_use_pages -= pages.get();
+        self.spans_in_use -= 1;
+        self.records.record_deallocation(pages);
+        match self.keeper_of(platform, first.hugepage()) {
+            Some(KeeperHandle::Tracker(tracker)) => {
+                let start = first.index_in_hugepage();
+                match self.filler.deallocate(tracker, start, pages, now_ns) {
+                    Some(emptied) => self.retire(platform, emptied, now_ns, departures),
+                    None if donated_tail => self.filler.abandon(tracker, pages),
+                    None => {}
+                }
+            }
+            Some(KeeperHandle::Region(region)) => {
+                self.regions.deallocate(region, first, pages, now_ns);
+            }
+            None => self.deallocate_large(platform, first, pages, donated_tail, now_ns, departures),
+        }
+        self.trim_cache(platform, now_ns, departures);
+    }
+
+    /// Moves a hugepage that the filler is done with to where it belongs.
+    pub(crate) fn retire<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        tracker: Handle<HugepageTracker>,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let range = HugeRange {
+            first: tracker.hugepage(),
+            count: HugepageCount::ONE,
+            free_since_ns: tracker.free_since_ns(),
+            zeroed: false,
+        };
+        let backed_pages = tracker.free_pages();
+        let forbidden = tracker.forbidden.get();
+        self.dismiss(platform, tracker);
+        if backed_pages == Self::PER_HUGEPAGE && !forbidden {
+            self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
+            return;
+        }
+        self.cache.note_returned_elsewhere(now_ns, range.count);
+        self.depart(
+            Departure { range, backed_pages, cause: Cause::Emptied, forbidden },
+            departures,
+        );
+    }
+
+    /// Takes from the cache what it has too much.
+    pub(crate) fn trim_cache<E: Platform>(
+        &mut self,
+        platform: &E,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let keep = self.cache.limit();
+        while !departures.is_full()
+            && let Some(range) = self.cache.take_excess(platform, keep, &mut self.nodes, now_ns)
+        {
+            self.depart_backed(range, Cause::Overflow, departures);
+        }
+    }
+
+    /// Starts the departure of a backed run.
+    pub(crate) fn depart_backed(
+        &mut self,
+        range: HugeRange,
+        cause: Cause,
+        departures: &mut Departures,
+    ) {
+        let backed_pages = range.count.pages::<P>().get();
+        self.depart(Departure { range, backed_pages, cause, forbidden: false }, departures);
+    }
+
+    /// Ends a departure; `taken`: the kernel took the memory. Says how many pages it took.
+    pub(crate) fn settle<E: Platform>(
+        &mut self,
+        platform: &E,
+        departure: &Departure,
+        taken: bool,
+        clock_ns: u64,
+    ) -> PageCount<P> {
+        let now_ns = self.time(clock_ns);
+        let range = departure.range;
+        let backed = departure.backed_pages;
+        self.leaving.backed_pages -= backed;
+        self.leaving.unbacked_pages -= range.count.pages::<P>().get() - backed;
+        if departure.forbidden {
+            self.forbidden_hugepages -= 1;
+        }
+        if !taken {
+            self.release_failures += 1;
+            // What part of it is backed is not known any more: all of it counts as such.
+            self.cache.put(platform, range, &mut self.nodes, now_ns);
+            return PageCount::ZERO;
+        }
+        let free = HugeRange { free_since_ns: now_ns, zeroed: true, ..range };
+        self.allocator.deallocate(platform, free, &mut self.nodes);
+        match departure.cause {
+            Cause::Overflow => self.cache.note_fast_unbacked(range.count),
+            Cause::Periodic => self.cache.note_periodic_unbacked(range.count),
+            Cause::Emptied => self.filler.unaccounted_pages += backed,
+        }
+        PageCount::new(backed)
+    }
+
+    fn depart(&mut self, departure: Departure, departures: &mut Departures) {
+        let pages = departure.range.count.pages::<P>().get();
+        self.leaving.backed_pages += departure.backed_pages;
+        self.leaving.unbacked_pages += pages - departure.backed_pages;
+        departures.push(departure);
+    }
+
+    /// Decides where a span comes from.
+    fn route<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        request: &SpanRequest<P>,
+        now_ns: u64,
+    ) -> Option<Found<P>> {
+        let (pages, align) = (request.pages, request.align);
+        let dense = request.density == Density::Dense && pages == PageCount::ONE;
+        if pages.get() <= Self::MOST_FILLED && align <= PageCount::PER_HUGEPAGE {
+            return self.allocate_small(platform, pages, align, dense, now_ns);
+        }
+        let awkward = pages.get() % Self::PER_HUGEPAGE != 0 && pages.get() <= Region::pages::<P>();
+        if align == PageCount::ONE && awkward {
+            if pages < PageCount::PER_HUGEPAGE
+                && let Some(filled) = self.filler.allocate(pages, align, false, now_ns)
+            {
+                return Some(Found::of(filled.first, filled.zeroed));
+            }
+            if let Some(found) = self.allocate_in_region(platform, pages, now_ns) {
+                return Some(found);
+            }
+        }
+        self.allocate_large(platform, pages, align, now_ns)
+    }
+
+    /// Pages from the filler, from a fresh hugepage if need be.
+    #[inline]
+    fn allocate_small<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+        align: PageCount<P>,
+        dense: bool,
+        now_ns: u64,
+    ) -> Option<Found<P>> {
+        if let Some(filled) = self.filler.allocate(pages, align, dense, now_ns) {
+            return Some(Found::of(filled.first, filled.zeroed));
+        }
+        let tracker = self.hire(platform)?;
+        let Some(got) = self.take_hugepages(platform, HugepageCount::ONE, 1, now_ns) else {
+            self.dismiss_unused(tracker);
+            return None;
+        };
+        let hugepage = got.range.first;
+        self.assign(platform, tracker, hugepage, got.range.zeroed, now_ns);
+        let filled = self.filler.contribute(tracker, pages, dense, false, now_ns)?;
+        let advise = got.fresh.then_some((hugepage, HugepageCount::ONE));
+        Some(Found { advise, ..Found::of(filled.first, filled.zeroed) })
+    }
+
+    /// Pages from a region, from a new one if that is worth it.
+    fn allocate_in_region<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+        now_ns: u64,
+    ) -> Option<Found<P>> {
+        let found = match self.regions.allocate(pages, now_ns) {
+            Some(found) => found,
+            None => {
+                let wasted = self.records.slack_pages() + self.filler.abandoned_pages as u64;
+                if wasted << P::SHIFT < Self::REGION_SLACK_BYTES {
+                    return None;
+                }
+                self.add_region(platform, now_ns)?;
+                self.regions.allocate(pages, now_ns)?
+            }
+        };
+        Some(Found::of(found.first, found.zeroed))
+    }
+
+    #[cold]
+    fn add_region<E: Platform<Pages = P>>(&mut self, platform: &E, now_ns: u64) -> Option<()> {
+        let place = self.region_pool.allocate(platform.arena(), platform.metadata())?;
+        let count = HugepageCount::new(Region::HUGEPAGES);
+        let Some(range) = self.allocator.allocate(platform, count, &mut self.nodes, now_ns) else {
+            // SAFETY: it was had a moment ago, and nothing refers to it.
+            unsafe { self.region_pool.deallocate(place) };
+            return None;
+        };
+        // SAFETY: regions are never given back to the pool once they are in use; the lock is held.
+        let region = unsafe { Handle::new(place) };
+        region.start::<P>(range.first, range.zeroed, now_ns);
+        for index in 0..Region::HUGEPAGES {
+            let hugepage = range.first + HugepageCount::new(index);
+            platform.map().set_tracker(hugepage, Some(place.cast()));
+        }
+        self.regions.insert(region);
+        Some(())
+    }
+
+    /// Whole hugepages, of which the last, if it is used in part, is donated to the filler.
+    fn allocate_large<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+        align: PageCount<P>,
+        now_ns: u64,
+    ) -> Option<Found<P>> {
+        let count = pages.hugepages_up();
+        let align = align.hugepages_up().get();
+        let slack = count.pages::<P>() - pages;
+        if slack == PageCount::ZERO {
+            let got = self.take_hugepages(platform, count, align, now_ns)?;
+            return Some(Found::of_hugepages(&got, false));
+        }
+        let tracker = self.hire(platform)?;
+        // The tail becomes a range of its own, unless it is all.
+        let split = count > HugepageCount::ONE;
+        if split && !self.nodes.promise(platform) {
+            self.dismiss_unused(tracker);
+            return None;
+        }
+        let Some(got) = self.take_hugepages(platform, count, align, now_ns) else {
+            if split {
+                self.nodes.waive();
+            }
+            self.dismiss_unused(tracker);
+            return None;
+        };
+        let tail = got.range.end() - HugepageCount::ONE;
+        self.assign(platform, tracker, tail, got.range.zeroed, now_ns);
+        let head = PageCount::PER_HUGEPAGE - slack;
+        self.filler.contribute(tracker, head, false, true, now_ns)?;
+        Some(Found::of_hugepages(&got, true))
+    }
+
+    /// Takes whole hugepages back, with their donated tail if there was one.
+    fn deallocate_large<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        first: PageId<P>,
+        pages: PageCount<P>,
+        donated_tail: bool,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let count = pages.hugepages_up();
+        let mut range =
+            HugeRange { first: first.hugepage(), count, free_since_ns: now_ns, zeroed: false };
+        if donated_tail {
+            range.count = count.saturating_sub(HugepageCount::ONE);
+            let head = pages.saturating_sub(range.count.pages());
+            if let Some(KeeperHandle::Tracker(tail)) = self.keeper_of(platform, range.end()) {
+                match self.filler.deallocate(tail, 0, head, now_ns) {
+                    None => self.filler.abandon(tail, head),
+                    Some(emptied)
+                        if emptied.free_pages() == Self::PER_HUGEPAGE
+                            && !emptied.forbidden.get() =>
+                    {
+                        // It is as it was: the range comes back whole.
+                        self.dismiss(platform, emptied);
+                        self.nodes.waive();
+                        range.count = count;
+                    }
+                    Some(emptied) => self.retire(platform, emptied, now_ns, departures),
+                }
+            }
+        }
+        self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
+    }
+}
+
+impl<P: PageSize> Found<P> {
+    const fn of(first: PageId<P>, zeroed: bool) -> Self {
+        Self { first, zeroed, donated_tail: false, advise: None }
+    }
+
+    fn of_hugepages(got: &FoundHugepages, donated_tail: bool) -> Self {
+        let advise = got.fresh.then_some((got.range.first, got.range.count));
+        Self { donated_tail, advise, ..Self::of(got.range.first.first_page(), got.range.zeroed) }
+    }
+}

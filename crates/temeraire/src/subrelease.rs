@@ -1,0 +1,207 @@
+//! Giving pages of hugepages back that are in use.
+
+use crate::{
+    advice::HugepageAdvice, demand::SkipIntervals, departures::Departures, handle::Handle,
+    hugepage_aware::HugePageAware, state::State, tracker::HugepageTracker,
+};
+use strata_os::{Clock, PageSource, Release};
+use strata_page_heap::ReleaseReason;
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
+use strata_sync::atomic::Ordering;
+
+/// A hugepage whose free pages are on their way to the kernel.
+struct Breaking {
+    tracker: Handle<HugepageTracker>,
+    hugepage: Hugepage,
+    /// The kernel is to be told not to make a hugepage of it; afterwards, whether it was.
+    forbid: bool,
+    runs: [PageRun; Self::MOST_RUNS],
+    run_count: usize,
+}
+
+/// A run of its pages.
+#[derive(Clone, Copy)]
+struct PageRun {
+    start: u16,
+    length: u16,
+    /// The kernel took it.
+    taken: bool,
+}
+
+impl Breaking {
+    /// Most runs of one hugepage: every second page of 4 KiB.
+    const MOST_RUNS: usize = 256;
+
+    fn of(tracker: Handle<HugepageTracker>, granule: usize, may_forbid: bool) -> Self {
+        let none = PageRun { start: 0, length: 0, taken: false };
+        let mut breaking = Self {
+            tracker,
+            hugepage: tracker.hugepage(),
+            forbid: may_forbid && !tracker.forbidden.get(),
+            runs: [none; Self::MOST_RUNS],
+            run_count: 0,
+        };
+        for ((start, length), run) in tracker.backed_gaps(granule).zip(&mut breaking.runs) {
+            // A hugepage has 512 pages at most.
+            let (start, length) = ((start & 0xffff) as u16, (length & 0xffff) as u16);
+            *run = PageRun { start, length, taken: false };
+            breaking.run_count += 1;
+        }
+        breaking
+    }
+
+    /// Gives the runs back. True if the kernel took all.
+    fn carry_out<E: Platform>(&mut self, platform: &E) -> bool {
+        let first = self.hugepage.first_page::<E::Pages>();
+        let mut all = true;
+        for run in self.runs.iter_mut().take(self.run_count) {
+            let start = first + PageCount::new(usize::from(run.start));
+            let range = PageCount::<E::Pages>::new(usize::from(run.length)).range_from(start);
+            // SAFETY: these pages are free, and their tracker is off the lists, so that nobody gets them
+            // until the release has ended.
+            run.taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
+            all &= run.taken;
+        }
+        all
+    }
+
+    /// Notes what the kernel took. Says how many pages.
+    fn note(&self) -> usize {
+        let mut pages = 0;
+        for run in self.runs.iter().take(self.run_count).filter(|run| run.taken) {
+            self.tracker.mark_released(usize::from(run.start), usize::from(run.length));
+            pages += usize::from(run.length);
+        }
+        if self.forbid {
+            self.tracker.forbidden.set(true);
+        }
+        pages
+    }
+}
+
+impl<P: PageSize> HugePageAware<P> {
+    /// Gives back at least `wanted` free pages of hugepages in use, as far as policy allows, hugepage by hugepage.
+    pub(crate) fn subrelease<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let target = {
+            let clock_ns = platform.clock().now_ns();
+            let mut state = self.state.lock();
+            let now_ns = state.time(clock_ns);
+            state.plan_subrelease(wanted, reason, now_ns)
+        };
+        let granule = (platform.source().page_bytes() >> P::SHIFT).max(1);
+        let mut given = 0;
+        while given < target {
+            let Some(mut breaking) = self.begin_breaking(granule, reason) else { break };
+            if breaking.forbid {
+                let range = breaking.hugepage.range(HugepageCount::ONE);
+                breaking.forbid = self.advice.forbid(platform, range);
+            }
+            let all = breaking.carry_out(platform);
+            given += self.end_breaking(platform, &breaking, reason);
+            // The kernel refused: asking it again at once would be refused again.
+            if !all {
+                break;
+            }
+        }
+        PageCount::new(given)
+    }
+
+    fn begin_breaking(&self, granule: usize, reason: ReleaseReason) -> Option<Breaking> {
+        let mut state = self.state.lock();
+        let tracker = state.filler.release_candidate(granule)?;
+        state.filler.begin_release(tracker, is_for_limit(reason));
+        self.underway.fetch_add(1, Ordering::Relaxed);
+        let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
+        Some(Breaking::of(tracker, granule, may_forbid))
+    }
+
+    /// Puts the books right. Says how many pages the kernel took.
+    fn end_breaking<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        breaking: &Breaking,
+        reason: ReleaseReason,
+    ) -> usize {
+        let clock_ns = platform.clock().now_ns();
+        let mut departures = Departures::new();
+        let given = {
+            let mut state = self.state.lock();
+            let now_ns = state.time(clock_ns);
+            let given = state.end_breaking(platform, breaking, reason, now_ns, &mut departures);
+            if departures.is_empty() {
+                self.underway.fetch_sub(1, Ordering::Relaxed);
+                return given;
+            }
+            given
+        };
+        self.carry_out(platform, &departures);
+        given
+    }
+}
+
+impl<P: PageSize> State<P> {
+    /// How many pages to give back: what is wanted less what went back already as broken hugepages
+    /// emptied, or more where much of broken hugepages is free, but not what recent demand would take
+    /// again. A limit that was hit knows no such regard.
+    fn plan_subrelease(
+        &mut self,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+        now_ns: u64,
+    ) -> usize {
+        if is_for_limit(reason) {
+            return wanted.get();
+        }
+        let credited = self.filler.unaccounted_pages.min(wanted.get());
+        self.filler.unaccounted_pages = 0;
+        let missing = wanted.get() - credited;
+        if missing == 0 {
+            return 0;
+        }
+        let wish = missing.max(self.filler.totals().partially_released().free / 10);
+        let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
+        let expected = self.filler.demand.expected(now_ns, intervals);
+        let all = self.filler.totals().all();
+        let mapped = all.used + all.free;
+        let target = wish.min(mapped.saturating_sub(expected));
+        let skipped = all.free.saturating_sub(target).min(wish - target);
+        if skipped > 0 {
+            self.filler.demand.note_skip(now_ns, skipped, mapped.min(expected));
+        }
+        target
+    }
+
+    fn end_breaking<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        breaking: &Breaking,
+        reason: ReleaseReason,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) -> usize {
+        let mut given = 0;
+        let note = || given = breaking.note();
+        let emptied = self.filler.end_release(breaking.tracker, note, now_ns);
+        self.filler.counters.count_subrelease(given, is_for_limit(reason));
+        if breaking.forbid {
+            self.forbidden_hugepages += 1;
+        }
+        let refused = breaking.runs.iter().take(breaking.run_count).any(|run| !run.taken);
+        self.release_failures += u64::from(refused);
+        if let Some(emptied) = emptied {
+            self.retire(platform, emptied, now_ns, departures);
+        }
+        self.trim_cache(platform, now_ns, departures);
+        given
+    }
+}
+
+/// Whether memory has to go whatever that costs.
+const fn is_for_limit(reason: ReleaseReason) -> bool {
+    matches!(reason, ReleaseReason::SoftLimit | ReleaseReason::HardLimit)
+}

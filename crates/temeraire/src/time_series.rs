@@ -1,0 +1,119 @@
+//! Values of the recent past, by epochs.
+
+/// A value that one epoch of a [`TimeSeries`] holds.
+pub(crate) trait EpochValue: Copy {
+    /// An epoch in which nothing was reported; it counts as nothing.
+    const NOTHING: Self;
+}
+
+/// The last `EPOCHS` epochs of `EPOCH_NS` nanoseconds each, a value an epoch.
+///
+/// All zero bits are a series without a past, if they are so for the value. A clock that jumps back
+/// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is too old.
+#[derive(Debug)]
+pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {
+    epochs: [T; EPOCHS],
+    /// The number of the newest epoch, plus one; 0 before the first.
+    newest: u64,
+}
+
+impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOCHS, EPOCH_NS> {
+    /// No past.
+    pub(crate) const EMPTY: Self = {
+        assert!(EPOCHS > 0 && EPOCH_NS > 0, "a series has epochs, and they last");
+        Self { epochs: [T::NOTHING; EPOCHS], newest: 0 }
+    };
+
+    /// The value of the epoch of `now_ns`, to be changed.
+    #[inline]
+    pub(crate) fn at(&mut self, now_ns: u64) -> Option<&mut T> {
+        let epoch = now_ns / EPOCH_NS + 1;
+        if epoch != self.newest {
+            self.move_to(epoch);
+        }
+        self.epochs.get_mut(Self::slot(epoch))
+    }
+
+    /// The values of the epochs that began within the last `span_ns` before the end of the epoch of
+    /// `now_ns`, the newest first.
+    pub(crate) fn recent(&self, now_ns: u64, span_ns: u64) -> impl Iterator<Item = &T> {
+        let end = now_ns / EPOCH_NS + 1;
+        let wanted = span_ns.div_ceil(EPOCH_NS).clamp(1, EPOCHS as u64);
+        let oldest = end.saturating_sub(wanted) + 1;
+        let kept = (self.newest + 1).saturating_sub(EPOCHS as u64);
+        let begin = oldest.max(kept).max(1);
+        // Nothing is told of a future that a clock took back.
+        let last = if self.newest <= end { self.newest } else { 0 };
+        (begin..=last).rev().filter_map(|epoch| self.epochs.get(Self::slot(epoch)))
+    }
+
+    #[cold]
+    fn move_to(&mut self, epoch: u64) {
+        let ahead = epoch.wrapping_sub(self.newest);
+        if epoch < self.newest || ahead >= EPOCHS as u64 {
+            self.epochs.fill(T::NOTHING);
+        } else {
+            for passed in 0..ahead {
+                if let Some(value) = self.epochs.get_mut(Self::slot(epoch - passed)) {
+                    *value = T::NOTHING;
+                }
+            }
+        }
+        self.newest = epoch;
+    }
+
+    const fn slot(epoch: u64) -> usize {
+        (epoch % EPOCHS as u64) as usize
+    }
+}
+
+/// The least and the greatest of what was reported in an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Extremes {
+    /// Stored inverted, so that all zero bits are "nothing yet".
+    least_inverted: u64,
+    greatest: u64,
+}
+
+impl EpochValue for Extremes {
+    const NOTHING: Self = Self { least_inverted: 0, greatest: 0 };
+}
+
+impl Extremes {
+    /// Takes `value` in.
+    #[inline]
+    pub(crate) fn report(&mut self, value: usize) {
+        self.least_inverted = self.least_inverted.max(!(value as u64));
+        self.greatest = self.greatest.max(value as u64);
+    }
+
+    /// The least; none if nothing was reported.
+    pub(crate) fn least(&self) -> Option<usize> {
+        (self.least_inverted != 0).then_some(!self.least_inverted as usize)
+    }
+
+    /// The greatest; none if nothing was reported.
+    pub(crate) fn greatest(&self) -> Option<usize> {
+        (self.least_inverted != 0).then_some(self.greatest as usize)
+    }
+}
+
+impl<const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<Extremes, EPOCHS, EPOCH_NS> {
+    /// Takes the value at `now_ns` in.
+    #[inline]
+    pub(crate) fn report(&mut self, now_ns: u64, value: usize) {
+        if let Some(epoch) = self.at(now_ns) {
+            epoch.report(value);
+        }
+    }
+
+    /// The least value of the whole series; none if it is empty.
+    pub(crate) fn least(&self, now_ns: u64) -> Option<usize> {
+        self.recent(now_ns, u64::MAX).filter_map(Extremes::least).min()
+    }
+
+    /// The greatest value of the whole series; none if it is empty.
+    pub(crate) fn greatest(&self, now_ns: u64) -> Option<usize> {
+        self.recent(now_ns, u64::MAX).filter_map(Extremes::greatest).max()
+    }
+}

@@ -1,0 +1,264 @@
+//! What the filler knows of one hugepage.
+
+use crate::{bitmap::Bitmap, handle::Handle};
+use core::{cell::Cell, ptr::NonNull};
+use strata_span::{Hugepage, MetadataKind, PoolItem};
+
+/// Who keeps the pages of a hugepage; the first byte of everything that the page map notes of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Keeper {
+    /// The filler, in a [`HugepageTracker`].
+    Filler = 0,
+    /// A region, in a [`Region`](crate::region::Region).
+    Region = 1,
+}
+
+impl Keeper {
+    /// The keeper that the page map's note tells of.
+    ///
+    /// # Safety
+    ///
+    /// `note` is a tracker or a region that is in the page map, and the caller holds the heap's lock.
+    pub(crate) unsafe fn of_note(note: NonNull<()>) -> Self {
+        // SAFETY: both structures begin with their keeper, and stay while they are in the map.
+        unsafe { note.cast::<Self>().read() }
+    }
+}
+
+/// Which list of the filler a tracker is on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum FillerSet {
+    /// None.
+    Nowhere = 0,
+    /// Wholly backed, few objects in a span.
+    Regular,
+    /// Wholly backed, many objects in a span.
+    RegularDense,
+    /// The tail of a large allocation that nobody has used yet.
+    Donated,
+    /// Partly given back to the kernel, with free pages that are backed.
+    Partial,
+    /// The same, many objects in a span.
+    PartialDense,
+    /// All free pages given back to the kernel.
+    Released,
+    /// The same, many objects in a span.
+    ReleasedDense,
+    /// Pages of it are on their way to the kernel.
+    Releasing,
+}
+
+impl FillerSet {
+    /// How many there are.
+    pub(crate) const COUNT: usize = 9;
+}
+
+/// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
+const WORDS: usize = 8;
+
+/// The state of one hugepage in the filler: 256 bytes from the metadata arena, guarded by the heap's lock.
+#[repr(C)]
+#[derive(Debug)]
+pub(crate) struct HugepageTracker {
+    keeper: Cell<Keeper>,
+    pub(crate) set: Cell<FillerSet>,
+    /// Its spans are dense; it takes only such.
+    pub(crate) dense: Cell<bool>,
+    /// The tail of a large allocation that nobody has used yet.
+    pub(crate) donated: Cell<bool>,
+    /// Pages of it were given back to the kernel at some time since it came to the filler.
+    pub(crate) was_released: Cell<bool>,
+    /// The kernel was told not to back it with a hugepage.
+    pub(crate) forbidden: Cell<bool>,
+    /// Pages in it, used or free.
+    length: Cell<u16>,
+    used_pages: Cell<u16>,
+    released_pages: Cell<u16>,
+    allocations: Cell<u16>,
+    longest_free: Cell<u16>,
+    /// Pages of a large allocation that ended here and went while others lived here.
+    pub(crate) abandoned_pages: Cell<u16>,
+    /// Its position on the filler's list, see `filler_lists`.
+    pub(crate) list: Cell<u16>,
+    hugepage: Cell<Hugepage>,
+    pub(crate) next: Cell<Option<Handle<Self>>>,
+    pub(crate) previous: Cell<Option<Handle<Self>>>,
+    /// When its free pages became free, on average.
+    free_since_ns: Cell<u64>,
+    used: Bitmap<WORDS>,
+    released: Bitmap<WORDS>,
+    /// Free pages that read as zero: never used, or released by force.
+    zeroed: Bitmap<WORDS>,
+}
+
+static_assertions::const_assert!(size_of::<HugepageTracker>() <= 256);
+
+// SAFETY: 1. zero is an empty cell of each type here: `Keeper::Filler`, `FillerSet::Nowhere`, no link.
+// 2. It has no drop and is larger than a pointer.
+unsafe impl PoolItem for HugepageTracker {
+    const KIND: MetadataKind = MetadataKind::Hugepages;
+}
+
+/// Pages that a tracker gave out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TrackedPages {
+    /// The first, counted from the start of the hugepage.
+    pub(crate) start: usize,
+    /// How many of them had been given back to the kernel.
+    pub(crate) released: usize,
+    /// Whether all of them read as zero.
+    pub(crate) zeroed: bool,
+}
+
+impl HugepageTracker {
+    /// Makes it the tracker of a hugepage of `length` pages, all free and backed.
+    pub(crate) fn start(&self, hugepage: Hugepage, length: usize, zeroed: bool, now_ns: u64) {
+        self.keeper.set(Keeper::Filler);
+        self.hugepage.set(hugepage);
+        self.length.set(small(length));
+        self.longest_free.set(small(length));
+        self.free_since_ns.set(now_ns);
+        if zeroed {
+            self.zeroed.insert(0, length);
+        }
+    }
+
+    /// The hugepage.
+    pub(crate) fn hugepage(&self) -> Hugepage {
+        self.hugepage.get()
+    }
+
+    /// Pages in it.
+    pub(crate) fn length(&self) -> usize {
+        usize::from(self.length.get())
+    }
+
+    /// Pages in use.
+    pub(crate) fn used_pages(&self) -> usize {
+        usize::from(self.used_pages.get())
+    }
+
+    /// Pages that are free, backed or not.
+    pub(crate) fn unused_pages(&self) -> usize {
+        self.length() - self.used_pages()
+    }
+
+    /// Free pages that were given back to the kernel.
+    pub(crate) fn released_pages(&self) -> usize {
+        usize::from(self.released_pages.get())
+    }
+
+    /// Free pages that are backed.
+    pub(crate) fn free_pages(&self) -> usize {
+        self.unused_pages() - self.released_pages()
+    }
+
+    /// Allocations that live in it.
+    pub(crate) fn allocations(&self) -> usize {
+        usize::from(self.allocations.get())
+    }
+
+    /// The length of its longest run of free pages.
+    pub(crate) fn longest_free(&self) -> usize {
+        usize::from(self.longest_free.get())
+    }
+
+    /// When its free pages became free, on average.
+    pub(crate) fn free_since_ns(&self) -> u64 {
+        self.free_since_ns.get()
+    }
+
+    /// Takes `count` pages at a multiple of `align` from the shortest run that has room.
+    pub(crate) fn allocate(&self, count: usize, align: usize) -> Option<TrackedPages> {
+        let fit = self.used.best_fit(count, align, self.longest_free(), self.length())?;
+        let released =
+            if self.released_pages.get() == 0 { 0 } else { self.released.count(fit.start, count) };
+        let zeroed = self.zeroed.count(fit.start, count) == count;
+        self.used.insert(fit.start, count);
+        self.released.remove(fit.start, count);
+        self.zeroed.remove(fit.start, count);
+        self.longest_free.set(small(fit.longest_left));
+        self.used_pages.set(self.used_pages.get() + small(count));
+        self.released_pages.set(self.released_pages.get() - small(released));
+        self.allocations.set(self.allocations.get() + 1);
+        Some(TrackedPages { start: fit.start, released, zeroed })
+    }
+
+    /// Takes `count` pages from `start` back, which stay backed.
+    pub(crate) fn deallocate(&self, start: usize, count: usize, now_ns: u64) {
+        debug_assert_eq!(self.used.count(start, count), count, "these pages are not in use");
+        let unused = self.unused_pages() as u64;
+        let since = self.free_since_ns.get();
+        let step = now_ns.saturating_sub(since) / (unused + count as u64) * count as u64;
+        self.free_since_ns.set(if unused == 0 { now_ns } else { since + step });
+        self.used.remove(start, count);
+        self.used_pages.set(self.used_pages.get() - small(count));
+        self.allocations.set(self.allocations.get() - 1);
+        let gap = self.used.gap_around(start, self.length());
+        self.longest_free.set(self.longest_free.get().max(small(gap)));
+    }
+
+    /// Its free pages that are backed, as runs of whole granules of `granule` pages: start and length.
+    pub(crate) fn backed_gaps(&self, granule: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.gaps().filter_map(move |gap| {
+            if gap.released {
+                return None;
+            }
+            let start = gap.start.next_multiple_of(granule);
+            let end = (gap.start + gap.length) & !(granule - 1);
+            (start < end).then(|| (start, end - start))
+        })
+    }
+
+    /// Notes that `count` free, backed pages from `start` were given back to the kernel and read as zero.
+    pub(crate) fn mark_released(&self, start: usize, count: usize) {
+        debug_assert_eq!(self.used.count(start, count), 0, "released pages are free");
+        debug_assert_eq!(self.released.count(start, count), 0, "pages are released once");
+        self.released.insert(start, count);
+        self.zeroed.insert(start, count);
+        self.released_pages.set(self.released_pages.get() + small(count));
+        self.was_released.set(true);
+    }
+
+    /// Whether `count` pages from `start` are free.
+    pub(crate) fn are_free(&self, start: usize, count: usize) -> bool {
+        self.used.count(start, count) == 0
+    }
+
+    /// Its free pages, as runs of one kind.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = Gap> + '_ {
+        let length = self.length();
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let start = self.used.next_absent(from, length);
+            if start >= length {
+                return None;
+            }
+            let end = self.used.next_present(start, length);
+            let released = self.released.contains(start);
+            from = if released {
+                self.released.next_absent(start, end)
+            } else {
+                self.released.next_present(start, end)
+            };
+            Some(Gap { start, length: from - start, released })
+        })
+    }
+}
+
+/// A run of free pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Gap {
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+    /// Whether they were given back to the kernel.
+    pub(crate) released: bool,
+}
+
+/// A count of pages of a hugepage: at most 512.
+const fn small(count: usize) -> u16 {
+    debug_assert!(count <= 64 * WORDS, "more pages than a hugepage has");
+    (count & 0xffff) as u16
+}
