@@ -27,8 +27,8 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         /// A tier that has nothing.
         pub const fn new() -> Self {
             Self {
-                transfer: [const { TransferCache::new() }; CLASS_SLOTS],
-                central: [const { CentralFreeList::new() }; CLASS_SLOTS],
+                transfer: strata_sync::const_array![TransferCache::new(); CLASS_SLOTS],
+                central: strata_sync::const_array![CentralFreeList::new(); CLASS_SLOTS],
                 object_maps: ObjectMaps::new(),
                 spare_capacity: SpareCapacity::new(),
             }

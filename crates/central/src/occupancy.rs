@@ -88,5 +88,5 @@ impl OccupancyLists {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(strata_loom)))]
 mod tests;

@@ -170,5 +170,5 @@ const fn low_bits(count: u32) -> u64 {
 
 static_assertions::assert_eq_size!(usize, u64);
 
-#[cfg(test)]
+#[cfg(all(test, not(strata_loom)))]
 mod tests;

@@ -71,7 +71,7 @@ impl<P: PageSize> ThreadCache<P> {
                 refills: AtomicU64::new(0),
                 flushes: AtomicU64::new(0),
                 scavenges: AtomicU64::new(0),
-                lists: [const { FreeList::new() }; CLASS_SLOTS],
+                lists: strata_sync::const_array![FreeList::new(); CLASS_SLOTS],
                 pages: PhantomData,
             }
         }

@@ -13,7 +13,8 @@ fn world() -> World {
 /// Spans of `capacity` objects, none of them out.
 fn spans<const N: usize>(world: &World, capacity: u32) -> [SpanHandle; N] {
     core::array::from_fn(|_| {
-        let span = SpanPool::allocate_span(&world.spans, &world.arena, &world.metadata).unwrap();
+        let span =
+            SpanPool::allocate_span(&world.spans, &world.arena, &world.metadata).expect("memory");
         span.set_object_capacity(capacity);
         span
     })

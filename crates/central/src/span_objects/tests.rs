@@ -11,7 +11,7 @@ fn every_object_comes_once_and_can_come_back_once<P: PageSize>() {
     for class in P::TABLE.classes() {
         let info = P::TABLE.info(class);
         let size = info.size as usize;
-        let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).unwrap();
+        let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).expect("memory");
         // Pages that do not exist: nothing of ours stands in them.
         span.set_range(PageId::<P>::new(1000), PageCount::new(usize::from(info.pages)));
         assert!(prepare(&ground, &maps, span, info.objects));
@@ -60,7 +60,7 @@ fn a_bitmap_that_came_back_is_used_again() {
         ManualClock::new(0),
     );
     let maps = ObjectMaps::new();
-    let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).unwrap();
+    let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).expect("memory");
     span.set_range(PageId::<Pages8K>::new(1000), PageCount::ONE);
     for _ in 0..100 {
         // 65 objects take two words, 1024 take sixteen.
@@ -82,7 +82,7 @@ fn what_is_put_back_in_front_is_taken_first() {
         ManualClock::new(0),
     );
     let maps = ObjectMaps::new();
-    let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).unwrap();
+    let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).expect("memory");
     span.set_range(PageId::<Pages8K>::new(1000), PageCount::ONE);
     assert!(prepare(&ground, &maps, span, 1024));
     let mut all = [core::ptr::null_mut(); 1024];
