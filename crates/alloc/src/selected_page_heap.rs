@@ -2,11 +2,11 @@
 
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
-use strata_page_heap::LegacyPageHeap as HugePageAware;
 use strata_page_heap::{LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
 use strata_size_classes::PageSize;
 use strata_span::{PageCount, Platform, SpanHandle};
 use strata_sync::atomic::{AtomicBool, Ordering};
+use strata_temeraire::HugePageAware;
 
 /// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
 ///
@@ -27,7 +27,7 @@ pub struct SelectedPageHeap<P: PageSize> {
 )]
 pub enum SelectedFigures {
     /// Of the hugepage-aware page heap.
-    Temeraire(strata_page_heap::LegacyFigures),
+    Temeraire(strata_temeraire::TemeraireFigures),
     /// Of the legacy page heap.
     Legacy(strata_page_heap::LegacyFigures),
 }

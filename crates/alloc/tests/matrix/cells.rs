@@ -1,0 +1,69 @@
+//! The sixteen cells.
+
+use std::{
+    env,
+    sync::{Mutex, MutexGuard},
+};
+use strata_alloc::{Config, FrontEnd, FrontEndChoice, Heap, HeapConfig, PageHeapChoice, Standard};
+use strata_size_classes::PageSize;
+
+/// One heap at a time: two may have the fast path, and the tests of a binary run at once.
+static ONE_HEAP: Mutex<()> = Mutex::new(());
+
+pub(crate) const PAGE_HEAPS: [(&str, PageHeapChoice); 2] =
+    [("legacy", PageHeapChoice::Legacy), ("temeraire", PageHeapChoice::Temeraire)];
+pub(crate) const FRONT_ENDS: [(&str, FrontEndChoice); 2] =
+    [("per_cpu", FrontEndChoice::PerCpu), ("per_thread", FrontEndChoice::PerThread)];
+
+/// The length of a random program.
+pub(crate) fn steps(default: usize) -> usize {
+    env::var("STRATA_MATRIX_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(default)
+}
+
+/// The seed of the random programs: printed by a failing test through its panic message.
+pub(crate) fn seed() -> u64 {
+    env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed)
+}
+
+/// Runs a suite on fresh heaps of page size `P`, those that the environment's cell allows.
+pub(crate) fn run<P: PageSize>(suite: impl Fn(&Heap<Standard<P>>)) {
+    let only = env::var("STRATA_MATRIX_CELL").ok();
+    for (page_heap_name, page_heap) in PAGE_HEAPS {
+        for (front_end_name, front_end) in FRONT_ENDS {
+            let cell = format!("{}/{page_heap_name}/{front_end_name}", P::NAME);
+            if only.as_ref().is_some_and(|only| *only != cell) {
+                continue;
+            }
+            let _one: MutexGuard<'_, ()> =
+                ONE_HEAP.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            println!("cell {cell}, seed {}", seed());
+            let config = Config::parse(
+                format!("page_heap:{page_heap_name},front_end:{front_end_name}").as_bytes(),
+                |complaint| panic!("{complaint}"),
+            );
+            assert_eq!((config.page_heap, config.front_end), (page_heap, front_end));
+            let heap = Heap::with(config);
+            suite(&heap);
+            check_front_end(&heap, front_end);
+        }
+    }
+}
+
+/// A heap that was asked to run per CPU does, where the machine has restartable sequences at all.
+fn check_front_end<C: HeapConfig>(heap: &Heap<C>, asked: FrontEndChoice) {
+    let Some(core) = heap.core() else { return };
+    let per_cpu = matches!(core.front_end(), FrontEnd::PerCpu(_));
+    let possible = strata_os::rseq::glibc_area().is_some() && cfg!(target_arch = "x86_64");
+    assert_eq!(per_cpu, asked == FrontEndChoice::PerCpu && possible, "{:?}", core.front_end());
+}
+
+/// Runs a suite in every cell.
+macro_rules! for_each_cell {
+    ($suite:path) => {{
+        $crate::cells::run::<strata_size_classes::Pages4K>(|heap| $suite(heap));
+        $crate::cells::run::<strata_size_classes::Pages8K>(|heap| $suite(heap));
+        $crate::cells::run::<strata_size_classes::Pages32K>(|heap| $suite(heap));
+        $crate::cells::run::<strata_size_classes::Pages256K>(|heap| $suite(heap));
+    }};
+}
+pub(crate) use for_each_cell;
