@@ -38,7 +38,8 @@ struct Counts {
 pub struct AllocationFigures {
     /// Pages of spans below 1 MiB that are out.
     pub small_live_pages: u64,
-    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a hugepage.
+    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a
+    /// hugepage.
     pub slack_pages: u64,
     /// Length of the longest span ever handed out, in pages.
     pub largest_pages: u64,
@@ -135,7 +136,8 @@ impl<P: PageSize> AllocationRecords<P> {
         }
     }
 
-    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a hugepage.
+    /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a
+    /// hugepage.
     pub const fn slack_pages(&self) -> u64 {
         self.slack_pages
     }

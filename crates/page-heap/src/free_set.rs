@@ -9,8 +9,8 @@ const WORDS: usize = EXACT_LENGTHS / 64;
 /// Free spans that are all backed, or all not: a list for each length below 1 MiB, one list for the
 /// longer ones, and the longer ones ordered by length and address besides.
 ///
-/// Lists are ordered by the time of entry, newest first. A bit for each list says whether something is on it,
-/// so that finding one takes constant time.
+/// Lists are ordered by the time of entry, newest first. A bit for each list says whether something
+/// is on it, so that finding one takes constant time.
 #[derive(Debug)]
 pub(crate) struct FreeSet<P: PageSize> {
     /// By length in pages; the list at 0 is that of the longer spans.

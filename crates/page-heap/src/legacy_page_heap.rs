@@ -10,18 +10,20 @@ use strata_sync::Mutex;
 
 /// Free spans in lists by length, best fit, and coalescing of neighbours.
 ///
-/// Short requests take the shortest free span that suffices, of equals a backed one; requests of 1 MiB and more the
-/// shortest and then lowest. What is left of a span goes back to where the span was. Neighbours merge when both are
-/// backed or both are not. The heap grows by 2 MiB at least; what it gets counts as unbacked until it is handed out.
-/// Memory is given back in round robin over the lengths, the span that waited longest of each.
+/// Short requests take the shortest free span that suffices, of equals a backed one; requests of 1
+/// MiB and more the shortest and then lowest. What is left of a span goes back to where the span
+/// was. Neighbours merge when both are backed or both are not. The heap grows by 2 MiB at least;
+/// what it gets counts as unbacked until it is handed out. Memory is given back in round robin over
+/// the lengths, the span that waited longest of each.
 ///
-/// One lock, held for O(log n) and not around the system calls that give memory back; growth calls the source under it.
-/// Every free span keeps its first and last page in the page map, with a place that is not
+/// One lock, held for O(log n) and not around the system calls that give memory back; growth calls
+/// the source under it. Every free span keeps its first and last page in the page map, with a place
+/// that is not
 /// [`InUse`](strata_span::SpanPlace::InUse): that is how neighbours are found, and how a
 /// block that is freed twice is recognised.
 ///
-/// Algorithm: TCMalloc's `PageHeap` of April 2020. Beyond it, a heap whose source has no more gives back all that is
-/// free, so that backed and unbacked neighbours become one, and looks again.
+/// Algorithm: TCMalloc's `PageHeap` of April 2020. Beyond it, a heap whose source has no more gives
+/// back all that is free, so that backed and unbacked neighbours become one, and looks again.
 ///
 /// ```
 /// use strata_os::{ManualClock, SystemPages};
@@ -29,7 +31,8 @@ use strata_sync::Mutex;
 /// use strata_size_classes::Pages8K;
 /// use strata_span::{Ground, PageCount};
 ///
-/// let ground = Ground::<Pages8K, _, _, _>::new(SystemPages::new(), SystemPages::new(), ManualClock::new(0));
+/// let (source, metadata) = (SystemPages::new(), SystemPages::new());
+/// let ground = Ground::<Pages8K, _, _, _>::new(source, metadata, ManualClock::new(0));
 /// static HEAP: LegacyPageHeap<Pages8K> = LegacyPageHeap::EMPTY;
 ///
 /// let span = HEAP.allocate(&ground, SpanRequest::of(PageCount::new(5))).expect("memory");
@@ -46,7 +49,8 @@ pub struct LegacyPageHeap<P: PageSize> {
     /// Held while a span is on its way to the kernel, so that a fork can wait for it.
     /// Rank: above `state`.
     on_the_way: Mutex<()>,
-    /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under it.
+    /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under
+    /// it.
     state: Mutex<State<P>>,
 }
 
@@ -58,8 +62,8 @@ enum Step<P: PageSize> {
 }
 
 impl<P: PageSize> LegacyPageHeap<P> {
-    /// One call of [`PageHeap::release`] bears so many refusals: a few spans may be locked in memory, but
-    /// where the kernel refuses always it is not asked for each span.
+    /// One call of [`PageHeap::release`] bears so many refusals: a few spans may be locked in
+    /// memory, but where the kernel refuses always it is not asked for each span.
     const MOST_REFUSALS: usize = 8;
 
     /// Gives the next span back.
@@ -68,7 +72,8 @@ impl<P: PageSize> LegacyPageHeap<P> {
         let Some(span) = self.state.lock().begin_release(platform) else {
             return Step::NothingFree;
         };
-        // SAFETY: the span is free, and its place hides it from everyone else until the state is locked again.
+        // SAFETY: the span is free, and its place hides it from everyone else until the state is
+        // locked again.
         let answer = unsafe { platform.source().release(span.range::<P>(), Release::Forced) };
         let pages = span.page_count();
         let now_ns = platform.clock().now_ns();
@@ -99,11 +104,13 @@ impl<P: PageSize> LegacyPageHeap<P> {
     }
 }
 
-// SAFETY: 1. Pieces come from the reserve, which commits them and hands out each once; `State` cuts and merges
-// them without overlap. 2. `State::allocate` cuts to the wish; a span is zeroed only where the source said so
-// of all its parts since they were last handed out. 3. Only free spans are merged, cut or given back.
+// SAFETY: 1. Pieces come from the reserve, which commits them and hands out each once; `State` cuts
+// and merges them without overlap. 2. `State::allocate` cuts to the wish; a span is zeroed only
+// where the source said so of all its parts since they were last handed out. 3. Only free spans are
+// merged, cut or given back.
 // 4. Nothing here dereferences an address of the pages.
 unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
+    #[cfg(not(strata_loom))]
     const EMPTY: Self = Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) };
 
     type Figures = LegacyFigures;
@@ -177,7 +184,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
 
 impl<P: PageSize> Default for LegacyPageHeap<P> {
     fn default() -> Self {
-        Self::EMPTY
+        Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) }
     }
 }
 

@@ -51,9 +51,10 @@ pub enum ReleaseReason {
 /// Any thread may call any method at any time; an implementation has its own lock, drops it around
 /// system calls that give memory back, and takes only locks of the platform under it.
 ///
-/// A page heap owns the page-map entries of the first and the last page of each of its spans, free or
-/// handed out, and enters them with class 0 before it hands a span out. The caller may enter the other
-/// pages and a class while it has the span, and takes these entries out before it gives the span back.
+/// A page heap owns the page-map entries of the first and the last page of each of its spans, free
+/// or handed out, and enters them with class 0 before it hands a span out. The caller may enter the
+/// other pages and a class while it has the span, and takes these entries out before it gives the
+/// span back.
 ///
 /// # Safety
 ///
@@ -66,6 +67,9 @@ pub enum ReleaseReason {
 /// 4. Nothing behind the pages is read or written: the memory may be simulated.
 pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// A heap that has nothing yet. (A constant, so that a program's heap is a static.)
+    ///
+    /// Not under loom, whose atomics cannot be constants.
+    #[cfg(not(strata_loom))]
     const EMPTY: Self;
 
     /// What it tells about itself beyond [`PageHeapStats`].
@@ -82,11 +86,12 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     ///
     /// # Safety
     ///
-    /// The span came from this heap's `allocate` on the same platform, and nobody uses it or its pages.
+    /// The span came from this heap's `allocate` on the same platform, and nobody uses it or its
+    /// pages.
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle);
 
-    /// Gives at least `wanted` pages back to the kernel, if so many are free; says how many it gave.
-    /// More may go, up to the end of the span or hugepage at hand.
+    /// Gives at least `wanted` pages back to the kernel, if so many are free; says how many it
+    /// gave. More may go, up to the end of the span or hugepage at hand.
     fn release<E: Platform<Pages = P>>(
         &self,
         platform: &E,

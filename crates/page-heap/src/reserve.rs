@@ -3,17 +3,18 @@
 use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
 use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform, RangeLog};
 
-/// Address space that a page heap grows into: reserved ahead in steps that grow with use, committed as it
-/// is taken.
+/// Address space that a page heap grows into: reserved ahead in steps that grow with use, committed
+/// as it is taken.
 ///
 /// A process that allocates little reserves little: the first step is [`Reserve::FIRST_STEP`], each
-/// further one twice the last, up to [`Reserve::GREATEST_STEP`]. Where address space is short, steps
-/// shrink down to what is needed now. All pieces are whole hugepages, aligned to hugepages.
+/// further one twice the last, up to [`Reserve::GREATEST_STEP`]. Where address space is short,
+/// steps shrink down to what is needed now. All pieces are whole hugepages, aligned to hugepages.
 ///
 /// The owner guards it, as `&mut` says.
 #[derive(Debug)]
 pub struct Reserve {
-    /// The newest reservation's rest first, then those of earlier reservations that were too short for a request.
+    /// The newest reservation's rest first, then those of earlier reservations that were too short
+    /// for a request.
     stocks: [Stock; Self::STOCKS],
     next_step: usize,
     stats: ReserveStats,
@@ -64,9 +65,9 @@ impl Reserve {
     pub const FIRST_STEP: usize = 32 << 20;
     /// The greatest step, in bytes.
     pub const GREATEST_STEP: usize = 1 << 30;
-    /// Commitment goes ahead of use by at most this much, so that growth by single hugepages does not cost a
-    /// system call each. At half as much the calls double; at twice, more stays charged where the kernel
-    /// does not overcommit.
+    /// Commitment goes ahead of use by at most this much, so that growth by single hugepages does
+    /// not cost a system call each. At half as much the calls double; at twice, more stays charged
+    /// where the kernel does not overcommit.
     const COMMIT_STEP: usize = 16 << 20;
     const STOCKS: usize = 9;
 
@@ -89,8 +90,8 @@ impl Reserve {
         }
     }
 
-    /// Takes `count` hugepages in a row, readable and writable; none when the source has no more. The pages
-    /// are entered in no map yet.
+    /// Takes `count` hugepages in a row, readable and writable; none when the source has no more.
+    /// The pages are entered in no map yet.
     pub fn take<E: Platform>(&mut self, platform: &E, count: HugepageCount) -> Option<TakenRange> {
         let bytes = count.get().checked_mul(HUGEPAGE_BYTES)?;
         if bytes == 0 {

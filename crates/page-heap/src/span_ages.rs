@@ -3,8 +3,8 @@
 /// Columns of an age table.
 pub const AGE_COLUMNS: usize = 7;
 
-/// The least age of each column, in seconds: under one second, one second, 30 seconds, one minute, 30 minutes,
-/// one hour, eight hours and more.
+/// The least age of each column, in seconds: under one second, one second, 30 seconds, one minute,
+/// 30 minutes, one hour, eight hours and more.
 pub const AGE_BOUNDS_SECONDS: [u64; AGE_COLUMNS] = [0, 1, 30, 60, 1_800, 3_600, 28_800];
 
 /// Lengths below this many pages have a row of their own; the others share one.

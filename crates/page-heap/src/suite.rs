@@ -1,14 +1,16 @@
 //! A conformance suite over any [`PageHeap`]: what the trait promises, tried out.
 //!
-//! Each function builds a heap of its own from `H::EMPTY` over simulated pages and a clock that the suite moves, runs
-//! a program against it, and compares with a model after every step; [`run`] calls them all. They need the
-//! feature `suite` and panic where a promise is broken, so they belong in a `#[test]`:
+//! Each function builds a heap of its own from `H::EMPTY` over simulated pages and a clock that the
+//! suite moves, runs a program against it, and compares with a model after every step; [`run`]
+//! calls them all. They need the feature `suite` and panic where a promise is broken, so they
+//! belong in a `#[test]`:
 //!
 //! ```
 //! use strata_page_heap::{LegacyPageHeap, suite};
 //! use strata_size_classes::Pages256K;
 //!
-//! suite::a_random_program_agrees_with_a_model::<Pages256K, LegacyPageHeap<_>>(suite::Seed::from(7), 200);
+//! type Heap = LegacyPageHeap<Pages256K>;
+//! suite::a_random_program_agrees_with_a_model::<Pages256K, Heap>(suite::Seed::from(7), 200);
 //! ```
 //!
 //! Random programs print their seed; `STRATA_SEED=n` runs that program again.

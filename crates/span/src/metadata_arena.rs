@@ -74,8 +74,8 @@ pub struct ArenaStats {
 
 /// A bump allocator over blocks of address space that are never given back.
 ///
-/// Any thread may allocate; pieces come zeroed. One lock, held for a few instructions, or for
-/// the system calls of a new block. Pieces above [`MetadataArena::LARGE_BYTES`] get a reservation of
+/// Any thread may allocate; pieces come zeroed. One lock, held for a few instructions, or for the
+/// system calls of a new block. Pieces above [`MetadataArena::LARGE_BYTES`] get a reservation of
 /// their own, of which only what is touched costs memory.
 ///
 /// What is given back goes to a typed free list above ([`Pool`](crate::Pool)).
@@ -116,14 +116,14 @@ impl MetadataArena {
                 large_pieces: AtomicU64::new(0),
                 reserved_bytes: AtomicU64::new(0),
                 unavailable_bytes: AtomicU64::new(0),
-                bytes_by_kind: [const { AtomicU64::new(0) }; MetadataKind::COUNT],
+                bytes_by_kind: no_bytes(),
                 ranges: RangeLog::new(),
             }
         }
     }
 
-    /// A zeroed piece of `bytes` bytes at a multiple of `align` (a power of two, at most the kernel's
-    /// page size), which stays until the heap ends. None when `source` has no more.
+    /// A zeroed piece of `bytes` bytes at a multiple of `align` (a power of two, at most the
+    /// kernel's page size), which stays until the heap ends. None when `source` has no more.
     pub fn allocate<M: PageSource>(
         &self,
         source: &M,
@@ -220,14 +220,13 @@ impl MetadataArena {
     ) -> Option<NonNull<u8>> {
         let granule = source.page_bytes();
         let bytes = Address::new(bytes).align_up(granule)?.value();
-        // The note first: if there is no memory for it nothing needs to be undone.
-        let note = self.allocate(
-            source,
-            size_of::<range_log::Node>(),
-            align_of::<range_log::Node>(),
-            MetadataKind::Ranges,
-        )?;
         let range = reserve_committed(source, bytes)?;
+        let (bytes, align) = (size_of::<range_log::Node>(), align_of::<range_log::Node>());
+        let Some(note) = self.allocate(source, bytes, align, MetadataKind::Ranges) else {
+            // SAFETY: the range was just reserved, and nobody else knows it.
+            let _ = unsafe { source.unreserve(range) };
+            return None;
+        };
         // SAFETY: the arena gave the note's bytes to this call alone.
         unsafe { self.ranges.push_at(note.cast(), range) };
         self.reserved_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
@@ -250,15 +249,37 @@ impl Default for MetadataArena {
     }
 }
 
+#[cfg(not(strata_loom))]
+const fn no_bytes() -> [AtomicU64; MetadataKind::COUNT] {
+    [const { AtomicU64::new(0) }; MetadataKind::COUNT]
+}
+
+#[cfg(strata_loom)]
+fn no_bytes() -> [AtomicU64; MetadataKind::COUNT] {
+    core::array::from_fn(|_| AtomicU64::new(0))
+}
+
 /// Readable, writable, zeroed address space for metadata.
 fn reserve_committed<M: PageSource>(source: &M, bytes: usize) -> Option<AddressRange> {
     let align = source.page_bytes();
     let reservation =
         source.reserve(ReserveRequest { bytes, align, purpose: Purpose::Metadata }).ok()?;
-    if !reservation.committed && source.commit(reservation.range).is_err() {
-        // SAFETY: the range was just reserved, and nobody else knows it.
-        let _ = unsafe { source.unreserve(reservation.range) };
-        return None;
+    let mut zeroed = reservation.zeroed;
+    if !reservation.committed {
+        match source.commit(reservation.range) {
+            Ok(still_zeroed) => zeroed &= still_zeroed,
+            Err(_) => {
+                // SAFETY: the range was just reserved, and nobody else knows it.
+                let _ = unsafe { source.unreserve(reservation.range) };
+                return None;
+            }
+        }
+    }
+    if !zeroed {
+        let start = Address::new(reservation.range.start).pointer();
+        // SAFETY: the range is committed, can be touched as metadata must, and nobody else knows
+        // it.
+        unsafe { start.write_bytes(0, reservation.range.bytes) };
     }
     Some(reservation.range)
 }

@@ -26,12 +26,12 @@ const WIDEST_ADDRESS: u32 = 48;
 /// lies in one byte beside the span pointers, so that `free` finds it without touching the span.
 /// Writers write only pages that they own, so that two never write the same entry at once.
 ///
-/// Root and leaves are reserved whole and touched where they are used; [`PageMapStats`] counts both.
-/// All zero bits are a map without a root, in which no page has a span.
+/// Root and leaves are reserved whole and touched where they are used; [`PageMapStats`] counts
+/// both. All zero bits are a map without a root, in which no page has a span.
 #[derive(Debug)]
 pub struct PageMap<P: PageSize> {
-    /// Written once by `ensure`; read by everyone. The length follows the pointer: a reader that sees the
-    /// length (acquire) sees the pointer.
+    /// Written once by `ensure`; read by everyone. The length follows the pointer: a reader that
+    /// sees the length (acquire) sees the pointer.
     root: AtomicPtr<PublishOnce<Leaf>>,
     root_length: AtomicUsize,
     /// Figures: written by `ensure` and by first touches.
@@ -168,8 +168,8 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// The class of the page that holds `address`: [`SizeClass::NONE`] where the span must be asked or
-    /// where there is none. Any address may be asked about.
+    /// The class of the page that holds `address`: [`SizeClass::NONE`] where the span must be asked
+    /// or where there is none. Any address may be asked about.
     #[inline(always)]
     pub fn class_at(&self, address: usize) -> SizeClass {
         let page = address >> P::SHIFT;
@@ -179,14 +179,15 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// Makes the root, if it does not stand yet: after this, [`PageMapWords::copy_from`] has something to copy. False
-    /// when there is no memory for it.
+    /// Makes the root, if it does not stand yet: after this, [`PageMapWords::copy_from`] has
+    /// something to copy. False when there is no memory for it.
     #[must_use]
     pub fn prepare<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
         self.root_length.load(Ordering::Acquire) != 0 || self.make_root(arena, source)
     }
 
-    /// The span that holds `address`, as far as its pages were entered. Any address may be asked about.
+    /// The span that holds `address`, as far as its pages were entered. Any address may be asked
+    /// about.
     #[inline(always)]
     pub fn span_at(&self, address: usize) -> Option<SpanHandle> {
         self.span_of(PageId::from_address(address))
@@ -196,14 +197,16 @@ impl<P: PageSize> PageMap<P> {
     #[inline(always)]
     pub fn span_of(&self, page: PageId<P>) -> Option<SpanHandle> {
         let leaf = self.leaf(page.number())?;
-        // Acquire pairs with the release in `write`: the span's fields are seen as they were entered.
+        // Acquire pairs with the release in `write`: the span's fields are seen as they were
+        // entered.
         let span = leaf.spans[page.number() & (LEAF_PAGES - 1)].load(Ordering::Acquire);
         // SAFETY: only spans from a span pool are entered, by way of their handles.
         NonNull::new(span).map(|span| unsafe { SpanHandle::from_raw(span) })
     }
 
-    /// Makes sure that `pages` pages from `first` can be entered. False when there is no memory for it, or
-    /// the pages lie outside of the address space. Any number of threads may call it at once.
+    /// Makes sure that `pages` pages from `first` can be entered. False when there is no memory for
+    /// it, or the pages lie outside of the address space. Any number of threads may call it at
+    /// once.
     #[must_use]
     pub fn ensure<M: PageSource>(
         &self,
@@ -215,7 +218,12 @@ impl<P: PageSize> PageMap<P> {
         if self.root_length.load(Ordering::Acquire) == 0 && !self.make_root(arena, source) {
             return false;
         }
-        let last = first.number() + pages.get().saturating_sub(1);
+        let Some(last) = first.number().checked_add(pages.get().saturating_sub(1)) else {
+            return false;
+        };
+        if last >> LEAF_SHIFT >= self.root_length.load(Ordering::Acquire) {
+            return false;
+        }
         (first.number() >> LEAF_SHIFT..=last >> LEAF_SHIFT)
             .all(|index| self.ensure_leaf(arena, source, index))
     }
@@ -228,8 +236,8 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// Enters the first and the last page of `span`, without a class. The pages were ensured and belong
-    /// to the caller.
+    /// Enters the first and the last page of `span`, without a class. The pages were ensured and
+    /// belong to the caller.
     pub fn set_ends(&self, span: SpanHandle) {
         self.write(span.first(), Some(span), SizeClass::NONE);
         if span.pages() > 1 {
@@ -284,8 +292,8 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// Calls `visit` once for each span that has a page entered, in order of addresses. A span that comes
-    /// or goes meanwhile may be seen or not.
+    /// Calls `visit` once for each span that has a page entered, in order of addresses. A span that
+    /// comes or goes meanwhile may be seen or not.
     pub fn for_each_span(&self, mut visit: impl FnMut(SpanHandle)) {
         for index in 0..self.root_length.load(Ordering::Acquire) {
             let Some(leaf) = self.leaf_at(index) else { continue };
@@ -369,20 +377,26 @@ impl<P: PageSize> PageMap<P> {
         let root = self.root.load(Ordering::Relaxed);
         // SAFETY: `index` is below the root's length, checked above.
         let entry = unsafe { root.add(index) };
-        self.count_root_touch(index);
+        let first_of_granule = self.is_first_of_granule(index);
         // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
-        unsafe { &*entry }.publish(memory.cast());
-        self.leaves.fetch_add(1, Ordering::Relaxed);
+        let standing = unsafe { &*entry }.publish(memory.cast());
+        // Of two leaves made at the same moment one stands; the other stays unused in the arena.
+        if standing == memory.cast() {
+            self.leaves.fetch_add(1, Ordering::Relaxed);
+            // The notes of what is touched are touched with the first entry.
+            self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
+            if first_of_granule {
+                self.root_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
+            }
+        }
         true
     }
 
-    /// Counts the root's granule around `index`, if no leaf stands in it yet.
-    fn count_root_touch(&self, index: usize) {
+    /// Whether no leaf stands in the root's granule around `index` yet.
+    fn is_first_of_granule(&self, index: usize) -> bool {
         let per_granule = (1 << GRANULE_SHIFT) / size_of::<usize>();
         let first = index & !(per_granule - 1);
-        if (first..first + per_granule).all(|index| self.leaf_at(index).is_none()) {
-            self.root_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
-        }
+        (first..first + per_granule).all(|index| self.leaf_at(index).is_none())
     }
 
     fn write(&self, page: PageId<P>, span: Option<SpanHandle>, class: SizeClass) {

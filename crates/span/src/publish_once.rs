@@ -8,8 +8,8 @@ use strata_sync::{
 
 /// A place for a pointer that goes from empty to full once.
 ///
-/// Any number of threads may read and publish at the same time; of several publications
-/// the first stands, and each publisher is told which one that is. All zero bits are an empty place.
+/// Any number of threads may read and publish at the same time; of several publications the first
+/// stands, and each publisher is told which one that is. All zero bits are an empty place.
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct PublishOnce<T> {

@@ -52,11 +52,13 @@ impl RangeLog {
     ///
     /// # Safety
     ///
-    /// `place` is writable, aligned for a node, used for nothing else, and stays until the log ends.
+    /// `place` is writable, aligned for a node, used for nothing else, and stays until the log
+    /// ends.
     pub(crate) unsafe fn push_at(&self, place: NonNull<Node>, range: AddressRange) {
         let mut older = self.newest.load(Ordering::Acquire);
         loop {
-            // SAFETY: the caller gives us the place, and no reader knows it before the exchange below.
+            // SAFETY: the caller gives us the place, and no reader knows it before the exchange
+            // below.
             unsafe { place.write(Node { range, older }) };
             // Release pairs with the acquire in `for_each`.
             match self.newest.compare_exchange_weak(

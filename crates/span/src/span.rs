@@ -44,6 +44,8 @@ pub struct Span {
     note: AtomicU64,
 }
 
+// loom's atomics are larger.
+#[cfg(not(strata_loom))]
 static_assertions::assert_eq_size!(Span, [u8; 64]);
 
 /// The structures of spans.
@@ -120,6 +122,7 @@ impl Pool<Span> {
     ///
     /// It came from this pool, and no list, page map or owner refers to it.
     pub unsafe fn deallocate_span(&self, span: SpanHandle) {
+        span.set_place(SpanPlace::Unused);
         // SAFETY: the caller owns the span, as the contract above says.
         unsafe { self.deallocate(span.as_ptr()) };
     }
@@ -314,8 +317,8 @@ impl Span {
         self.first_page.load(Ordering::Relaxed)
     }
 
-    /// In a [`SpanTree`](crate::SpanTree): the child below. The word is that of the object map, which
-    /// a free span does not have.
+    /// In a [`SpanTree`](crate::SpanTree): the child below. The word is that of the object map,
+    /// which a free span does not have.
     pub(crate) fn low_child(&self) -> Option<SpanHandle> {
         Self::child(self.object_map())
     }
@@ -324,8 +327,8 @@ impl Span {
         self.set_object_map(Self::child_word(span));
     }
 
-    /// In a [`SpanTree`](crate::SpanTree): the child above. The words are those of the object counts, which
-    /// a free span does not have.
+    /// In a [`SpanTree`](crate::SpanTree): the child above. The words are those of the object
+    /// counts, which a free span does not have.
     pub(crate) fn high_child(&self) -> Option<SpanHandle> {
         let (low, high) = (self.objects_out(), self.object_capacity());
         Self::child(low as usize | (high as usize) << u32::BITS)

@@ -4,10 +4,11 @@ use crate::SpanHandle;
 
 /// A set of spans that finds the shortest one of at least some length, the lowest among equals.
 ///
-/// A treap (Seidel and Aragon, *Randomized search trees*, 1996) whose nodes are the spans themselves, so that
-/// entering one never needs memory. Priorities are a hash of the first page. All operations take O(log n)
-/// expected, and no recursion. A span may be on a [`SpanList`](crate::SpanList) at the same time; while it is in
-/// a tree, the words for its objects (map and counts) hold its children, and its range must not change.
+/// A treap (Seidel and Aragon, *Randomized search trees*, 1996) whose nodes are the spans
+/// themselves, so that entering one never needs memory. Priorities are a hash of the first page.
+/// All operations take O(log n) expected, and no recursion. A span may be on a
+/// [`SpanList`](crate::SpanList) at the same time; while it is in a tree, the words for its objects
+/// (map and counts) hold its children, and its range must not change.
 ///
 /// The tree's owner guards it, as `&mut` says.
 #[derive(Debug, Default)]
@@ -127,7 +128,8 @@ fn key(span: SpanHandle) -> (usize, usize) {
     (span.pages(), span.first_page_number())
 }
 
-/// A hash of the first page (the finalizer of splitmix64): spread evenly whatever the addresses are.
+/// A hash of the first page (the finalizer of splitmix64): spread evenly whatever the addresses
+/// are.
 fn priority(span: SpanHandle) -> u64 {
     let mut hash = (span.first_page_number() as u64).wrapping_add(0x9e37_79b9_7f4a_7c15);
     hash = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -14,9 +14,9 @@ use strata_span::{
     SpanPlace,
 };
 
-/// From this much in use on the kernel is asked for hugepages, where it wants to be asked. Small heaps do without:
-/// a hugepage costs them up to 2 MiB. At half as much a mid-sized process pays for hugepages that it hardly fills;
-/// at twice, it has its first 32 MiB on small pages.
+/// From this much in use on the kernel is asked for hugepages, where it wants to be asked. Small
+/// heaps do without: a hugepage costs them up to 2 MiB. At half as much a mid-sized process pays
+/// for hugepages that it hardly fills; at twice, it has its first 32 MiB on small pages.
 const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
 
 /// The most pages that one span may have: its length is kept in 32 bits.
@@ -79,22 +79,25 @@ impl<P: PageSize> Wish<P> {
 }
 
 impl<P: PageSize> State<P> {
-    pub(super) const fn new() -> Self {
-        Self {
-            normal: FreeSet::new(),
-            returned: FreeSet::new(),
-            reserve: Reserve::new(),
-            identity: None,
-            records: AllocationRecords::new(),
-            in_use: PageCount::ZERO,
-            free: PageCount::ZERO,
-            unmapped: PageCount::ZERO,
-            spans_in_use: 0,
-            released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
-            release_failures: 0,
-            next_list: 0,
-            started_ns: None,
-            asks_for_hugepages: None,
+    strata_sync::const_fn! {
+        /// Nothing yet.
+        pub(super) const fn new() -> Self {
+            Self {
+                normal: FreeSet::new(),
+                returned: FreeSet::new(),
+                reserve: Reserve::new(),
+                identity: None,
+                records: AllocationRecords::new(),
+                in_use: PageCount::ZERO,
+                free: PageCount::ZERO,
+                unmapped: PageCount::ZERO,
+                spans_in_use: 0,
+                released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
+                release_failures: 0,
+                next_list: 0,
+                started_ns: None,
+                asks_for_hugepages: None,
+            }
         }
     }
 
@@ -257,7 +260,8 @@ impl<P: PageSize> State<P> {
         self.reserve.for_each_reservation(visit);
     }
 
-    /// A free span that the wish fits in: by length, of equals a backed one below 1 MiB and the lowest above.
+    /// A free span that the wish fits in: by length, of equals a backed one below 1 MiB and the
+    /// lowest above.
     fn find(&self, wish: Wish<P>) -> Option<SpanHandle> {
         let tight = self.shortest(wish.pages)?;
         if wish.align == PageCount::ONE || wish.first_in(tight).is_some() {
@@ -280,8 +284,8 @@ impl<P: PageSize> State<P> {
         })
     }
 
-    /// Where in `span` to carve `pages` pages: in front, unless it has a neighbour above and none below. Then at
-    /// the end, so that the rest can join what the system may give below.
+    /// Where in `span` to carve `pages` pages: in front, unless it has a neighbour above and none
+    /// below. Then at the end, so that the rest can join what the system may give below.
     fn end_to_carve<E: Platform<Pages = P>>(
         platform: &E,
         span: SpanHandle,
@@ -293,8 +297,9 @@ impl<P: PageSize> State<P> {
         if from_end { span.end() - pages } else { span.first() }
     }
 
-    /// Takes a free span out of its set and cuts it down to `pages` pages from `first`; what is left over on
-    /// either side stays free as it was. Changes nothing where there is no memory for the structures.
+    /// Takes a free span out of its set and cuts it down to `pages` pages from `first`; what is
+    /// left over on either side stays free as it was. Changes nothing where there is no memory for
+    /// the structures.
     fn isolate<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -331,8 +336,9 @@ impl<P: PageSize> State<P> {
         Some(())
     }
 
-    /// Enters a span, whose ends are in the map and which is in no set, as free in `place` since `since_ns`, after
-    /// merging it with its neighbours in the same place. Merged, its age is the mean.
+    /// Enters a span, whose ends are in the map and which is in no set, as free in `place` since
+    /// `since_ns`, after merging it with its neighbours in the same place. Merged, its age is the
+    /// mean.
     fn enter<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -469,7 +475,8 @@ impl<P: PageSize> State<P> {
 
     /// Gives a structure back that no set, no map entry and no owner refers to.
     fn give_up<E: Platform<Pages = P>>(platform: &E, span: SpanHandle) {
-        // SAFETY: the callers took it out of its set and of the map, or never put it there; it came from this pool.
+        // SAFETY: the callers took it out of its set and of the map, or never put it there; it came
+        // from this pool.
         unsafe { platform.spans().deallocate_span(span) };
     }
 

@@ -389,7 +389,8 @@ fn only_whole_kernel_pages_are_released() {
     let request = |pages| SpanRequest::of(PageCount::new(pages));
     let spans: Vec<_> =
         [5, 60, 1, 20].map(|pages| heap.allocate(&site, request(pages)).expect("memory")).into();
-    // Pages 5..65 have whole kernel pages from 16 to 64; pages 66..86 have none but 66..80 of a part.
+    // Pages 5..65 have whole kernel pages from 16 to 64; pages 66..86 have none but 66..80 of a
+    // part.
     for index in [1, 3] {
         // SAFETY: the span came from this heap, and nobody uses it.
         unsafe { heap.deallocate(&site, spans[index]) };

@@ -13,7 +13,8 @@ use strata_span::{PageCount, PageSize};
 /// Steps of a program that is run once for each call that may fail.
 const STEPS: usize = 120;
 
-/// Calls that are failed in turn, at most: programs make more calls where heaps release in small pieces.
+/// Calls that are failed in turn, at most: programs make more calls where heaps release in small
+/// pieces.
 const MOST_CALLS: u64 = 150;
 
 /// Each call of the source fails once, in a program of its own; later ones succeed.
@@ -56,7 +57,8 @@ pub fn a_source_that_never_takes_memory_back_loses_nothing<P: PageSize, H: PageH
     assert_eq!(after.released.total(), 0);
 }
 
-/// Runs one program for each call number, with a fault at that call, until a program meets no fault.
+/// Runs one program for each call number, with a fault at that call, until a program meets no
+/// fault.
 fn fail_in_turn<P: PageSize, H: PageHeap<P>, S: PageSource + 'static>(
     seed: Seed,
     faults: fn(&TestGround<P>) -> &FailingPages<S>,

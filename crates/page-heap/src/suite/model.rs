@@ -155,7 +155,8 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
     }
 }
 
-/// A wish as programs have them: mostly small, some of hugepages, few of a gigabyte; rarely aligned.
+/// A wish as programs have them: mostly small, some of hugepages, few of a gigabyte; rarely
+/// aligned.
 pub(super) fn random_request<P: PageSize>(seed: &mut Seed) -> SpanRequest<P> {
     let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
     let pages = match seed.below(100) {

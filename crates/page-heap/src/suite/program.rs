@@ -10,7 +10,8 @@ const MOST_OUT: usize = 150;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Allocates, frees, releases and lets time pass at random, and compares with a model after each step.
+/// Allocates, frees, releases and lets time pass at random, and compares with a model after each
+/// step.
 pub fn a_random_program_agrees_with_a_model<P: PageSize, H: PageHeap<P>>(seed: Seed, steps: usize) {
     std::println!("{seed:?}");
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
@@ -46,7 +47,8 @@ pub fn a_clock_may_jump<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     model.deallocate_all(&mut seed);
 }
 
-/// Every alignment up to 64 MiB is had, and what comes back serves the same wish again without growth for ever.
+/// Every alignment up to 64 MiB is had, and what comes back serves the same wish again without
+/// growth for ever.
 pub fn aligned_spans_are_aligned_and_fit_in_again<P: PageSize, H: PageHeap<P>>() {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
     let mut seed = Seed::from(1);

@@ -13,7 +13,8 @@ impl From<u64> for Seed {
 }
 
 impl Seed {
-    /// The seed in `STRATA_SEED`, else one from the time of day; printed, so that a failure can be had again.
+    /// The seed in `STRATA_SEED`, else one from the time of day; printed, so that a failure can be
+    /// had again.
     pub fn from_environment() -> Self {
         let given = env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {

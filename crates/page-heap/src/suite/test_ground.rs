@@ -4,8 +4,8 @@ use super::witness::Witness;
 use strata_os::{FailingPages, ManualClock, PageSource, SimulatedPages, SystemPages};
 use strata_span::{Ground, PageSize, Platform};
 
-/// Simulated pages that are watched and can be made to fail, real metadata that can be made to fail, and a clock that
-/// stands.
+/// Simulated pages that are watched and can be made to fail, real metadata that can be made to
+/// fail, and a clock that stands.
 pub(super) type SuiteGround<P> =
     Ground<P, Witness<FailingPages<SimulatedPages>>, FailingPages<SystemPages>, ManualClock>;
 

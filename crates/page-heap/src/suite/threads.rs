@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use std::{thread, vec::Vec};
 use strata_span::{PageCount, PageSize, Platform};
 
-/// `threads` threads allocate, free and release at random over one heap: no span is out twice, none is released
-/// while it is out, and at the end everything adds up.
+/// `threads` threads allocate, free and release at random over one heap: no span is out twice, none
+/// is released while it is out, and at the end everything adds up.
 pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u64, steps: usize) {
     std::println!("{seed:?}");
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
