@@ -41,11 +41,16 @@ impl HugepageAdvice {
     /// have 65 530 by default.
     pub(crate) const MOST_FORBIDDEN: usize = 8192;
 
-    pub(crate) const NEW: Self = Self {
-        mode: AtomicU8::new(0),
-        failures: AtomicU64::new(0),
-        advised_bytes: AtomicU64::new(0),
-    };
+    strata_sync::const_fn! {
+        /// Nothing known, nothing told.
+        pub(crate) const fn new() -> Self {
+            Self {
+                mode: AtomicU8::new(0),
+                failures: AtomicU64::new(0),
+                advised_bytes: AtomicU64::new(0),
+            }
+        }
+    }
 
     /// Whether a fresh run of `run` hugepages should be advised, with `in_use_bytes` in use. `single`: one for many
     /// small spans, otherwise for one large.

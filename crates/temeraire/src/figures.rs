@@ -4,47 +4,179 @@ use crate::{
     advice::AdviceFigures,
     demand::{FillerHistory, SkipJudgement},
     filler::FillerCounters,
+    free_spans::FreeSpanTable,
+    histogram::Fullness,
     huge_cache::HugeCacheFigures,
-    state::State,
+    region::RegionFigures,
 };
-use strata_page_heap::AllocationFigures;
-use strata_span::PageSize;
+use strata_page_heap::{AllocationFigures, SpanAges};
 
 /// The figures that only the hugepage-aware page heap has: what its report prints.
+///
+/// Plain values of one moment, but for what is underway: that counts as free in
+/// [`Components::allocator`].
 #[derive(Clone, Debug)]
 pub struct TemeraireFigures {
     /// The page size, in bytes.
     pub page_bytes: u64,
-    /// What the filler did since the start.
-    pub filler_counters: FillerCounters,
-    /// The filler over the last five minutes.
-    pub filler_history: FillerHistory,
-    /// How decisions to keep memory turned out.
-    pub skipped: SkipJudgement,
+    /// Runs of free pages by length.
+    pub spans: FreeSpanTable,
+    /// Where used, free and unmapped bytes are.
+    pub components: Components,
+    /// The filler.
+    pub filler: FillerFigures,
+    /// The regions.
+    pub regions: RegionSetFigures,
     /// The huge cache.
     pub cache: HugeCacheFigures,
-    /// Advice about hugepages.
-    pub advice: AdviceFigures,
+    /// The huge allocator.
+    pub allocator: HugeAllocatorFigures,
     /// Counts of allocations by length.
     pub allocations: AllocationFigures,
+    /// How long free pages have been waiting.
+    pub ages: SpanAges,
+    /// Advice about hugepages.
+    pub advice: AdviceFigures,
 }
 
-impl TemeraireFigures {
-    pub(crate) fn of<P: PageSize>(
-        state: &mut State<P>,
-        advice: AdviceFigures,
-        clock_ns: u64,
-    ) -> Self {
-        let now_ns = state.time(clock_ns);
-        let elapsed_ns = now_ns.saturating_sub(state.first_used_ns.unwrap_or(now_ns));
-        Self {
-            page_bytes: P::BYTES as u64,
-            filler_counters: state.filler.counters,
-            filler_history: state.filler.history.summary(now_ns),
-            skipped: state.filler.demand.judgement(now_ns),
-            cache: state.cache.figures(now_ns),
-            advice,
-            allocations: state.records.figures(elapsed_ns),
-        }
+// They are built on the stack of whoever asks.
+static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 24 << 10);
+
+/// The four places where pages can be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Components {
+    /// Within hugepages.
+    pub filler: ComponentBytes,
+    /// Within regions.
+    pub region: ComponentBytes,
+    /// Whole hugepages, backed; used: large spans, without their donated tails.
+    pub cache: ComponentBytes,
+    /// Whole hugepages, not backed; free: on their way to the kernel.
+    pub allocator: ComponentBytes,
+}
+
+/// What a component has, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ComponentBytes {
+    /// In spans.
+    pub used: u64,
+    /// Free and backed.
+    pub free: u64,
+    /// Free and not backed.
+    pub unmapped: u64,
+}
+
+/// The filler at one moment, in hugepages and pages.
+#[derive(Clone, Copy, PartialEq, Debug, Default)]
+pub struct FillerFigures {
+    /// Hugepages.
+    pub hugepages: u64,
+    /// Hugepages without a free page.
+    pub full_hugepages: u64,
+    /// Hugepages with free pages, all of them backed.
+    pub partial_hugepages: u64,
+    /// Hugepages with pages that were given back; what is being given back included.
+    pub released_hugepages: u64,
+    /// Of these, hugepages with free pages that are backed.
+    pub partially_released_hugepages: u64,
+    /// Tails of large allocations that nobody has used yet; counted among the partial ones.
+    pub donated_hugepages: u64,
+    /// Free pages that are backed.
+    pub free_pages: u64,
+    /// Pages in use.
+    pub used_pages: u64,
+    /// Free pages that were given back.
+    pub unmapped_pages: u64,
+    /// Pages in use in hugepages with pages that were given back.
+    pub used_pages_in_released: u64,
+    /// Of these, in partially released hugepages.
+    pub used_pages_in_partially_released: u64,
+    /// Free pages whose large allocation went while others lived on its tail.
+    pub abandoned_pages: u64,
+    /// What it did since the start.
+    pub counters: FillerCounters,
+    /// Hugepages that are wholly backed and not donated.
+    pub regular: Fullness,
+    /// Donated ones: of these only free pages tell something.
+    pub donated: Fullness,
+    /// Those with pages that were given back.
+    pub released: Fullness,
+    /// The last five minutes.
+    pub history: FillerHistory,
+    /// How decisions to keep memory turned out.
+    pub skipped: SkipJudgement,
+}
+
+impl FillerFigures {
+    /// The share of free pages among all that are backed or free; 0 without hugepages.
+    pub fn free_share(&self, pages_per_hugepage: u64) -> f64 {
+        share(self.free_pages, self.hugepages * pages_per_hugepage)
     }
+
+    /// The same, among the hugepages that are not full.
+    pub fn free_share_of_non_full(&self, pages_per_hugepage: u64) -> f64 {
+        share(self.free_pages, (self.hugepages - self.full_hugepages) * pages_per_hugepage)
+    }
+
+    /// The share of pages that were given back in the hugepages that this happened to; 0 without such.
+    pub fn released_share(&self, pages_per_hugepage: u64) -> f64 {
+        share(self.unmapped_pages, self.released_hugepages * pages_per_hugepage)
+    }
+
+    /// The share of pages in use that stand in hugepages which can be one for the hardware, too; 1 if
+    /// none is in use.
+    pub fn hugepageable_share(&self) -> f64 {
+        1.0 - share(self.used_pages_in_released, self.used_pages)
+    }
+}
+
+/// All regions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegionSetFigures {
+    /// How many there are.
+    pub regions: u64,
+    /// Hugepages that are backed.
+    pub backed_hugepages: u64,
+    /// All hugepages.
+    pub hugepages: u64,
+    /// Free pages in backed hugepages.
+    pub free_pages: u64,
+    /// The first few, those with short free runs first; see [`Self::shown`].
+    pub details: [RegionFigures; Self::MOST_SHOWN],
+}
+
+impl RegionSetFigures {
+    /// Most regions that are told one by one.
+    pub const MOST_SHOWN: usize = 8;
+
+    /// The regions that are told one by one.
+    pub fn shown(&self) -> impl Iterator<Item = &RegionFigures> {
+        self.details.iter().take(usize::try_from(self.regions).unwrap_or(Self::MOST_SHOWN))
+    }
+
+    /// The share of free pages in backed hugepages; 0 without such.
+    pub fn free_share(&self, pages_per_hugepage: u64) -> f64 {
+        share(self.free_pages, self.backed_hugepages * pages_per_hugepage)
+    }
+}
+
+/// The huge allocator, in hugepages unless named otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct HugeAllocatorFigures {
+    /// Nodes of address maps in use, the cache's included, as a number.
+    pub nodes_used: u64,
+    /// Nodes of address maps ever made, as a number.
+    pub nodes_created: u64,
+    /// The longest free run.
+    pub longest_hugepages: u64,
+    /// Had from the system.
+    pub requested_hugepages: u64,
+    /// Of these, not in the allocator.
+    pub in_use_hugepages: u64,
+    /// Of these, in the allocator.
+    pub free_hugepages: u64,
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

@@ -73,11 +73,6 @@ impl FillerTotals {
         self.of(FillerSet::Partial).plus(self.of(FillerSet::PartialDense))
     }
 
-    /// Sparse and dense together: hugepages all whose free pages were released.
-    pub(crate) fn wholly_released(&self) -> SetTotals {
-        self.of(FillerSet::Released).plus(self.of(FillerSet::ReleasedDense))
-    }
-
     /// The filler at this moment. What is on its way to the kernel counts as partially released.
     #[inline]
     pub(crate) fn moment(&self) -> FillerMoment {

@@ -2,7 +2,7 @@
 
 use crate::{handle::Handle, node_store::NodeStore};
 use core::cell::Cell;
-use strata_span::{Hugepage, HugepageCount, MetadataKind, PoolItem};
+use strata_span::{Hugepage, HugepageCount, MetadataKind, Platform, PoolItem};
 
 /// A run of hugepages that nobody uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -106,6 +106,7 @@ impl HugeAddressMap {
         Self { root: None, ranges: 0, total: HugepageCount::ZERO, sequence: 0 };
 
     /// How many ranges it has.
+    #[cfg(test)]
     pub(crate) const fn ranges(&self) -> usize {
         self.ranges
     }
@@ -188,31 +189,65 @@ impl HugeAddressMap {
         best
     }
 
-    /// Takes the first `count` hugepages of a node's range out; none if there is no memory for the promise
-    /// that comes with them. With them comes a promise: that a node will be there for their return.
-    pub(crate) fn take_front(
+    /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the first of them. It may
+    /// miss one where alignment is all that matters, unless a range has room for any alignment.
+    pub(crate) fn find_aligned(
+        &self,
+        count: HugepageCount,
+        align: usize,
+    ) -> Option<(NodeHandle, Hugepage)> {
+        let in_node = |node: NodeHandle| {
+            let range = node.range();
+            let first = Hugepage::new(range.first.number().checked_next_multiple_of(align)?);
+            (first + count <= range.end()).then_some((node, first))
+        };
+        self.find_fit(count).and_then(in_node).or_else(|| {
+            let any = count.get().checked_add(align - 1)?;
+            self.find_fit(HugepageCount::new(any)).and_then(in_node)
+        })
+    }
+
+    /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for what that needs.
+    /// With them comes a promise: that a node will be there for their return.
+    pub(crate) fn take<E: Platform>(
         &mut self,
+        platform: &E,
         node: NodeHandle,
+        first: Hugepage,
         count: HugepageCount,
         nodes: &mut NodeStore,
-        grow: impl FnOnce(&mut NodeStore) -> bool,
     ) -> Option<HugeRange> {
         let range = node.range();
-        debug_assert!(count <= range.count, "more hugepages than the range has");
-        if count >= range.count {
-            self.detach(node);
-            nodes.put_back_promised(node);
-            self.total = self.total.saturating_sub(range.count);
-            return Some(range);
-        }
-        if !grow(nodes) {
-            return None;
+        let taken = HugeRange { first, count, ..range };
+        debug_assert!(first >= range.first && taken.end() <= range.end(), "not in the range");
+        let front = HugeRange { count: first - range.first, ..range };
+        let back = HugeRange { first: taken.end(), count: range.end() - taken.end(), ..range };
+        match (front.count > HugepageCount::ZERO, back.count > HugepageCount::ZERO) {
+            (false, false) => {
+                self.detach(node);
+                nodes.put_back_promised(node);
+            }
+            (true, true) => {
+                let mut promised = nodes.promise(platform);
+                if promised && !nodes.promise(platform) {
+                    nodes.waive();
+                    promised = false;
+                }
+                let spare = if promised { nodes.redeem() } else { None }?;
+                node.set_range(front);
+                Self::update_upwards(node);
+                self.attach(spare, back);
+            }
+            (left, _) => {
+                if !nodes.promise(platform) {
+                    return None;
+                }
+                node.set_range(if left { front } else { back });
+                Self::update_upwards(node);
+            }
         }
         self.total = self.total.saturating_sub(count);
-        node.first.set(range.first + count);
-        node.count.set(range.count.saturating_sub(count));
-        Self::update_upwards(node);
-        Some(HugeRange { count, ..range })
+        Some(taken)
     }
 
     /// The ranges, by rising address.

@@ -6,7 +6,7 @@ use crate::{
 };
 use strata_os::PageSource;
 use strata_page_heap::Reserve;
-use strata_span::{HugepageCount, Platform};
+use strata_span::{Hugepage, HugepageCount, Platform};
 
 /// Hands out runs of unbacked hugepages, and takes them back.
 ///
@@ -19,26 +19,35 @@ pub(crate) struct HugeAllocator {
 }
 
 impl HugeAllocator {
-    pub(crate) const EMPTY: Self = Self {
-        free: HugeAddressMap::EMPTY,
-        reserve: Reserve::new(),
-        requested: HugepageCount::ZERO,
-    };
+    strata_sync::const_fn! {
+        /// Nothing yet.
+        pub(crate) const fn new() -> Self {
+            Self {
+                free: HugeAddressMap::EMPTY,
+                reserve: Reserve::new(),
+                requested: HugepageCount::ZERO,
+            }
+        }
+    }
 
-    /// A run of `count` hugepages, unbacked and entered in the page map; a promise of a node comes with it.
+    /// A run of `count` hugepages at a multiple of `align` hugepages, unbacked and entered in the page map; a
+    /// promise of a node comes with it.
     pub(crate) fn allocate<E: Platform>(
         &mut self,
         platform: &E,
         count: HugepageCount,
+        align: usize,
         nodes: &mut NodeStore,
         now_ns: u64,
     ) -> Option<HugeRange> {
-        let range = match self.free.find_fit(count) {
-            Some(node) => {
-                self.free.take_front(node, count, nodes, |nodes| nodes.promise(platform))?
+        let (node, first) = match self.free.find_aligned(count, align) {
+            Some(place) => place,
+            None => {
+                self.grow(platform, count, align, nodes, now_ns)?;
+                self.free.find_aligned(count, align)?
             }
-            None => self.grow(platform, count, nodes, now_ns)?,
         };
+        let range = self.free.take(platform, node, first, count, nodes)?;
         let (map, arena, metadata) = (platform.map(), platform.arena(), platform.metadata());
         if !map.ensure(arena, metadata, range.first.first_page(), range.count.pages()) {
             self.deallocate(platform, range, nodes);
@@ -74,14 +83,17 @@ impl HugeAllocator {
         &self.reserve
     }
 
+    /// Gets a run from the system that has room for `count` hugepages at a multiple of `align`.
     #[cold]
     fn grow<E: Platform>(
         &mut self,
         platform: &E,
         count: HugepageCount,
+        align: usize,
         nodes: &mut NodeStore,
         now_ns: u64,
-    ) -> Option<HugeRange> {
+    ) -> Option<()> {
+        let count = HugepageCount::new(count.get().checked_add(align - 1)?);
         if !nodes.promise(platform) {
             return None;
         }
@@ -90,11 +102,13 @@ impl HugeAllocator {
             return None;
         };
         self.requested += count;
-        Some(HugeRange {
-            first: strata_span::Hugepage::from_address(taken.range.start),
+        let range = HugeRange {
+            first: Hugepage::from_address(taken.range.start),
             count,
             free_since_ns: now_ns,
             zeroed: taken.zeroed,
-        })
+        };
+        self.deallocate(platform, range, nodes);
+        Some(())
     }
 }

@@ -144,18 +144,19 @@ impl HugeCache {
         &self.ranges
     }
 
-    /// A run of `count` backed hugepages, with a promise of a node. None if the cache has no such run: then the
-    /// caller gets it elsewhere and says so to [`Self::note_taken_elsewhere`].
+    /// A run of `count` backed hugepages at a multiple of `align` hugepages, with a promise of a node. None if the
+    /// cache has no such run: then the caller gets it elsewhere and says so to [`Self::note_taken_elsewhere`].
     pub(crate) fn allocate<E: Platform>(
         &mut self,
         platform: &E,
         count: HugepageCount,
+        align: usize,
         nodes: &mut NodeStore,
         now_ns: u64,
     ) -> Option<HugeRange> {
-        let node = self.ranges.find_fit(count)?;
+        let (node, first) = self.ranges.find_aligned(count, align)?;
         self.before_size_changes(now_ns);
-        let range = self.ranges.take_front(node, count, nodes, |nodes| nodes.promise(platform))?;
+        let range = self.ranges.take(platform, node, first, count, nodes)?;
         self.hits += 1;
         self.size_range.report(now_ns, self.size().get());
         self.raise_usage(now_ns, count);
@@ -226,8 +227,9 @@ impl HugeCache {
         }
         let node = self.ranges.find_fit(HugepageCount::ONE)?;
         self.before_size_changes(now_ns);
-        let count = node.range().count.min(excess);
-        let range = self.ranges.take_front(node, count, nodes, |nodes| nodes.promise(platform))?;
+        let whole = node.range();
+        let count = whole.count.min(excess);
+        let range = self.ranges.take(platform, node, whole.first, count, nodes)?;
         self.size_range.report(now_ns, self.size().get());
         Some(range)
     }

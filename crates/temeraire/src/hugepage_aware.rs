@@ -1,8 +1,11 @@
 //! The hugepage-aware page heap.
 
 use crate::{
-    advice::HugepageAdvice, demand::SkipIntervals, departures::Departures,
-    figures::TemeraireFigures, state::State,
+    advice::HugepageAdvice,
+    demand::SkipIntervals,
+    departures::Departures,
+    figures::TemeraireFigures,
+    state::{Found, State},
 };
 use strata_os::{AddressRange, Clock};
 use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
@@ -40,9 +43,39 @@ impl<P: PageSize> HugePageAware<P> {
     /// Longest span, in pages: their number has to fit into a span's field.
     const LONGEST: usize = u32::MAX as usize;
 
+    strata_sync::const_fn! {
+        /// A heap that has nothing yet.
+        pub const fn new() -> Self {
+            Self {
+                state: Mutex::new(State::new()),
+                advice: HugepageAdvice::new(),
+                underway: AtomicUsize::new(0),
+            }
+        }
+    }
+
     /// Says how far back demand is looked at before memory that it may want again is given back.
     pub fn set_skip_intervals(&self, intervals: SkipIntervals) {
         self.state.lock().skip_intervals = Some(intervals);
+    }
+
+    /// Tries again after the cache was emptied: what it held may lie beside free hugepages that are not backed, so that
+    /// both together are long enough.
+    #[cold]
+    fn allocate_after_release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: &SpanRequest<P>,
+    ) -> Option<Found<P>> {
+        let everything = self.state.lock().cache.size().pages();
+        if everything == PageCount::ZERO {
+            return None;
+        }
+        let given = self.give_back_cached(platform, everything);
+        let clock_ns = platform.clock().now_ns();
+        let mut state = self.state.lock();
+        state.released.add(ReleaseReason::HardLimit, given.bytes() as u64);
+        state.allocate(platform, request, clock_ns)
     }
 
     /// Carries out departures, and puts the books right. Says how many pages the kernel took, and whether it
@@ -69,17 +102,20 @@ impl<P: PageSize> HugePageAware<P> {
     }
 }
 
+impl<P: PageSize> Default for HugePageAware<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 // SAFETY: 1. Every page is in one place: a used bit of a tracker or region, a range of the cache or the allocator, a
 // span, or a departure; the allocator's ranges come from a `Reserve`, which commits them. 2. Lengths and alignments
 // are met by best fits over bitmaps and ranges of whole hugepages; a span reads as zero if all its pages have their bit in
 // `zeroed`, which is set for fresh and forcibly released pages alone. 3. Spans of this heap are on no list of
 // its own. 4. Pages are numbers throughout.
 unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
-    const EMPTY: Self = Self {
-        state: Mutex::new(State::EMPTY),
-        advice: HugepageAdvice::NEW,
-        underway: AtomicUsize::new(0),
-    };
+    #[cfg(not(strata_loom))]
+    const EMPTY: Self = Self::new();
 
     type Figures = TemeraireFigures;
 
@@ -95,6 +131,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
         let clock_ns = platform.clock().now_ns();
         let found = self.state.lock().allocate(platform, &request, clock_ns);
+        let found = found.or_else(|| self.allocate_after_release(platform, &request));
         let Some(found) = found else {
             // SAFETY: it was had a moment ago, and nobody knows it.
             unsafe { platform.spans().deallocate_span(span) };
@@ -154,7 +191,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         let clock_ns = platform.clock().now_ns();
         let mut state = self.state.lock();
         let advice = self.advice.figures(state.forbidden_hugepages);
-        TemeraireFigures::of(&mut state, advice, clock_ns)
+        state.survey(advice, clock_ns)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

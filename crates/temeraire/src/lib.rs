@@ -22,14 +22,14 @@
 //! let many = HEAP.allocate(&ground, SpanRequest::of(PageCount::new(1000))).expect("memory for 8 MiB");
 //!
 //! // The thousand pages end inside a hugepage, and the rest of that one was donated to the filler.
-//! assert_eq!(HEAP.figures(&ground).filler_counters.donations, 1);
+//! assert_eq!(HEAP.figures(&ground).filler.counters.donations, 1);
 //! assert_eq!(HEAP.stats().in_use_bytes, 1001 * 8192);
 //!
 //! // SAFETY: the spans came from this heap, and nobody uses them.
 //! unsafe { HEAP.deallocate(&ground, many) };
 //! // SAFETY: as above.
 //! unsafe { HEAP.deallocate(&ground, one) };
-//! HEAP.release(&ground, PageCount::new(1001), ReleaseReason::Call);
+//! HEAP.release(&ground, PageCount::new(1 << 20), ReleaseReason::Call);
 //! assert_eq!(HEAP.stats().free_bytes, 0);
 //! ```
 #![no_std]
@@ -45,7 +45,9 @@ mod figures;
 mod filler;
 mod filler_lists;
 mod filler_totals;
+mod free_spans;
 mod handle;
+mod histogram;
 mod huge_address_map;
 mod huge_allocator;
 mod huge_cache;
@@ -57,13 +59,19 @@ mod release;
 mod state;
 mod subrelease;
 mod supply;
+mod survey;
 mod time_series;
 mod tracker;
 
 pub use advice::AdviceFigures;
 pub use demand::{FillerHistory, FillerMoment, SkipIntervals, SkipJudgement};
-pub use figures::TemeraireFigures;
+pub use figures::{
+    ComponentBytes, Components, FillerFigures, HugeAllocatorFigures, RegionSetFigures,
+    TemeraireFigures,
+};
 pub use filler::FillerCounters;
+pub use free_spans::FreeSpanTable;
+pub use histogram::{Fullness, HISTOGRAM_BUCKETS, Histogram, histogram_bounds};
 pub use huge_cache::{HugeCacheFigures, RecentRange};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;

@@ -22,8 +22,12 @@ pub(crate) struct NodeStore {
 }
 
 impl NodeStore {
-    pub(crate) const EMPTY: Self =
-        Self { pool: Pool::new(), free: None, free_nodes: 0, promised: 0, created: 0 };
+    strata_sync::const_fn! {
+        /// No nodes.
+        pub(crate) const fn new() -> Self {
+            Self { pool: Pool::new(), free: None, free_nodes: 0, promised: 0, created: 0 }
+        }
+    }
 
     /// Promises one node more. False, and no promise, if there is no memory for it.
     #[must_use]

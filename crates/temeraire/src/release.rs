@@ -32,7 +32,7 @@ impl<P: PageSize> HugePageAware<P> {
 
     /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit, after a look at
     /// whether that is too high.
-    fn give_back_cached<E: Platform<Pages = P>>(
+    pub(crate) fn give_back_cached<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         wanted: PageCount<P>,

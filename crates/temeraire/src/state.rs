@@ -67,25 +67,30 @@ pub(crate) struct Found<P: PageSize> {
 }
 
 impl<P: PageSize> State<P> {
-    pub(crate) const EMPTY: Self = Self {
-        filler: Filler::EMPTY,
-        regions: RegionSet::EMPTY,
-        cache: HugeCache::EMPTY,
-        allocator: HugeAllocator::EMPTY,
-        nodes: NodeStore::EMPTY,
-        records: AllocationRecords::new(),
-        leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
-        released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
-        release_failures: 0,
-        in_use_pages: 0,
-        spans_in_use: 0,
-        forbidden_hugepages: 0,
-        skip_intervals: None,
-        first_used_ns: None,
-        newest_ns: 0,
-        trackers: Pool::new(),
-        region_pool: Pool::new(),
-    };
+    strata_sync::const_fn! {
+        /// Nothing yet.
+        pub(crate) const fn new() -> Self {
+            Self {
+                filler: Filler::EMPTY,
+                regions: RegionSet::EMPTY,
+                cache: HugeCache::EMPTY,
+                allocator: HugeAllocator::new(),
+                nodes: NodeStore::new(),
+                records: AllocationRecords::new(),
+                leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
+                released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
+                release_failures: 0,
+                in_use_pages: 0,
+                spans_in_use: 0,
+                forbidden_hugepages: 0,
+                skip_intervals: None,
+                first_used_ns: None,
+                newest_ns: 0,
+                trackers: Pool::new(),
+                region_pool: Pool::new(),
+            }
+        }
+    }
 
     pub(crate) const PER_HUGEPAGE: usize = PageCount::<P>::PER_HUGEPAGE.get();
     /// Pages of the longest span that the filler makes room for with a fresh hugepage.
@@ -325,7 +330,8 @@ impl<P: PageSize> State<P> {
     fn add_region<E: Platform<Pages = P>>(&mut self, platform: &E, now_ns: u64) -> Option<()> {
         let place = self.region_pool.allocate(platform.arena(), platform.metadata())?;
         let count = HugepageCount::new(Region::HUGEPAGES);
-        let Some(range) = self.allocator.allocate(platform, count, &mut self.nodes, now_ns) else {
+        let Some(range) = self.allocator.allocate(platform, count, 1, &mut self.nodes, now_ns)
+        else {
             // SAFETY: it was had a moment ago, and nothing refers to it.
             unsafe { self.region_pool.deallocate(place) };
             return None;

@@ -34,52 +34,13 @@ impl<P: PageSize> State<P> {
         align: usize,
         now_ns: u64,
     ) -> Option<FoundHugepages> {
-        let range = if align <= 1 {
-            if let Some(range) = self.cache.allocate(platform, count, &mut self.nodes, now_ns) {
-                return Some(FoundHugepages { range, fresh: false });
-            }
-            self.allocator.allocate(platform, count, &mut self.nodes, now_ns)?
-        } else {
-            self.take_aligned(platform, count, align, now_ns)?
-        };
+        let nodes = &mut self.nodes;
+        if let Some(range) = self.cache.allocate(platform, count, align, nodes, now_ns) {
+            return Some(FoundHugepages { range, fresh: false });
+        }
+        let range = self.allocator.allocate(platform, count, align, nodes, now_ns)?;
         self.cache.note_taken_elsewhere(now_ns, count);
         Some(FoundHugepages { range, fresh: true })
-    }
-
-    /// A run of unbacked hugepages at a multiple of `align`, cut out of a longer one.
-    pub(crate) fn take_aligned<E: Platform>(
-        &mut self,
-        platform: &E,
-        count: HugepageCount,
-        align: usize,
-        now_ns: u64,
-    ) -> Option<HugeRange> {
-        let longer = HugepageCount::new(count.get().checked_add(align - 1)?);
-        // What is cut off goes back at both ends, and each end needs a node.
-        if !self.nodes.promise(platform) {
-            return None;
-        }
-        if !self.nodes.promise(platform) {
-            self.nodes.waive();
-            return None;
-        }
-        let Some(whole) = self.allocator.allocate(platform, longer, &mut self.nodes, now_ns) else {
-            self.nodes.waive();
-            self.nodes.waive();
-            return None;
-        };
-        let first = Hugepage::new(whole.first.number().next_multiple_of(align));
-        let range = HugeRange { first, count, ..whole };
-        let front = HugeRange { count: first - whole.first, ..whole };
-        let back = HugeRange { first: range.end(), count: whole.end() - range.end(), ..whole };
-        for end in [front, back] {
-            if end.count == HugepageCount::ZERO {
-                self.nodes.waive();
-            } else {
-                self.allocator.deallocate(platform, end, &mut self.nodes);
-            }
-        }
-        Some(range)
     }
 
     /// A tracker for a hugepage to come.

@@ -222,11 +222,6 @@ impl HugepageTracker {
         self.was_released.set(true);
     }
 
-    /// Whether `count` pages from `start` are free.
-    pub(crate) fn are_free(&self, start: usize, count: usize) -> bool {
-        self.used.count(start, count) == 0
-    }
-
     /// Its free pages, as runs of one kind.
     pub(crate) fn gaps(&self) -> impl Iterator<Item = Gap> + '_ {
         let length = self.length();

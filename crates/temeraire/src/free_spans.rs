@@ -1,0 +1,77 @@
+//! Runs of free pages by length.
+
+use strata_page_heap::{FreeSpans, SMALL_LENGTH_BYTES};
+use strata_span::PageSize;
+
+/// Entries of a table by exact length: as many as pages of 4 KiB need.
+const EXACT_LENGTHS: usize = SMALL_LENGTH_BYTES >> 12;
+
+/// Runs of free pages, exact below 1 MiB and together above.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FreeSpanTable {
+    /// The least length that shares the last line, in pages: 1 MiB.
+    pub large_pages: u64,
+    /// Free runs of that length and more.
+    pub large: FreeSpans,
+    page_bytes: u64,
+    by_length: [Counts; EXACT_LENGTHS],
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    backed: u32,
+    unmapped: u32,
+}
+
+impl FreeSpanTable {
+    pub(crate) fn new<P: PageSize>() -> Self {
+        let large_pages = (SMALL_LENGTH_BYTES >> P::SHIFT) as u64;
+        Self {
+            large_pages,
+            large: FreeSpans { pages: large_pages, ..FreeSpans::default() },
+            page_bytes: P::BYTES as u64,
+            by_length: [Counts { backed: 0, unmapped: 0 }; EXACT_LENGTHS],
+        }
+    }
+
+    /// Counts a run of `pages` pages.
+    pub(crate) fn record(&mut self, pages: usize, backed: bool) {
+        let length = pages as u64;
+        let exact = self.by_length.get_mut(pages).filter(|_| length < self.large_pages);
+        let bytes = length * self.page_bytes;
+        match (exact, backed) {
+            (Some(counts), true) => counts.backed += 1,
+            (Some(counts), false) => counts.unmapped += 1,
+            (None, true) => {
+                self.large.backed_spans += 1;
+                self.large.backed_bytes += bytes;
+            }
+            (None, false) => {
+                self.large.unmapped_spans += 1;
+                self.large.unmapped_bytes += bytes;
+            }
+        }
+    }
+
+    /// Free runs by length, for the lengths below [`Self::large_pages`] that exist, rising.
+    pub fn lengths(&self) -> impl Iterator<Item = FreeSpans> + '_ {
+        let lengths = self.by_length.iter().enumerate().map(|(pages, counts)| {
+            let pages = pages as u64;
+            let (backed, unmapped) = (u64::from(counts.backed), u64::from(counts.unmapped));
+            FreeSpans {
+                pages,
+                backed_spans: backed,
+                unmapped_spans: unmapped,
+                backed_bytes: backed * pages * self.page_bytes,
+                unmapped_bytes: unmapped * pages * self.page_bytes,
+            }
+        });
+        lengths.filter(|spans| spans.backed_spans + spans.unmapped_spans != 0)
+    }
+
+    /// Bytes of all runs: backed and not.
+    pub fn total_bytes(&self) -> (u64, u64) {
+        let all = self.lengths().chain(core::iter::once(self.large));
+        all.fold((0, 0), |sum, spans| (sum.0 + spans.backed_bytes, sum.1 + spans.unmapped_bytes))
+    }
+}

@@ -1,0 +1,72 @@
+//! How many hugepages have how many of something.
+
+use strata_span::{PageCount, PageSize};
+
+/// Buckets of a [`Histogram`].
+pub const HISTOGRAM_BUCKETS: usize = 24;
+
+/// Hugepages by a number of pages: fine at both ends, in sixteenths of a hugepage between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Histogram {
+    /// Hugepages in each bucket; bounds see [`histogram_bounds`].
+    pub counts: [u32; HISTOGRAM_BUCKETS],
+}
+
+/// The least number of each bucket, for hugepages of pages of size `P`: 0 to 4, then sixteenths of a hugepage, then
+/// the last four numbers below a whole one. Where a hugepage has few pages, bounds are clipped, and
+/// some buckets stay empty.
+///
+/// ```
+/// use strata_size_classes::Pages8K;
+///
+/// let bounds = strata_temeraire::histogram_bounds::<Pages8K>();
+/// assert_eq!(bounds[..7], [0, 1, 2, 3, 4, 16, 32]);
+/// assert_eq!(bounds[18..], [224, 240, 252, 253, 254, 255]);
+/// ```
+pub const fn histogram_bounds<P: PageSize>() -> [u16; HISTOGRAM_BUCKETS] {
+    let pages = PageCount::<P>::PER_HUGEPAGE.get();
+    let mut bounds = [0; HISTOGRAM_BUCKETS];
+    let (mut index, mut bound) = (0, 0);
+    while index < HISTOGRAM_BUCKETS {
+        let wanted = if index < 5 {
+            index
+        } else if index < 20 {
+            (index - 4) * pages / 16
+        } else {
+            pages - (HISTOGRAM_BUCKETS - index)
+        };
+        // Bounds never fall, and never reach a whole hugepage.
+        bound = if wanted > bound { wanted } else { bound };
+        bound = if bound < pages { bound } else { pages - 1 };
+        bounds[index] = (bound & 0xffff) as u16;
+        index += 1;
+    }
+    bounds
+}
+
+impl Histogram {
+    /// Counts a hugepage with `value`.
+    pub(crate) fn record<P: PageSize>(&mut self, value: usize) {
+        let bounds = const { histogram_bounds::<P>() };
+        let bucket = bounds.iter().rposition(|bound| value >= usize::from(*bound)).unwrap_or(0);
+        if let Some(count) = self.counts.get_mut(bucket) {
+            *count += 1;
+        }
+    }
+
+    /// All hugepages counted.
+    pub fn total(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+}
+
+/// How full the hugepages of one kind are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Fullness {
+    /// By free pages, backed or not.
+    pub free_pages: Histogram,
+    /// By the longest run of free pages.
+    pub longest_free_range: Histogram,
+    /// By allocations less one, as a hugepage in the filler has at least one: add 1 to the bounds.
+    pub allocations_less_one: Histogram,
+}
