@@ -1,12 +1,14 @@
 //! The page heap that TCMalloc had before it knew of hugepages.
 
 mod state;
+mod wish;
 
 use crate::{LegacyFigures, PageHeap, PageHeapStats, ReleaseReason, SpanAges, SpanRequest};
-use state::{State, Wish};
+use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageSize, Platform, SpanHandle};
 use strata_sync::Mutex;
+use wish::Wish;
 
 /// Free spans in lists by length, best fit, and coalescing of neighbours.
 ///

@@ -4,7 +4,35 @@
 //! back to the kernel. It must not know what spans are used for: neither size classes nor objects.
 //!
 //! `strata-temeraire` has the hugepage-aware implementation; a heap of your own implements
-//! the trait and takes its place.
+//! the trait and takes its place. The feature `suite` has the tests that it must pass.
+//!
+//! ```
+//! use strata_os::{MonotonicClock, SystemPages};
+//! use strata_page_heap::{Density, LegacyPageHeap, PageHeap, SpanRequest};
+//! use strata_size_classes::{PageSize, Pages8K};
+//! use strata_span::{Ground, PageCount};
+//!
+//! let (source, metadata) = (SystemPages::new(), SystemPages::new());
+//! let ground = Ground::<Pages8K, _, _, _>::new(source, metadata, MonotonicClock::new());
+//! let heap = LegacyPageHeap::<Pages8K>::EMPTY;
+//!
+//! // Sixteen pages that begin at a multiple of four.
+//! let request = SpanRequest {
+//!     pages: PageCount::new(16),
+//!     align: PageCount::new(4),
+//!     density: Density::Sparse,
+//! };
+//! let span = heap.allocate(&ground, request).expect("memory");
+//! assert!(span.start::<Pages8K>().is_aligned(4 * Pages8K::BYTES));
+//!
+//! let stats = heap.stats();
+//! assert_eq!(stats.in_use_bytes, 16 * 8192);
+//! assert_eq!(stats.system_bytes, stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes);
+//!
+//! // SAFETY: the span came from this heap, and nobody uses it.
+//! unsafe { heap.deallocate(&ground, span) };
+//! assert_eq!(heap.stats().in_use_bytes, 0);
+//! ```
 #![no_std]
 
 #[cfg(any(test, feature = "suite"))]

@@ -1,8 +1,9 @@
 //! What the lock of the legacy page heap guards.
 
+use super::wish::{MOST_PAGES, Wish};
 use crate::{
     AllocationRecords, Density, LegacyFigures, PageHeapStats, ReleaseReason, ReleasedBytes,
-    Reserve, SpanAges, SpanRequest,
+    Reserve, SpanAges,
     allocation_records::EXACT_LENGTHS,
     free_set::FreeSet,
     legacy_figures::{FreeSpans, SpanCounts},
@@ -18,9 +19,6 @@ use strata_span::{
 /// heaps do without: a hugepage costs them up to 2 MiB. At half as much a mid-sized process pays
 /// for hugepages that it hardly fills; at twice, it has its first 32 MiB on small pages.
 const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
-
-/// The most pages that one span may have: its length is kept in 32 bits.
-const MOST_PAGES: usize = u32::MAX as usize;
 
 /// Free spans, address space, and figures.
 #[derive(Debug)]
@@ -43,39 +41,6 @@ pub(super) struct State<P: PageSize> {
     started_ns: Option<u64>,
     /// Whether the kernel wants to be asked for hugepages; found out once.
     asks_for_hugepages: Option<bool>,
-}
-
-/// A request that can be added up without overflow.
-#[derive(Clone, Copy)]
-pub(super) struct Wish<P: PageSize> {
-    pub(super) pages: PageCount<P>,
-    align: PageCount<P>,
-    density: Density,
-}
-
-impl<P: PageSize> Wish<P> {
-    /// The request, unless no span can serve it.
-    pub(super) fn checked(request: SpanRequest<P>) -> Option<Self> {
-        let SpanRequest { pages, align, density } = request;
-        let most = pages
-            .get()
-            .checked_add(align.get())?
-            .checked_add(PageCount::<P>::PER_HUGEPAGE.get())?;
-        let fits = pages.get() > 0 && align.get().is_power_of_two() && most <= MOST_PAGES;
-        fits.then_some(Self { pages, align, density })
-    }
-
-    /// A span of this length has a fitting run wherever it begins.
-    fn with_slack(self) -> PageCount<P> {
-        self.pages + self.align - PageCount::ONE
-    }
-
-    /// The first page in `span` at which the wish fits.
-    fn first_in(self, span: SpanHandle) -> Option<PageId<P>> {
-        let mask = self.align.get() - 1;
-        let first = PageId::new(span.first::<P>().number().checked_add(mask)? & !mask);
-        (first + self.pages <= span.end()).then_some(first)
-    }
 }
 
 impl<P: PageSize> State<P> {
