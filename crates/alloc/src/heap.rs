@@ -8,7 +8,7 @@ use strata_span::{Address, PageMapWords};
 use strata_sync::{
     Once,
     atomic::{AtomicPtr, Ordering},
-    thread_block::{self, AtomicSlot},
+    thread_block::{self, AtomicSlot, Slot},
 };
 
 /// A memory allocator, as a value.
@@ -80,9 +80,23 @@ impl<C: HeapConfig> Heap<C> {
     /// than 8 bytes are aligned to 16, others to 8. A size of 0 is a block of its own.
     #[inline(always)]
     pub fn allocate(&self, size: usize) -> *mut u8 {
+        self.allocate_or(size, |_, _| core::ptr::null_mut())
+    }
+
+    /// The same; where there is no block, the answer is what `exhausted` says of a size and an alignment
+    /// that are rounded to the same as the request.
+    ///
+    /// It is called from the slow paths, as the last thing that they do, so that the common path of an
+    /// interface with an answer of its own needs neither a test nor a frame.
+    #[inline(always)]
+    pub fn allocate_or(
+        &self,
+        size: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
         match C::Pages::TABLE.entry(size) {
-            Some(entry) => self.allocate_class(entry),
-            None => self.allocate_large(size, 1),
+            Some(entry) => self.allocate_class(entry, exhausted),
+            None => self.allocate_large(size, 1, exhausted),
         }
     }
 
@@ -90,9 +104,20 @@ impl<C: HeapConfig> Heap<C> {
     /// or the request is impossible.
     #[inline(always)]
     pub fn allocate_aligned(&self, size: usize, align: usize) -> *mut u8 {
+        self.allocate_aligned_or(size, align, |_, _| core::ptr::null_mut())
+    }
+
+    /// The same, with an answer of the caller's own as in [`Self::allocate_or`].
+    #[inline(always)]
+    pub fn allocate_aligned_or(
+        &self,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
         match Self::entry(size, align) {
-            Some(entry) => self.allocate_class(entry),
-            None => self.allocate_large(size, align),
+            Some(entry) => self.allocate_class(entry, exhausted),
+            None => self.allocate_large(size, align, exhausted),
         }
     }
 
@@ -100,7 +125,7 @@ impl<C: HeapConfig> Heap<C> {
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
-                let block = self.allocate_class(entry);
+                let block = self.allocate_class(entry, |_, _| core::ptr::null_mut());
                 if !block.is_null() {
                     // SAFETY: the block is ours and at least `size` bytes long.
                     unsafe { block.write_bytes(0, size) };
@@ -184,24 +209,32 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
+    pub(crate) fn slot(&self) -> Slot {
+        self.slot.load()
+    }
+
     pub(crate) fn map_words(&self) -> &PageMapWords<C::Pages> {
         &self.map
     }
 
     /// The common path: count, pop.
     #[inline(always)]
-    fn allocate_class(&self, entry: ClassEntry) -> *mut u8 {
+    fn allocate_class(
+        &self,
+        entry: ClassEntry,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
         let slot = self.slot.load();
         let (allocated, limit) = thread_block::allocated_and_limit(slot);
         let allocated = allocated.wrapping_add(entry.size() as u64);
         if allocated > limit {
-            return self.allocate_uncounted(entry);
+            return self.allocate_uncounted(entry, exhausted);
         }
         // SAFETY: the limit of a thread's slot lies above 0 only while the per-CPU caches of the heap that has the slot are set up
         // and the thread is registered for them.
         let block = unsafe { self.cpu.pop(entry.class()) };
         if block.is_null() {
-            return self.allocate_missed(entry);
+            return self.allocate_missed(entry, exhausted);
         }
         thread_block::set_allocated(slot, allocated);
         block
@@ -232,25 +265,43 @@ impl<C: HeapConfig> Heap<C> {
     /// The limit stopped this thread: it is new, or not of the kind that the common path is for.
     #[cold]
     #[inline(never)]
-    fn allocate_uncounted(&self, entry: ClassEntry) -> *mut u8 {
-        self.core_or_set_up()
-            .map_or(core::ptr::null_mut(), |core| core.allocate_uncounted(self.slot.load(), entry))
+    fn allocate_uncounted(
+        &self,
+        entry: ClassEntry,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        let block = self
+            .core_or_set_up()
+            .map_or(core::ptr::null_mut(), |core| core.allocate_uncounted(self.slot.load(), entry));
+        if block.is_null() { exhausted(entry.size(), 1) } else { block }
     }
 
     /// This CPU has no object of the class.
     #[cold]
     #[inline(never)]
-    fn allocate_missed(&self, entry: ClassEntry) -> *mut u8 {
-        self.core()
-            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), entry))
+    fn allocate_missed(
+        &self,
+        entry: ClassEntry,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        let block = self
+            .core()
+            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), entry));
+        if block.is_null() { exhausted(entry.size(), 1) } else { block }
     }
 
     #[cold]
     #[inline(never)]
-    fn allocate_large(&self, size: usize, align: usize) -> *mut u8 {
-        self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
+    fn allocate_large(
+        &self,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
             core.allocate_large(self.slot.load(), size, align)
-        })
+        });
+        if block.is_null() { exhausted(size, align) } else { block }
     }
 
     /// # Safety

@@ -60,6 +60,25 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.page_heap().deallocate(self, span) };
     }
 
+    /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.
+    pub(crate) fn extend_large(&self, slot: Slot, address: Address, size: usize) -> bool {
+        let (Some(span), Some(request)) = (self.large_span(address), request::<C::Pages>(size, 1))
+        else {
+            return false;
+        };
+        let before = span.bytes::<C::Pages>();
+        // SAFETY: the span is a large block of this heap, and its owner is growing it.
+        if !unsafe { self.page_heap().extend(self, span, request.pages) } {
+            return false;
+        }
+        let added = span.bytes::<C::Pages>() - before;
+        match self.standing(slot) {
+            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.allocated, added),
+            Standing::Alone => self.count_allocated_alone(added),
+        }
+        true
+    }
+
     /// The span of a large block, if `address` is where one begins.
     pub(crate) fn large_span(&self, address: Address) -> Option<SpanHandle> {
         self.map().span_at(address.value()).filter(|span| {

@@ -36,6 +36,7 @@ mod heap_core;
 mod large;
 mod misuse;
 mod reallocate;
+mod release;
 mod selected_page_heap;
 mod slots;
 mod small;

@@ -26,8 +26,8 @@ impl<C: HeapConfig> Heap<C> {
     /// null if memory is exhausted, and then the old block stays as it is.
     ///
     /// A block stays where it is while its size rounds to the same; a large block also while at least half
-    /// of it is used. One that grows gets an eighth more than it had, so that growth in
-    /// small steps moves it rarely.
+    /// of it is used, or while the pages behind it are free. One that has to move gets an eighth more than it had, so
+    /// that growth in small steps moves it rarely.
     ///
     /// # Safety
     ///
@@ -39,6 +39,7 @@ impl<C: HeapConfig> Heap<C> {
         if old_size == 0 {
             crate::misuse::never_handed_out(pointer);
         }
+        let slot = self.slot();
         let old_is_large = self.map_words().class_at(Address::of(pointer).value()).is_none();
         let mut wanted = new_size;
         match Self::entry(new_size, align) {
@@ -47,6 +48,12 @@ impl<C: HeapConfig> Heap<C> {
                 return pointer;
             }
             None if old_is_large && new_size > old_size => {
+                if self
+                    .core()
+                    .is_some_and(|core| core.extend_large(slot, Address::of(pointer), new_size))
+                {
+                    return pointer;
+                }
                 wanted = new_size.max(old_size.saturating_add(old_size / 8));
             }
             _ => {}

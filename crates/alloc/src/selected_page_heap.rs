@@ -87,6 +87,21 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         }
     }
 
+    unsafe fn extend<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        pages: PageCount<P>,
+    ) -> bool {
+        if self.is_legacy() {
+            // SAFETY: the span came from this page heap, whose choice never changes.
+            unsafe { self.legacy.extend(platform, span, pages) }
+        } else {
+            // SAFETY: as above.
+            unsafe { self.temeraire.extend(platform, span, pages) }
+        }
+    }
+
     fn release<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -90,6 +90,24 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// pages.
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle);
 
+    /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it did. The
+    /// entry of its last page moves along, the contents stay, and so does [`is_zeroed`](strata_span::Span::is_zeroed),
+    /// which says nothing about what was added.
+    ///
+    /// # Safety
+    ///
+    /// The span came from this heap's `allocate` on the same platform, the caller has it, and it has no class and no
+    /// page entered but its ends.
+    unsafe fn extend<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        pages: PageCount<P>,
+    ) -> bool {
+        let _ = (platform, span, pages);
+        false
+    }
+
     /// Gives at least `wanted` pages back to the kernel, if so many are free; says how many it
     /// gave. More may go, up to the end of the span or hugepage at hand.
     fn release<E: Platform<Pages = P>>(

@@ -1,0 +1,36 @@
+//! Memory that goes back to the kernel because the program asks.
+
+use crate::{Heap, HeapConfig};
+use strata_page_heap::{PageHeap, ReleaseReason};
+use strata_size_classes::PageSize;
+use strata_span::PageCount;
+
+impl<C: HeapConfig> Heap<C> {
+    /// Gives free memory back to the kernel, at least `bytes` if so much is free; says how many bytes went.
+    ///
+    /// First the caches of all CPUs and the transfer caches are emptied, so that spans of which every block was freed
+    /// are free; what the caches of other threads hold stays there. A heap without a block yet has nothing to give.
+    ///
+    /// Any thread may ask at any time. Costs system calls for each CPU and each range that goes.
+    ///
+    /// ```
+    /// use strata_alloc::{Config, Heap};
+    /// let heap: Heap = Heap::with(Config::DEFAULT);
+    /// let block = heap.allocate(8 << 20);
+    /// // SAFETY: the block is ours.
+    /// unsafe { heap.deallocate(block) };
+    /// assert!(heap.release(8 << 20) >= 8 << 20);
+    /// ```
+    pub fn release(&self, bytes: usize) -> usize {
+        let Some(core) = self.core() else { return 0 };
+        let middle = core.source_of_objects();
+        for id in 0..core.cpu_cache().ids() {
+            // What cannot be emptied is kept: there is less to give back.
+            let _ = core.cpu_cache().drain(&middle, id);
+        }
+        middle.drain_all_transfers();
+        let wanted = PageCount::holding(bytes)
+            .unwrap_or(PageCount::<C::Pages>::new(usize::MAX >> C::Pages::SHIFT));
+        core.page_heap().release(core, wanted, ReleaseReason::Call).bytes()
+    }
+}
