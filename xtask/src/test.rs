@@ -2,6 +2,7 @@
 
 use core::fmt::{self, Display, Formatter};
 use core::time::Duration;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
@@ -169,9 +170,15 @@ fn conclude(lines: &[Line], strict: bool) -> ExitCode {
 }
 
 fn format(workspace: &Workspace) -> Result<Done> {
-    let check = |arguments: &mut Command| arguments.args(["--all", "--", "--check"]).status();
-    let status = check(&mut workspace.cargo("fmt")).context("starting cargo fmt")?;
-    Ok(Done::check(status.success()))
+    let mut members = workspace.cargo("fmt");
+    members.args(["--all", "--", "--check"]);
+    // The peers are no members; their programs are formatted like the rest.
+    let mut peers = Command::new("rustfmt");
+    peers.args(["--check", "--edition", "2024"]).current_dir(workspace.root());
+    for peer in fs::read_dir(workspace.root().join("benches/peers"))? {
+        peers.arg(peer?.path().join("src/main.rs"));
+    }
+    check_all([members, peers])
 }
 
 fn layers(workspace: &Workspace) -> Result<Done> {
