@@ -1,0 +1,23 @@
+//! Arguments for the linker that makes `libstrata.so`.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let page_size = std::env::var("CARGO_CFG_STRATA_PAGE_SIZE").unwrap_or_default();
+    let soname = match page_size.as_str() {
+        "" | "8k" => "libstrata.so".to_owned(),
+        other => format!("libstrata-{other}.so"),
+    };
+    for argument in [
+        &format!("-Wl,-soname,{soname}"),
+        // Blocks, thread keys and fork handlers outlive any handle to the library.
+        "-Wl,-z,nodelete",
+        // The C library and nothing else; what libm, libdl and the like have is not used.
+        "-nodefaultlibs",
+        "-Wl,--as-needed",
+        "-lc",
+        // A symbol that nobody defines is an error here, not in the program that preloads the library.
+        "-Wl,-z,defs",
+    ] {
+        println!("cargo::rustc-link-arg={argument}");
+    }
+}

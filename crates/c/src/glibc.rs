@@ -1,0 +1,95 @@
+//! What glibc has beyond the standards, and its second names.
+//!
+//! A function of the family that were left to glibc would hand out blocks of another heap, and a program that
+//! frees one would end. So all names are here by which glibc's allocator can be reached.
+
+use crate::aligned::whole_pages;
+use crate::heap::{
+    HEAP, allocate, allocate_aligned, allocate_aligned_up, allocate_zeroed, deallocate, reallocate,
+};
+use core::ffi::{c_int, c_void};
+use strata_os::kernel_page_bytes;
+
+/// How many bytes of the block may be used, all of them to be written; 0 for null.
+///
+/// # Safety
+///
+/// `pointer` is null or a block in use.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
+    if pointer.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise; the pointer is not null.
+    unsafe { HEAP.usable_size(pointer.cast()) }
+}
+
+/// Gives what is free back to the kernel: 1 if anything went back, else 0. `_keep_bytes`, which glibc keeps at the top of its heap,
+/// has no meaning here: there is no top.
+#[unsafe(no_mangle)]
+extern "C" fn malloc_trim(_keep_bytes: usize) -> c_int {
+    c_int::from(HEAP.release(usize::MAX) != 0)
+}
+
+/// `free` by the name that it had in SunOS; glibc has it for old programs.
+///
+/// # Safety
+///
+/// As for `free`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn cfree(pointer: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `malloc`.
+#[unsafe(no_mangle)]
+extern "C" fn __libc_malloc(size: usize) -> *mut c_void {
+    allocate(size)
+}
+
+/// `free`.
+///
+/// # Safety
+///
+/// As for `free`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_free(pointer: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `calloc`.
+#[unsafe(no_mangle)]
+extern "C" fn __libc_calloc(count: usize, size: usize) -> *mut c_void {
+    allocate_zeroed(count, size)
+}
+
+/// `realloc`.
+///
+/// # Safety
+///
+/// As for `realloc`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    unsafe { reallocate(pointer, size) }
+}
+
+/// `memalign`.
+#[unsafe(no_mangle)]
+extern "C" fn __libc_memalign(align: usize, size: usize) -> *mut c_void {
+    allocate_aligned_up(align, size)
+}
+
+/// `valloc`.
+#[unsafe(no_mangle)]
+extern "C" fn __libc_valloc(size: usize) -> *mut c_void {
+    allocate_aligned(kernel_page_bytes(), size)
+}
+
+/// `pvalloc`.
+#[unsafe(no_mangle)]
+extern "C" fn __libc_pvalloc(size: usize) -> *mut c_void {
+    whole_pages(size)
+}

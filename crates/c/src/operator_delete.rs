@@ -1,0 +1,100 @@
+//! The twelve forms of C++'s operator delete.
+//!
+//! Those that are given the size look nothing up. Null is no object, and nothing happens. ([new.delete.single],
+//! [new.delete.array])
+
+use crate::heap::{ANY_ALIGN, deallocate, deallocate_sized};
+use core::ffi::c_void;
+
+/// `operator delete(void*)`
+///
+/// # Safety
+///
+/// Here and below: `pointer` is null or came from the matching form of operator new, and nobody uses it any more; size and
+/// alignment are those that it was asked for with.
+#[unsafe(export_name = "_ZdlPv")]
+unsafe extern "C" fn delete(pointer: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete[](void*)`
+#[unsafe(export_name = "_ZdaPv")]
+unsafe extern "C" fn delete_array(pointer: *mut c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete(void*, const std::nothrow_t&)`
+#[unsafe(export_name = "_ZdlPvRKSt9nothrow_t")]
+unsafe extern "C" fn delete_nothrow(pointer: *mut c_void, _: *const c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete[](void*, const std::nothrow_t&)`
+#[unsafe(export_name = "_ZdaPvRKSt9nothrow_t")]
+unsafe extern "C" fn delete_array_nothrow(pointer: *mut c_void, _: *const c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete(void*, std::size_t)`
+#[unsafe(export_name = "_ZdlPvm")]
+unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
+}
+
+/// `operator delete[](void*, std::size_t)`
+#[unsafe(export_name = "_ZdaPvm")]
+unsafe extern "C" fn delete_array_sized(pointer: *mut c_void, size: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
+}
+
+/// `operator delete(void*, std::align_val_t)`
+#[unsafe(export_name = "_ZdlPvSt11align_val_t")]
+unsafe extern "C" fn delete_aligned(pointer: *mut c_void, _align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete[](void*, std::align_val_t)`
+#[unsafe(export_name = "_ZdaPvSt11align_val_t")]
+unsafe extern "C" fn delete_array_aligned(pointer: *mut c_void, _align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete(void*, std::align_val_t, const std::nothrow_t&)`
+#[unsafe(export_name = "_ZdlPvSt11align_val_tRKSt9nothrow_t")]
+unsafe extern "C" fn delete_aligned_nothrow(pointer: *mut c_void, _align: usize, _: *const c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete[](void*, std::align_val_t, const std::nothrow_t&)`
+#[unsafe(export_name = "_ZdaPvSt11align_val_tRKSt9nothrow_t")]
+unsafe extern "C" fn delete_array_aligned_nothrow(
+    pointer: *mut c_void,
+    _align: usize,
+    _: *const c_void,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate(pointer) };
+}
+
+/// `operator delete(void*, std::size_t, std::align_val_t)`
+#[unsafe(export_name = "_ZdlPvmSt11align_val_t")]
+unsafe extern "C" fn delete_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate_sized(pointer, align, size) };
+}
+
+/// `operator delete[](void*, std::size_t, std::align_val_t)`
+#[unsafe(export_name = "_ZdaPvmSt11align_val_t")]
+unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { deallocate_sized(pointer, align, size) };
+}
