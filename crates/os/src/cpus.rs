@@ -43,6 +43,12 @@ impl CpuMask {
     fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
+
+    fn for_each(&self, mut visit: impl FnMut(u32)) {
+        for (first, word) in (0..).step_by(64).zip(self.0) {
+            (0..64).filter(|bit| word >> bit & 1 != 0).for_each(|bit| visit(first + bit));
+        }
+    }
 }
 
 /// One more than the highest CPU number that this machine can ever have: the size of an array
@@ -61,6 +67,15 @@ pub fn possible_cpus() -> u32 {
 pub fn allowed_cpus() -> u32 {
     let _keep = KeepErrno::new();
     CpuMask::of_this_thread().map_or(1, |(mask, _)| mask.count().max(1))
+}
+
+/// Calls `visit` for each CPU that this thread may run on, by rising number; for none where the kernel does not
+/// tell. One system call.
+pub fn for_each_allowed_cpu(visit: impl FnMut(u32)) {
+    let _keep = KeepErrno::new();
+    if let Ok((mask, _)) = CpuMask::of_this_thread() {
+        mask.for_each(visit);
+    }
 }
 
 /// The CPU that this thread runs on; it may be another one when the caller looks. `None` where

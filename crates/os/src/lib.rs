@@ -69,7 +69,7 @@ mod weak;
 pub use address_space::{address_bits, kernel_page_bytes};
 pub use call_kind::{CallKind, CallKinds};
 pub use clock::{Clock, ManualClock, MonotonicClock};
-pub use cpus::{allowed_cpus, current_cpu, possible_cpus};
+pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};
 pub use failing_pages::{FailingPages, Fault};
 pub use futex::{WaitEnd, futex_wait, futex_wake};

@@ -1,4 +1,6 @@
-use super::{CpuMask, allowed_cpus, current_cpu, from_sysfs, highest_of_list, mask_width};
+use super::{
+    CpuMask, allowed_cpus, current_cpu, for_each_allowed_cpu, from_sysfs, highest_of_list, mask_width,
+};
 use crate::possible_cpus;
 
 #[test]
@@ -28,6 +30,9 @@ fn a_bound_thread_is_allowed_one_cpu() {
         CpuMask::only(cpu).expect("a CPU that exists").bind_this_thread().expect("it ran there");
         assert_eq!(allowed_cpus(), 1);
         assert_eq!(current_cpu(), Some(cpu));
+        let mut allowed = std::vec::Vec::new();
+        for_each_allowed_cpu(|cpu| allowed.push(cpu));
+        assert_eq!(allowed, [cpu]);
     })
     .join()
     .expect("it ended well");
