@@ -24,7 +24,11 @@ pub struct Histogram {
 /// assert_eq!(bounds[18..], [224, 240, 252, 253, 254, 255]);
 /// ```
 pub const fn histogram_bounds<P: PageSize>() -> [u16; HISTOGRAM_BUCKETS] {
-    let pages = PageCount::<P>::PER_HUGEPAGE.get();
+    histogram_bounds_of(PageCount::<P>::PER_HUGEPAGE.get())
+}
+
+/// The same, for hugepages of `pages` pages, for those who know the page size as a number.
+pub const fn histogram_bounds_of(pages: usize) -> [u16; HISTOGRAM_BUCKETS] {
     let mut bounds = [0; HISTOGRAM_BUCKETS];
     let (mut index, mut bound) = (0, 0);
     while index < HISTOGRAM_BUCKETS {
@@ -33,11 +37,11 @@ pub const fn histogram_bounds<P: PageSize>() -> [u16; HISTOGRAM_BUCKETS] {
         } else if index < 20 {
             (index - 4) * pages / 16
         } else {
-            pages - (HISTOGRAM_BUCKETS - index)
+            pages.saturating_sub(HISTOGRAM_BUCKETS - index)
         };
         // Bounds never fall, and never reach a whole hugepage.
         bound = if wanted > bound { wanted } else { bound };
-        bound = if bound < pages { bound } else { pages - 1 };
+        bound = if bound < pages { bound } else { pages.saturating_sub(1) };
         bounds[index] = (bound & 0xffff) as u16;
         index += 1;
     }
@@ -70,3 +74,6 @@ pub struct Fullness {
     /// By allocations less one, as a hugepage in the filler has at least one: add 1 to the bounds.
     pub allocations_less_one: Histogram,
 }
+
+#[cfg(test)]
+mod tests;

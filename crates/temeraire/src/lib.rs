@@ -60,6 +60,8 @@ mod state;
 mod subrelease;
 mod supply;
 mod survey;
+#[cfg(test)]
+mod test_ground;
 mod time_series;
 mod tracker;
 
@@ -71,7 +73,9 @@ pub use figures::{
 };
 pub use filler::FillerCounters;
 pub use free_spans::FreeSpanTable;
-pub use histogram::{Fullness, HISTOGRAM_BUCKETS, Histogram, histogram_bounds};
+pub use histogram::{
+    Fullness, HISTOGRAM_BUCKETS, Histogram, histogram_bounds, histogram_bounds_of,
+};
 pub use huge_cache::{HugeCacheFigures, RecentRange};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;
