@@ -1,2 +1,48 @@
-//! In the making.
+//! Where a heap's bytes are: one [`Snapshot`] of every layer, the [`Ledger`] in which each mapped byte
+//! has one place, and the report in the form that TCMalloc's users read.
+//!
+//! Nothing here allocates, so that a report can be written at exit, on a small stack, or when memory
+//! has run out. What is written goes to any [`core::fmt::Write`].
+//!
+//! This crate must not know how memory is found or given back: it reads figures that the layers
+//! keep, and changes nothing.
+//!
+//! ```
+//! use strata_alloc::{Config, Heap};
+//! use strata_stats::{Ledger, Snapshot, report_tcmalloc};
+//!
+//! let heap: Heap = Heap::with(Config::DEFAULT);
+//! let block = heap.allocate(1000);
+//! let core = heap.core().expect("the first block set it up");
+//!
+//! let ledger = Ledger::of(&Snapshot::take(core));
+//! assert_eq!(ledger.in_use_bytes, 1024);
+//! assert_eq!(ledger.in_use_by_threads_bytes, 1024);
+//! assert_eq!(ledger.unexplained(), 0);
+//!
+//! let mut report = String::new();
+//! report_tcmalloc(core, &mut report).expect("strings take all that is written");
+//! assert!(report.contains("MALLOC:           1024 (    0.0 MiB) Bytes in use by application"));
+//!
+//! // SAFETY: the block is ours, and this is the size it was asked for with.
+//! unsafe { heap.deallocate_sized(block, 1000, 1) };
+//! ```
 #![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod class_table;
+mod cpu_table;
+mod figure;
+mod ledger;
+mod page_heap_report;
+mod snapshot;
+mod tcmalloc;
+
+pub use class_table::{ClassFigures, ClassTable};
+pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
+pub use ledger::{Category, Ledger, Part};
+pub use page_heap_report::{PageHeapKind, RenderPageHeap};
+pub use snapshot::Snapshot;
+pub use tcmalloc::{render_tcmalloc, report_tcmalloc};

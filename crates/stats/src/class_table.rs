@@ -1,0 +1,167 @@
+//! What each size class holds, and where.
+
+use strata_alloc::{Core, HeapConfig};
+use strata_central::MiddleStats;
+use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
+
+/// What the layers hold of one size class; counts of objects unless named otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClassFigures {
+    /// Size of an object in bytes.
+    pub object_bytes: u64,
+    /// In per-CPU caches.
+    pub per_cpu_objects: u64,
+    /// In threads' caches.
+    pub thread_objects: u64,
+    /// In the transfer cache.
+    pub transfer_objects: u64,
+    /// In the central free list.
+    pub central_objects: u64,
+    /// Handed out by spans: with the application, or in a cache.
+    pub objects_out: u64,
+    /// Spans of this class, as a number.
+    pub spans: u64,
+    /// Spans that it ever got, as a number.
+    pub spans_requested: u64,
+    /// Spans that it ever gave back, as a number.
+    pub spans_returned: u64,
+    /// Pages of its spans, as a number.
+    pub live_pages: u64,
+    /// Bytes of its spans behind their last objects.
+    pub tail_bytes: u64,
+}
+
+impl ClassFigures {
+    /// Free objects in all caches and the central free list.
+    pub const fn free_objects(&self) -> u64 {
+        self.per_cpu_objects
+            .wrapping_add(self.thread_objects)
+            .wrapping_add(self.transfer_objects)
+            .wrapping_add(self.central_objects)
+    }
+
+    /// Bytes of them.
+    pub const fn free_bytes(&self) -> u64 {
+        self.bytes(self.free_objects())
+    }
+
+    /// Objects that the application has; no less than none, while threads move objects about.
+    pub const fn objects_in_use(&self) -> u64 {
+        self.objects_out
+            .saturating_sub(self.per_cpu_objects)
+            .saturating_sub(self.thread_objects)
+            .saturating_sub(self.transfer_objects)
+    }
+
+    const fn bytes(&self, objects: u64) -> u64 {
+        objects.wrapping_mul(self.object_bytes)
+    }
+}
+
+/// All size classes of a heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ClassTable {
+    classes: [ClassFigures; CLASS_SLOTS],
+    count: usize,
+}
+
+impl ClassTable {
+    /// No classes.
+    pub const EMPTY: Self = Self { classes: [EMPTY_CLASS; CLASS_SLOTS], count: 0 };
+
+    /// The classes with their numbers, from 1 on.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &ClassFigures)> {
+        self.classes.iter().enumerate().take(self.count).skip(1)
+    }
+
+    /// Enters the figures of a class. (A snapshot comes with them; this is for snapshots that are made by hand.)
+    pub fn set(&mut self, class: SizeClass, figures: ClassFigures) {
+        if let Some(place) = self.classes.get_mut(class.index()) {
+            *place = figures;
+            self.count = self.count.max(class.index() + 1);
+        }
+    }
+
+    /// Reads all classes. Costs a lock a class, another for the list of thread caches, and a load for each class
+    /// and CPU that was ever used.
+    pub(crate) fn read<C: HeapConfig>(core: &Core<C>) -> Self {
+        let mut table = Self::EMPTY;
+        for class in C::Pages::TABLE.classes() {
+            table.set(class, read_middle(core, class));
+        }
+        let cpus = core.cpu_cache();
+        // What was never used is not touched.
+        for id in (0..cpus.ids()).filter(|id| cpus.cpu_stats(*id).populated) {
+            table.add(C::Pages::TABLE.classes(), |figures, class| {
+                figures.per_cpu_objects += cpus.objects(id, class);
+            });
+        }
+        core.thread_caches().for_each(|cache| {
+            table.add(C::Pages::TABLE.classes(), |figures, class| {
+                figures.thread_objects += u64::from(cache.length(class));
+            });
+        });
+        table
+    }
+
+    fn add(
+        &mut self,
+        classes: impl Iterator<Item = SizeClass>,
+        add: impl Fn(&mut ClassFigures, SizeClass),
+    ) {
+        for class in classes {
+            if let Some(figures) = self.classes.get_mut(class.index()) {
+                add(figures, class);
+            }
+        }
+    }
+
+    /// Bytes that `objects` of all classes are.
+    pub(crate) fn bytes_of(&self, objects: impl Fn(&ClassFigures) -> u64) -> u64 {
+        self.iter().map(|(_, class)| class.bytes(objects(class))).fold(0, u64::wrapping_add)
+    }
+
+    /// Makes the sums of the middle tier those of this table.
+    pub(crate) fn sum_into(&self, middle: &mut MiddleStats, page_bytes: u64) {
+        let sum =
+            |count: fn(&ClassFigures) -> u64| self.iter().map(|(_, class)| count(class)).sum();
+        middle.transfer_bytes = self.bytes_of(|class| class.transfer_objects);
+        middle.tail_bytes = sum(|class| class.tail_bytes);
+        middle.central_bytes = self.bytes_of(|class| class.central_objects) + middle.tail_bytes;
+        middle.out_bytes = self.bytes_of(|class| class.objects_out);
+        middle.objects_out = sum(|class| class.objects_out);
+        middle.spans_in_use = sum(|class| class.spans);
+        let pages: u64 = sum(|class| class.live_pages);
+        middle.span_bytes = pages * page_bytes;
+    }
+}
+
+const EMPTY_CLASS: ClassFigures = ClassFigures {
+    object_bytes: 0,
+    per_cpu_objects: 0,
+    thread_objects: 0,
+    transfer_objects: 0,
+    central_objects: 0,
+    objects_out: 0,
+    spans: 0,
+    spans_requested: 0,
+    spans_returned: 0,
+    live_pages: 0,
+    tail_bytes: 0,
+};
+
+fn read_middle<C: HeapConfig>(core: &Core<C>, class: SizeClass) -> ClassFigures {
+    let stats = core.middle().class_stats(class);
+    ClassFigures {
+        object_bytes: C::Pages::TABLE.size(class) as u64,
+        transfer_objects: stats.transfer.used,
+        central_objects: stats.central.free_objects,
+        objects_out: stats.central.objects_out,
+        spans: stats.central.spans_in_use,
+        spans_requested: stats.central.spans_requested,
+        spans_returned: stats.central.spans_returned,
+        live_pages: stats.central.live_pages,
+        tail_bytes: stats.central.tail_bytes,
+        ..EMPTY_CLASS
+    }
+}

@@ -1,0 +1,109 @@
+//! What page heaps print about themselves.
+
+mod ages;
+mod allocations;
+mod filler;
+mod legacy;
+mod spans;
+mod temeraire;
+
+use crate::{Snapshot, figure::Mebibytes, tcmalloc::RULE};
+use core::fmt::{Result, Write};
+use strata_alloc::SelectedFigures;
+use strata_page_heap::LegacyFigures;
+use strata_temeraire::TemeraireFigures;
+
+/// Which page heap runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum PageHeapKind {
+    /// The legacy page heap.
+    Legacy,
+    /// The hugepage-aware page heap.
+    HugePageAware,
+    /// One that Strata does not know.
+    Other,
+}
+
+impl PageHeapKind {
+    /// What its lines in a report begin with.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Legacy | Self::Other => "PageHeap",
+            Self::HugePageAware => "HugePageAware",
+        }
+    }
+}
+
+/// Figures of a page heap that can be part of a report.
+///
+/// A page heap of your own gets the section that needs nothing but the figures that every page heap has:
+///
+/// ```
+/// struct MyFigures;
+/// impl strata_stats::RenderPageHeap for MyFigures {}
+/// ```
+pub trait RenderPageHeap {
+    /// Which page heap they are of.
+    fn kind(&self) -> PageHeapKind {
+        PageHeapKind::Other
+    }
+
+    /// Writes the page heap's sections in TCMalloc's form.
+    fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+        render_common(self.kind(), snapshot, out)
+    }
+}
+
+impl RenderPageHeap for LegacyFigures {
+    fn kind(&self) -> PageHeapKind {
+        PageHeapKind::Legacy
+    }
+
+    fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
+        legacy::render(self, out)
+    }
+}
+
+impl RenderPageHeap for TemeraireFigures {
+    fn kind(&self) -> PageHeapKind {
+        PageHeapKind::HugePageAware
+    }
+
+    fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
+        temeraire::render(self, out)
+    }
+}
+
+impl RenderPageHeap for SelectedFigures {
+    fn kind(&self) -> PageHeapKind {
+        match self {
+            Self::Temeraire(figures) => figures.kind(),
+            Self::Legacy(figures) => figures.kind(),
+        }
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+        match self {
+            Self::Temeraire(figures) => figures.render(snapshot, out),
+            Self::Legacy(figures) => figures.render(snapshot, out),
+        }
+    }
+}
+
+/// A heap that has no figures beyond those that all have.
+impl RenderPageHeap for () {}
+
+/// What can be said of any page heap.
+fn render_common(kind: PageHeapKind, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    let (label, stats) = (kind.label(), &snapshot.heap.page_heap);
+    writeln!(out, "{RULE}")?;
+    writeln!(
+        out,
+        "{label}: {} spans in use; {:6.1} MiB free; {:6.1} MiB unmapped",
+        stats.spans_in_use,
+        Mebibytes(stats.free_bytes),
+        Mebibytes(stats.unmapped_bytes),
+    )?;
+    writeln!(out, "{RULE}")
+}

@@ -1,0 +1,60 @@
+//! The report in TCMalloc's form of April 2020.
+
+mod classes;
+mod cpus;
+mod experiments;
+mod ledger_lines;
+mod metadata;
+mod summary;
+mod tail;
+
+use crate::{Ledger, PageHeapKind, RenderPageHeap, Snapshot};
+use core::fmt::{Result, Write};
+use strata_alloc::{Core, HeapConfig};
+use strata_page_heap::PageHeap;
+
+/// What frames titles.
+pub(crate) const RULE: &str = "------------------------------------------------";
+
+/// Writes the report about a heap, as it is now.
+///
+/// Any thread may call it at any time; it allocates nothing and needs less than 128 KiB of stack. The
+/// layers' locks are held for a few instructions at a time, none while `out` is called. An error is one of `out`.
+pub fn report_tcmalloc<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Result
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
+    let snapshot = Snapshot::take(core);
+    let page_heap = core.page_heap().figures(core);
+    render_tcmalloc(&snapshot, &page_heap, out)
+}
+
+/// Writes the report about a snapshot and the page heap's figures that belong to it.
+pub fn render_tcmalloc<F: RenderPageHeap>(
+    snapshot: &Snapshot,
+    page_heap: &F,
+    out: &mut dyn Write,
+) -> Result {
+    let ledger = Ledger::of(snapshot);
+    render_head(snapshot, &ledger, page_heap.kind(), out)?;
+    classes::render(&snapshot.classes, out)?;
+    cpus::render(&snapshot.cpus, out)?;
+    page_heap.render(snapshot, out)?;
+    tail::render_guarded(out)?;
+    tail::render_parameters(snapshot, out)?;
+    tail::render_low_level(snapshot, &ledger, out)?;
+    ledger_lines::render(&ledger, out)
+}
+
+/// What comes before the tables.
+fn render_head(
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    page_heap: PageHeapKind,
+    out: &mut dyn Write,
+) -> Result {
+    summary::render(ledger, out)?;
+    metadata::render(snapshot, ledger, out)?;
+    experiments::render(snapshot, page_heap, out)?;
+    summary::render_process(snapshot.process, out)
+}

@@ -1,0 +1,35 @@
+//! The caches of single CPUs.
+
+use super::RULE;
+use crate::{CpuTable, MoreCpus, figure::Mebibytes};
+use core::fmt::{Result, Write};
+
+/// Nothing if the heap runs per thread.
+pub(super) fn render(cpus: &CpuTable, out: &mut dyn Write) -> Result {
+    if cpus.iter().next().is_none() {
+        return Ok(());
+    }
+    writeln!(out, "{RULE}")?;
+    writeln!(out, "Bytes in per-CPU caches (per cpu limit: {} bytes)", cpus.limit_bytes)?;
+    writeln!(out, "{RULE}")?;
+    for (id, cpu) in cpus.iter() {
+        writeln!(
+            out,
+            "cpu {id:3}: {:12} bytes ({:7.1} MiB) with{:12} bytes unallocated{}{}",
+            cpu.held_bytes,
+            Mebibytes(cpu.held_bytes),
+            cpu.unallocated_bytes,
+            if cpu.active { " active" } else { "" },
+            if cpu.populated { " populated" } else { "" },
+        )?;
+    }
+    let MoreCpus { caches, held_bytes, unallocated_bytes } = cpus.more;
+    if caches != 0 {
+        writeln!(
+            out,
+            "{caches} more: {held_bytes:9} bytes ({:7.1} MiB) with{unallocated_bytes:12} bytes unallocated",
+            Mebibytes(held_bytes),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! What was chosen when the heap started.
+
+use crate::{PageHeapKind, Snapshot};
+use core::fmt::{Result, Write};
+use strata_alloc::FrontEnd;
+use strata_cpu_cache::IdKind;
+
+/// Strata's choices, in the form of TCMalloc's experiments; and which caches run, and why.
+pub(super) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn Write) -> Result {
+    let front_end = snapshot.heap.front_end;
+    write!(out, "MALLOC EXPERIMENTS:")?;
+    for (name, chosen) in [
+        ("STRATA_PER_CPU", matches!(front_end, FrontEnd::PerCpu(_))),
+        ("STRATA_MM_CID", front_end == FrontEnd::PerCpu(IdKind::Concurrency)),
+        ("TCMALLOC_TEMERAIRE", page_heap == PageHeapKind::HugePageAware),
+    ] {
+        write!(out, " {name}={}", u8::from(chosen))?;
+    }
+    writeln!(out)?;
+    match front_end {
+        FrontEnd::PerCpu(IdKind::Concurrency) => {
+            writeln!(out, "MALLOC FRONT END: per-CPU caches (by concurrency id)")
+        }
+        FrontEnd::PerCpu(IdKind::Cpu) => {
+            writeln!(out, "MALLOC FRONT END: per-CPU caches (by CPU number)")
+        }
+        FrontEnd::PerThread(why) => {
+            writeln!(out, "MALLOC FRONT END: per-thread caches ({})", why.as_str())
+        }
+    }
+}

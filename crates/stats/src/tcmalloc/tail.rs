@@ -1,0 +1,46 @@
+//! What comes behind the page heap.
+
+use super::RULE;
+use crate::{Ledger, Snapshot, figure::Mebibytes};
+use core::fmt::{Result, Write};
+use strata_alloc::FrontEnd;
+
+/// The state of guarded sampling, which Strata does not do: the section says so.
+pub(super) fn render_guarded(out: &mut dyn Write) -> Result {
+    writeln!(out)?;
+    writeln!(out, "{RULE}")?;
+    writeln!(out, "GWP-ASan Status (inactive)")?;
+    writeln!(out, "{RULE}")?;
+    writeln!(out, "Successful Allocations: 0")?;
+    writeln!(out, "Failed Allocations: 0")?;
+    writeln!(out, "Slots Currently Allocated: 0")?;
+    writeln!(out, "Slots Currently Quarantined: 0")?;
+    writeln!(out, "Maximum Slots Allocated: 0 / 0")
+}
+
+/// The options in force that TCMalloc has too.
+pub(super) fn render_parameters(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    let per_cpu = matches!(snapshot.heap.front_end, FrontEnd::PerCpu(_));
+    let config = &snapshot.config;
+    for (name, value) in [
+        ("tcmalloc_per_cpu_caches", usize::from(per_cpu)),
+        ("tcmalloc_max_per_cpu_cache_size", config.max_per_cpu_cache_size),
+        ("tcmalloc_max_total_thread_cache_bytes", config.max_total_thread_cache_bytes),
+    ] {
+        writeln!(out, "PARAMETER {name} {value}")?;
+    }
+    Ok(())
+}
+
+/// What came from the system.
+pub(super) fn render_low_level(
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    out: &mut dyn Write,
+) -> Result {
+    let mapped = ledger.mapped_bytes;
+    writeln!(out)?;
+    writeln!(out, "Low-level allocator stats:")?;
+    writeln!(out, "Memory Release Failures: {}", snapshot.heap.page_heap.release_failures)?;
+    writeln!(out, "MmapSysAllocator: {mapped} bytes ({:.1} MiB) reserved", Mebibytes(mapped))
+}
