@@ -1,3 +1,33 @@
-//! In the making.
+//! The `strata` command.
+//!
+//! It must not know how the library works: it finds the file, and tells it by the environment what was asked for.
 
-fn main() {}
+mod choices;
+mod library;
+mod preload;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Programs under Strata, the hugepage-aware memory allocator
+#[derive(Debug, Parser)]
+#[command(name = "strata", version, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    Run(run::Options),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().task {
+        Task::Run(options) => run::perform(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests;
