@@ -22,7 +22,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"strata\0\x01");
 
 /// The layers of a heap, in memory of their own, found from a marked beginning.
 ///
-/// A reader of the process's memory looks for [`MAGIC`] at the start of a mapping named `strata metadata`.
+/// A reader of the process's memory looks for the magic number at the start of a mapping named `strata metadata`.
 #[repr(C)]
 pub struct Core<C: HeapConfig> {
     identity: Identity,
@@ -93,9 +93,12 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the offset is a field's, within the core.
             unsafe { place.byte_add(offset) }
         };
-        // SAFETY: the field is within the caller's memory. The layers that are not written here are valid when zeroed,
-        // as their types say.
-        unsafe { at(offset_of!(Self, page_heap)).cast::<C::PageHeap>().write(C::PageHeap::EMPTY) };
+        if !C::PageHeap::EMPTY_IS_ZERO {
+            let page_heap = at(offset_of!(Self, page_heap)).cast::<C::PageHeap>();
+            // SAFETY: the field is within the caller's memory. The other layers are valid when zeroed, as their types
+            // say.
+            unsafe { page_heap.write(C::PageHeap::EMPTY) };
+        }
         // SAFETY: zeroed bits are a cache that is not set up.
         let cpu = unsafe { at(offset_of!(Self, cpu)).cast::<CpuCache>().as_ref() };
         let slot = slots::acquire(place.cast());
@@ -283,3 +286,6 @@ impl<C: HeapConfig> core::fmt::Debug for Core<C> {
         f.debug_struct("Core").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

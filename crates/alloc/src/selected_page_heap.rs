@@ -21,10 +21,6 @@ pub struct SelectedPageHeap<P: PageSize> {
 
 /// The figures of the page heap that was chosen.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "figures live on the stack of the one who reads them"
-)]
 pub enum SelectedFigures {
     /// Of the hugepage-aware page heap.
     Temeraire(strata_temeraire::TemeraireFigures),
@@ -66,6 +62,9 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         temeraire: HugePageAware::EMPTY,
         legacy: LegacyPageHeap::EMPTY,
     };
+
+    const EMPTY_IS_ZERO: bool = <HugePageAware<P> as PageHeap<P>>::EMPTY_IS_ZERO
+        && <LegacyPageHeap<P> as PageHeap<P>>::EMPTY_IS_ZERO;
 
     type Figures = SelectedFigures;
 

@@ -115,6 +115,8 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     #[cfg(not(strata_loom))]
     const EMPTY: Self = Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) };
 
+    const EMPTY_IS_ZERO: bool = true;
+
     type Figures = LegacyFigures;
 
     fn allocate<E: Platform<Pages = P>>(

@@ -72,6 +72,10 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     #[cfg(not(strata_loom))]
     const EMPTY: Self;
 
+    /// Whether all zero bits are such a heap too. Then a program's heap needs no copy of [`Self::EMPTY`], and what
+    /// it does not use of its page heap costs no memory.
+    const EMPTY_IS_ZERO: bool = false;
+
     /// What it tells about itself beyond [`PageHeapStats`].
     type Figures;
 

@@ -10,13 +10,14 @@ use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform, RangeLog};
 /// further one twice the last, up to [`Reserve::GREATEST_STEP`]. Where address space is short,
 /// steps shrink down to what is needed now. All pieces are whole hugepages, aligned to hugepages.
 ///
-/// The owner guards it, as `&mut` says.
+/// The owner guards it, as `&mut` says. All zero bits are an empty one.
 #[derive(Debug)]
 pub struct Reserve {
     /// The newest reservation's rest first, then those of earlier reservations that were too short
     /// for a request.
     stocks: [Stock; Self::STOCKS],
-    next_step: usize,
+    /// How often the step has doubled.
+    doublings: u32,
     stats: ReserveStats,
     committed_bytes: u64,
     log: RangeLog,
@@ -28,12 +29,12 @@ struct Stock {
     range: AddressRange,
     /// How much of it, from its start, is committed already.
     committed_bytes: usize,
-    /// Whether all of that reads as zero.
-    zeroed: bool,
+    /// Whether some of that may read as something else than zero.
+    dirty: bool,
 }
 
 impl Stock {
-    const NONE: Self = Self { range: AddressRange::new(0, 0), committed_bytes: 0, zeroed: true };
+    const NONE: Self = Self { range: AddressRange::new(0, 0), committed_bytes: 0, dirty: false };
 }
 
 /// How much a [`Reserve`] has, in bytes unless named otherwise.
@@ -76,7 +77,7 @@ impl Reserve {
         pub const fn new() -> Self {
             Self {
                 stocks: [Stock::NONE; Self::STOCKS],
-                next_step: Self::FIRST_STEP,
+                doublings: 0,
                 stats: ReserveStats {
                     reserved_bytes: 0,
                     taken_bytes: 0,
@@ -107,7 +108,7 @@ impl Reserve {
         stock.range = AddressRange::new(range.end(), stock.range.bytes - bytes);
         stock.committed_bytes -= bytes;
         self.stats.taken_bytes += bytes as u64;
-        Some(TakenRange { range, zeroed: stock.zeroed })
+        Some(TakenRange { range, zeroed: !stock.dirty })
     }
 
     /// Takes back what the last [`take`](Self::take) gave, as if it had not been called.
@@ -121,7 +122,7 @@ impl Reserve {
         if let Some(stock) = stock {
             stock.range = AddressRange::new(range.start, range.bytes + stock.range.bytes);
             stock.committed_bytes += range.bytes;
-            stock.zeroed &= taken.zeroed;
+            stock.dirty |= !taken.zeroed;
             self.stats.taken_bytes -= range.bytes as u64;
         }
     }
@@ -148,9 +149,14 @@ impl Reserve {
         fitting.min_by_key(|(_, spare)| spare.range.bytes).map(|(index, _)| index + 1)
     }
 
+    const fn next_step(&self) -> usize {
+        Self::FIRST_STEP << self.doublings
+    }
+
     /// Reserves a step that has room for `bytes`, and makes it the newest stock.
     fn reserve_step<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<usize> {
-        let mut step = self.next_step.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
+        let wished = self.next_step();
+        let mut step = wished.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
         let reservation = loop {
             let request =
                 ReserveRequest { bytes: step, align: HUGEPAGE_BYTES, purpose: Purpose::Heap };
@@ -173,12 +179,15 @@ impl Reserve {
         self.stats.reserved_bytes += reservation.range.bytes as u64;
         self.stats.reservations += 1;
         // What was refused now is not asked for again next time.
-        self.next_step = (self.next_step.min(step) * 2).min(Self::GREATEST_STEP);
+        self.doublings = match (step.min(wished) / Self::FIRST_STEP).checked_ilog2() {
+            Some(reached) => (reached + 1).min((Self::GREATEST_STEP / Self::FIRST_STEP).ilog2()),
+            None => 0,
+        };
         self.keep_newest();
         let committed_bytes = if reservation.committed { reservation.range.bytes } else { 0 };
         self.committed_bytes += committed_bytes as u64;
         let newest = self.stocks.first_mut()?;
-        *newest = Stock { range: reservation.range, committed_bytes, zeroed: reservation.zeroed };
+        *newest = Stock { range: reservation.range, committed_bytes, dirty: !reservation.zeroed };
         Some(0)
     }
 
@@ -211,7 +220,7 @@ impl Reserve {
             let start = stock.range.start + stock.committed_bytes;
             let range = AddressRange::new(start, wish - stock.committed_bytes);
             if let Ok(zeroed) = platform.source().commit(range) {
-                stock.zeroed &= zeroed;
+                stock.dirty |= !zeroed;
                 stock.committed_bytes = wish;
                 self.committed_bytes += range.bytes as u64;
                 return Some(());

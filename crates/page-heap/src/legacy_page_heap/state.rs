@@ -20,7 +20,16 @@ use strata_span::{
 /// for hugepages that it hardly fills; at twice, it has its first 32 MiB on small pages.
 const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
 
-/// Free spans, address space, and figures.
+/// Whether the kernel wants to be asked for hugepages.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+enum Asks {
+    NotKnown = 0,
+    No,
+    Yes,
+}
+
+/// Free spans, address space, and figures. All zero bits are nothing yet.
 #[derive(Debug)]
 pub(super) struct State<P: PageSize> {
     normal: FreeSet<P>,
@@ -40,7 +49,7 @@ pub(super) struct State<P: PageSize> {
     next_list: usize,
     started_ns: Option<u64>,
     /// Whether the kernel wants to be asked for hugepages; found out once.
-    asks_for_hugepages: Option<bool>,
+    asks_for_hugepages: Asks,
 }
 
 impl<P: PageSize> State<P> {
@@ -61,7 +70,7 @@ impl<P: PageSize> State<P> {
                 release_failures: 0,
                 next_list: 0,
                 started_ns: None,
-                asks_for_hugepages: None,
+                asks_for_hugepages: Asks::NotKnown,
             }
         }
     }
@@ -410,7 +419,11 @@ impl<P: PageSize> State<P> {
         if !platform.source().touchable() || self.in_use.bytes() < HUGEPAGES_FROM_BYTES {
             return;
         }
-        if *self.asks_for_hugepages.get_or_insert_with(|| thp_mode() == ThpMode::Madvise) {
+        if matches!(self.asks_for_hugepages, Asks::NotKnown) {
+            let asks = thp_mode() == ThpMode::Madvise;
+            self.asks_for_hugepages = if asks { Asks::Yes } else { Asks::No };
+        }
+        if matches!(self.asks_for_hugepages, Asks::Yes) {
             let _ = platform.source().advise(range, Advice::Hugepage);
         }
     }
