@@ -1,5 +1,6 @@
 use super::{
-    CpuMask, allowed_cpus, current_cpu, for_each_allowed_cpu, from_sysfs, highest_of_list, mask_width,
+    CpuMask, allowed_cpus, current_cpu, for_each_allowed_cpu, from_sysfs, highest_of_list,
+    mask_width,
 };
 use crate::possible_cpus;
 
