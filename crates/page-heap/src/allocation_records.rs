@@ -136,6 +136,13 @@ impl<P: PageSize> AllocationRecords<P> {
         }
     }
 
+    /// Counts a span of `from` pages that grew to `to` pages where it is: as one that came back, and one that was
+    /// handed out.
+    pub fn record_extension(&mut self, from: PageCount<P>, to: PageCount<P>) {
+        self.record_deallocation(from);
+        self.record_allocation(to);
+    }
+
     /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a
     /// hugepage.
     pub const fn slack_pages(&self) -> u64 {

@@ -15,7 +15,8 @@ use wish::Wish;
 /// Short requests take the shortest free span that suffices, of equals a backed one; requests of 1
 /// MiB and more the shortest and then lowest. What is left of a span goes back to where the span
 /// was. Neighbours merge when both are backed or both are not. The heap grows by 2 MiB at least;
-/// what it gets counts as unbacked until it is handed out. Memory is given back in round robin over
+/// what it gets counts as unbacked until it is handed out. A span grows where it is into the free spans
+/// behind it, and at the end of the heap with the heap. Memory is given back in round robin over
 /// the lengths, the span that waited longest of each.
 ///
 /// One lock, held for O(log n) and not around the system calls that give memory back; growth calls
@@ -132,6 +133,15 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
         let now_ns = platform.clock().now_ns();
         self.state.lock().deallocate(platform, span, now_ns);
+    }
+
+    unsafe fn extend<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.state.lock().extend(platform, span, pages)
     }
 
     fn release<E: Platform<Pages = P>>(

@@ -94,9 +94,10 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// pages.
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle);
 
-    /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it did. The
-    /// entry of its last page moves along, the contents stay, and so does [`is_zeroed`](strata_span::Span::is_zeroed),
-    /// which says nothing about what was added.
+    /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it has
+    /// so many now. The entry of its last page moves along, the contents stay, and so does
+    /// [`is_zeroed`](strata_span::Span::is_zeroed), which says nothing about what was added. A span that is that long
+    /// already stays as it is, and so does one that cannot grow: a heap may refuse always.
     ///
     /// # Safety
     ///

@@ -102,16 +102,24 @@ impl Reserve {
             Some(index) => index,
             None => self.reserve_step(platform, bytes)?,
         };
-        self.commit_ahead(platform, index, bytes)?;
-        let stock = self.stocks.get_mut(index)?;
-        let range = AddressRange::new(stock.range.start, bytes);
-        stock.range = AddressRange::new(range.end(), stock.range.bytes - bytes);
-        stock.committed_bytes -= bytes;
-        self.stats.taken_bytes += bytes as u64;
-        Some(TakenRange { range, zeroed: !stock.dirty })
+        self.take_from(platform, index, bytes)
     }
 
-    /// Takes back what the last [`take`](Self::take) gave, as if it had not been called.
+    /// Takes `count` hugepages from the address `start` on, if a reservation goes on just there and has so many left;
+    /// nothing is reserved for it.
+    pub fn take_at<E: Platform>(
+        &mut self,
+        platform: &E,
+        start: usize,
+        count: HugepageCount,
+    ) -> Option<TakenRange> {
+        let bytes = count.get().checked_mul(HUGEPAGE_BYTES).filter(|bytes| *bytes > 0)?;
+        let goes_on = |stock: &Stock| stock.range.start == start && stock.range.bytes >= bytes;
+        let index = self.stocks.iter().position(goes_on)?;
+        self.take_from(platform, index, bytes)
+    }
+
+    /// Takes back what the last [`take`](Self::take) or [`take_at`](Self::take_at) gave, as if it had not been called.
     ///
     /// Only the newest piece can be put back, and only before anything was written to it.
     pub fn put_back(&mut self, taken: TakenRange) {
@@ -137,6 +145,22 @@ impl Reserve {
     /// Calls `visit` for each reservation.
     pub fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
         self.log.for_each(visit);
+    }
+
+    /// Takes the first `bytes` of a stock, which has so many.
+    fn take_from<E: Platform>(
+        &mut self,
+        platform: &E,
+        index: usize,
+        bytes: usize,
+    ) -> Option<TakenRange> {
+        self.commit_ahead(platform, index, bytes)?;
+        let stock = self.stocks.get_mut(index)?;
+        let range = AddressRange::new(stock.range.start, bytes);
+        stock.range = AddressRange::new(range.end(), stock.range.bytes - bytes);
+        stock.committed_bytes -= bytes;
+        self.stats.taken_bytes += bytes as u64;
+        Some(TakenRange { range, zeroed: !stock.dirty })
     }
 
     /// The stock that `bytes` are taken from: the newest, else the shortest that has so much.

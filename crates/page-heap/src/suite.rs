@@ -32,6 +32,7 @@ pub use program::{
     a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
     aligned_spans_are_aligned_and_fit_in_again, everything_freed_can_be_released,
     impossible_requests_are_refused, neighbours_of_another_heap_are_left_alone,
+    spans_that_grow_take_nothing_from_others,
 };
 pub use seed::Seed;
 pub use threads::threads_share_a_heap;
@@ -48,6 +49,7 @@ pub fn run<P: PageSize, H: PageHeap<P>>() {
     a_clock_may_jump::<P, H>(seed);
     aligned_spans_are_aligned_and_fit_in_again::<P, H>();
     everything_freed_can_be_released::<P, H>(seed);
+    spans_that_grow_take_nothing_from_others::<P, H>(seed);
     impossible_requests_are_refused::<P, H>();
     a_terabyte_costs_nothing::<P, H>();
     neighbours_of_another_heap_are_left_alone::<P, H>(seed);

@@ -54,3 +54,16 @@ fn every_length_that_a_span_can_have_has_a_record() {
     records.record_deallocation(PageCount::new(longest));
     assert_eq!(records.figures(0).slack_pages, 0);
 }
+
+#[test]
+fn a_span_that_grew_is_live_in_its_new_length() {
+    let mut records = AllocationRecords::<Pages8K>::new();
+    records.record_allocation(PageCount::new(5));
+    records.record_extension(PageCount::new(5), PageCount::new(200));
+    let figures = records.figures(1);
+    let live: Vec<_> =
+        figures.records().map(|r| (r.greatest_pages, r.live(), r.live_bytes)).collect();
+    assert_eq!(live, [(5, 0, 0), (256, 1, 200 * 8192)]);
+    assert_eq!((figures.small_live_pages, figures.slack_pages), (0, 56));
+    assert_eq!(figures.largest_pages, 200);
+}

@@ -1,9 +1,11 @@
 //! What the lock of the legacy page heap guards.
 
+mod extend;
+
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
     AllocationRecords, Density, LegacyFigures, PageHeapStats, ReleaseReason, ReleasedBytes,
-    Reserve, SpanAges,
+    Reserve, SpanAges, TakenRange,
     allocation_records::EXACT_LENGTHS,
     free_set::FreeSet,
     legacy_figures::{FreeSpans, SpanCounts},
@@ -387,19 +389,29 @@ impl<P: PageSize> State<P> {
         // Pieces begin with a hugepage, so that only greater alignments need slack.
         let slack = wish.align.saturating_sub(PageCount::PER_HUGEPAGE);
         let count = (wish.pages + slack).hugepages_up();
+        self.grow_by(platform, |reserve| reserve.take(platform, count))
+    }
+
+    /// Enters what `take` takes from the reserve as unbacked.
+    fn grow_by<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        take: impl FnOnce(&mut Reserve) -> Option<TakenRange>,
+    ) -> Option<SpanHandle> {
         let identity = self.identity(platform)?;
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
-        let Some(taken) = self.reserve.take(platform, count) else {
+        let Some(taken) = take(&mut self.reserve) else {
             Self::give_up(platform, span);
             return None;
         };
-        let (first, pages) = (PageId::from_address(taken.range.start), count.pages::<P>());
+        let first = PageId::from_address(taken.range.start);
+        let pages = PageCount::new(taken.range.bytes >> P::SHIFT);
         if !platform.map().ensure(platform.arena(), platform.metadata(), first, pages) {
             self.reserve.put_back(taken);
             Self::give_up(platform, span);
             return None;
         }
-        for index in 0..count.get() {
+        for index in 0..pages.hugepages_up().get() {
             let hugepage = first.hugepage() + HugepageCount::new(index);
             platform.map().set_tracker(hugepage, identity.non_null().map(core::ptr::NonNull::cast));
         }

@@ -9,38 +9,38 @@ use strata_span::{Ground, PageId, SpanPlace};
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// Pages of 8 KiB in a hugepage.
-const HUGEPAGE: usize = 256;
+pub(super) const HUGEPAGE: usize = 256;
 
-type Site<S = SimulatedPages, P = Pages8K> = Ground<P, S, SystemPages, ManualClock>;
-type Heap = LegacyPageHeap<Pages8K>;
+pub(super) type Site<S = SimulatedPages, P = Pages8K> = Ground<P, S, SystemPages, ManualClock>;
+pub(super) type Heap = LegacyPageHeap<Pages8K>;
 
-fn site() -> Site {
+pub(super) fn site() -> Site {
     site_on(SimulatedPages::new())
 }
 
-fn site_on<S: PageSource, P: PageSize>(source: S) -> Site<S, P> {
+pub(super) fn site_on<S: PageSource, P: PageSize>(source: S) -> Site<S, P> {
     Ground::new(source, SystemPages::new(), ManualClock::new(1000 * SECOND_NS))
 }
 
-fn get<S: PageSource>(heap: &Heap, site: &Site<S>, pages: usize) -> SpanHandle {
+pub(super) fn get<S: PageSource>(heap: &Heap, site: &Site<S>, pages: usize) -> SpanHandle {
     heap.allocate(site, SpanRequest::of(PageCount::new(pages))).expect("memory is not short")
 }
 
-fn put<S: PageSource>(heap: &Heap, site: &Site<S>, span: SpanHandle) {
+pub(super) fn put<S: PageSource>(heap: &Heap, site: &Site<S>, span: SpanHandle) {
     // SAFETY: the tests take their spans from the heap that they give them back to, and use none.
     unsafe { heap.deallocate(site, span) };
 }
 
-fn first(span: SpanHandle) -> PageId<Pages8K> {
+pub(super) fn first(span: SpanHandle) -> PageId<Pages8K> {
     span.first()
 }
 
-fn release_all<S: PageSource>(heap: &Heap, site: &Site<S>) -> usize {
+pub(super) fn release_all<S: PageSource>(heap: &Heap, site: &Site<S>) -> usize {
     heap.release(site, PageCount::new(1 << 30), ReleaseReason::Call).get()
 }
 
 /// Takes `lengths` one behind the other from a fresh hugepage, and the rest of that hugepage.
-fn row(heap: &Heap, site: &Site, lengths: &[usize]) -> Vec<SpanHandle> {
+pub(super) fn row(heap: &Heap, site: &Site, lengths: &[usize]) -> Vec<SpanHandle> {
     let mut spans: Vec<_> = lengths.iter().map(|&pages| get(heap, site, pages)).collect();
     let rest = HUGEPAGE - lengths.iter().sum::<usize>();
     spans.extend((rest > 0).then(|| get(heap, site, rest)));

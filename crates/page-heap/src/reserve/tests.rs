@@ -102,3 +102,22 @@ fn a_reservation_that_cannot_be_noted_is_given_back() {
     reserve.for_each_reservation(|_| reservations += 1);
     assert_eq!(reservations, 0);
 }
+
+#[test]
+fn what_lies_just_behind_a_piece_can_be_taken_by_its_address() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    let piece = take(&mut reserve, &site, 2).expect("memory");
+    let at = |reserve: &mut Reserve, start, count| {
+        let taken = reserve.take_at(&site, start, HugepageCount::new(count));
+        taken.map(|taken| taken.range)
+    };
+    assert_eq!(at(&mut reserve, piece.start, 1), None, "that is taken");
+    assert_eq!(at(&mut reserve, piece.end() + HUGEPAGE_BYTES, 1), None, "that is not next");
+    assert_eq!(at(&mut reserve, piece.end(), 15), None, "so much is not left");
+    let behind = at(&mut reserve, piece.end(), 14).expect("the reservation goes on");
+    assert_eq!(behind, AddressRange::new(piece.end(), 28 << 20));
+    assert_eq!(at(&mut reserve, behind.end(), 1), None, "nothing is reserved for it");
+    let stats = reserve.stats();
+    assert_eq!((stats.reservations, stats.taken_bytes), (1, 32 << 20));
+    assert_eq!(stats.committed_ahead_bytes, 0);
+}

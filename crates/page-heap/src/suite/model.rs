@@ -40,6 +40,11 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         self.out.len()
     }
 
+    /// The length of the span at `index`.
+    pub(super) fn pages(&self, index: usize) -> PageCount<P> {
+        self.out[index].pages
+    }
+
     /// Allocates, and compares what it got with the wish. False if it got nothing.
     pub(super) fn allocate(&mut self, request: SpanRequest<P>) -> bool {
         let Some(span) = self.heap.allocate(self.ground, request) else { return false };
@@ -71,6 +76,33 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
                 "the map still has a span in use at {page:?}, which was given back"
             );
         }
+    }
+
+    /// Makes the span at `index` up to `pages` pages long, if the heap can, and compares what it got. Says whether the
+    /// heap did.
+    pub(super) fn extend(&mut self, index: usize, pages: PageCount<P>) -> bool {
+        let before = self.out[index];
+        let zeroed = before.span.is_zeroed();
+        self.check_map(before);
+        // SAFETY: the span came from this heap on this ground; the model has it, and enters no page.
+        let extended = unsafe { self.heap.extend(self.ground, before.span, pages) };
+        assert_eq!(before.span.first::<P>(), before.first, "a span grows at its end");
+        assert_eq!(before.span.place(), SpanPlace::InUse);
+        assert_eq!(before.span.class(), SizeClass::NONE, "a span that grows has no class");
+        assert_eq!(before.span.is_zeroed(), zeroed, "what was known to be zero stays known");
+        let expected = if extended { before.pages.max(pages) } else { before.pages };
+        assert_eq!(before.span.pages(), expected.get(), "a span is as long as the answer says");
+        let after = Out { pages: expected, ..before };
+        self.check_map(after);
+        if expected > before.pages {
+            let added = expected - before.pages;
+            let range = added.range_from(before.first + before.pages);
+            self.ground.source().note_handed_out(range, false);
+            self.in_use += added;
+            self.check_map_forgot_end_of(before);
+            self.out[index] = after;
+        }
+        extended
     }
 
     pub(super) fn deallocate_all(&mut self, seed: &mut Seed) {
@@ -141,6 +173,14 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         }
     }
 
+    /// The last page of a span that grew lies within it now, and only ends of spans are in the map.
+    fn check_map_forgot_end_of(&self, before: Out<P>) {
+        if before.pages > PageCount::ONE {
+            let last = before.first + before.pages - PageCount::ONE;
+            assert_eq!(self.ground.map().span_of(last), None, "{last:?} lies within a span");
+        }
+    }
+
     /// Compares the map's entries with a span that is out.
     fn check_map(&self, out: Out<P>) {
         for page in [out.first, out.first + out.pages - PageCount::ONE] {
@@ -153,6 +193,18 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
             assert!(self.ground.map().class_at(page.address().value()).is_none());
         }
     }
+}
+
+/// A length for a span to grow to: by a few pages, by half, to twice as much, or up to the end of a hugepage.
+pub(super) fn random_growth<P: PageSize>(pages: PageCount<P>, seed: &mut Seed) -> PageCount<P> {
+    let pages = pages.get();
+    let grown = match seed.below(8) {
+        0..3 => pages + 1 + seed.below(8),
+        3..5 => pages + pages / 2,
+        5..7 => pages * 2,
+        _ => pages.next_multiple_of(PageCount::<P>::PER_HUGEPAGE.get()),
+    };
+    PageCount::new(grown)
 }
 
 /// A wish as programs have them: mostly small, some of hugepages, few of a gigabyte; rarely

@@ -1,6 +1,10 @@
 //! Programs over a heap whose source does not fail.
 
-use super::{Seed, model::Model, model::random_request, test_ground::TestGround};
+use super::{
+    Seed,
+    model::{Model, random_growth, random_request},
+    test_ground::TestGround,
+};
 use crate::{PageHeap, ReleaseReason, SpanRequest};
 use strata_os::Clock;
 use strata_span::{HUGEPAGE_BYTES, HugepageCount, PageCount, PageSize};
@@ -10,8 +14,8 @@ const MOST_OUT: usize = 150;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Allocates, frees, releases and lets time pass at random, and compares with a model after each
-/// step.
+/// Allocates, extends, frees, releases and lets time pass at random, and compares with a model after
+/// each step.
 pub fn a_random_program_agrees_with_a_model<P: PageSize, H: PageHeap<P>>(seed: Seed, steps: usize) {
     std::println!("{seed:?}");
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
@@ -81,6 +85,37 @@ pub fn aligned_spans_are_aligned_and_fit_in_again<P: PageSize, H: PageHeap<P>>()
     model.deallocate_all(&mut seed);
 }
 
+/// Spans grow again and again, by little and by much, among others that come and go: each keeps its place and its
+/// pages, and no neighbour loses any. (How often a heap lets them grow is its own affair.)
+pub fn spans_that_grow_take_nothing_from_others<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(10);
+    let mut model = Model::new(&ground, &heap);
+    for _ in 0..150 {
+        assert!(model.allocate(random_request(&mut seed)), "memory is not short");
+        for _ in 0..seed.below(8) {
+            let index = if seed.below(2) == 0 { model.out() - 1 } else { seed.below(model.out()) };
+            model.extend(index, random_growth(model.pages(index), &mut seed));
+            model.check();
+        }
+        if seed.below(3) == 0 {
+            model.deallocate(seed.below(model.out()));
+        }
+        if seed.below(8) == 0 {
+            model.release(PageCount::new(seed.below(1000)), ReleaseReason::Call);
+        }
+        model.check();
+        let _ = heap.figures(&ground);
+    }
+    model.check_reservations();
+    model.deallocate_all(&mut seed);
+    let free = heap.stats().free_bytes;
+    let all =
+        PageCount::holding(usize::try_from(free).unwrap_or(usize::MAX)).unwrap_or(PageCount::ZERO);
+    model.release(all, ReleaseReason::HardLimit);
+    assert_eq!(heap.stats().free_bytes, 0, "what grew can be given back, too");
+}
+
 /// After all was freed, the hard limit gets all of it: nothing stays backed.
 pub fn everything_freed_can_be_released<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
@@ -117,12 +152,17 @@ pub fn impossible_requests_are_refused<P: PageSize, H: PageHeap<P>>() {
         assert!(!model.allocate(SpanRequest::of(pages)), "{pages:?} cannot be");
         let aligned = SpanRequest { align: PageCount::new(1 << 9), ..SpanRequest::of(pages) };
         assert!(!model.allocate(aligned), "{pages:?} cannot be, aligned or not");
+        assert!(!model.extend(0, pages), "nothing grows to {pages:?}");
     }
     for shift in [40, 50, usize::BITS - P::SHIFT, usize::BITS - 1] {
         let align = PageCount::new(1 << shift);
         let request = SpanRequest { align, ..SpanRequest::of(PageCount::ONE) };
         assert!(!model.allocate(request), "an alignment of {align:?} cannot be");
     }
+    assert!(
+        model.extend(0, PageCount::new(7)) && model.extend(0, PageCount::ZERO),
+        "it is that long"
+    );
     model.check();
     model.deallocate_all(&mut Seed::from(1));
 }
@@ -170,7 +210,7 @@ pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
     model: &mut Model<'_, P, H>,
     seed: &mut Seed,
 ) {
-    match seed.below(16) {
+    match seed.below(17) {
         0 => {
             let reason = [
                 ReleaseReason::Call,
@@ -182,7 +222,11 @@ pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
             model.release(PageCount::new(seed.below(most)), reason);
         }
         1 => model.ground.clock.advance(seed.next() % (1 << seed.below(45))),
-        2..9 if model.out() < MOST_OUT => {
+        2..4 if model.out() > 0 => {
+            let index = seed.below(model.out());
+            model.extend(index, random_growth(model.pages(index), seed));
+        }
+        4..10 if model.out() < MOST_OUT => {
             model.allocate(random_request(seed));
         }
         _ if model.out() > 0 => model.deallocate(seed.below(model.out())),

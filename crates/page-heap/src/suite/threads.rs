@@ -1,12 +1,16 @@
 //! Threads that share a heap.
 
-use super::{Seed, model::random_request, test_ground::TestGround};
+use super::{
+    Seed,
+    model::{random_growth, random_request},
+    test_ground::TestGround,
+};
 use crate::{PageHeap, ReleaseReason};
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::{thread, vec::Vec};
-use strata_span::{PageCount, PageSize, Platform};
+use strata_span::{PageCount, PageSize, Platform, SpanHandle};
 
-/// `threads` threads allocate, free and release at random over one heap: no span is out twice, none
+/// `threads` threads allocate, extend, free and release at random over one heap: no span is out twice, none
 /// is released while it is out, and at the end everything adds up.
 pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u64, steps: usize) {
     std::println!("{seed:?}");
@@ -50,6 +54,16 @@ fn one_thread<P: PageSize, H: PageHeap<P>>(
             let Some(span) = heap.allocate(ground, request) else { continue };
             ground.source().note_handed_out(span.range::<P>(), span.is_zeroed());
             out.push(span);
+        } else if !out.is_empty() && seed.below(4) == 0 {
+            let span: SpanHandle = out[seed.below(out.len())];
+            let before = span.page_count::<P>();
+            let wanted = random_growth(before, &mut seed);
+            // SAFETY: the span came from this heap, and this thread has it.
+            if unsafe { heap.extend(ground, span, wanted) } && wanted > before {
+                let added = span.page_count::<P>() - before;
+                let range = added.range_from(span.first::<P>() + before);
+                ground.source().note_handed_out(range, false);
+            }
         } else if !out.is_empty() {
             let span = out.swap_remove(seed.below(out.len()));
             ground.source().note_given_back(span.range::<P>());
