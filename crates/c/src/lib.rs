@@ -46,6 +46,7 @@ compile_error!("the names of the operators new are those of 64-bit systems");
 
 mod aligned;
 mod exhausted;
+mod exit_report;
 mod glibc;
 mod heap;
 mod malloc;

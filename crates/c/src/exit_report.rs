@@ -1,0 +1,75 @@
+//! The report at the end of a program: `STRATA_CONF=exit_report:tcmalloc`.
+//!
+//! What is asked for is read by a constructor, before main; the report is written by a destructor, after the program's own exit
+//! handlers. Both are entries of the library's arrays of such functions, so that nothing is registered and nothing allocated.
+//!
+//! Children inherit the environment. Whoever wants the report of one process alone names its number in
+//! `STRATA_REPORT_PID`: a process keeps it through exec, and its children have another one.
+//!
+//! A program that ends by `_exit`, as some shells do, or by a signal, runs no destructors and prints no report.
+
+use crate::heap::HEAP;
+use strata_alloc::ExitReport;
+use strata_os::{KeptStderr, environment, process_id, warn_line};
+use strata_sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Whether a report is to be written. Set by the constructor, read by the destructor.
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// The number of the only process that writes one; 0 if each does. Written and read as [`WANTED`] is.
+static ONLY: AtomicU32 = AtomicU32::new(0);
+
+/// For programs that close standard error before they end.
+static STDERR: KeptStderr = KeptStderr::new();
+
+/// The constructor: the C library calls what stands in this section before main.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn() = prepare;
+
+/// The destructor: the C library calls what stands in this section when the program ends.
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = report;
+
+extern "C" fn prepare() {
+    if environment(c"STRATA_CONF").is_none() {
+        return;
+    }
+    // The first block sets the heap up, which reads the options, and complains, once.
+    let block = HEAP.allocate(1);
+    // SAFETY: null, or a block of the heap's that nobody else knows.
+    unsafe { HEAP.deallocate(block) };
+    match HEAP.config().exit_report {
+        ExitReport::None => {}
+        ExitReport::Tcmalloc => {
+            ONLY.store(only_process(), Ordering::Relaxed);
+            WANTED.store(true, Ordering::Relaxed);
+            STDERR.keep();
+        }
+    }
+}
+
+/// What `STRATA_REPORT_PID` says; 0 if nothing.
+fn only_process() -> u32 {
+    let Some(value) = environment(c"STRATA_REPORT_PID") else { return 0 };
+    let number = core::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    number.unwrap_or_else(|| {
+        warn_line!("STRATA_REPORT_PID: bad value '{}': ignored", value.escape_ascii());
+        0
+    })
+}
+
+extern "C" fn report() {
+    if !WANTED.load(Ordering::Relaxed) {
+        return;
+    }
+    let only = ONLY.load(Ordering::Relaxed);
+    if only != 0 && only != process_id() {
+        return;
+    }
+    if let (Some(core), Some(mut out)) = (HEAP.core(), STDERR.open()) {
+        // What standard error does not take is lost: nobody is left to be told.
+        let _ = strata_stats::report_tcmalloc(core, &mut out);
+    }
+}
