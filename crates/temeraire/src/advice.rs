@@ -6,11 +6,12 @@ use strata_sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// What the heap tells the kernel about hugepages, and what it knows of the system's mode.
 ///
-/// Small programs must not pay: their hugepages fill page by page. A fresh hugepage is advised only where
-/// the heap is large enough that its pages are about to be used.
+/// Small programs must not pay: their hugepages fill page by page. A fresh hugepage is advised only
+/// where the heap is large enough that its pages are about to be used.
 #[derive(Debug)]
 pub(crate) struct HugepageAdvice {
-    /// The system's mode, plus one; 0 until somebody asked. Written by whoever asks first, all the same value.
+    /// The system's mode, plus one; 0 until somebody asked. Written by whoever asks first, all the
+    /// same value.
     mode: AtomicU8,
     /// How often the kernel refused.
     failures: AtomicU64,
@@ -30,15 +31,15 @@ pub struct AdviceFigures {
 }
 
 impl HugepageAdvice {
-    /// Bytes in use from which on fresh hugepages are advised. At half as much, programs of 10 MiB grow by the
-    /// unused part of their last hugepages, 20 % of their size; at twice, the first 32 MiB of every large
-    /// program stay on small pages.
+    /// Bytes in use from which on fresh hugepages are advised. At half as much, programs of 10 MiB
+    /// grow by the unused part of their last hugepages, 20 % of their size; at twice, the first 32
+    /// MiB of every large program stay on small pages.
     pub(crate) const THRESHOLD_BYTES: usize = 16 << 20;
-    /// Hugepages that one allocation has to span at least to be advised: of two hugepages it fills more
-    /// than half for certain, and of one it may touch a little.
+    /// Hugepages that one allocation has to span at least to be advised: of two hugepages it fills
+    /// more than half for certain, and of one it may touch a little.
     const LEAST_RUN: HugepageCount = HugepageCount::new(2);
-    /// Most hugepages to be forbidden at a time. Each is a mapping of its own, of which a process may
-    /// have 65 530 by default.
+    /// Most hugepages to be forbidden at a time. Each is a mapping of its own, of which a process
+    /// may have 65 530 by default.
     pub(crate) const MOST_FORBIDDEN: usize = 8192;
 
     strata_sync::const_fn! {
@@ -52,8 +53,8 @@ impl HugepageAdvice {
         }
     }
 
-    /// Whether a fresh run of `run` hugepages should be advised, with `in_use_bytes` in use. `single`: one for many
-    /// small spans, otherwise for one large.
+    /// Whether a fresh run of `run` hugepages should be advised, with `in_use_bytes` in use.
+    /// `single`: one for many small spans, otherwise for one large.
     pub(crate) fn is_worth_it(in_use_bytes: usize, run: HugepageCount, single: bool) -> bool {
         in_use_bytes > Self::THRESHOLD_BYTES && (single || run >= Self::LEAST_RUN)
     }
@@ -66,8 +67,8 @@ impl HugepageAdvice {
         }
     }
 
-    /// Forbids a hugepage, parts of which are about to be given back: where the kernel collects hugepages
-    /// in the background, it would fill them again. True if it is forbidden now.
+    /// Forbids a hugepage, parts of which are about to be given back: where the kernel collects
+    /// hugepages in the background, it would fill them again. True if it is forbidden now.
     pub(crate) fn forbid<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
         let useful = match self.mode() {
             ThpMode::Always | ThpMode::Madvise => platform.source().touchable(),
@@ -119,3 +120,6 @@ impl HugepageAdvice {
         mode
     }
 }
+
+#[cfg(test)]
+mod tests;

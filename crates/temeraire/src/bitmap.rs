@@ -66,15 +66,20 @@ impl<const WORDS: usize> Bitmap<WORDS> {
         })
     }
 
+    /// The length of the longest gap.
+    pub(crate) fn longest_gap(&self, length: usize) -> usize {
+        self.gaps(length).map(|(_, gap)| gap).max().unwrap_or(0)
+    }
+
     /// The gap around `number`, which is not in: its length.
     pub(crate) fn gap_around(&self, number: usize, length: usize) -> usize {
         let end = self.next_present(number, length);
         end - self.start_of_gap(number)
     }
 
-    /// The shortest gap that has room for `count` numbers at a multiple of `align` (a power of two), the
-    /// first of several. `longest` is the length of the longest gap. Takes time by the number of gaps,
-    /// and stops early at an exact fit.
+    /// The shortest gap that has room for `count` numbers at a multiple of `align` (a power of
+    /// two), the first of several. `longest` is the length of the longest gap. Takes time by the
+    /// number of gaps, and stops early at an exact fit.
     pub(crate) fn best_fit(
         &self,
         count: usize,
@@ -172,3 +177,6 @@ impl<const WORDS: usize> Bitmap<WORDS> {
         Self([const { Cell::new(0) }; WORDS])
     }
 }
+
+#[cfg(test)]
+mod tests;

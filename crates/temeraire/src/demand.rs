@@ -6,8 +6,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// How far back demand is looked at, when the memory of free pages is about to be given back.
 ///
-/// Demand is taken to be the greatest fluctuation of an epoch within the short interval on top of the greatest
-/// floor of an epoch within the long one; pages that such a demand would need again stay.
+/// Demand is taken to be the greatest fluctuation of an epoch within the short interval on top of
+/// the greatest floor of an epoch within the long one; pages that such a demand would need again
+/// stay.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SkipIntervals {
     /// For fluctuations, in nanoseconds. 0: they count for nothing.
@@ -17,8 +18,8 @@ pub struct SkipIntervals {
 }
 
 impl SkipIntervals {
-    /// 60 and 300 seconds, as in TCMalloc. At half as much, loads with a period of minutes fault their
-    /// memory in again in each; at twice, an idle program keeps its memory for ten minutes.
+    /// 60 and 300 seconds, as in TCMalloc. At half as much, loads with a period of minutes fault
+    /// their memory in again in each; at twice, an idle program keeps its memory for ten minutes.
     pub const STANDARD: Self = Self { short_ns: 60 * SECOND_NS, long_ns: 300 * SECOND_NS };
     /// Nothing is kept back.
     pub const NONE: Self = Self { short_ns: 0, long_ns: 0 };
@@ -107,7 +108,8 @@ impl Demand {
         (fluctuation.unwrap_or(0) + floor.unwrap_or(0)).min(peak)
     }
 
-    /// Notes that `pages` pages were kept back because a demand of `expected` pages is thought to come.
+    /// Notes that `pages` pages were kept back because a demand of `expected` pages is thought to
+    /// come.
     pub(crate) fn note_skip(&mut self, now_ns: u64, pages: usize, expected: usize) {
         let second = now_ns / SECOND_NS + 1;
         self.expire(second);
@@ -281,3 +283,6 @@ impl History {
         summary
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,8 @@ pub(crate) enum Cause {
     Emptied,
 }
 
-/// A run of hugepages that has left its place, and is neither free to be allocated nor given back yet.
+/// A run of hugepages that has left its place, and is neither free to be allocated nor given back
+/// yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Departure {
     pub(crate) range: HugeRange,
@@ -68,11 +69,11 @@ impl Departure {
     /// Gives the memory back. True if the kernel took it.
     pub(crate) fn carry_out<E: Platform>(&self, platform: &E) -> bool {
         let range = self.range.first.range(self.range.count);
-        // SAFETY: the heap holds these hugepages, and nothing in them is needed: no span, no tracker,
-        // no list refers to them until the departure is settled.
+        // SAFETY: the heap holds these hugepages, and nothing in them is needed: no span, no
+        // tracker, no list refers to them until the departure is settled.
         let taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
-        if taken && self.forbidden {
-            // The range is empty, and what comes to stand there next may have a hugepage.
+        if self.forbidden {
+            // What comes to stand there next may have a hugepage.
             let _ = platform.source().advise(range, Advice::Hugepage);
         }
         taken

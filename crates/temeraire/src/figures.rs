@@ -118,13 +118,14 @@ impl FillerFigures {
         share(self.free_pages, (self.hugepages - self.full_hugepages) * pages_per_hugepage)
     }
 
-    /// The share of pages that were given back in the hugepages that this happened to; 0 without such.
+    /// The share of pages that were given back in the hugepages that this happened to; 0 without
+    /// such.
     pub fn released_share(&self, pages_per_hugepage: u64) -> f64 {
         share(self.unmapped_pages, self.released_hugepages * pages_per_hugepage)
     }
 
-    /// The share of pages in use that stand in hugepages which can be one for the hardware, too; 1 if
-    /// none is in use.
+    /// The share of pages in use that stand in hugepages which can be one for the hardware, too; 1
+    /// if none is in use.
     pub fn hugepageable_share(&self) -> f64 {
         1.0 - share(self.used_pages_in_released, self.used_pages)
     }

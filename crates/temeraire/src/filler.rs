@@ -12,13 +12,13 @@ use strata_span::{PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
 ///
-/// Which hugepage serves a wish is decided in this order: wholly backed ones before donated tails, before
-/// partly released ones with backed pages, before released ones; within a set, the smallest sufficient
-/// longest run of free pages; among equals, many allocations (in steps of powers of two), for
-/// those are least likely to empty. So nearly empty hugepages become empty and nearly full ones full. Spans of
-/// many small objects, which live long, have hugepages to themselves.
-/// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et al.,
-/// "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
+/// Which hugepage serves a wish is decided in this order: wholly backed ones before donated tails,
+/// before partly released ones with backed pages, before released ones; within a set, the smallest
+/// sufficient longest run of free pages; among equals, many allocations (in steps of powers of
+/// two), for those are least likely to empty. So nearly empty hugepages become empty and nearly
+/// full ones full. Spans of many small objects, which live long, have hugepages to themselves.
+/// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et
+/// al., "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
 #[derive(Debug)]
 pub(crate) struct Filler<P: PageSize> {
     regular: SparseLists,
@@ -34,7 +34,8 @@ pub(crate) struct Filler<P: PageSize> {
     pub(crate) history: History,
     /// Free pages whose large allocation went while others lived on its tail.
     pub(crate) abandoned_pages: usize,
-    /// Pages that went back to the kernel because their hugepage emptied, not yet credited to a release.
+    /// Pages that went back to the kernel because their hugepage emptied, not yet credited to a
+    /// release.
     pub(crate) unaccounted_pages: usize,
     pub(crate) counters: FillerCounters,
     pages: PhantomData<P>,
@@ -130,8 +131,8 @@ impl<P: PageSize> Filler<P> {
         Some(Self::filled(tracker, taken?))
     }
 
-    /// Takes in a fresh hugepage with its first allocation, of `pages` pages from its start. `donated`: it is the
-    /// tail of a large allocation, whose pages it begins with.
+    /// Takes in a fresh hugepage with its first allocation, of `pages` pages from its start.
+    /// `donated`: it is the tail of a large allocation, whose pages it begins with.
     pub(crate) fn contribute(
         &mut self,
         tracker: Handle<HugepageTracker>,
@@ -151,8 +152,8 @@ impl<P: PageSize> Filler<P> {
         Some(Self::filled(tracker, taken))
     }
 
-    /// Takes `pages` pages from the page with index `start` of a hugepage back. The tracker comes back, on no list, if it
-    /// is empty then and not on its way to the kernel.
+    /// Takes `pages` pages from the page with index `start` of a hugepage back. The tracker comes
+    /// back, on no list, if it is empty then and not on its way to the kernel.
     #[inline]
     pub(crate) fn deallocate(
         &mut self,
@@ -174,6 +175,26 @@ impl<P: PageSize> Filler<P> {
         emptied
     }
 
+    /// Makes an allocation of `from` pages from the page with index `start` longer; false if the
+    /// pages behind it are not free, or just on their way to the kernel.
+    pub(crate) fn extend(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        from: usize,
+        to: usize,
+        now_ns: u64,
+    ) -> bool {
+        if tracker.set.get() == FillerSet::Releasing {
+            return false;
+        }
+        self.unlist(tracker);
+        let extended = tracker.extend(start, from, to);
+        self.list(tracker);
+        self.report(now_ns);
+        extended
+    }
+
     /// Notes that the large allocation that ended in this hugepage went and left its pages behind.
     pub(crate) fn abandon(&mut self, tracker: Handle<HugepageTracker>, pages: PageCount<P>) {
         let abandoned = usize::from(tracker.abandoned_pages.get()) + pages.get();
@@ -181,8 +202,8 @@ impl<P: PageSize> Filler<P> {
         self.abandoned_pages += pages.get();
     }
 
-    /// Takes a tracker off the lists so that nothing is allocated from it while pages of it are given back. They
-    /// are counted as free all the while.
+    /// Takes a tracker off the lists so that nothing is allocated from it while pages of it are
+    /// given back. They are counted as free all the while.
     pub(crate) fn begin_release(&mut self, tracker: Handle<HugepageTracker>, for_limit: bool) {
         self.unlist(tracker);
         tracker.donated.set(false);
@@ -193,8 +214,8 @@ impl<P: PageSize> Filler<P> {
         self.list_releasing(tracker);
     }
 
-    /// Ends what `begin_release` began, `note` noting what was given back. The tracker comes back if it
-    /// emptied meanwhile.
+    /// Ends what `begin_release` began, `note` noting what was given back. The tracker comes back
+    /// if it emptied meanwhile.
     pub(crate) fn end_release(
         &mut self,
         tracker: Handle<HugepageTracker>,
@@ -208,13 +229,13 @@ impl<P: PageSize> Filler<P> {
         emptied
     }
 
-    /// The hugepage from which to give pages back next: among partly released ones, and if there is none
-    /// (`break_more`: none of these) among all others, that with the fewest pages in use, as far as a look at the
-    /// ends of the lists tells. None where no free page is backed.
+    /// The hugepage from which to give pages back next: among partly released ones, and if there is
+    /// none (`break_more`: none of these) among all others, that with the fewest pages in use, as
+    /// far as a look at the ends of the lists tells. None where no free page is backed.
     ///
-    /// The lists are sorted by longest free run, which bounds the pages in use from above: looking at
-    /// [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant time where
-    /// a search over all hugepages would hold the lock for as long as the heap is large.
+    /// The lists are sorted by longest free run, which bounds the pages in use from above: looking
+    /// at [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant
+    /// time where a search over all hugepages would hold the lock for as long as the heap is large.
     pub(crate) fn release_candidate(&self, granule: usize) -> Option<Handle<HugepageTracker>> {
         let with_pages = |tracker: &Handle<HugepageTracker>| {
             tracker.free_pages() >= granule && tracker.backed_gaps(granule).next().is_some()
@@ -241,8 +262,9 @@ impl<P: PageSize> Filler<P> {
         })
     }
 
-    /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is held
-    /// for microseconds more; at one, a hugepage with a long hole and much else wins over an emptier one.
+    /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is
+    /// held for microseconds more; at one, a hugepage with a long hole and much else wins over an
+    /// emptier one.
     const CANDIDATES: usize = 8;
 
     /// What the hugepages add up to.
@@ -368,3 +390,6 @@ fn chunk(allocations: usize) -> usize {
     let step = usize::BITS - allocations.saturating_sub(1).leading_zeros();
     7usize.saturating_sub(step as usize)
 }
+
+#[cfg(test)]
+mod tests;

@@ -124,3 +124,6 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

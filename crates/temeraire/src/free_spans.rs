@@ -75,3 +75,6 @@ impl FreeSpanTable {
         all.fold((0, 0), |sum, spans| (sum.0 + spans.backed_bytes, sum.1 + spans.unmapped_bytes))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,8 @@ use core::{fmt, ops::Deref, ptr::NonNull};
 
 /// A reference to a structure that came from a [`Pool`](strata_span::Pool), to be copied and kept.
 ///
-/// The structures are cells throughout, so that a shared reference is all that anybody needs; who may
-/// reach one holds the heap's lock.
+/// The structures are cells throughout, so that a shared reference is all that anybody needs; who
+/// may reach one holds the heap's lock.
 #[repr(transparent)]
 pub(crate) struct Handle<T>(NonNull<T>);
 
@@ -14,8 +14,8 @@ impl<T> Handle<T> {
     ///
     /// # Safety
     ///
-    /// `item` came from a pool and is not given back while a handle of it is used; the handle is used by
-    /// one thread at a time.
+    /// `item` came from a pool and is not given back while a handle of it is used; the handle is
+    /// used by one thread at a time.
     pub(crate) const unsafe fn new(item: NonNull<T>) -> Self {
         Self(item)
     }
@@ -47,8 +47,8 @@ impl<T> Deref for Handle<T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        // SAFETY: `new`'s caller promised that the structure stays while handles are used; its fields
-        // are cells, so no exclusive reference to it exists.
+        // SAFETY: `new`'s caller promised that the structure stays while handles are used; its
+        // fields are cells, so no exclusive reference to it exists.
         unsafe { self.0.as_ref() }
     }
 }

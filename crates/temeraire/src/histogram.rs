@@ -12,9 +12,9 @@ pub struct Histogram {
     pub counts: [u32; HISTOGRAM_BUCKETS],
 }
 
-/// The least number of each bucket, for hugepages of pages of size `P`: 0 to 4, then sixteenths of a hugepage, then
-/// the last four numbers below a whole one. Where a hugepage has few pages, bounds are clipped, and
-/// some buckets stay empty.
+/// The least number of each bucket, for hugepages of pages of size `P`: 0 to 4, then sixteenths of
+/// a hugepage, then the last four numbers below a whole one. Where a hugepage has few pages, bounds
+/// are clipped, and some buckets stay empty.
 ///
 /// ```
 /// use strata_size_classes::Pages8K;

@@ -58,7 +58,8 @@ pub(crate) struct Node {
 
 pub(crate) type NodeHandle = Handle<Node>;
 
-// SAFETY: 1. zero is an empty cell of each type here. 2. It has no drop and is larger than a pointer.
+// SAFETY: 1. zero is an empty cell of each type here. 2. It has no drop and is larger than a
+// pointer.
 unsafe impl PoolItem for Node {
     const KIND: MetadataKind = MetadataKind::AddressMaps;
 }
@@ -86,8 +87,8 @@ impl Node {
     }
 }
 
-/// Disjoint ranges of hugepages in a treap: a tree by address and a heap by random priority, each node with
-/// the longest range of its subtree.
+/// Disjoint ranges of hugepages in a treap: a tree by address and a heap by random priority, each
+/// node with the longest range of its subtree.
 ///
 /// All operations take O(log n) expected time; ranges that meet become one. Nodes come from a
 /// [`NodeStore`] that has promised them, so that an insertion cannot fail.
@@ -121,8 +122,9 @@ impl HugeAddressMap {
         self.root.map_or(HugepageCount::ZERO, |root| root.longest.get())
     }
 
-    /// Puts a range in, which meets no hugepage of another, and merges it with its neighbours where `may_merge`
-    /// allows the lower and the upper one to become one. Uses up one promise of the store.
+    /// Puts a range in, which meets no hugepage of another, and merges it with its neighbours where
+    /// `may_merge` allows the lower and the upper one to become one. Uses up one promise of the
+    /// store.
     pub(crate) fn insert(
         &mut self,
         range: HugeRange,
@@ -189,8 +191,9 @@ impl HugeAddressMap {
         best
     }
 
-    /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the first of them. It may
-    /// miss one where alignment is all that matters, unless a range has room for any alignment.
+    /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the
+    /// first of them. It may miss one where alignment is all that matters, unless a range has room
+    /// for any alignment.
     pub(crate) fn find_aligned(
         &self,
         count: HugepageCount,
@@ -207,8 +210,15 @@ impl HugeAddressMap {
         })
     }
 
-    /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for what that needs.
-    /// With them comes a promise: that a node will be there for their return.
+    /// The node whose range holds `count` hugepages from `first`.
+    pub(crate) fn find_at(&self, first: Hugepage, count: HugepageCount) -> Option<NodeHandle> {
+        let (below, above) = self.neighbours(first);
+        let at = above.filter(|node| node.first.get() == first).or(below)?;
+        (first + count <= at.range().end()).then_some(at)
+    }
+
+    /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for
+    /// what that needs. With them comes a promise: that a node will be there for their return.
     pub(crate) fn take<E: Platform>(
         &mut self,
         platform: &E,
@@ -395,3 +405,6 @@ fn successor(node: NodeHandle) -> Option<NodeHandle> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,8 +30,8 @@ impl HugeAllocator {
         }
     }
 
-    /// A run of `count` hugepages at a multiple of `align` hugepages, unbacked and entered in the page map; a
-    /// promise of a node comes with it.
+    /// A run of `count` hugepages at a multiple of `align` hugepages, unbacked and entered in the
+    /// page map; a promise of a node comes with it.
     pub(crate) fn allocate<E: Platform>(
         &mut self,
         platform: &E,
@@ -48,12 +48,33 @@ impl HugeAllocator {
             }
         };
         let range = self.free.take(platform, node, first, count, nodes)?;
-        let (map, arena, metadata) = (platform.map(), platform.arena(), platform.metadata());
-        if !map.ensure(arena, metadata, range.first.first_page(), range.count.pages()) {
-            self.deallocate(platform, range, nodes);
-            return None;
-        }
-        Some(range)
+        self.enter(platform, range, nodes)
+    }
+
+    /// The `count` hugepages from `first` on, if they are free or the next to come from the system.
+    pub(crate) fn allocate_at<E: Platform>(
+        &mut self,
+        platform: &E,
+        first: Hugepage,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+    ) -> Option<HugeRange> {
+        let range = match self.free.find_at(first, count) {
+            Some(node) => self.free.take(platform, node, first, count, nodes)?,
+            None => {
+                if !nodes.promise(platform) {
+                    return None;
+                }
+                let start = first.address().value();
+                let Some(taken) = self.reserve.take_at(platform, start, count) else {
+                    nodes.waive();
+                    return None;
+                };
+                self.requested += count;
+                HugeRange { first, count, free_since_ns: 0, zeroed: taken.zeroed }
+            }
+        };
+        self.enter(platform, range, nodes)
     }
 
     /// Takes a run of unbacked hugepages and its promise back.
@@ -81,6 +102,21 @@ impl HugeAllocator {
     /// Where address space comes from.
     pub(crate) const fn reserve(&self) -> &Reserve {
         &self.reserve
+    }
+
+    /// Makes sure that the page map has room for a run's pages; if not, the run goes back.
+    fn enter<E: Platform>(
+        &mut self,
+        platform: &E,
+        range: HugeRange,
+        nodes: &mut NodeStore,
+    ) -> Option<HugeRange> {
+        let (map, arena, metadata) = (platform.map(), platform.arena(), platform.metadata());
+        if !map.ensure(arena, metadata, range.first.first_page(), range.count.pages()) {
+            self.deallocate(platform, range, nodes);
+            return None;
+        }
+        Some(range)
     }
 
     /// Gets a run from the system that has room for `count` hugepages at a multiple of `align`.
@@ -112,3 +148,6 @@ impl HugeAllocator {
         Some(())
     }
 }
+
+#[cfg(test)]
+mod tests;

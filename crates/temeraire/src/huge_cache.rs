@@ -1,19 +1,20 @@
 //! Backed hugepages that nobody uses.
 
 use crate::{
-    huge_address_map::{HugeAddressMap, HugeRange},
+    huge_address_map::{HugeAddressMap, HugeRange, NodeHandle},
     node_store::NodeStore,
     time_series::{Extremes, TimeSeries},
 };
 use strata_os::PageSource;
-use strata_span::{HugepageCount, Platform};
+use strata_span::{Hugepage, HugepageCount, Platform};
 
-/// Keeps backed hugepages for programs that give and take, as many as recent demand would have used.
+/// Keeps backed hugepages for programs that give and take, as many as recent demand would have
+/// used.
 ///
-/// The limit grows when a hugepage is missed that a dip in demand has just sent away: up to the lesser of the
-/// recent fall from the peak and the recent rise from the floor. It shrinks when the cache has held
-/// a fifth of it or more all the time. Both look at windows of two seconds.
-/// (Hunter et al., OSDI 2021, section 4.3.)
+/// The limit grows when a hugepage is missed that a dip in demand has just sent away: up to the
+/// lesser of the recent fall from the peak and the recent rise from the floor. It shrinks when the
+/// cache has held a fifth of it or more all the time. Both look at windows of two seconds. (Hunter
+/// et al., OSDI 2021, section 4.3.)
 #[derive(Debug)]
 pub(crate) struct HugeCache {
     ranges: HugeAddressMap,
@@ -98,11 +99,12 @@ fn share(part: u64, rest: u64) -> f64 {
 }
 
 impl HugeCache {
-    /// The limit never falls below this many hugepages. At half, loads that swing by 20 MiB fault; at twice,
-    /// 20 MiB more stay with an idle program.
+    /// The limit never falls below this many hugepages. At half, loads that swing by 20 MiB fault;
+    /// at twice, 20 MiB more stay with an idle program.
     const LEAST_LIMIT: usize = 10;
-    /// How far back dips and rises are looked for; TCMalloc's two cache times of one second. At half,
-    /// phases longer than a second fault their memory in again; at twice, the cache outlives them by seconds.
+    /// How far back dips and rises are looked for; TCMalloc's two cache times of one second. At
+    /// half, phases longer than a second fault their memory in again; at twice, the cache outlives
+    /// them by seconds.
     const WINDOW_NS: u64 = 2_000_000_000;
     const MILLISECOND_NS: u64 = 1_000_000;
 
@@ -144,8 +146,9 @@ impl HugeCache {
         &self.ranges
     }
 
-    /// A run of `count` backed hugepages at a multiple of `align` hugepages, with a promise of a node. None if the
-    /// cache has no such run: then the caller gets it elsewhere and says so to [`Self::note_taken_elsewhere`].
+    /// A run of `count` backed hugepages at a multiple of `align` hugepages, with a promise of a
+    /// node. None if the cache has no such run: then the caller gets it elsewhere and says so to
+    /// [`Self::note_taken_elsewhere`].
     pub(crate) fn allocate<E: Platform>(
         &mut self,
         platform: &E,
@@ -155,13 +158,20 @@ impl HugeCache {
         now_ns: u64,
     ) -> Option<HugeRange> {
         let (node, first) = self.ranges.find_aligned(count, align)?;
-        self.before_size_changes(now_ns);
-        let range = self.ranges.take(platform, node, first, count, nodes)?;
-        self.hits += 1;
-        self.size_range.report(now_ns, self.size().get());
-        self.raise_usage(now_ns, count);
-        // What was used and came back does not read as zero.
-        Some(HugeRange { zeroed: false, ..range })
+        self.take_part(platform, node, first, count, nodes, now_ns)
+    }
+
+    /// The `count` hugepages from `first` on, if the cache has them.
+    pub(crate) fn allocate_at<E: Platform>(
+        &mut self,
+        platform: &E,
+        first: Hugepage,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        let node = self.ranges.find_at(first, count)?;
+        self.take_part(platform, node, first, count, nodes, now_ns)
     }
 
     /// Notes a miss: `count` hugepages are in use now that the cache did not have.
@@ -212,8 +222,8 @@ impl HugeCache {
         self.size_range.report(now_ns, self.size().get());
     }
 
-    /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages stay: a short
-    /// one, cut where it is longer than the excess. None if there is no excess.
+    /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages
+    /// stay: a short one, cut where it is longer than the excess. None if there is no excess.
     pub(crate) fn take_excess<E: Platform>(
         &mut self,
         platform: &E,
@@ -244,8 +254,8 @@ impl HugeCache {
         self.periodic_unbacked += count.get() as u64;
     }
 
-    /// Shrinks the limit if the cache was large all the while: by half of the least that it held, down to the least
-    /// limit. Shrink first, trim then.
+    /// Shrinks the limit if the cache was large all the while: by half of the least that it held,
+    /// down to the least limit. Shrink first, trim then.
     pub(crate) fn lower_limit(&mut self, now_ns: u64) {
         self.shrunk_ns = now_ns;
         self.size_range.report(now_ns, self.size().get());
@@ -279,6 +289,24 @@ impl HugeCache {
             off_peak: recent(&self.off_peak_range, off_peak),
             size: recent(&self.size_range, size),
         }
+    }
+
+    fn take_part<E: Platform>(
+        &mut self,
+        platform: &E,
+        node: NodeHandle,
+        first: Hugepage,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<HugeRange> {
+        self.before_size_changes(now_ns);
+        let range = self.ranges.take(platform, node, first, count, nodes)?;
+        self.hits += 1;
+        self.size_range.report(now_ns, self.size().get());
+        self.raise_usage(now_ns, count);
+        // What was used and came back does not read as zero.
+        Some(HugeRange { zeroed: false, ..range })
     }
 
     /// Raises the limit to what would have served the last dip.
@@ -325,3 +353,6 @@ impl HugeCache {
         now_ns.saturating_sub(self.regret_until_ns) / Self::MILLISECOND_NS
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use crate::{
     advice::HugepageAdvice,
     demand::SkipIntervals,
     departures::Departures,
+    extend::Growing,
     figures::TemeraireFigures,
     state::{Found, State},
 };
@@ -23,19 +24,21 @@ use strata_sync::{
 /// | up to 1 GiB, not whole hugepages | the filler, if less than a hugepage and there is room; a *region*, where programs waste much otherwise; else whole hugepages, and the unused part of the last is *donated* to the filler |
 /// | whole hugepages, or longer | the *huge cache* of backed hugepages, else the *huge allocator* of unbacked ones |
 ///
-/// Any thread may call any method at any time. One lock, held for some tens of instructions and never across a
-/// call that gives memory back; an allocation that needs more address space holds it across the calls that get some.
-/// Costs do not depend on the size of the heap, or by its logarithm.
+/// Any thread may call any method at any time. One lock, held for some tens of instructions and
+/// never across a call that gives memory back; an allocation that needs more address space holds it
+/// across the calls that get some. Costs do not depend on the size of the heap, or by its
+/// logarithm.
 ///
-/// (Hunter, Kennelly, Turner, Gove, Moseley, Ranganathan: "Beyond malloc efficiency to fleet efficiency: a hugepage-aware
-/// memory allocator", OSDI 2021.)
+/// (Hunter, Kennelly, Turner, Gove, Moseley, Ranganathan: "Beyond malloc efficiency to fleet
+/// efficiency: a hugepage-aware memory allocator", OSDI 2021.)
 #[derive(Debug)]
 pub struct HugePageAware<P: PageSize> {
-    /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken under it.
+    /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken
+    /// under it.
     pub(crate) state: Mutex<State<P>>,
     pub(crate) advice: HugepageAdvice,
-    /// Releases underway with the lock dropped. Changed under the lock, so that who holds it and reads 0 knows
-    /// that nothing is underway; a fork waits for that.
+    /// Releases underway with the lock dropped. Changed under the lock, so that who holds it and
+    /// reads 0 knows that nothing is underway; a fork waits for that.
     pub(crate) underway: AtomicUsize,
 }
 
@@ -59,8 +62,8 @@ impl<P: PageSize> HugePageAware<P> {
         self.state.lock().skip_intervals = Some(intervals);
     }
 
-    /// Tries again after the cache was emptied: what it held may lie beside free hugepages that are not backed, so that
-    /// both together are long enough.
+    /// Tries again after the cache was emptied: what it held may lie beside free hugepages that are
+    /// not backed, so that both together are long enough.
     #[cold]
     fn allocate_after_release<E: Platform<Pages = P>>(
         &self,
@@ -78,8 +81,8 @@ impl<P: PageSize> HugePageAware<P> {
         state.allocate(platform, request, clock_ns)
     }
 
-    /// Carries out departures, and puts the books right. Says how many pages the kernel took, and whether it
-    /// took them all.
+    /// Carries out departures, and puts the books right. Says how many pages the kernel took, and
+    /// whether it took them all.
     #[cold]
     pub(crate) fn carry_out<E: Platform<Pages = P>>(
         &self,
@@ -108,14 +111,17 @@ impl<P: PageSize> Default for HugePageAware<P> {
     }
 }
 
-// SAFETY: 1. Every page is in one place: a used bit of a tracker or region, a range of the cache or the allocator, a
-// span, or a departure; the allocator's ranges come from a `Reserve`, which commits them. 2. Lengths and alignments
-// are met by best fits over bitmaps and ranges of whole hugepages; a span reads as zero if all its pages have their bit in
-// `zeroed`, which is set for fresh and forcibly released pages alone. 3. Spans of this heap are on no list of
-// its own. 4. Pages are numbers throughout.
+// SAFETY: 1. Every page is in one place: a used bit of a tracker or region, a range of the cache or
+// the allocator, a span, or a departure; the allocator's ranges come from a `Reserve`, which
+// commits them. 2. Lengths and alignments are met by best fits over bitmaps and ranges of whole
+// hugepages; a span reads as zero if all its pages have their bit in `zeroed`, which is set for
+// fresh and forcibly released pages alone. 3. Spans of this heap are on no list of its own. 4.
+// Pages are numbers throughout.
 unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     #[cfg(not(strata_loom))]
     const EMPTY: Self = Self::new();
+
+    const EMPTY_IS_ZERO: bool = true;
 
     type Figures = TemeraireFigures;
 
@@ -154,8 +160,8 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         let donated_tail = span.has_donated_tail();
         span.set_place(SpanPlace::Unused);
         platform.map().clear_ends(first, pages);
-        // SAFETY: the caller gives the span up, and its entries in the page map are gone: the caller took out
-        // those that it had put in.
+        // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
+        // caller took out those that it had put in.
         unsafe { platform.spans().deallocate_span(span) };
         let clock_ns = platform.clock().now_ns();
         let mut departures = Departures::new();
@@ -168,6 +174,33 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             self.underway.fetch_add(1, Ordering::Relaxed);
         }
         self.carry_out(platform, &departures);
+    }
+
+    unsafe fn extend<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        pages: PageCount<P>,
+    ) -> bool {
+        let (first, from) = (span.first::<P>(), span.page_count::<P>());
+        if pages <= from || pages.get() > Self::LONGEST {
+            return pages <= from;
+        }
+        let growing = Growing { first, from, to: pages, donated_tail: span.has_donated_tail() };
+        let clock_ns = platform.clock().now_ns();
+        let Some(grown) = self.state.lock().extend(platform, growing, clock_ns) else {
+            return false;
+        };
+        if let Some((first, count)) = grown.advise {
+            self.advice.ask(platform, first.range(count));
+        }
+        if from > PageCount::ONE {
+            platform.map().clear_range(first + from - PageCount::ONE, PageCount::ONE);
+        }
+        span.set_range(first, pages);
+        span.set_donated_tail(grown.donated_tail);
+        platform.map().set_ends(span);
+        true
     }
 
     fn release<E: Platform<Pages = P>>(
@@ -261,3 +294,6 @@ impl<P: PageSize> State<P> {
             + self.leaving.unbacked_pages
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,12 @@
 //! A hugepage-aware page heap: Temeraire.
 //!
-//! The hardware reads memory through hugepages of 2 MiB faster than through pages of 4 KiB, and the kernel hands out
-//! and takes back a hugepage at the price of a page. So this page heap places spans such that hugepages are
-//! either full or empty: [`HugePageAware`] says how. It is one of several implementations of
-//! [`PageHeap`](strata_page_heap::PageHeap).
+//! The hardware reads memory through hugepages of 2 MiB faster than through pages of 4 KiB, and the
+//! kernel hands out and takes back a hugepage at the price of a page. So this page heap places
+//! spans such that hugepages are either full or empty: [`HugePageAware`] says how. It is one of
+//! several implementations of [`PageHeap`](strata_page_heap::PageHeap).
 //!
-//! It must not know what spans are used for, neither size classes nor objects; and it never touches the memory that
-//! it manages, so that a heap of a terabyte can be simulated.
+//! It must not know what spans are used for, neither size classes nor objects; and it never touches
+//! the memory that it manages, so that a heap of a terabyte can be simulated.
 //!
 //! ```
 //! use strata_os::{MonotonicClock, SystemPages};
@@ -41,6 +41,7 @@ mod advice;
 mod bitmap;
 mod demand;
 mod departures;
+mod extend;
 mod figures;
 mod filler;
 mod filler_lists;

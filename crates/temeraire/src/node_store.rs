@@ -8,9 +8,9 @@ use strata_span::{Platform, Pool};
 
 /// Nodes for the address maps of one heap.
 ///
-/// Memory comes back at the worst of times, and then there must be a node for it. So each range that is outside
-/// of the maps holds a promise of a node; a range is not handed out unless its promise can be made. All zero
-/// bits are a store without nodes.
+/// Memory comes back at the worst of times, and then there must be a node for it. So each range
+/// that is outside of the maps holds a promise of a node; a range is not handed out unless its
+/// promise can be made. All zero bits are a store without nodes.
 #[derive(Debug)]
 pub(crate) struct NodeStore {
     pool: Pool<Node>,
@@ -37,8 +37,8 @@ impl NodeStore {
                 return false;
             };
             self.created += 1;
-            // SAFETY: the node came from the pool, which never takes it back; the owner of the store
-            // holds the heap's lock.
+            // SAFETY: the node came from the pool, which never takes it back; the owner of the
+            // store holds the heap's lock.
             self.put_back(unsafe { Handle::new(node) });
         }
         self.promised += 1;

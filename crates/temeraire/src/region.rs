@@ -4,10 +4,11 @@ use crate::{bitmap::Bitmap, handle::Handle, tracker::Keeper};
 use core::cell::Cell;
 use strata_span::{Hugepage, HugepageCount, MetadataKind, PageCount, PageId, PageSize, PoolItem};
 
-/// A gibibyte of address space in which spans of more than half a hugepage lie without regard to hugepages.
+/// A gibibyte of address space in which spans of more than half a hugepage lie without regard to
+/// hugepages.
 ///
-/// It is backed hugepage by hugepage as spans come to lie there, and gives back hugepages that are wholly free. Searching
-/// takes time by the number of free runs, of which there can be a thousand.
+/// It is backed hugepage by hugepage as spans come to lie there, and gives back hugepages that are
+/// wholly free. Searching takes time by the number of free runs, of which there can be a thousand.
 /// (Hunter et al., OSDI 2021, section 4.5.)
 #[repr(C)]
 #[derive(Debug)]
@@ -43,8 +44,8 @@ struct RegionHugepage {
     since_ns: Cell<u64>,
 }
 
-// SAFETY: 1. zero is an empty cell of each type here; the keeper is set before the page map learns of the region.
-// 2. It has no drop and is larger than a pointer.
+// SAFETY: 1. zero is an empty cell of each type here; the keeper is set before the page map learns
+// of the region. 2. It has no drop and is larger than a pointer.
 unsafe impl PoolItem for Region {
     const KIND: MetadataKind = MetadataKind::Hugepages;
 }
@@ -55,6 +56,16 @@ pub(crate) struct RegionPages<P: PageSize> {
     pub(crate) first: PageId<P>,
     /// Whether all of them read as zero.
     pub(crate) zeroed: bool,
+    /// Whether hugepages that they lie in were not backed.
+    pub(crate) fresh: bool,
+}
+
+/// What pages of a region were before they came into use.
+struct Backing {
+    /// They read as zero.
+    zeroed: bool,
+    /// Hugepages that they lie in were not backed.
+    fresh: bool,
 }
 
 /// A region at one moment.
@@ -121,21 +132,30 @@ impl Region {
         let fit = self.used.best_fit(count.get(), 1, self.longest_free(), pages)?;
         self.used.insert(fit.start, count.get());
         self.longest_free.set(fit.longest_left);
-        self.used_pages.set(self.used_pages() + count.get());
-        let mut zeroed = true;
-        self.each_hugepage::<P>(fit.start, count.get(), |hugepage, covered| {
-            if hugepage.is_releasable() {
-                self.releasable.set(self.releasable() - 1);
-            }
-            hugepage.used_pages.set(hugepage.used_pages.get() + covered);
-            zeroed &= !hugepage.backed.get() && !hugepage.stale.get();
-            if !hugepage.backed.replace(true) {
-                self.backed_hugepages.set(self.backed_hugepages() + 1);
-                hugepage.since_ns.set(now_ns);
-            }
-        });
+        let taken = self.back::<P>(fit.start, count.get(), now_ns);
         let first = self.first().first_page::<P>() + PageCount::new(fit.start);
-        Some(RegionPages { first, zeroed })
+        Some(RegionPages { first, zeroed: taken.zeroed, fresh: taken.fresh })
+    }
+
+    /// Makes a span of `from` pages from `first` on `to` pages long; false if the pages behind it
+    /// are not free.
+    pub(crate) fn extend<P: PageSize>(
+        &self,
+        first: PageId<P>,
+        from: PageCount<P>,
+        to: PageCount<P>,
+        now_ns: u64,
+    ) -> bool {
+        let start = (first - self.first().first_page::<P>() + from).get();
+        let added = (to - from).get();
+        let pages = Self::pages::<P>();
+        if start + added > pages || self.used.count(start, added) != 0 {
+            return false;
+        }
+        self.used.insert(start, added);
+        self.longest_free.set(self.used.longest_gap(pages));
+        self.back::<P>(start, added, now_ns);
+        true
     }
 
     /// Takes `count` pages from `first` back, which stay backed.
@@ -164,8 +184,8 @@ impl Region {
         self.releasable.get()
     }
 
-    /// Marks the first run of at most `most` hugepages that are wholly free and backed as on its way to the kernel:
-    /// nothing is allocated there until [`Self::end_release`].
+    /// Marks the first run of at most `most` hugepages that are wholly free and backed as on its
+    /// way to the kernel: nothing is allocated there until [`Self::end_release`].
     pub(crate) fn begin_release<P: PageSize>(
         &self,
         most: HugepageCount,
@@ -179,8 +199,7 @@ impl Region {
         self.releasable.set(self.releasable() - count);
         let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
         self.used.insert(start * per_hugepage, count * per_hugepage);
-        let longest = self.used.gaps(Self::pages::<P>()).map(|(_, length)| length).max();
-        self.longest_free.set(longest.unwrap_or(0));
+        self.longest_free.set(self.used.longest_gap(Self::pages::<P>()));
         (count > 0).then(|| (self.first() + HugepageCount::new(start), HugepageCount::new(count)))
     }
 
@@ -213,7 +232,8 @@ impl Region {
         self.longest_free.set(self.longest_free().max(gap));
     }
 
-    /// Calls `visit` for each run of free pages of one kind: length, whether backed, and since when.
+    /// Calls `visit` for each run of free pages of one kind: length, whether backed, and since
+    /// when.
     pub(crate) fn for_each_gap<P: PageSize>(&self, mut visit: impl FnMut(usize, bool, u64)) {
         let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
         // Hugepages on their way to the kernel are free, although marked as in use.
@@ -263,7 +283,27 @@ impl Region {
         HugepageCount::new(Self::HUGEPAGES).pages::<P>().get()
     }
 
-    /// Calls `visit` for each hugepage that `count` pages from `start` lie in, with how many of them do.
+    /// Counts `count` pages from `start` as in use, and has the hugepages that they lie in backed.
+    fn back<P: PageSize>(&self, start: usize, count: usize, now_ns: u64) -> Backing {
+        self.used_pages.set(self.used_pages() + count);
+        let mut backing = Backing { zeroed: true, fresh: false };
+        self.each_hugepage::<P>(start, count, |hugepage, covered| {
+            if hugepage.is_releasable() {
+                self.releasable.set(self.releasable() - 1);
+            }
+            hugepage.used_pages.set(hugepage.used_pages.get() + covered);
+            backing.zeroed &= !hugepage.backed.get() && !hugepage.stale.get();
+            if !hugepage.backed.replace(true) {
+                backing.fresh = true;
+                self.backed_hugepages.set(self.backed_hugepages() + 1);
+                hugepage.since_ns.set(now_ns);
+            }
+        });
+        backing
+    }
+
+    /// Calls `visit` for each hugepage that `count` pages from `start` lie in, with how many of
+    /// them do.
     fn each_hugepage<P: PageSize>(
         &self,
         start: usize,
@@ -289,3 +329,6 @@ impl RegionHugepage {
         self.backed.get() && self.used_pages.get() == 0 && !self.releasing.get()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,8 @@ use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize};
 
 /// The regions, in lists by the binary logarithm of their longest run of free pages.
 ///
-/// A wish goes to the region with the smallest sufficient longest run, as far as a look at a few tells.
+/// A wish goes to the region with the smallest sufficient longest run, as far as a look at a few
+/// tells.
 #[derive(Debug)]
 pub(crate) struct RegionSet {
     lists: [Option<Handle<Region>>; Self::LISTS],
@@ -32,7 +33,8 @@ impl RegionTotals {
 }
 
 impl RegionSet {
-    /// List `i` has regions whose longest run is at least `2^(i-1)` and below `2^i` pages; 2^18 is the most.
+    /// List `i` has regions whose longest run is at least `2^(i-1)` and below `2^i` pages; 2^18 is
+    /// the most.
     const LISTS: usize = 20;
     /// Regions of the wish's own list to look at.
     const LOOKS: usize = 16;
@@ -61,6 +63,18 @@ impl RegionSet {
     ) -> Option<RegionPages<P>> {
         let region = self.find(pages.get())?;
         self.change(region, |region| region.allocate(pages, now_ns))
+    }
+
+    /// Makes a span longer; false if the pages behind it are not free.
+    pub(crate) fn extend<P: PageSize>(
+        &mut self,
+        region: Handle<Region>,
+        first: PageId<P>,
+        from: PageCount<P>,
+        to: PageCount<P>,
+        now_ns: u64,
+    ) -> bool {
+        self.change(region, |region| region.extend(first, from, to, now_ns))
     }
 
     /// Takes pages of a region back.
@@ -162,3 +176,6 @@ impl RegionSet {
 fn list_of(pages: usize) -> usize {
     (usize::BITS - pages.leading_zeros()) as usize
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,8 @@ use strata_span::{HugepageCount, PageCount, PageSize, Platform};
 use strata_sync::atomic::Ordering;
 
 impl<P: PageSize> HugePageAware<P> {
-    /// Gives at least `wanted` pages back, as far as policy allows: from the cache, then from regions, then, hugepages
-    /// being broken, from the filler.
+    /// Gives at least `wanted` pages back, as far as policy allows: from the cache, then from
+    /// regions, then, hugepages being broken, from the filler.
     pub(crate) fn give_back<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -30,8 +30,8 @@ impl<P: PageSize> HugePageAware<P> {
         given
     }
 
-    /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit, after a look at
-    /// whether that is too high.
+    /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit,
+    /// after a look at whether that is too high.
     pub(crate) fn give_back_cached<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -63,8 +63,8 @@ impl<P: PageSize> HugePageAware<P> {
         }
     }
 
-    /// Hugepages of regions that are wholly free: all that is wanted if somebody asked or a limit was hit, else a
-    /// tenth of them.
+    /// Hugepages of regions that are wholly free: all that is wanted if somebody asked or a limit
+    /// was hit, else a tenth of them.
     fn give_back_regions<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -89,7 +89,8 @@ impl<P: PageSize> HugePageAware<P> {
                 self.underway.fetch_add(1, Ordering::Relaxed);
                 begun
             };
-            // SAFETY: the region holds these hugepages as wholly free and hands none out until the end below.
+            // SAFETY: the region holds these hugepages as wholly free and hands none out until the
+            // end below.
             let taken = unsafe { platform.source().release(first.range(count), Release::Forced) };
             let clock_ns = platform.clock().now_ns();
             let mut state = self.state.lock();

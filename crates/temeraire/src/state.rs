@@ -43,8 +43,8 @@ pub(crate) struct State<P: PageSize> {
     region_pool: Pool<Region>,
 }
 
-// SAFETY: the handles inside point into the metadata arena, which belongs to no thread, and are reached by
-// who owns or has locked the state alone.
+// SAFETY: the handles inside point into the metadata arena, which belongs to no thread, and are
+// reached by who owns or has locked the state alone.
 unsafe impl<P: PageSize> Send for State<P> {}
 
 /// Pages of whole hugepages on their way to the kernel.
@@ -95,8 +95,8 @@ impl<P: PageSize> State<P> {
     pub(crate) const PER_HUGEPAGE: usize = PageCount::<P>::PER_HUGEPAGE.get();
     /// Pages of the longest span that the filler makes room for with a fresh hugepage.
     const MOST_FILLED: usize = Self::PER_HUGEPAGE / 2;
-    /// Bytes of slack and abandoned pages from which on regions are worth it. At half, programs with a few
-    /// large blocks get a gibibyte of address space; at twice, 64 MiB more stay unused.
+    /// Bytes of slack and abandoned pages from which on regions are worth it. At half, programs
+    /// with a few large blocks get a gibibyte of address space; at twice, 64 MiB more stay unused.
     const REGION_SLACK_BYTES: u64 = 64 << 20;
     /// A clock that is behind by less is one that a thread read before it waited for the lock.
     const LATE_NS: u64 = 10_000_000_000;
@@ -130,7 +130,8 @@ impl<P: PageSize> State<P> {
         Some(Found { advise: found.advise.filter(worth_it), ..found })
     }
 
-    /// Takes the pages of a span back. What has to go to the kernel at once is added to `departures`.
+    /// Takes the pages of a span back. What has to go to the kernel at once is added to
+    /// `departures`.
     pub(crate) fn deallocate<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -323,7 +324,10 @@ impl<P: PageSize> State<P> {
                 self.regions.allocate(pages, now_ns)?
             }
         };
-        Some(Found::of(found.first, found.zeroed))
+        let (first, last) =
+            (found.first.hugepage(), (found.first + pages - PageCount::ONE).hugepage());
+        let advise = found.fresh.then(|| (first, last - first + HugepageCount::ONE));
+        Some(Found { advise, ..Found::of(found.first, found.zeroed) })
     }
 
     #[cold]

@@ -57,8 +57,8 @@ impl Breaking {
         for run in self.runs.iter_mut().take(self.run_count) {
             let start = first + PageCount::new(usize::from(run.start));
             let range = PageCount::<E::Pages>::new(usize::from(run.length)).range_from(start);
-            // SAFETY: these pages are free, and their tracker is off the lists, so that nobody gets them
-            // until the release has ended.
+            // SAFETY: these pages are free, and their tracker is off the lists, so that nobody gets
+            // them until the release has ended.
             run.taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
             all &= run.taken;
         }
@@ -80,7 +80,8 @@ impl Breaking {
 }
 
 impl<P: PageSize> HugePageAware<P> {
-    /// Gives back at least `wanted` free pages of hugepages in use, as far as policy allows, hugepage by hugepage.
+    /// Gives back at least `wanted` free pages of hugepages in use, as far as policy allows,
+    /// hugepage by hugepage.
     pub(crate) fn subrelease<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -146,8 +147,8 @@ impl<P: PageSize> HugePageAware<P> {
 
 impl<P: PageSize> State<P> {
     /// How many pages to give back: what is wanted less what went back already as broken hugepages
-    /// emptied, or more where much of broken hugepages is free, but not what recent demand would take
-    /// again. A limit that was hit knows no such regard.
+    /// emptied, or more where much of broken hugepages is free, but not what recent demand would
+    /// take again. A limit that was hit knows no such regard.
     fn plan_subrelease(
         &mut self,
         wanted: PageCount<P>,

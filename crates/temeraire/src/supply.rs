@@ -46,8 +46,8 @@ impl<P: PageSize> State<P> {
     /// A tracker for a hugepage to come.
     pub(crate) fn hire<E: Platform>(&self, platform: &E) -> Option<Handle<HugepageTracker>> {
         let tracker = self.trackers.allocate(platform.arena(), platform.metadata())?;
-        // SAFETY: it goes back to the pool in `dismiss` alone, when nothing refers to it any more; the
-        // lock is held.
+        // SAFETY: it goes back to the pool in `dismiss` alone, when nothing refers to it any more;
+        // the lock is held.
         Some(unsafe { Handle::new(tracker) })
     }
 
@@ -71,7 +71,8 @@ impl<P: PageSize> State<P> {
     }
 
     pub(crate) fn dismiss_unused(&self, tracker: Handle<HugepageTracker>) {
-        // SAFETY: it came from this pool; no list and no map refers to it, and its user gives it up here.
+        // SAFETY: it came from this pool; no list and no map refers to it, and its user gives it up
+        // here.
         unsafe { self.trackers.deallocate(tracker.place()) };
     }
 
@@ -82,10 +83,11 @@ impl<P: PageSize> State<P> {
         hugepage: Hugepage,
     ) -> Option<KeeperHandle> {
         let note: NonNull<()> = platform.map().tracker(hugepage)?;
-        // SAFETY: the map's notes of this heap's hugepages are its trackers and regions; the lock is held.
+        // SAFETY: the map's notes of this heap's hugepages are its trackers and regions; the lock
+        // is held.
         Some(match unsafe { Keeper::of_note(note) } {
-            // SAFETY: its first byte says that it is a tracker, and the pool gets it back only after the map
-            // has lost it.
+            // SAFETY: its first byte says that it is a tracker, and the pool gets it back only
+            // after the map has lost it.
             Keeper::Filler => KeeperHandle::Tracker(unsafe { Handle::new(note.cast()) }),
             // SAFETY: its first byte says that it is a region, and regions stay.
             Keeper::Region => KeeperHandle::Region(unsafe { Handle::new(note.cast()) }),

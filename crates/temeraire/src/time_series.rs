@@ -9,7 +9,8 @@ pub(crate) trait EpochValue: Copy {
 /// The last `EPOCHS` epochs of `EPOCH_NS` nanoseconds each, a value an epoch.
 ///
 /// All zero bits are a series without a past, if they are so for the value. A clock that jumps back
-/// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is too old.
+/// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is
+/// too old.
 #[derive(Debug)]
 pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {
     epochs: [T; EPOCHS],
@@ -117,3 +118,6 @@ impl<const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<Extremes, EPOCHS, EPOC
         self.recent(now_ns, u64::MAX).filter_map(Extremes::greatest).max()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,8 @@ impl Keeper {
     ///
     /// # Safety
     ///
-    /// `note` is a tracker or a region that is in the page map, and the caller holds the heap's lock.
+    /// `note` is a tracker or a region that is in the page map, and the caller holds the heap's
+    /// lock.
     pub(crate) unsafe fn of_note(note: NonNull<()>) -> Self {
         // SAFETY: both structures begin with their keeper, and stay while they are in the map.
         unsafe { note.cast::<Self>().read() }
@@ -58,7 +59,8 @@ impl FillerSet {
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
 const WORDS: usize = 8;
 
-/// The state of one hugepage in the filler: 256 bytes from the metadata arena, guarded by the heap's lock.
+/// The state of one hugepage in the filler: 256 bytes from the metadata arena, guarded by the
+/// heap's lock.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct HugepageTracker {
@@ -95,8 +97,8 @@ pub(crate) struct HugepageTracker {
 
 static_assertions::const_assert!(size_of::<HugepageTracker>() <= 256);
 
-// SAFETY: 1. zero is an empty cell of each type here: `Keeper::Filler`, `FillerSet::Nowhere`, no link.
-// 2. It has no drop and is larger than a pointer.
+// SAFETY: 1. zero is an empty cell of each type here: `Keeper::Filler`, `FillerSet::Nowhere`, no
+// link. 2. It has no drop and is larger than a pointer.
 unsafe impl PoolItem for HugepageTracker {
     const KIND: MetadataKind = MetadataKind::Hugepages;
 }
@@ -186,6 +188,23 @@ impl HugepageTracker {
         Some(TrackedPages { start: fit.start, released, zeroed })
     }
 
+    /// Makes an allocation of `from` pages from `start` on `to` pages long; false if the pages
+    /// behind it are not free.
+    pub(crate) fn extend(&self, start: usize, from: usize, to: usize) -> bool {
+        let (added, count) = (start + from, to - from);
+        if start + to > self.length() || self.used.count(added, count) != 0 {
+            return false;
+        }
+        let released = self.released.count(added, count);
+        self.used.insert(added, count);
+        self.released.remove(added, count);
+        self.zeroed.remove(added, count);
+        self.longest_free.set(small(self.used.longest_gap(self.length())));
+        self.used_pages.set(self.used_pages.get() + small(count));
+        self.released_pages.set(self.released_pages.get() - small(released));
+        true
+    }
+
     /// Takes `count` pages from `start` back, which stay backed.
     pub(crate) fn deallocate(&self, start: usize, count: usize, now_ns: u64) {
         debug_assert_eq!(self.used.count(start, count), count, "these pages are not in use");
@@ -200,7 +219,8 @@ impl HugepageTracker {
         self.longest_free.set(self.longest_free.get().max(small(gap)));
     }
 
-    /// Its free pages that are backed, as runs of whole granules of `granule` pages: start and length.
+    /// Its free pages that are backed, as runs of whole granules of `granule` pages: start and
+    /// length.
     pub(crate) fn backed_gaps(&self, granule: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.gaps().filter_map(move |gap| {
             if gap.released {
@@ -212,7 +232,8 @@ impl HugepageTracker {
         })
     }
 
-    /// Notes that `count` free, backed pages from `start` were given back to the kernel and read as zero.
+    /// Notes that `count` free, backed pages from `start` were given back to the kernel and read as
+    /// zero.
     pub(crate) fn mark_released(&self, start: usize, count: usize) {
         debug_assert_eq!(self.used.count(start, count), 0, "released pages are free");
         debug_assert_eq!(self.released.count(start, count), 0, "pages are released once");
@@ -257,3 +278,6 @@ const fn small(count: usize) -> u16 {
     debug_assert!(count <= 64 * WORDS, "more pages than a hugepage has");
     (count & 0xffff) as u16
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,377 @@
+use super::HugePageAware;
+use crate::{
+    demand::SkipIntervals,
+    figures::TemeraireFigures,
+    test_ground::{Random, SECOND_NS, TestGround, ground},
+};
+use std::vec::Vec;
+use strata_os::{CallKinds, Fault};
+use strata_page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
+use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
+use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
+
+const MIB: usize = 1 << 20;
+
+struct Heap<P: PageSize> {
+    ground: TestGround<P>,
+    heap: std::boxed::Box<HugePageAware<P>>,
+}
+
+impl<P: PageSize> Heap<P> {
+    fn new() -> Self {
+        Self { ground: ground(), heap: std::boxed::Box::new(HugePageAware::new()) }
+    }
+
+    fn allocate(&self, bytes: usize) -> SpanHandle {
+        let request = SpanRequest::of(PageCount::holding(bytes).unwrap());
+        self.heap.allocate(&self.ground, request).unwrap()
+    }
+
+    fn deallocate(&self, span: SpanHandle) {
+        // SAFETY: the test got it from this heap, and uses it no more.
+        unsafe { self.heap.deallocate(&self.ground, span) };
+    }
+
+    fn release(&self, bytes: usize, reason: ReleaseReason) -> usize {
+        let wanted = PageCount::holding(bytes).unwrap();
+        self.heap.release(&self.ground, wanted, reason).bytes()
+    }
+
+    fn figures(&self) -> TemeraireFigures {
+        self.heap.figures(&self.ground)
+    }
+
+    fn pass_seconds(&self, seconds: u64) {
+        self.ground.clock.advance(seconds * SECOND_NS);
+    }
+
+    /// Checks the sums that the figures promise.
+    fn check(&self) {
+        let (stats, figures) = (self.heap.stats(), self.figures());
+        let parts = figures.components;
+        let all = [parts.filler, parts.region, parts.cache, parts.allocator];
+        assert_eq!(all.iter().map(|part| part.used).sum::<u64>(), stats.in_use_bytes);
+        assert_eq!(all.iter().map(|part| part.free).sum::<u64>(), stats.free_bytes);
+        assert_eq!(all.iter().map(|part| part.unmapped).sum::<u64>(), stats.unmapped_bytes);
+        let (backed, unmapped) = figures.spans.total_bytes();
+        assert_eq!((backed, unmapped), (stats.free_bytes, stats.unmapped_bytes));
+        let page = figures.page_bytes;
+        assert_eq!(figures.ages.live.total.total() * page, stats.free_bytes);
+        assert_eq!(figures.ages.unmapped.total.total() * page, stats.unmapped_bytes);
+        let filler = &figures.filler;
+        let kinds = filler.full_hugepages + filler.partial_hugepages + filler.released_hugepages;
+        assert_eq!(kinds, filler.hugepages);
+        let whole = filler.used_pages + filler.free_pages + filler.unmapped_pages;
+        assert_eq!(whole * page, filler.hugepages * HUGEPAGE_BYTES as u64);
+        for fullness in [filler.regular, filler.donated, filler.released] {
+            let total = fullness.free_pages.total();
+            assert_eq!(fullness.longest_free_range.total(), total);
+            assert_eq!(fullness.allocations_less_one.total(), total);
+        }
+        let counted = [filler.regular, filler.donated, filler.released]
+            .map(|fullness| fullness.free_pages.total());
+        assert_eq!(counted.iter().sum::<u64>(), filler.hugepages);
+        let (allocator, cache) = (figures.allocator, figures.cache);
+        let handed_out = allocator.in_use_hugepages;
+        let regions = figures.regions.hugepages;
+        assert_eq!(handed_out, cache.usage.current + cache.cached_hugepages + regions);
+        assert_eq!(allocator.requested_hugepages - handed_out, allocator.free_hugepages);
+    }
+}
+
+#[test]
+fn a_page_kept_of_every_large_allocation_does_not_make_the_heap_grow() {
+    let heap = Heap::<Pages8K>::new();
+    for round in 0..500 {
+        let large = heap.allocate(100 * MIB + Pages8K::BYTES);
+        heap.allocate(Pages8K::BYTES);
+        heap.deallocate(large);
+        heap.pass_seconds(round % 3);
+    }
+    // Each time a small page comes to stand in the way the large ones move on, once.
+    let system = heap.heap.stats().system_bytes as usize / MIB;
+    assert!(system <= 320, "{system} MiB");
+    assert_eq!(heap.figures().filler.hugepages, 2, "500 pages fit on two hugepages");
+    heap.check();
+}
+
+#[test]
+fn a_donated_tail_that_nobody_used_comes_back_with_its_allocation() {
+    let heap = Heap::<Pages8K>::new();
+    let large = heap.allocate(5 * MIB);
+    assert_eq!(heap.figures().filler.donated_hugepages, 1);
+    heap.deallocate(large);
+    let figures = heap.figures();
+    assert_eq!((figures.filler.hugepages, figures.cache.cached_hugepages), (0, 3));
+    assert_eq!(figures.spans.large.backed_spans, 1, "as one range");
+    heap.check();
+}
+
+#[test]
+fn a_tail_on_which_others_live_stays_and_its_head_is_abandoned() {
+    let heap = Heap::<Pages8K>::new();
+    let large = heap.allocate(5 * MIB);
+    let small = heap.allocate(10 * Pages8K::BYTES);
+    heap.deallocate(large);
+    let figures = heap.figures();
+    assert_eq!((figures.filler.hugepages, figures.cache.cached_hugepages), (1, 2));
+    assert_eq!(figures.filler.abandoned_pages, (MIB / Pages8K::BYTES) as u64);
+    heap.check();
+    heap.deallocate(small);
+    let figures = heap.figures();
+    assert_eq!((figures.filler.abandoned_pages, figures.cache.cached_hugepages), (0, 3));
+}
+
+#[test]
+fn a_tail_that_was_subreleased_meanwhile_goes_back_alone_and_unbacked() {
+    let heap = Heap::<Pages8K>::new();
+    let large = heap.allocate(5 * MIB);
+    assert_eq!(heap.release(MIB, ReleaseReason::HardLimit), MIB);
+    assert_eq!(heap.figures().filler.released_hugepages, 1);
+    heap.check();
+    heap.deallocate(large);
+    let figures = heap.figures();
+    assert_eq!((figures.filler.hugepages, figures.cache.cached_hugepages), (0, 2));
+    assert_eq!(figures.allocator.free_hugepages, 1);
+    heap.check();
+}
+
+#[test]
+fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
+    let heap = Heap::<Pages8K>::new();
+    let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    // Every second page goes: no hugepage empties.
+    let mut keep = false;
+    live.retain(|span| {
+        keep = !keep;
+        if !keep {
+            heap.deallocate(*span);
+        }
+        keep
+    });
+    heap.pass_seconds(1);
+    assert_eq!(heap.release(5 * MIB, ReleaseReason::Policy), 0, "demand may come back");
+    let skipped = heap.figures().filler.skipped;
+    assert_eq!(skipped.skipped_pages, (5 * MIB / Pages8K::BYTES) as u64);
+    heap.pass_seconds(301);
+    assert_eq!(heap.figures().filler.skipped.incorrect_pages, skipped.skipped_pages);
+    assert!(heap.release(5 * MIB, ReleaseReason::Policy) >= 5 * MIB, "it did not");
+    heap.check();
+    heap.heap.set_skip_intervals(SkipIntervals::NONE);
+    assert!(heap.release(2 * MIB, ReleaseReason::Call) >= 2 * MIB);
+    let counters = heap.figures().filler.counters;
+    assert!(counters.broken_hugepages >= 7);
+    assert_eq!(counters.broken_hugepages_for_limit, 0);
+}
+
+#[test]
+fn at_a_limit_everything_free_goes_at_once() {
+    let heap = Heap::<Pages8K>::new();
+    let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    for span in live.iter().step_by(3) {
+        heap.deallocate(*span);
+    }
+    let free = heap.heap.stats().free_bytes as usize;
+    assert_eq!(heap.release(free, ReleaseReason::SoftLimit), free);
+    assert_eq!(heap.heap.stats().free_bytes, 0);
+    heap.check();
+    // Every third page is a mapping of its own, and comes back zeroed.
+    let again = heap.allocate(Pages8K::BYTES);
+    assert!(again.is_zeroed());
+    heap.check();
+}
+
+#[test]
+fn programs_with_much_slack_get_regions_and_give_their_hugepages_back() {
+    let heap = Heap::<Pages8K>::new();
+    let awkward = 2 * MIB + 64 * Pages8K::BYTES;
+    let live: Vec<_> = (0..400).map(|_| heap.allocate(awkward)).collect();
+    let figures = heap.figures();
+    assert_eq!(figures.regions.regions, 1);
+    assert!(figures.components.region.used > 600 * MIB as u64);
+    heap.check();
+    for span in live {
+        heap.deallocate(span);
+    }
+    heap.check();
+    let before = heap.heap.stats();
+    let tenth = heap.release(0, ReleaseReason::Policy);
+    assert!(tenth > 30 * HUGEPAGE_BYTES, "a tenth of a region without being asked: {tenth}");
+    heap.release(usize::MAX / 2, ReleaseReason::Call);
+    let after = heap.heap.stats();
+    assert_eq!((after.free_bytes, after.in_use_bytes), (0, 0));
+    assert_eq!(after.released.total(), before.free_bytes);
+    assert_eq!(heap.figures().regions.details[0].unbacked_bytes, 1 << 30);
+    heap.check();
+}
+
+#[test]
+fn what_the_kernel_refuses_stays_and_is_counted() {
+    let heap = Heap::<Pages8K>::new();
+    let live: Vec<_> = (0..600).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    let large: Vec<_> = (0..30).map(|_| heap.allocate(2 * MIB)).collect();
+    live.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+    heap.ground.source.arm(Fault::always().of(CallKinds::RELEASE));
+    large.into_iter().for_each(|span| heap.deallocate(span));
+    let before = heap.heap.stats();
+    assert_eq!(heap.release(usize::MAX / 2, ReleaseReason::HardLimit), 0);
+    let after = heap.heap.stats();
+    assert_eq!(after.free_bytes, before.free_bytes);
+    assert!(after.release_failures > before.release_failures);
+    heap.check();
+    heap.ground.source.disarm();
+    assert_eq!(heap.release(usize::MAX / 2, ReleaseReason::HardLimit) as u64, before.free_bytes);
+    heap.check();
+}
+
+#[test]
+fn an_aligned_span_takes_no_more_than_it_needs() {
+    let heap = Heap::<Pages8K>::new();
+    let request = SpanRequest { align: PageCount::new(16), ..SpanRequest::of(PageCount::new(3)) };
+    let first = heap.heap.allocate(&heap.ground, request).unwrap();
+    let second = heap.heap.allocate(&heap.ground, request).unwrap();
+    assert_eq!(second.start::<Pages8K>().value() % (16 * Pages8K::BYTES), 0);
+    assert_eq!(heap.heap.stats().system_bytes, HUGEPAGE_BYTES as u64);
+    let small = heap.allocate(13 * Pages8K::BYTES);
+    assert_eq!(small.first::<Pages8K>(), first.end::<Pages8K>(), "the gap between is used");
+}
+
+#[test]
+fn an_allocation_takes_what_the_cache_holds_apart_when_the_system_has_no_more() {
+    let heap = Heap::<Pages8K>::new();
+    let large: Vec<_> = (0..5).map(|_| heap.allocate(2 * MIB)).collect();
+    let reserved = heap.heap.stats().reserved_bytes as usize;
+    let rest: Vec<_> = (0..reserved / HUGEPAGE_BYTES - 5).map(|_| heap.allocate(2 * MIB)).collect();
+    heap.ground.source.arm(Fault::always().of(CallKinds::RESERVE));
+    // Four hugepages in a row, of which those of the cache do not know of the others.
+    rest.into_iter().for_each(|span| heap.deallocate(span));
+    large.into_iter().for_each(|span| heap.deallocate(span));
+    let whole = heap.allocate(reserved);
+    heap.check();
+    heap.deallocate(whole);
+}
+
+/// Runs a random program with all kinds of wishes, and checks all sums now and then.
+fn every_part_is_reached<P: PageSize>(seed: u64) {
+    let mut random = Random::new(seed);
+    let heap = Heap::<P>::new();
+    let mut live: Vec<SpanHandle> = Vec::new();
+    let mut expected = 0;
+    for step in 0..6000 {
+        let shrink = step / 2000 % 2;
+        match random.below(100) {
+            0..70 if shrink == 0 || random.below(10) < 4 => {
+                let bytes = match random.below(20) {
+                    0..6 => P::BYTES,
+                    6..10 => 1 + random.below(HUGEPAGE_BYTES / 2),
+                    10..19 => HUGEPAGE_BYTES / 2 + random.below(3 * HUGEPAGE_BYTES),
+                    _ => 1 + random.below(50 * HUGEPAGE_BYTES),
+                };
+                let align = match random.below(30) {
+                    0 => PageCount::new(1 << random.below(12)),
+                    _ => PageCount::ONE,
+                };
+                let pages = PageCount::holding(bytes).unwrap();
+                let density = [Density::Sparse, Density::Dense][random.below(2)];
+                let request = SpanRequest { pages, align, density };
+                let span = heap.heap.allocate(&heap.ground, request).unwrap();
+                expected += span.bytes::<P>();
+                live.push(span);
+            }
+            95..98 => {
+                let reasons =
+                    [ReleaseReason::Call, ReleaseReason::Policy, ReleaseReason::SoftLimit];
+                heap.release(random.below(20 * MIB), reasons[random.below(3)]);
+            }
+            98 => heap.pass_seconds(random.below(400) as u64),
+            99 => heap.ground.clock.advance(1000),
+            _ if !live.is_empty() => {
+                let span = live.swap_remove(random.below(live.len()));
+                expected -= span.bytes::<P>();
+                heap.deallocate(span);
+            }
+            _ => {}
+        }
+        assert_eq!(heap.heap.stats().in_use_bytes, expected as u64);
+        if step % 50 == 0 {
+            heap.check();
+        }
+    }
+    let figures = heap.figures();
+    let (counters, cache) = (figures.filler.counters, figures.cache);
+    let reached = [
+        counters.donations,
+        counters.subreleased_pages,
+        counters.subreleased_pages_for_limit,
+        counters.broken_hugepages,
+        counters.broken_hugepages_for_limit,
+        figures.filler.skipped.skipped_pages,
+        figures.regions.regions,
+        cache.hits,
+        cache.misses,
+        cache.overflows,
+        cache.fast_unbacked_hugepages,
+        cache.periodic_unbacked_hugepages,
+    ];
+    assert!(reached.iter().all(|count| *count > 0), "a part was not reached: {reached:?}");
+    for span in live {
+        heap.deallocate(span);
+    }
+    heap.check();
+    let figures = heap.figures();
+    assert_eq!((figures.filler.hugepages, figures.filler.abandoned_pages), (0, 0));
+    assert_eq!(figures.components.used(), 0);
+    let state = heap.heap.state.lock();
+    assert_eq!(state.nodes.promised() as u64, figures.regions.regions, "regions alone are out");
+}
+
+#[test]
+fn every_part_is_reached_and_all_sums_hold_with_pages_of_4_kib() {
+    every_part_is_reached::<Pages4K>(11);
+}
+
+#[test]
+fn every_part_is_reached_and_all_sums_hold_with_pages_of_8_kib() {
+    every_part_is_reached::<Pages8K>(12);
+}
+
+#[test]
+fn every_part_is_reached_and_all_sums_hold_with_pages_of_32_kib() {
+    every_part_is_reached::<Pages32K>(13);
+}
+
+#[test]
+fn every_part_is_reached_and_all_sums_hold_with_pages_of_256_kib() {
+    every_part_is_reached::<Pages256K>(14);
+}
+
+#[test]
+fn a_terabyte_of_hugepages_is_kept_and_given_back() {
+    let heap = Heap::<Pages8K>::new();
+    let spans: Vec<_> = (0..1024).map(|_| heap.allocate(1 << 30)).collect();
+    assert_eq!(heap.heap.stats().in_use_bytes, 1 << 40);
+    let small: Vec<_> = (0..100_000).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    heap.check();
+    spans.into_iter().for_each(|span| heap.deallocate(span));
+    small.into_iter().for_each(|span| heap.deallocate(span));
+    heap.release(usize::MAX / 2, ReleaseReason::Call);
+    assert_eq!(heap.heap.stats().free_bytes, 0);
+    heap.check();
+}
+
+#[test]
+fn a_fork_waits_for_releases_underway() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.underway.store(1, super::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        let forking = scope.spawn(|| {
+            heap.heap.acquire();
+            assert_eq!(heap.heap.underway.load(super::Ordering::Relaxed), 0);
+            // SAFETY: taken by this thread in the line before.
+            unsafe { heap.heap.release_lock() };
+        });
+        heap.allocate(Pages8K::BYTES);
+        heap.heap.underway.store(0, super::Ordering::Relaxed);
+        forking.join().unwrap();
+    });
+}
