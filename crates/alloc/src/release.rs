@@ -1,6 +1,6 @@
 //! Memory that goes back to the kernel because the program asks.
 
-use crate::{Heap, HeapConfig};
+use crate::{Heap, HeapConfig, threads::Standing};
 use strata_page_heap::{PageHeap, ReleaseReason};
 use strata_size_classes::PageSize;
 use strata_span::PageCount;
@@ -8,8 +8,8 @@ use strata_span::PageCount;
 impl<C: HeapConfig> Heap<C> {
     /// Gives free memory back to the kernel, at least `bytes` if so much is free; says how many bytes went.
     ///
-    /// First the caches of all CPUs and the transfer caches are emptied, so that spans of which every block was freed
-    /// are free; what the caches of other threads hold stays there. A heap without a block yet has nothing to give.
+    /// First the caches of all CPUs or of this thread and the transfer caches are emptied, so that spans of which every block
+    /// was freed are free; what the caches of other threads hold stays there. A heap without a block yet has nothing to give.
     ///
     /// Any thread may ask at any time. Costs system calls for each CPU and each range that goes.
     ///
@@ -24,6 +24,10 @@ impl<C: HeapConfig> Heap<C> {
     pub fn release(&self, bytes: usize) -> usize {
         let Some(core) = self.core() else { return 0 };
         let middle = core.source_of_objects();
+        if let Standing::Cached(_, cache) = core.standing(core.slot()) {
+            // SAFETY: the cache is this thread's own.
+            unsafe { cache.release_all(&middle) };
+        }
         for id in 0..core.cpu_cache().ids() {
             // What cannot be emptied is kept: there is less to give back.
             let _ = core.cpu_cache().drain(&middle, id);

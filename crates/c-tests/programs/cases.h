@@ -1,0 +1,54 @@
+/* The frame of a test program: without an argument it lists its cases, with a name it runs that one. */
+#ifndef CASES_H
+#define CASES_H
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct test_case {
+    const char *name;
+    void (*run)(void);
+    int on_glibc; /* whether glibc's allocator passes it too */
+};
+
+#define ON_BOTH(name) {#name, name, 1}
+#define ON_STRATA(name) {#name, name, 0}
+
+#define CHECK(what)                                                          \
+    do {                                                                     \
+        if (!(what)) {                                                       \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #what); \
+            _Exit(1);                                                        \
+        }                                                                    \
+    } while (0)
+
+static int perform(const struct test_case *cases, size_t count, int argc, char **argv) {
+    for (size_t i = 0; i < count; i++) {
+        if (argc < 2)
+            printf(cases[i].on_glibc ? "%s glibc\n" : "%s\n", cases[i].name);
+        else if (strcmp(argv[1], cases[i].name) == 0) {
+            cases[i].run();
+            return 0;
+        }
+    }
+    return argc < 2 ? 0 : 2;
+}
+
+#define MAIN(cases)                                                          \
+    int main(int argc, char **argv) {                                        \
+        return perform(cases, sizeof(cases) / sizeof(cases[0]), argc, argv); \
+    }
+
+/* Keeps the compiler from knowing a value. */
+static inline size_t hidden(size_t value) {
+    __asm__ volatile("" : "+r"(value));
+    return value;
+}
+
+static inline void *hidden_pointer(void *pointer) {
+    __asm__ volatile("" : "+r"(pointer) : : "memory");
+    return pointer;
+}
+
+#endif

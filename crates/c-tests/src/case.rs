@@ -1,0 +1,184 @@
+//! One case of a test program, in a process of its own.
+
+use crate::Program;
+use core::fmt;
+use core::time::Duration;
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Instant;
+
+/// The longest that a case may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// Whose `malloc` a case runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Allocator {
+    /// This library's.
+    Strata,
+    /// The C library's.
+    System,
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    program: Program,
+    name: String,
+    also_on_system: bool,
+}
+
+/// The cases that failed, with the reasons.
+#[derive(Debug, Default)]
+pub struct Failures(Vec<String>);
+
+impl Case {
+    /// A line of a program's list: the name, and `glibc` if the case holds there too.
+    pub(crate) fn from_line(program: &Program, line: &str) -> Self {
+        let (name, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let also_on_system = rest == "glibc";
+        Self { program: program.clone(), name: name.to_owned(), also_on_system }
+    }
+
+    /// The case of that name, which the program need not list.
+    pub fn named(program: &Program, name: &str) -> Self {
+        Self { program: program.clone(), name: name.to_owned(), also_on_system: false }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it holds on the C library's allocator too.
+    pub fn is_also_on_system(&self) -> bool {
+        self.also_on_system
+    }
+
+    /// Runs it; the reason if it fails.
+    ///
+    /// # Errors
+    ///
+    /// How the process ended, and what it said, unless it ended with 0.
+    pub fn run(&self, allocator: Allocator) -> Result<(), String> {
+        let mut command = self.program.command(allocator);
+        command.arg(&self.name);
+        run_within_limit(&mut command)
+    }
+
+    /// Runs it under Strata, configured by `STRATA_CONF`; the reason if it fails.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::run`].
+    pub fn run_configured(&self, conf: &str) -> Result<(), String> {
+        let mut command = self.program.command(Allocator::Strata);
+        run_within_limit(command.arg(&self.name).env("STRATA_CONF", conf))
+    }
+
+    /// Runs it under Strata on a glibc that was told to register no rseq areas; the reason if it fails.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::run`].
+    pub fn run_without_rseq_of_libc(&self) -> Result<(), String> {
+        let mut command = self.program.command(Allocator::Strata);
+        run_within_limit(command.arg(&self.name).env("GLIBC_TUNABLES", "glibc.pthread.rseq=0"))
+    }
+
+    /// Runs it with at most `kib` KiB of address space; the reason if it fails.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::run`].
+    pub fn run_within(&self, allocator: Allocator, kib: u32) -> Result<(), String> {
+        let program = self.program.command(allocator);
+        let mut shell = Command::new("sh");
+        // The library is preloaded after the limit is set: a shell that lived under both would be tested as well.
+        let preload =
+            program.get_envs().find_map(|(name, value)| (name == "LD_PRELOAD").then_some(value)?);
+        let script = "ulimit -v \"$1\"; shift; test -z \"$PRELOAD\" || export LD_PRELOAD=\"$PRELOAD\"; exec \"$@\"";
+        shell
+            .args(["-c", script, "sh"])
+            .arg(kib.to_string())
+            .arg(self.program.path())
+            .arg(&self.name);
+        shell
+            .env("PRELOAD", preload.unwrap_or_default())
+            .env_remove("LD_PRELOAD")
+            .env_remove("STRATA_CONF");
+        run_within_limit(&mut shell)
+    }
+}
+
+impl Failures {
+    /// Notes the outcome of `what`.
+    pub fn note(&mut self, what: impl fmt::Display, outcome: Result<(), String>) {
+        if let Err(reason) = outcome {
+            self.0.push(format!("{what}: {reason}"));
+        }
+    }
+
+    /// Runs all cases of a program under Strata, and under the C library's allocator where that is right.
+    ///
+    /// # Panics
+    ///
+    /// If the program has no cases: something is wrong with it.
+    pub fn run_all(&mut self, program: &Program) {
+        let cases = program.cases();
+        assert!(!cases.is_empty(), "{} has no cases", program.path().display());
+        for case in cases {
+            self.note(
+                format_args!("{} ({:?})", case.name(), program.linking()),
+                case.run(Allocator::Strata),
+            );
+            if case.is_also_on_system() {
+                self.note(format_args!("{} (system)", case.name()), case.run(Allocator::System));
+            }
+        }
+    }
+
+    /// Ends the test.
+    ///
+    /// # Panics
+    ///
+    /// If anything failed, with the list.
+    pub fn conclude(self) {
+        assert!(self.0.is_empty(), "{} failed:\n{}", self.0.len(), self.0.join("\n"));
+    }
+}
+
+fn run_within_limit(command: &mut Command) -> Result<(), String> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let mut stderr = child.stderr.take();
+    let reader = thread::spawn(move || {
+        let mut text = String::new();
+        if let Some(stderr) = &mut stderr {
+            let _ = stderr.read_to_string(&mut text);
+        }
+        text
+    });
+    let status = wait(&mut child)?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = reader.join().unwrap_or_default();
+    Err(format!("{status}, {}", said.trim_end()))
+}
+
+fn wait(child: &mut Child) -> Result<ExitStatus, String> {
+    let started = Instant::now();
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Ok(status),
+            Ok(None) if started.elapsed() < LIMIT => thread::sleep(Duration::from_millis(2)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(format!("still running after {} s", LIMIT.as_secs()));
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Test programs and their compilers.
+
+use crate::case::{Allocator, Case};
+use crate::library::{shared_library, static_library};
+use core::sync::atomic::{AtomicU32, Ordering};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// How the library gets into the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linking {
+    /// By `LD_PRELOAD`, when it runs.
+    Preloaded,
+    /// Linked as `libstrata.a` into a dynamic program.
+    Archive,
+    /// Linked as `libstrata.a` into a program without shared libraries.
+    Static,
+}
+
+/// A compiled test program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    path: PathBuf,
+    linking: Linking,
+}
+
+/// Whether there is a compiler for C++ (`CXX`, or `c++`).
+pub fn has_cxx() -> bool {
+    let version =
+        Command::new(cxx()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}
+
+impl Program {
+    /// Compiles `programs/<source>`, a C or (`.cc`) C++ program.
+    ///
+    /// # Panics
+    ///
+    /// If it does not compile.
+    pub fn compile(source: &str, linking: Linking) -> Self {
+        Self::compile_with(source, linking, &[])
+    }
+
+    /// The same with more arguments for the compiler.
+    ///
+    /// # Panics
+    ///
+    /// If it does not compile.
+    pub fn compile_with(source: &str, linking: Linking, arguments: &[&str]) -> Self {
+        let path = output(source, linking);
+        let mut compiler = compiler(source);
+        compiler.arg("-o").arg(&path).arg(programs().join(source));
+        match linking {
+            Linking::Preloaded => &mut compiler,
+            Linking::Archive => compiler.arg(static_library()),
+            Linking::Static => compiler.arg("-static").arg(static_library()),
+        };
+        compiler.args(arguments).args(["-ldl", "-lpthread"]);
+        must_succeed(&mut compiler);
+        Self { path, linking }
+    }
+
+    /// Compiles `programs/<source>` to a shared library; says where it is.
+    ///
+    /// # Panics
+    ///
+    /// If it does not compile.
+    pub fn compile_library(source: &str) -> PathBuf {
+        let path = output(source, Linking::Preloaded).with_extension("so");
+        must_succeed(
+            compiler(source)
+                .args(["-shared", "-fPIC", "-o"])
+                .arg(&path)
+                .arg(programs().join(source)),
+        );
+        path
+    }
+
+    /// The cases that it has.
+    ///
+    /// # Panics
+    ///
+    /// If it does not list them.
+    pub fn cases(&self) -> Vec<Case> {
+        let output = self.command(Allocator::System).output().expect("the program can be started");
+        assert!(output.status.success(), "{} does not list its cases", self.path.display());
+        let list = String::from_utf8_lossy(&output.stdout).into_owned();
+        list.lines().map(|line| Case::from_line(self, line)).collect()
+    }
+
+    /// The command that runs it.
+    pub fn command(&self, allocator: Allocator) -> Command {
+        let mut command = Command::new(&self.path);
+        for variable in ["LD_PRELOAD", "STRATA_CONF", "STRATA_REPORT_PID", "MALLOC_CONF"] {
+            command.env_remove(variable);
+        }
+        if allocator == Allocator::Strata && self.linking == Linking::Preloaded {
+            command.env("LD_PRELOAD", shared_library());
+        }
+        command
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How the library gets into it.
+    pub fn linking(&self) -> Linking {
+        self.linking
+    }
+}
+
+fn programs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")
+}
+
+/// A file of this process's and this call's own: tests run at the same time.
+fn output(source: &str, linking: Linking) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let directory = env::temp_dir().join(format!("strata-c-tests-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("a directory can be made");
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let stem = source.replace('.', "-");
+    directory.join(format!("{stem}-{linking:?}-{number}").to_lowercase())
+}
+
+fn compiler(source: &str) -> Command {
+    let cxx_source = source.ends_with(".cc");
+    let mut compiler = Command::new(if cxx_source { cxx() } else { cc() });
+    let standard = if cxx_source { "-std=c++17" } else { "-std=gnu11" };
+    // The programs do on purpose what compilers warn of; and a pair of malloc and free that nobody looks
+    // at must not be left out.
+    compiler.args([standard, "-O1", "-g", "-w", "-fno-builtin", "-pthread"]);
+    compiler.arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../c/include"));
+    compiler
+}
+
+fn cc() -> String {
+    env::var("CC").unwrap_or_else(|_| "cc".to_owned())
+}
+
+fn cxx() -> String {
+    env::var("CXX").unwrap_or_else(|_| "c++".to_owned())
+}
+
+fn must_succeed(command: &mut Command) {
+    let output = command.output().expect("the compiler can be started");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}:\n{errors}");
+}

@@ -1,0 +1,140 @@
+//! The library as a file: what it needs, what it exports, how its common paths were compiled.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+use strata_c_tests::shared_library;
+
+/// All that the library exports.
+const EXPORTED: [&str; 43] = [
+    "_ZdaPv",
+    "_ZdaPvRKSt9nothrow_t",
+    "_ZdaPvSt11align_val_t",
+    "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+    "_ZdaPvm",
+    "_ZdaPvmSt11align_val_t",
+    "_ZdlPv",
+    "_ZdlPvRKSt9nothrow_t",
+    "_ZdlPvSt11align_val_t",
+    "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+    "_ZdlPvm",
+    "_ZdlPvmSt11align_val_t",
+    "_Znam",
+    "_ZnamRKSt9nothrow_t",
+    "_ZnamSt11align_val_t",
+    "_ZnamSt11align_val_tRKSt9nothrow_t",
+    "_Znwm",
+    "_ZnwmRKSt9nothrow_t",
+    "_ZnwmSt11align_val_t",
+    "_ZnwmSt11align_val_tRKSt9nothrow_t",
+    "__libc_calloc",
+    "__libc_free",
+    "__libc_malloc",
+    "__libc_memalign",
+    "__libc_pvalloc",
+    "__libc_realloc",
+    "__libc_valloc",
+    "aligned_alloc",
+    "calloc",
+    "cfree",
+    "free",
+    "free_aligned_sized",
+    "free_sized",
+    "malloc",
+    "malloc_trim",
+    "malloc_usable_size",
+    "memalign",
+    "nallocx",
+    "posix_memalign",
+    "pvalloc",
+    "realloc",
+    "sdallocx",
+    "valloc",
+];
+
+/// What a tool of binutils says of the library.
+fn said(tool: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(tool);
+    let output =
+        command.args(arguments).arg(shared_library()).output().expect("binutils are there");
+    assert!(output.status.success(), "{tool} fails");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn exactly_the_documented_names_are_exported() {
+    let said = said("nm", &["-D", "--defined-only"]);
+    let exported: BTreeSet<&str> = said.lines().filter_map(|line| line.split(' ').nth(2)).collect();
+    let documented: BTreeSet<&str> = EXPORTED.into_iter().collect();
+    assert_eq!(exported, documented);
+}
+
+#[test]
+fn libc_is_all_that_it_needs() {
+    let said = said("readelf", &["-dW"]);
+    let needed: Vec<&str> = said.lines().filter(|line| line.contains("(NEEDED)")).collect();
+    assert_eq!(needed.len(), 1, "{needed:?}");
+    assert!(needed[0].contains("[libc.so.6]"), "{needed:?}");
+}
+
+#[test]
+fn thread_local_storage_is_128_bytes_at_most() {
+    let said = said("readelf", &["-lW"]);
+    let line =
+        said.lines().find(|line| line.trim_start().starts_with("TLS ")).expect("it has some");
+    let bytes = line.split_whitespace().nth(5).expect("the size in memory is the sixth");
+    let bytes = u32::from_str_radix(bytes.trim_start_matches("0x"), 16).expect("a number");
+    assert!(bytes <= 128, "{bytes} bytes");
+}
+
+#[test]
+fn it_stays_loaded_under_its_own_name() {
+    let said = said("readelf", &["-dW"]);
+    assert!(said.contains("Library soname: [libstrata.so]"));
+    assert!(said.contains("NODELETE"));
+}
+
+#[test]
+fn operators_throw_without_a_frame_of_their_own_and_common_paths_call_nothing() {
+    let said = said("objdump", &["-d", "--no-show-raw-insn", "-M", "intel"]);
+    let symbols = self::said("nm", &["-D", "--defined-only"]);
+    for name in [
+        "malloc",
+        "free",
+        "_Znwm",
+        "_Znam",
+        "_ZdlPv",
+        "_ZdlPvm",
+        "_ZnwmRKSt9nothrow_t",
+        "_ZnwmSt11align_val_t",
+        "free_sized",
+    ] {
+        let address = address_of(&symbols, name);
+        let body = body_at(&said, &address);
+        assert!(!body.is_empty(), "{name} is at {address}");
+        for instruction in &body {
+            for forbidden in ["call", "push", "pop"] {
+                assert!(!instruction.starts_with(forbidden), "{name}: {instruction}");
+            }
+        }
+        assert!(
+            body.iter().any(|instruction| instruction.starts_with("ret")),
+            "{name} ends by itself"
+        );
+    }
+}
+
+/// The address of a symbol in the words of `nm`.
+fn address_of(symbols: &str, name: &str) -> String {
+    let line =
+        symbols.lines().find(|line| line.split(' ').nth(2) == Some(name)).expect("it is exported");
+    line.split(' ').next().expect("an address comes first").to_owned()
+}
+
+/// The instructions of the function that begins at `address`.
+fn body_at<'a>(disassembly: &'a str, address: &str) -> Vec<&'a str> {
+    let from = disassembly.lines().skip_while(|line| !line.starts_with(address)).skip(1);
+    from.take_while(|line| !line.is_empty())
+        .filter_map(|line| line.split('\t').nth(1))
+        .filter(|instruction| !instruction.starts_with("int3"))
+        .collect()
+}

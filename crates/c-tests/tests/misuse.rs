@@ -1,0 +1,71 @@
+//! Pointers that were never handed out, or are handed back twice: one line that names the pointer, and an end.
+
+use std::os::unix::process::ExitStatusExt;
+use strata_c_tests::{Allocator, Linking, Program};
+
+const SIGABRT: i32 = 6;
+
+/// Runs a case; the pointer that it told, and what the library said.
+fn said_of(case: &str, conf: &str) -> (String, String) {
+    let program = Program::compile("misuse.c", Linking::Preloaded);
+    let mut command = program.command(Allocator::Strata);
+    let output = command.arg(case).env("STRATA_CONF", conf).output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.signal(), Some(SIGABRT), "{case}: {}, {said}", output.status);
+    (String::from_utf8_lossy(&output.stdout).trim_end().to_owned(), said)
+}
+
+#[test]
+fn a_pointer_that_was_never_handed_out_is_named() {
+    for case in [
+        "stack",
+        "static_data",
+        "text",
+        "own_mapping",
+        "unmapped",
+        "low",
+        "beyond_user_space",
+        "all_ones",
+        "before_the_first_block",
+        "realloc_of_static_data",
+    ] {
+        for conf in ["", "front_end:per_thread"] {
+            let (pointer, said) = said_of(case, conf);
+            let expected = format!(
+                "strata: free of a pointer that was never handed out: {pointer}, in no span\n"
+            );
+            assert_eq!(said, expected, "{case}");
+        }
+    }
+}
+
+/// One line that begins so and names the pointer.
+fn one_line_names_the_pointer(case: &str, beginning: &str) {
+    for conf in ["", "front_end:per_thread"] {
+        let (pointer, said) = said_of(case, conf);
+        assert!(said.starts_with(beginning), "{case}: {said}");
+        assert!(said.contains(&pointer), "{case}: {said} names {pointer}");
+        assert_eq!(said.matches('\n').count(), 1, "{case}: {said}");
+    }
+}
+
+#[test]
+fn a_pointer_into_a_large_block_is_named() {
+    one_line_names_the_pointer("inside_a_large_block", "strata: free of a pointer ");
+}
+
+#[test]
+fn a_large_block_freed_twice_is_named() {
+    one_line_names_the_pointer("large_block_twice", "strata: ");
+}
+
+#[test]
+fn a_small_block_freed_twice_is_named_when_it_leaves_the_caches() {
+    one_line_names_the_pointer("small_block_twice", "strata: ");
+    one_line_names_the_pointer("small_block_twice_in_a_thread_that_ends", "strata: ");
+}
+
+#[test]
+fn a_pointer_into_a_small_block_is_named_when_it_leaves_the_caches() {
+    one_line_names_the_pointer("inside_a_small_block", "strata: ");
+}
