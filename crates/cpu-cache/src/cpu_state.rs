@@ -11,7 +11,9 @@ pub(crate) struct CpuState {
     /// 1 while somebody empties the cache. Written by the one who does, read by `rseq::exchange`, which finds
     /// it at the state's first byte, and by slow paths.
     pub(crate) stopped: AtomicU8,
-    /// Bytes of the limit that no class's capacity takes up.
+    /// Bytes that the CPU was granted so far: what its classes' capacities may take up together.
+    pub(crate) granted_bytes: AtomicI64,
+    /// Of it, bytes that no class's capacity takes up.
     pub(crate) available_bytes: AtomicI64,
     pub(crate) populated: AtomicBool,
     /// The class that gives capacity next.
@@ -20,9 +22,9 @@ pub(crate) struct CpuState {
     pub(crate) overflows: AtomicU64,
     pub(crate) drains: AtomicU64,
     pub(crate) resizes: AtomicU64,
-    /// Bytes popped by and pushed from slow paths, objects that never stood in a slot included.
-    pub(crate) refilled_objects: AtomicU64,
-    pub(crate) flushed_objects: AtomicU64,
+    /// Objects that came from the source and went back, those that never stood in a slot included.
+    refilled_objects: AtomicU64,
+    flushed_objects: AtomicU64,
     /// What happened to each class last: see [`Memory`].
     memory: [AtomicU8; CLASS_SLOTS],
 }
@@ -74,6 +76,41 @@ impl CpuState {
         let before = Memory(entry.load(Ordering::Relaxed));
         entry.store(before.next(kind).0, Ordering::Relaxed);
         before
+    }
+
+    /// Objects that came from the source.
+    pub(crate) fn refilled_objects(&self) -> u64 {
+        self.refilled_objects.load(Ordering::Relaxed)
+    }
+
+    /// Objects that went back to the source.
+    pub(crate) fn flushed_objects(&self) -> u64 {
+        self.flushed_objects.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_refilled(&self, objects: usize) {
+        self.refilled_objects.fetch_add(objects as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_flushed(&self, objects: usize) {
+        self.flushed_objects.fetch_add(objects as u64, Ordering::Relaxed);
+    }
+
+    /// Grants about `wanted` bytes more, in steps of 64 KiB, as long as the sum stays within `allowance`.
+    pub(crate) fn grant(&self, wanted: usize, allowance: i64) {
+        const STEP: i64 = 64 << 10;
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).max(STEP);
+        let granted = self.granted_bytes.load(Ordering::Relaxed);
+        let added = wanted.min(allowance - granted);
+        // Another thread may grant at the same time: one of the two steps aside.
+        if added > 0
+            && self
+                .granted_bytes
+                .compare_exchange(granted, granted + added, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            self.available_bytes.fetch_add(added, Ordering::Relaxed);
+        }
     }
 
     /// Takes up to `wanted` objects of `size` bytes out of the available bytes; says how many objects it got.

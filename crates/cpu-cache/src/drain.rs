@@ -1,6 +1,6 @@
 //! Emptying a CPU's cache from outside.
 
-use crate::{CpuCache, Header, cpu_state::CpuState, layout::REGION_SLOTS};
+use crate::{CpuCache, Header, layout::REGION_SLOTS};
 use core::ptr::NonNull;
 use strata_os::membarrier;
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass};
@@ -58,7 +58,9 @@ impl CpuCache {
                 continue;
             }
             let size = table.size(class);
-            bytes += self.give_slots(source, state, id, class, header) * size as u64;
+            let given = self.give_slots(source, id, class, header);
+            self.note_flushed(state, given, size);
+            bytes += (given * size) as u64;
             state.unclaim(header.capacity(self.layout.begin(class)), size);
         }
         state.drains.fetch_add(1, Ordering::Relaxed);
@@ -103,11 +105,10 @@ impl CpuCache {
     fn give_slots<O: ObjectSource>(
         &self,
         source: &O,
-        state: &CpuState,
         id: u32,
         class: SizeClass,
         header: Header,
-    ) -> u64 {
+    ) -> usize {
         let (Some(region), begin) = (self.region(id), self.layout.begin(class)) else { return 0 };
         let slots: NonNull<AtomicPtr<u8>> = region.cast();
         let mut objects = [core::ptr::null_mut(); BATCH];
@@ -124,7 +125,7 @@ impl CpuCache {
             if filled == BATCH {
                 // SAFETY: the headers are gone, so these objects are ours alone.
                 unsafe { source.give(class, &mut objects) };
-                given += filled as u64;
+                given += filled;
                 filled = 0;
             }
         }
@@ -133,9 +134,8 @@ impl CpuCache {
         {
             // SAFETY: as above.
             unsafe { source.give(class, objects) };
-            given += filled as u64;
+            given += filled;
         }
-        state.flushed_objects.fetch_add(given, Ordering::Relaxed);
         given
     }
 }

@@ -13,6 +13,10 @@ pub struct CpuStats {
     pub unallocated_bytes: u64,
     /// Bytes that its classes' capacities take up: held and empty.
     pub capacity_bytes: u64,
+    /// Bytes that its capacities may take up now: `capacity + available`, at rest exactly.
+    pub granted_bytes: u64,
+    /// Of these, bytes that no capacity takes up.
+    pub available_bytes: u64,
     /// Whether it was ever used.
     pub populated: bool,
     /// Pops that found nothing.
@@ -35,6 +39,8 @@ impl CpuStats {
         self.held_bytes += other.held_bytes;
         self.unallocated_bytes += other.unallocated_bytes;
         self.capacity_bytes += other.capacity_bytes;
+        self.granted_bytes += other.granted_bytes;
+        self.available_bytes += other.available_bytes;
         self.populated |= other.populated;
         self.underflows += other.underflows;
         self.overflows += other.overflows;
@@ -61,8 +67,11 @@ impl CpuCache {
             overflows: load(&state.overflows),
             drains: load(&state.drains),
             resizes: load(&state.resizes),
-            refilled_objects: load(&state.refilled_objects),
-            flushed_objects: load(&state.flushed_objects),
+            refilled_objects: state.refilled_objects(),
+            flushed_objects: state.flushed_objects(),
+            granted_bytes: u64::try_from(state.granted_bytes.load(Ordering::Relaxed)).unwrap_or(0),
+            available_bytes: u64::try_from(state.available_bytes.load(Ordering::Relaxed))
+                .unwrap_or(0),
             ..CpuStats::default()
         };
         for class in table.classes() {
@@ -70,6 +79,9 @@ impl CpuCache {
             let (begin, size) = (self.layout.begin(class), table.size(class) as u64);
             stats.held_bytes += u64::from(header.objects(begin)) * size;
             stats.capacity_bytes += u64::from(header.capacity(begin)) * size;
+        }
+        if stats.populated {
+            stats.unallocated_bytes = self.limit_bytes().saturating_sub(stats.capacity_bytes);
         }
         stats
     }

@@ -1,7 +1,7 @@
 //! What happens when a CPU has no object, or no room for one.
 
 use crate::{CpuCache, cpu_state::CpuState, rseq};
-use strata_size_classes::{ObjectSource, SizeClass, SizeClassTable};
+use strata_size_classes::{ClassInfo, ObjectSource, SizeClass, SizeClassTable};
 use strata_sync::atomic::Ordering;
 
 /// Most objects that one refill or flush moves: 64 pointers of stack. At half as many, batches of a thousand
@@ -32,14 +32,10 @@ impl CpuCache {
         self.populate(state);
         let memory = state.note_underflow(class);
         let info = table.info(class);
-        let header = self.header(id, class);
-        let capacity = header.capacity(self.layout.begin(class));
-        // A class that was empty before takes more each time, as far as it has capacity for.
-        let batch = info.batch.max(1);
-        let wish = batch << (memory.repeats().min(3) * u32::from(memory.was_underflow()));
-        let wish = wish.min((capacity / 2).saturating_add(1).max(batch));
+        let capacity = self.header(id, class).capacity(self.layout.begin(class));
+        let wish = wish(info, capacity, if memory.was_underflow() { memory.repeats() } else { 0 });
         // SAFETY: the caller's promise.
-        unsafe { self.grow(state, table, source, id, class, wish.max(batch)) };
+        unsafe { self.grow(state, table, source, id, class, wish) };
 
         let mut objects = [core::ptr::null_mut(); MOST_MOVED];
         let wanted = usize::from(wish).clamp(1, MOST_MOVED);
@@ -49,13 +45,14 @@ impl CpuCache {
         else {
             return core::ptr::null_mut();
         };
-        state.refilled_objects.fetch_add(taken as u64, Ordering::Relaxed);
+        let size = table.size(class);
+        self.note_refilled(state, taken, size);
         // SAFETY: the caller's promise; the objects came from the source just now.
         let kept = unsafe { self.push_batch(class, rest) };
         if let Some(rest) = rest.get_mut(kept..)
             && !rest.is_empty()
         {
-            state.flushed_objects.fetch_add(rest.len() as u64, Ordering::Relaxed);
+            self.note_flushed(state, rest.len(), size);
             // SAFETY: these came from the source and found no room.
             unsafe { source.give(class, rest) };
         }
@@ -80,19 +77,19 @@ impl CpuCache {
         self.populate(state);
         let memory = state.note_overflow(class);
         let info = table.info(class);
-        let batch = info.batch.max(1);
         let capacity = self.header(id, class).capacity(self.layout.begin(class));
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
-        if memory.was_underflow() || capacity < batch {
+        if memory.was_underflow() || capacity < first_wish(info) {
             // SAFETY: the caller's promise.
-            unsafe { self.grow(state, table, source, id, class, batch) };
+            unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
             // SAFETY: the caller's promise.
             if unsafe { self.push(class, object) } {
                 return;
             }
         }
-        let wish = batch << (memory.repeats().min(3) * u32::from(!memory.was_underflow()));
-        let wanted = wish.min(capacity / 2 + 1).clamp(1, MOST_MOVED as u16);
+        let wanted =
+            wish(info, capacity, if memory.was_underflow() { 0 } else { memory.repeats() });
+        let wanted = wanted.clamp(1, MOST_MOVED as u16);
         let mut objects = [core::ptr::null_mut(); MOST_MOVED];
         let Some((first, rest)) = objects.split_first_mut() else { return };
         *first = object;
@@ -100,20 +97,27 @@ impl CpuCache {
         // SAFETY: the caller's promise.
         let taken = unsafe { self.pop_batch(class, rest) } + 1;
         if let Some(objects) = objects.get_mut(..taken) {
-            state.flushed_objects.fetch_add(taken as u64, Ordering::Relaxed);
+            self.note_flushed(state, taken, table.size(class));
             // SAFETY: the first was the caller's, the others came out of the slots just now.
             unsafe { source.give(class, objects) };
         }
     }
 
-    /// Gives the CPU its limit when it is used for the first time.
+    /// Marks the CPU as used.
     fn populate(&self, state: &CpuState) {
-        if !state.populated.load(Ordering::Relaxed)
-            && !state.populated.swap(true, Ordering::Relaxed)
-        {
-            let limit = i64::try_from(self.limit_bytes()).unwrap_or(i64::MAX);
-            state.available_bytes.fetch_add(limit, Ordering::Relaxed);
+        if !state.populated.load(Ordering::Relaxed) {
+            state.populated.store(true, Ordering::Relaxed);
         }
+    }
+
+    fn note_refilled(&self, state: &CpuState, objects: usize, size: usize) {
+        state.note_refilled(objects);
+        self.count_out(objects as i64, size);
+    }
+
+    pub(crate) fn note_flushed(&self, state: &CpuState, objects: usize, size: usize) {
+        state.note_flushed(objects);
+        self.count_out(-(objects as i64), size);
     }
 
     /// Adds up to `wanted` objects to the capacity of `class` on `id`, from what is available, or else from
@@ -139,6 +143,10 @@ impl CpuCache {
             return;
         }
         let mut got = state.claim(wanted, size);
+        if got < wanted {
+            state.grant(usize::from(wanted - got) * size, self.allowance());
+            got += state.claim(wanted - got, size);
+        }
         if got < wanted {
             // SAFETY: the caller's promise.
             unsafe {
@@ -201,7 +209,7 @@ impl CpuCache {
                 if let Some(objects) = objects.get_mut(..taken)
                     && !objects.is_empty()
                 {
-                    state.flushed_objects.fetch_add(taken as u64, Ordering::Relaxed);
+                    self.note_flushed(state, taken, size);
                     // SAFETY: they came out of the slots just now.
                     unsafe { source.give(victim, objects) };
                 }
@@ -224,6 +232,20 @@ impl CpuCache {
             }
         }
     }
+}
+
+/// How many objects a miss moves, and by how many the capacity grows: half of what the class may hold, at most a
+/// batch, or two, four, eight batches if misses of the same kind come in a row.
+fn wish(info: &ClassInfo, capacity: u16, repeats: u32) -> u16 {
+    let most = info.batch.max(1) << repeats.min(3);
+    (capacity / 2 + 1).min(most).max(first_wish(info))
+}
+
+/// What a class begins with on a CPU: objects for one page of the kernel's, at least one. A program that wants a
+/// few blocks of many sizes on many CPUs would otherwise hold batches of each.
+fn first_wish(info: &ClassInfo) -> u16 {
+    let fits = 4096 / info.size.max(1);
+    u16::try_from(fits).unwrap_or(u16::MAX).clamp(1, info.batch.max(1))
 }
 
 /// One object straight from the source.

@@ -51,13 +51,12 @@ pub(crate) fn check<C: HeapConfig>(heap: &Heap<C>, expected: u64) {
     );
     for id in 0..core.cpu_cache().ids() {
         let cpu = core.cpu_cache().cpu_stats(id);
-        if cpu.populated {
-            assert_eq!(
-                cpu.capacity_bytes + cpu.unallocated_bytes,
-                core.cpu_cache().limit_bytes(),
-                "capacity of CPU {id} is conserved: {cpu:#?}"
-            );
-        }
+        assert_eq!(
+            cpu.capacity_bytes + cpu.available_bytes,
+            cpu.granted_bytes,
+            "capacity of CPU {id} is conserved: {cpu:#?}"
+        );
+        assert!(cpu.granted_bytes <= core.cpu_cache().limit_bytes(), "{cpu:#?}");
         assert!(cpu.held_bytes <= cpu.capacity_bytes, "{cpu:#?}");
     }
 }
