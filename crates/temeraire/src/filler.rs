@@ -38,6 +38,8 @@ pub(crate) struct Filler<P: PageSize> {
     /// release.
     pub(crate) unaccounted_pages: usize,
     pub(crate) counters: FillerCounters,
+    reports: u32,
+    reported_hugepages: usize,
     pages: PhantomData<P>,
 }
 
@@ -99,8 +101,13 @@ impl<P: PageSize> Filler<P> {
             broken_hugepages_for_limit: 0,
             refilled_hugepages: 0,
         },
+        reports: 0,
+        reported_hugepages: 0,
         pages: PhantomData,
     };
+
+    /// Steps after which the whole state enters the history.
+    const REPORTS_BY_MOMENT: u32 = 8;
 
     /// Steps of "many allocations".
     const CHUNKS: usize = 8;
@@ -117,18 +124,16 @@ impl<P: PageSize> Filler<P> {
         // A run with `align - 1` pages more has room at any multiple.
         let run = pages.get() + align.get() - 1;
         let tracker = if dense { self.find_dense() } else { self.find_sparse(run) }?;
-        self.unlist(tracker);
-        let taken = tracker.allocate(pages.get(), align.get());
-        if taken.is_some() {
+        let taken = self.change(tracker, |tracker| {
             tracker.donated.set(false);
-            if tracker.was_released.get() && tracker.unused_pages() == 0 {
-                tracker.was_released.set(false);
-                self.counters.refilled_hugepages += 1;
-            }
+            tracker.allocate(pages.get(), align.get())
+        })?;
+        if tracker.was_released.get() && tracker.unused_pages() == 0 {
+            tracker.was_released.set(false);
+            self.counters.refilled_hugepages += 1;
         }
-        self.list(tracker);
         self.report(now_ns);
-        Some(Self::filled(tracker, taken?))
+        Some(Self::filled(tracker, taken))
     }
 
     /// Takes in a fresh hugepage with its first allocation, of `pages` pages from its start.
@@ -162,17 +167,14 @@ impl<P: PageSize> Filler<P> {
         pages: PageCount<P>,
         now_ns: u64,
     ) -> Option<Handle<HugepageTracker>> {
-        let releasing = tracker.set.get() == FillerSet::Releasing;
-        self.unlist(tracker);
-        tracker.deallocate(start, pages.get(), now_ns);
-        let emptied = if releasing {
-            self.list_releasing(tracker);
-            None
-        } else {
-            self.list_or_retire(tracker)
-        };
+        self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
+        let done = tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing;
+        if done {
+            self.unlist(tracker);
+            self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
+        }
         self.report(now_ns);
-        emptied
+        done.then_some(tracker)
     }
 
     /// Makes an allocation of `from` pages from the page with index `start` longer; false if the
@@ -188,9 +190,7 @@ impl<P: PageSize> Filler<P> {
         if tracker.set.get() == FillerSet::Releasing {
             return false;
         }
-        self.unlist(tracker);
-        let extended = tracker.extend(start, from, to);
-        self.list(tracker);
+        let extended = self.change(tracker, |tracker| tracker.extend(start, from, to));
         self.report(now_ns);
         extended
     }
@@ -320,12 +320,18 @@ impl<P: PageSize> Filler<P> {
     }
 
     /// Puts a tracker, which is on no list, on the list that its counts say.
-    #[inline]
     fn list(&mut self, tracker: Handle<HugepageTracker>) {
+        let (set, place) = Self::place_of(&tracker);
+        self.totals.add(set, &tracker);
+        self.insert(tracker, set, place);
+    }
+
+    /// The set and the list that a tracker belongs to.
+    #[inline]
+    fn place_of(tracker: &HugepageTracker) -> (FillerSet, usize) {
         let longest = tracker.longest_free();
         if tracker.donated.get() {
-            self.totals.add(FillerSet::Donated, &tracker);
-            return self.donated.insert(tracker, FillerSet::Donated, longest);
+            return (FillerSet::Donated, longest);
         }
         let dense = tracker.dense.get();
         let set = match (tracker.released_pages(), tracker.free_pages()) {
@@ -336,35 +342,54 @@ impl<P: PageSize> Filler<P> {
             _ if dense => FillerSet::PartialDense,
             _ => FillerSet::Partial,
         };
-        self.totals.add(set, &tracker);
         let place = if dense {
             tracker.length() - tracker.allocations()
         } else {
             longest * Self::CHUNKS + chunk(tracker.allocations())
         };
+        (set, place)
+    }
+
+    /// Changes a tracker, and puts it on the list that it belongs to then. Most changes leave it where it
+    /// is, and then its neighbours on the list are not touched.
+    #[inline]
+    fn change<R>(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        change: impl FnOnce(&HugepageTracker) -> R,
+    ) -> R {
+        let old = tracker.set.get();
+        self.totals.subtract(old, &tracker);
+        let result = change(&tracker);
+        let (set, place) = match old {
+            FillerSet::Releasing => (old, 0),
+            _ => Self::place_of(&tracker),
+        };
+        self.totals.add(set, &tracker);
+        if set != old || place != usize::from(tracker.list.get()) {
+            self.remove(tracker);
+            self.insert(tracker, set, place);
+        }
+        result
+    }
+
+    fn insert(&mut self, tracker: Handle<HugepageTracker>, set: FillerSet, place: usize) {
         match set {
-            FillerSet::RegularDense => self.regular_dense.insert(tracker, set, place),
-            FillerSet::PartialDense => self.partial_dense.insert(tracker, set, place),
-            FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
-            FillerSet::Partial => self.partial.insert(tracker, set, place),
-            FillerSet::Released => self.released.insert(tracker, set, place),
-            FillerSet::Regular | FillerSet::Donated | FillerSet::Releasing | FillerSet::Nowhere => {
-                self.regular.insert(tracker, FillerSet::Regular, place)
+            FillerSet::Regular | FillerSet::Nowhere => {
+                self.regular.insert(tracker, FillerSet::Regular, place);
             }
+            FillerSet::RegularDense => self.regular_dense.insert(tracker, set, place),
+            FillerSet::Donated => self.donated.insert(tracker, set, place),
+            FillerSet::Partial => self.partial.insert(tracker, set, place),
+            FillerSet::PartialDense => self.partial_dense.insert(tracker, set, place),
+            FillerSet::Released => self.released.insert(tracker, set, place),
+            FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
+            FillerSet::Releasing => self.releasing.insert(tracker, set, place),
         }
     }
 
-    fn list_releasing(&mut self, tracker: Handle<HugepageTracker>) {
-        self.totals.add(FillerSet::Releasing, &tracker);
-        self.releasing.insert(tracker, FillerSet::Releasing, 0);
-    }
-
-    /// Takes a tracker off its list.
-    #[inline]
-    fn unlist(&mut self, tracker: Handle<HugepageTracker>) {
-        let set = tracker.set.get();
-        self.totals.subtract(set, &tracker);
-        match set {
+    fn remove(&mut self, tracker: Handle<HugepageTracker>) {
+        match tracker.set.get() {
             FillerSet::Regular => self.regular.remove(tracker),
             FillerSet::RegularDense => self.regular_dense.remove(tracker),
             FillerSet::Donated => self.donated.remove(tracker),
@@ -377,11 +402,31 @@ impl<P: PageSize> Filler<P> {
         }
     }
 
+    fn list_releasing(&mut self, tracker: Handle<HugepageTracker>) {
+        self.totals.add(FillerSet::Releasing, &tracker);
+        self.releasing.insert(tracker, FillerSet::Releasing, 0);
+    }
+
+    /// Takes a tracker off its list.
+    fn unlist(&mut self, tracker: Handle<HugepageTracker>) {
+        self.totals.subtract(tracker.set.get(), &tracker);
+        self.remove(tracker);
+    }
+
+    /// Takes in how the filler is: its demand at each step, and all of it now and then and when
+    /// hugepages come and go.
     #[inline]
     fn report(&mut self, now_ns: u64) {
-        let moment: FillerMoment = self.totals.moment();
-        self.demand.report(now_ns, moment.used_pages as usize);
-        self.history.report(now_ns, &moment);
+        let all = self.totals.all();
+        self.demand.report(now_ns, all.used);
+        self.reports = self.reports.wrapping_add(1);
+        if self.reports.is_multiple_of(Self::REPORTS_BY_MOMENT)
+            || all.hugepages != self.reported_hugepages
+        {
+            self.reported_hugepages = all.hugepages;
+            let moment: FillerMoment = self.totals.moment();
+            self.history.report(now_ns, &moment);
+        }
     }
 }
 

@@ -19,6 +19,22 @@ pub(crate) struct SetTotals {
 impl SetTotals {
     const NONE: Self = Self { hugepages: 0, used: 0, free: 0, released: 0 };
 
+    #[inline(always)]
+    fn add(&mut self, tracker: &HugepageTracker) {
+        self.hugepages += 1;
+        self.used += tracker.used_pages();
+        self.free += tracker.free_pages();
+        self.released += tracker.released_pages();
+    }
+
+    #[inline(always)]
+    fn subtract(&mut self, tracker: &HugepageTracker) {
+        self.hugepages -= 1;
+        self.used -= tracker.used_pages();
+        self.free -= tracker.free_pages();
+        self.released -= tracker.released_pages();
+    }
+
     fn plus(self, other: Self) -> Self {
         Self {
             hugepages: self.hugepages + other.hugepages,
@@ -29,43 +45,44 @@ impl SetTotals {
     }
 }
 
-/// Totals of each set; a tracker is counted as long as it is on a list.
+/// Totals of each set and of all; a tracker is counted as long as it is on a list.
 #[derive(Debug)]
-pub(crate) struct FillerTotals([SetTotals; FillerSet::COUNT]);
+pub(crate) struct FillerTotals {
+    sets: [SetTotals; FillerSet::COUNT],
+    all: SetTotals,
+}
 
 impl FillerTotals {
-    pub(crate) const EMPTY: Self = Self([SetTotals::NONE; FillerSet::COUNT]);
+    pub(crate) const EMPTY: Self =
+        Self { sets: [SetTotals::NONE; FillerSet::COUNT], all: SetTotals::NONE };
 
     /// Counts a tracker that came to `set`.
     #[inline]
     pub(crate) fn add(&mut self, set: FillerSet, tracker: &HugepageTracker) {
-        if let Some(totals) = self.0.get_mut(set as usize) {
-            totals.hugepages += 1;
-            totals.used += tracker.used_pages();
-            totals.free += tracker.free_pages();
-            totals.released += tracker.released_pages();
+        self.all.add(tracker);
+        if let Some(totals) = self.sets.get_mut(set as usize) {
+            totals.add(tracker);
         }
     }
 
     /// Counts a tracker out that leaves `set`; its counts are those that it came with.
     #[inline]
     pub(crate) fn subtract(&mut self, set: FillerSet, tracker: &HugepageTracker) {
-        if let Some(totals) = self.0.get_mut(set as usize) {
-            totals.hugepages -= 1;
-            totals.used -= tracker.used_pages();
-            totals.free -= tracker.free_pages();
-            totals.released -= tracker.released_pages();
+        self.all.subtract(tracker);
+        if let Some(totals) = self.sets.get_mut(set as usize) {
+            totals.subtract(tracker);
         }
     }
 
     /// The totals of one set.
     pub(crate) fn of(&self, set: FillerSet) -> SetTotals {
-        self.0.get(set as usize).copied().unwrap_or(SetTotals::NONE)
+        self.sets.get(set as usize).copied().unwrap_or(SetTotals::NONE)
     }
 
     /// All sets together.
-    pub(crate) fn all(&self) -> SetTotals {
-        self.0.iter().fold(SetTotals::NONE, |sum, totals| sum.plus(*totals))
+    #[inline]
+    pub(crate) const fn all(&self) -> SetTotals {
+        self.all
     }
 
     /// Sparse and dense together: hugepages with released pages and with free ones that are backed.

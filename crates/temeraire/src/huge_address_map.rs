@@ -210,11 +210,10 @@ impl HugeAddressMap {
         })
     }
 
-    /// The node whose range holds `count` hugepages from `first`.
-    pub(crate) fn find_at(&self, first: Hugepage, count: HugepageCount) -> Option<NodeHandle> {
-        let (below, above) = self.neighbours(first);
-        let at = above.filter(|node| node.first.get() == first).or(below)?;
-        (first + count <= at.range().end()).then_some(at)
+    /// The node whose range begins with `first`.
+    pub(crate) fn beginning_at(&self, first: Hugepage) -> Option<NodeHandle> {
+        let (_, from_here_on) = self.neighbours(first);
+        from_here_on.filter(|node| node.first.get() == first)
     }
 
     /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for

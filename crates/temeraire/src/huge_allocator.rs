@@ -5,8 +5,8 @@ use crate::{
     node_store::NodeStore,
 };
 use strata_os::PageSource;
-use strata_page_heap::Reserve;
-use strata_span::{Hugepage, HugepageCount, Platform};
+use strata_page_heap::{Reserve, TakenRange};
+use strata_span::{HUGEPAGE_BYTES, Hugepage, HugepageCount, Platform};
 
 /// Hands out runs of unbacked hugepages, and takes them back.
 ///
@@ -51,29 +51,18 @@ impl HugeAllocator {
         self.enter(platform, range, nodes)
     }
 
-    /// The `count` hugepages from `first` on, if they are free or the next to come from the system.
-    pub(crate) fn allocate_at<E: Platform>(
+    /// Takes up to `most` unbacked hugepages from `first` on, for a run in use that ends there; they
+    /// are entered in the page map, and a promise of a node comes with them.
+    pub(crate) fn take_at<E: Platform>(
         &mut self,
         platform: &E,
         first: Hugepage,
-        count: HugepageCount,
+        most: HugepageCount,
         nodes: &mut NodeStore,
     ) -> Option<HugeRange> {
-        let range = match self.free.find_at(first, count) {
-            Some(node) => self.free.take(platform, node, first, count, nodes)?,
-            None => {
-                if !nodes.promise(platform) {
-                    return None;
-                }
-                let start = first.address().value();
-                let Some(taken) = self.reserve.take_at(platform, start, count) else {
-                    nodes.waive();
-                    return None;
-                };
-                self.requested += count;
-                HugeRange { first, count, free_since_ns: 0, zeroed: taken.zeroed }
-            }
-        };
+        let node = self.free.beginning_at(first)?;
+        let count = node.range().count.min(most);
+        let range = self.free.take(platform, node, first, count, nodes)?;
         self.enter(platform, range, nodes)
     }
 
@@ -130,13 +119,38 @@ impl HugeAllocator {
         now_ns: u64,
     ) -> Option<()> {
         let count = HugepageCount::new(count.get().checked_add(align - 1)?);
+        self.grow_by(platform, nodes, now_ns, |reserve| reserve.take(platform, count))
+    }
+
+    /// Gets `count` hugepages from `first` on from the system, if a reservation goes on just there.
+    #[cold]
+    pub(crate) fn grow_at<E: Platform>(
+        &mut self,
+        platform: &E,
+        first: Hugepage,
+        count: HugepageCount,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+    ) -> Option<()> {
+        let start = first.address().value();
+        self.grow_by(platform, nodes, now_ns, |reserve| reserve.take_at(platform, start, count))
+    }
+
+    fn grow_by<E: Platform>(
+        &mut self,
+        platform: &E,
+        nodes: &mut NodeStore,
+        now_ns: u64,
+        take: impl FnOnce(&mut Reserve) -> Option<TakenRange>,
+    ) -> Option<()> {
         if !nodes.promise(platform) {
             return None;
         }
-        let Some(taken) = self.reserve.take(platform, count) else {
+        let Some(taken) = take(&mut self.reserve) else {
             nodes.waive();
             return None;
         };
+        let count = HugepageCount::new(taken.range.bytes / HUGEPAGE_BYTES);
         self.requested += count;
         let range = HugeRange {
             first: Hugepage::from_address(taken.range.start),

@@ -158,20 +158,32 @@ impl HugeCache {
         now_ns: u64,
     ) -> Option<HugeRange> {
         let (node, first) = self.ranges.find_aligned(count, align)?;
-        self.take_part(platform, node, first, count, nodes, now_ns)
+        let range = self.take_part(platform, node, first, count, nodes, now_ns)?;
+        self.note_hit(now_ns, count);
+        Some(range)
     }
 
-    /// The `count` hugepages from `first` on, if the cache has them.
-    pub(crate) fn allocate_at<E: Platform>(
+    /// Takes up to `most` backed hugepages from `first` on, with a promise of a node, for a run in
+    /// use that ends there. Once the run has all that it needs, [`Self::note_hit`] or
+    /// [`Self::note_taken_elsewhere`] counts them; what is not needed after all goes back with
+    /// [`Self::put`].
+    pub(crate) fn take_at<E: Platform>(
         &mut self,
         platform: &E,
         first: Hugepage,
-        count: HugepageCount,
+        most: HugepageCount,
         nodes: &mut NodeStore,
         now_ns: u64,
     ) -> Option<HugeRange> {
-        let node = self.ranges.find_at(first, count)?;
+        let node = self.ranges.beginning_at(first)?;
+        let count = node.range().count.min(most);
         self.take_part(platform, node, first, count, nodes, now_ns)
+    }
+
+    /// Notes a hit: `count` hugepages that the cache had are in use now.
+    pub(crate) fn note_hit(&mut self, now_ns: u64, count: HugepageCount) {
+        self.hits += 1;
+        self.raise_usage(now_ns, count);
     }
 
     /// Notes a miss: `count` hugepages are in use now that the cache did not have.
@@ -302,9 +314,7 @@ impl HugeCache {
     ) -> Option<HugeRange> {
         self.before_size_changes(now_ns);
         let range = self.ranges.take(platform, node, first, count, nodes)?;
-        self.hits += 1;
         self.size_range.report(now_ns, self.size().get());
-        self.raise_usage(now_ns, count);
         // What was used and came back does not read as zero.
         Some(HugeRange { zeroed: false, ..range })
     }

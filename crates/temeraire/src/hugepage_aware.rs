@@ -8,7 +8,7 @@ use crate::{
     figures::TemeraireFigures,
     state::{Found, State},
 };
-use strata_os::{AddressRange, Clock};
+use strata_os::AddressRange;
 use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
 use strata_span::{HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 use strata_sync::{
@@ -75,10 +75,9 @@ impl<P: PageSize> HugePageAware<P> {
             return None;
         }
         let given = self.give_back_cached(platform, everything);
-        let clock_ns = platform.clock().now_ns();
         let mut state = self.state.lock();
         state.released.add(ReleaseReason::HardLimit, given.bytes() as u64);
-        state.allocate(platform, request, clock_ns)
+        state.allocate(platform, request)
     }
 
     /// Carries out departures, and puts the books right. Says how many pages the kernel took, and
@@ -93,11 +92,10 @@ impl<P: PageSize> HugePageAware<P> {
         for (departure, taken) in departures.iter().zip(&mut taken) {
             *taken = departure.carry_out(platform);
         }
-        let now_ns = platform.clock().now_ns();
         let mut pages = PageCount::ZERO;
         let mut state = self.state.lock();
         for (departure, taken) in departures.iter().zip(taken) {
-            pages += state.settle(platform, &departure, taken, now_ns);
+            pages += state.settle(platform, &departure, taken);
         }
         self.underway.fetch_sub(1, Ordering::Relaxed);
         let all = taken.iter().take(departures.iter().count()).all(|taken| *taken);
@@ -135,8 +133,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return None;
         }
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
-        let clock_ns = platform.clock().now_ns();
-        let found = self.state.lock().allocate(platform, &request, clock_ns);
+        let found = self.state.lock().allocate(platform, &request);
         let found = found.or_else(|| self.allocate_after_release(platform, &request));
         let Some(found) = found else {
             // SAFETY: it was had a moment ago, and nobody knows it.
@@ -163,11 +160,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
         // caller took out those that it had put in.
         unsafe { platform.spans().deallocate_span(span) };
-        let clock_ns = platform.clock().now_ns();
         let mut departures = Departures::new();
         {
             let mut state = self.state.lock();
-            state.deallocate(platform, first, pages, donated_tail, clock_ns, &mut departures);
+            state.deallocate(platform, first, pages, donated_tail, &mut departures);
             if departures.is_empty() {
                 return;
             }
@@ -187,8 +183,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return pages <= from;
         }
         let growing = Growing { first, from, to: pages, donated_tail: span.has_donated_tail() };
-        let clock_ns = platform.clock().now_ns();
-        let Some(grown) = self.state.lock().extend(platform, growing, clock_ns) else {
+        let Some(grown) = self.state.lock().extend(platform, growing) else {
             return false;
         };
         if let Some((first, count)) = grown.advise {
@@ -221,10 +216,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
-        let clock_ns = platform.clock().now_ns();
         let mut state = self.state.lock();
         let advice = self.advice.figures(state.forbidden_hugepages);
-        state.survey(advice, clock_ns)
+        let now_ns = state.time(platform);
+        state.survey(advice, now_ns)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

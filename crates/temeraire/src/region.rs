@@ -137,25 +137,26 @@ impl Region {
         Some(RegionPages { first, zeroed: taken.zeroed, fresh: taken.fresh })
     }
 
-    /// Makes a span of `from` pages from `first` on `to` pages long; false if the pages behind it
-    /// are not free.
+    /// Adds `count` pages from `first` to the span that ends there, and has them backed. None, and
+    /// nothing changes, if they are not all in the region and free.
     pub(crate) fn extend<P: PageSize>(
         &self,
         first: PageId<P>,
-        from: PageCount<P>,
-        to: PageCount<P>,
+        count: PageCount<P>,
         now_ns: u64,
-    ) -> bool {
-        let start = (first - self.first().first_page::<P>() + from).get();
-        let added = (to - from).get();
-        let pages = Self::pages::<P>();
-        if start + added > pages || self.used.count(start, added) != 0 {
-            return false;
+    ) -> Option<RegionPages<P>> {
+        let (pages, count) = (Self::pages::<P>(), count.get());
+        let start = (first - self.first().first_page::<P>()).get();
+        if count > pages.saturating_sub(start) || self.used.count(start, count) > 0 {
+            return None;
         }
-        self.used.insert(start, added);
-        self.longest_free.set(self.used.longest_gap(pages));
-        self.back::<P>(start, added, now_ns);
-        true
+        let gap = self.used.gap_around(start, pages);
+        self.used.insert(start, count);
+        if gap == self.longest_free() {
+            self.longest_free.set(self.used.longest_gap(pages));
+        }
+        let taken = self.back::<P>(start, count, now_ns);
+        Some(RegionPages { first, zeroed: taken.zeroed, fresh: taken.fresh })
     }
 
     /// Takes `count` pages from `first` back, which stay backed.

@@ -65,16 +65,15 @@ impl RegionSet {
         self.change(region, |region| region.allocate(pages, now_ns))
     }
 
-    /// Makes a span longer; false if the pages behind it are not free.
+    /// Adds `pages` pages from `first` to a span of a region that ends there, if they are free.
     pub(crate) fn extend<P: PageSize>(
         &mut self,
         region: Handle<Region>,
         first: PageId<P>,
-        from: PageCount<P>,
-        to: PageCount<P>,
+        pages: PageCount<P>,
         now_ns: u64,
-    ) -> bool {
-        self.change(region, |region| region.extend(first, from, to, now_ns))
+    ) -> Option<RegionPages<P>> {
+        self.change(region, |region| region.extend(first, pages, now_ns))
     }
 
     /// Takes pages of a region back.

@@ -5,7 +5,7 @@ use crate::{
     hugepage_aware::HugePageAware,
     state::State,
 };
-use strata_os::{Clock, PageSource, Release};
+use strata_os::{PageSource, Release};
 use strata_page_heap::ReleaseReason;
 use strata_span::{HugepageCount, PageCount, PageSize, Platform};
 use strata_sync::atomic::Ordering;
@@ -39,11 +39,10 @@ impl<P: PageSize> HugePageAware<P> {
     ) -> PageCount<P> {
         let mut given = PageCount::ZERO;
         loop {
-            let clock_ns = platform.clock().now_ns();
             let mut departures = Departures::new();
             {
                 let mut state = self.state.lock();
-                let now_ns = state.time(clock_ns);
+                let now_ns = state.time(platform);
                 if given == PageCount::ZERO {
                     state.cache.lower_limit(now_ns);
                 }
@@ -92,9 +91,8 @@ impl<P: PageSize> HugePageAware<P> {
             // SAFETY: the region holds these hugepages as wholly free and hands none out until the
             // end below.
             let taken = unsafe { platform.source().release(first.range(count), Release::Forced) };
-            let clock_ns = platform.clock().now_ns();
             let mut state = self.state.lock();
-            let now_ns = state.time(clock_ns);
+            let now_ns = state.time(platform);
             state.regions.end_release::<P>(region, first, count, taken.is_ok(), now_ns);
             self.underway.fetch_sub(1, Ordering::Relaxed);
             if taken.is_err() {

@@ -15,6 +15,7 @@ use crate::{
     supply::{FoundHugepages, KeeperHandle},
     tracker::HugepageTracker,
 };
+use strata_os::Clock;
 use strata_page_heap::{AllocationRecords, Density, ReleasedBytes, SpanRequest};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
@@ -38,7 +39,9 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) skip_intervals: Option<SkipIntervals>,
     /// When the heap was first used.
     pub(crate) first_used_ns: Option<u64>,
-    newest_ns: u64,
+    /// What the clock said at the last look, and how many small spans came or went since.
+    looked_ns: u64,
+    spans_since_look: u32,
     pub(crate) trackers: Pool<HugepageTracker>,
     region_pool: Pool<Region>,
 }
@@ -85,7 +88,8 @@ impl<P: PageSize> State<P> {
                 forbidden_hugepages: 0,
                 skip_intervals: None,
                 first_used_ns: None,
-                newest_ns: 0,
+                looked_ns: 0,
+                spans_since_look: 0,
                 trackers: Pool::new(),
                 region_pool: Pool::new(),
             }
@@ -98,18 +102,36 @@ impl<P: PageSize> State<P> {
     /// Bytes of slack and abandoned pages from which on regions are worth it. At half, programs
     /// with a few large blocks get a gibibyte of address space; at twice, 64 MiB more stay unused.
     const REGION_SLACK_BYTES: u64 = 64 << 20;
-    /// A clock that is behind by less is one that a thread read before it waited for the lock.
-    const LATE_NS: u64 = 10_000_000_000;
+    /// Small spans that come and go by one look at the clock. A look takes a quarter of the time
+    /// that such a span takes; at 8 times as many, spans of many seconds ago count as of now.
+    const SPANS_BY_LOOK: u32 = 8;
 
-    /// The time to go by, given what the clock said before the lock was taken.
+    /// The time.
+    pub(crate) fn time<E: Platform>(&mut self, platform: &E) -> u64 {
+        self.looked_ns = platform.clock().now_ns();
+        self.spans_since_look = 0;
+        self.first_used_ns.get_or_insert(self.looked_ns);
+        self.looked_ns
+    }
+
+    /// The time at one of the last few looks at the clock.
     #[inline]
-    pub(crate) fn time(&mut self, clock_ns: u64) -> u64 {
-        let behind = self.newest_ns.saturating_sub(clock_ns);
-        if behind == 0 || behind >= Self::LATE_NS {
-            self.newest_ns = clock_ns;
+    fn recent_time<E: Platform>(&mut self, platform: &E) -> u64 {
+        self.spans_since_look += 1;
+        if self.spans_since_look >= Self::SPANS_BY_LOOK || self.first_used_ns.is_none() {
+            return self.time(platform);
         }
-        self.first_used_ns.get_or_insert(self.newest_ns);
-        self.newest_ns
+        self.looked_ns
+    }
+
+    /// The time, for a span of `pages` pages that comes or goes.
+    #[inline]
+    fn time_for<E: Platform>(&mut self, platform: &E, pages: PageCount<P>) -> u64 {
+        if pages.get() <= Self::MOST_FILLED {
+            self.recent_time(platform)
+        } else {
+            self.time(platform)
+        }
     }
 
     /// Pages for a span.
@@ -117,9 +139,8 @@ impl<P: PageSize> State<P> {
         &mut self,
         platform: &E,
         request: &SpanRequest<P>,
-        clock_ns: u64,
     ) -> Option<Found<P>> {
-        let now_ns = self.time(clock_ns);
+        let now_ns = self.time_for(platform, request.pages);
         let found = self.route(platform, request, now_ns)?;
         self.in_use_pages += request.pages.get();
         self.spans_in_use += 1;
@@ -138,10 +159,9 @@ impl<P: PageSize> State<P> {
         first: PageId<P>,
         pages: PageCount<P>,
         donated_tail: bool,
-        clock_ns: u64,
         departures: &mut Departures,
     ) {
-        let now_ns = self.time(clock_ns);
+        let now_ns = self.time_for(platform, pages);
         self.in_use_pages -= pages.get();
         self.spans_in_use -= 1;
         self.records.record_deallocation(pages);
@@ -222,9 +242,8 @@ impl<P: PageSize> State<P> {
         platform: &E,
         departure: &Departure,
         taken: bool,
-        clock_ns: u64,
     ) -> PageCount<P> {
-        let now_ns = self.time(clock_ns);
+        let now_ns = self.time(platform);
         let range = departure.range;
         let backed = departure.backed_pages;
         self.leaving.backed_pages -= backed;

@@ -4,7 +4,7 @@ use crate::{
     advice::HugepageAdvice, demand::SkipIntervals, departures::Departures, handle::Handle,
     hugepage_aware::HugePageAware, state::State, tracker::HugepageTracker,
 };
-use strata_os::{Clock, PageSource, Release};
+use strata_os::{PageSource, Release};
 use strata_page_heap::ReleaseReason;
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 use strata_sync::atomic::Ordering;
@@ -89,9 +89,8 @@ impl<P: PageSize> HugePageAware<P> {
         reason: ReleaseReason,
     ) -> PageCount<P> {
         let target = {
-            let clock_ns = platform.clock().now_ns();
             let mut state = self.state.lock();
-            let now_ns = state.time(clock_ns);
+            let now_ns = state.time(platform);
             state.plan_subrelease(wanted, reason, now_ns)
         };
         let granule = (platform.source().page_bytes() >> P::SHIFT).max(1);
@@ -128,11 +127,10 @@ impl<P: PageSize> HugePageAware<P> {
         breaking: &Breaking,
         reason: ReleaseReason,
     ) -> usize {
-        let clock_ns = platform.clock().now_ns();
         let mut departures = Departures::new();
         let given = {
             let mut state = self.state.lock();
-            let now_ns = state.time(clock_ns);
+            let now_ns = state.time(platform);
             let given = state.end_breaking(platform, breaking, reason, now_ns, &mut departures);
             if departures.is_empty() {
                 self.underway.fetch_sub(1, Ordering::Relaxed);

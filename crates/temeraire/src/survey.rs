@@ -37,8 +37,7 @@ impl FreeRuns {
 
 impl<P: PageSize> State<P> {
     /// The figures. Takes time by the number of hugepages, regions and free ranges.
-    pub(crate) fn survey(&mut self, advice: AdviceFigures, clock_ns: u64) -> TemeraireFigures {
-        let now_ns = self.time(clock_ns);
+    pub(crate) fn survey(&mut self, advice: AdviceFigures, now_ns: u64) -> TemeraireFigures {
         let mut runs =
             FreeRuns { spans: FreeSpanTable::new::<P>(), ages: SpanAges::default(), now_ns };
         self.cache.ranges().iter().for_each(|range| runs.record_range::<P>(range, true));

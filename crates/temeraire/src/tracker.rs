@@ -61,7 +61,7 @@ const WORDS: usize = 8;
 
 /// The state of one hugepage in the filler: 256 bytes from the metadata arena, guarded by the
 /// heap's lock.
-#[repr(C)]
+#[repr(C, align(64))]
 #[derive(Debug)]
 pub(crate) struct HugepageTracker {
     keeper: Cell<Keeper>,
@@ -80,6 +80,8 @@ pub(crate) struct HugepageTracker {
     released_pages: Cell<u16>,
     allocations: Cell<u16>,
     longest_free: Cell<u16>,
+    /// Free pages that read as zero, as far as `zeroed` says.
+    zeroed_pages: Cell<u16>,
     /// Pages of a large allocation that ended here and went while others lived here.
     pub(crate) abandoned_pages: Cell<u16>,
     /// Its position on the filler's list, see `filler_lists`.
@@ -124,6 +126,7 @@ impl HugepageTracker {
         self.free_since_ns.set(now_ns);
         if zeroed {
             self.zeroed.insert(0, length);
+            self.zeroed_pages.set(small(length));
         }
     }
 
@@ -175,15 +178,11 @@ impl HugepageTracker {
     /// Takes `count` pages at a multiple of `align` from the shortest run that has room.
     pub(crate) fn allocate(&self, count: usize, align: usize) -> Option<TrackedPages> {
         let fit = self.used.best_fit(count, align, self.longest_free(), self.length())?;
-        let released =
-            if self.released_pages.get() == 0 { 0 } else { self.released.count(fit.start, count) };
-        let zeroed = self.zeroed.count(fit.start, count) == count;
         self.used.insert(fit.start, count);
-        self.released.remove(fit.start, count);
-        self.zeroed.remove(fit.start, count);
+        let released = self.take_released(fit.start, count);
+        let zeroed = self.take_zeroed(fit.start, count) == count;
         self.longest_free.set(small(fit.longest_left));
         self.used_pages.set(self.used_pages.get() + small(count));
-        self.released_pages.set(self.released_pages.get() - small(released));
         self.allocations.set(self.allocations.get() + 1);
         Some(TrackedPages { start: fit.start, released, zeroed })
     }
@@ -195,13 +194,11 @@ impl HugepageTracker {
         if start + to > self.length() || self.used.count(added, count) != 0 {
             return false;
         }
-        let released = self.released.count(added, count);
         self.used.insert(added, count);
-        self.released.remove(added, count);
-        self.zeroed.remove(added, count);
+        self.take_released(added, count);
+        self.take_zeroed(added, count);
         self.longest_free.set(small(self.used.longest_gap(self.length())));
         self.used_pages.set(self.used_pages.get() + small(count));
-        self.released_pages.set(self.released_pages.get() - small(released));
         true
     }
 
@@ -238,9 +235,35 @@ impl HugepageTracker {
         debug_assert_eq!(self.used.count(start, count), 0, "released pages are free");
         debug_assert_eq!(self.released.count(start, count), 0, "pages are released once");
         self.released.insert(start, count);
+        let zeroed = count - self.zeroed.count(start, count);
         self.zeroed.insert(start, count);
+        self.zeroed_pages.set(self.zeroed_pages.get() + small(zeroed));
         self.released_pages.set(self.released_pages.get() + small(count));
         self.was_released.set(true);
+    }
+
+    /// Notes that pages which come into use are backed now. Says how many were not.
+    #[inline]
+    fn take_released(&self, start: usize, count: usize) -> usize {
+        if self.released_pages.get() == 0 {
+            return 0;
+        }
+        let released = self.released.count(start, count);
+        self.released.remove(start, count);
+        self.released_pages.set(self.released_pages.get() - small(released));
+        released
+    }
+
+    /// Notes that pages which come into use may be written to. Says how many read as zero.
+    #[inline]
+    fn take_zeroed(&self, start: usize, count: usize) -> usize {
+        if self.zeroed_pages.get() == 0 {
+            return 0;
+        }
+        let zeroed = self.zeroed.count(start, count);
+        self.zeroed.remove(start, count);
+        self.zeroed_pages.set(self.zeroed_pages.get() - small(zeroed));
+        zeroed
     }
 
     /// Its free pages, as runs of one kind.
