@@ -62,7 +62,7 @@ pub struct OnlyBackEnd;
 unsafe impl OtherBackEnds for OnlyBackEnd {
     unsafe fn give(&self, back_end: u8, _: SizeClass, objects: &mut [*mut u8]) {
         let first = objects.first().map_or(0, |&object| Address::of(object).value());
-        strata_os::crash!(
+        strata_sync::crash!(
             "free of {first:#x} to a heap without the back end {back_end} of its span"
         );
     }

@@ -402,7 +402,7 @@ fn put_object<P: PageSize>(class: SizeClass, place: &Place) {
 #[inline(never)]
 fn never_handed_out<P: PageSize>(class: SizeClass, address: Address) -> ! {
     let (address, size) = (address.value(), P::TABLE.size(class));
-    strata_os::crash!(
+    strata_sync::crash!(
         "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is in no span",
         class.index()
     );
@@ -415,12 +415,12 @@ fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle
         (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
     let index = class.index();
     if span.place() != SpanPlace::InUse {
-        strata_os::crash!(
+        strata_sync::crash!(
             "free of a pointer that was never handed out, or double free: {address:#x}, as class {index} of \
              {size} bytes, is in a free span at {start:#x} of {pages} pages"
         );
     }
-    strata_os::crash!(
+    strata_sync::crash!(
         "free with the wrong size: {address:#x}, as class {index} of {size} bytes, is in a span at \
          {start:#x} of {pages} pages with class {} of {} bytes",
         span.class().index(),
@@ -438,7 +438,7 @@ fn inside_an_object<P: PageSize>(
 ) -> ! {
     let (address, size, start, pages) =
         (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
-    strata_os::crash!(
+    strata_sync::crash!(
         "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is {} bytes \
          into an object in a span at {start:#x} of {pages} pages",
         class.index(),
@@ -452,7 +452,7 @@ fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) -> ! {
     let Place { span, index } = *place;
     let (size, start, pages) = (P::TABLE.size(class), span.start::<P>().value(), span.pages());
     let address = start.wrapping_add(index as usize * size);
-    strata_os::crash!(
+    strata_sync::crash!(
         "double free: {address:#x}, class {} of {size} bytes, in a span at {start:#x} of {pages} pages",
         class.index()
     );

@@ -55,4 +55,4 @@ pub use range_log::RangeLog;
 pub use span::{Span, SpanHandle, SpanPlace, SpanPool};
 pub use span_list::SpanList;
 pub use span_tree::SpanTree;
-pub use strata_size_classes::PageSize;
+pub use strata_size_classes::{PageSize, SizeClass};

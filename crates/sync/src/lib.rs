@@ -56,3 +56,5 @@ pub use mutex::{Mutex, MutexGuard};
 pub use once::Once;
 pub use seq_word::SeqWord;
 pub use spin::spin_hint;
+/// Ends the process with one line, for layers that see the system only by way of this crate.
+pub use strata_os::crash;

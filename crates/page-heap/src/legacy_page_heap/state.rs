@@ -11,7 +11,7 @@ use crate::{
     legacy_figures::{FreeSpans, SpanCounts},
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
-use strata_size_classes::SizeClass;
+use strata_span::SizeClass;
 use strata_span::{
     Address, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform, SpanHandle,
     SpanPlace,

@@ -4,7 +4,7 @@ use super::{Seed, test_ground::TestGround};
 use crate::{Density, PageHeap, ReleaseReason, ReleasedBytes, SpanRequest};
 use std::vec::Vec;
 use strata_os::AddressRange;
-use strata_size_classes::SizeClass;
+use strata_span::SizeClass;
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
 
 /// A heap, the spans that it handed out, and what it should say of itself.
