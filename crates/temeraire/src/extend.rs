@@ -290,3 +290,6 @@ impl<P: PageSize> State<P> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
