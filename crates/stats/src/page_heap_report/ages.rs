@@ -71,3 +71,6 @@ fn row(front: &Front<'_>, ages: &AgeRow, out: &mut dyn Write) -> Result {
     }
     writeln!(out)
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,6 @@ fn line(label: &str, record: &LengthRecord, out: &mut dyn Write) -> Result {
         record.bytes_per_second / f64::from(1 << 20),
     )
 }
+
+#[cfg(test)]
+mod tests;

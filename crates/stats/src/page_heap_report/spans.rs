@@ -79,3 +79,6 @@ impl Sums {
 fn digits(number: u64) -> usize {
     number.checked_ilog10().map_or(1, |power| power as usize + 1)
 }
+
+#[cfg(test)]
+mod tests;

@@ -132,3 +132,6 @@ fn huge_allocator(allocator: &HugeAllocatorFigures, out: &mut dyn Write) -> Resu
 const fn mebibytes(hugepages: u64) -> u64 {
     hugepages.saturating_mul(HUGEPAGE_BYTES as u64 >> 20)
 }
+
+#[cfg(test)]
+mod tests;
