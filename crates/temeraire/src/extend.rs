@@ -159,15 +159,17 @@ impl<P: PageSize> State<P> {
             self.nodes.waive();
         }
         if let Some(tail) = tail {
-            let head = span.last().index_in_hugepage() + 1;
-            let emptied = self.filler.deallocate(tail, 0, PageCount::new(head), now_ns);
-            emptied.into_iter().for_each(|tail| self.dismiss(platform, tail));
+            self.filler.withdraw(tail);
+            self.dismiss(platform, tail);
         }
-        if let Some(tracker) = new_tail {
-            let hugepage = own + count - HugepageCount::ONE;
-            self.assign(platform, tracker, hugepage, behind.zeroed, now_ns);
-            let head = PageCount::PER_HUGEPAGE - slack;
-            self.filler.contribute(tracker, head, false, true, now_ns)?;
+        match new_tail {
+            Some(tracker) => {
+                let hugepage = own + count - HugepageCount::ONE;
+                self.assign(platform, tracker, hugepage, behind.zeroed, now_ns);
+                let head = PageCount::PER_HUGEPAGE - slack;
+                self.filler.contribute(tracker, head, false, true, now_ns)?;
+            }
+            None => self.filler.report(now_ns),
         }
         Some(Grown { donated_tail, advise: behind.fresh })
     }

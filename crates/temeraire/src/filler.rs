@@ -128,10 +128,7 @@ impl<P: PageSize> Filler<P> {
             tracker.donated.set(false);
             tracker.allocate(pages.get(), align.get())
         })?;
-        if tracker.was_released.get() && tracker.unused_pages() == 0 {
-            tracker.was_released.set(false);
-            self.counters.refilled_hugepages += 1;
-        }
+        self.count_refill(tracker);
         self.report(now_ns);
         Some(Self::filled(tracker, taken))
     }
@@ -191,8 +188,20 @@ impl<P: PageSize> Filler<P> {
             return false;
         }
         let extended = self.change(tracker, |tracker| tracker.extend(start, from, to));
-        self.report(now_ns);
+        if extended {
+            self.count_refill(tracker);
+            self.report(now_ns);
+        }
         extended
+    }
+
+    /// Lets a hugepage go that becomes part of a large span with its only allocation. The tracker
+    /// is on no list then; [`Self::contribute`] or [`Self::report`] is what follows.
+    pub(crate) fn withdraw(&mut self, tracker: Handle<HugepageTracker>) {
+        debug_assert_eq!(tracker.allocations(), 1, "others have pages there");
+        self.unlist(tracker);
+        self.counters.refilled_hugepages += u64::from(tracker.was_released.get());
+        self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
     }
 
     /// Notes that the large allocation that ended in this hugepage went and left its pages behind.
@@ -415,8 +424,18 @@ impl<P: PageSize> Filler<P> {
 
     /// Takes in how the filler is: its demand at each step, and all of it now and then and when
     /// hugepages come and go.
+    /// Counts a hugepage that was released in part and became full again.
     #[inline]
-    fn report(&mut self, now_ns: u64) {
+    fn count_refill(&mut self, tracker: Handle<HugepageTracker>) {
+        if tracker.was_released.get() && tracker.unused_pages() == 0 {
+            tracker.was_released.set(false);
+            self.counters.refilled_hugepages += 1;
+        }
+    }
+
+    /// Takes in how the filler is now.
+    #[inline]
+    pub(crate) fn report(&mut self, now_ns: u64) {
         let all = self.totals.all();
         self.demand.report(now_ns, all.used);
         self.reports = self.reports.wrapping_add(1);

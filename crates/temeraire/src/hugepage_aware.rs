@@ -24,6 +24,10 @@ use strata_sync::{
 /// | up to 1 GiB, not whole hugepages | the filler, if less than a hugepage and there is room; a *region*, where programs waste much otherwise; else whole hugepages, and the unused part of the last is *donated* to the filler |
 /// | whole hugepages, or longer | the *huge cache* of backed hugepages, else the *huge allocator* of unbacked ones |
 ///
+/// A span grows where it is into free pages of its hugepage or region; one that begins with a
+/// hugepage also through its donated tail, if nobody uses that, and into the free hugepages behind
+/// it, backed or not, where the last is donated anew.
+///
 /// Any thread may call any method at any time. One lock, held for some tens of instructions and
 /// never across a call that gives memory back; an allocation that needs more address space holds it
 /// across the calls that get some. Costs do not depend on the size of the heap, or by its
