@@ -214,6 +214,59 @@ static void vfork_and_spawn_while_others_allocate(void) {
     for (int i = 0; i < 4; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+/* POSIX forbids it, and runtimes do it: a child between vfork and exec that allocates. */
+static void children_of_vfork_that_allocate(void) {
+    pthread_t threads[6];
+    for (int i = 0; i < 6; i++)
+        CHECK(pthread_create(&threads[i], NULL, worker, (void *)(uintptr_t)(i + 1)) == 0);
+    for (int i = 0; i < 200; i++) {
+        pid_t child = vfork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            for (volatile int j = 0; j < 5000; j++) {
+                void *volatile block = malloc(50 + j % 200);
+                *(char *)block = 1;
+                free(block);
+            }
+            _exit(0);
+        }
+        wait_for(child);
+        churn((unsigned)i, 50);
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 6; i++) CHECK(pthread_join(threads[i], NULL) == 0);
+}
+
+/* The thread's first block is had by the child. */
+static void *vforks_at_once(void *unused) {
+    pid_t child = vfork();
+    if (child == 0) {
+        free(malloc(100));
+        _exit(0);
+    }
+    wait_for(child);
+    churn(1, 100);
+    return unused;
+}
+
+static void threads_that_vfork_before_they_allocate(void) {
+    for (int i = 0; i < 50; i++) {
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, vforks_at_once, NULL) == 0);
+        churn((unsigned)i, 50);
+        CHECK(pthread_join(thread, NULL) == 0);
+    }
+}
+
+static void a_vfork_that_fails_says_why(void) {
+    struct rlimit none = {0, 0};
+    if (getuid() == 0 || setrlimit(RLIMIT_NPROC, &none) != 0) return; /* root has no such limit */
+    errno = 0;
+    pid_t child = vfork();
+    if (child == 0) _exit(0);
+    CHECK(child == -1 && errno == EAGAIN);
+}
+
 static pthread_key_t key;
 
 static void destructor(void *value) {
@@ -449,6 +502,9 @@ static const struct test_case cases[] = {
     ON_BOTH(forks_from_several_threads),
     ON_BOTH(atfork_handlers_that_allocate),
     ON_BOTH(vfork_and_spawn_while_others_allocate),
+    ON_BOTH(children_of_vfork_that_allocate),
+    ON_BOTH(threads_that_vfork_before_they_allocate),
+    ON_BOTH(a_vfork_that_fails_says_why),
     ON_BOTH(destructors_of_threads_allocate),
     ON_BOTH(blocks_of_constructors_are_good),
     ON_BOTH(exit_handlers_allocate),

@@ -5,7 +5,7 @@ use std::process::Command;
 use strata_c_tests::shared_library;
 
 /// All that the library exports.
-const EXPORTED: [&str; 43] = [
+const EXPORTED: [&str; 44] = [
     "_ZdaPv",
     "_ZdaPvRKSt9nothrow_t",
     "_ZdaPvSt11align_val_t",
@@ -49,6 +49,7 @@ const EXPORTED: [&str; 43] = [
     "realloc",
     "sdallocx",
     "valloc",
+    "vfork",
 ];
 
 /// What a tool of binutils says of the library.

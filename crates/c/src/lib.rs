@@ -11,6 +11,7 @@
 //! | glibc | `malloc_usable_size` `malloc_trim`, and `__libc_malloc` `__libc_calloc` `__libc_realloc` `__libc_free` `__libc_memalign` `__libc_valloc` `__libc_pvalloc`, which some programs still call |
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete` |
+//! | processes | `vfork`, so that a child that allocates before it calls `exec` does no harm |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -55,3 +56,5 @@ mod operator_new;
 mod panic;
 mod sized;
 mod throw;
+#[cfg(target_arch = "x86_64")]
+mod vfork;
