@@ -6,8 +6,8 @@ use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, PageMapWords};
 use strata_sync::{
-    Once,
-    atomic::{AtomicPtr, Ordering},
+    Mutex,
+    atomic::{AtomicPtr, AtomicUsize, Ordering},
     thread_block::{self, AtomicSlot, Slot},
 };
 
@@ -38,8 +38,10 @@ pub struct Heap<C: HeapConfig = Standard> {
     cpu: CpuWords,
     map: PageMapWords<C::Pages>,
     core: AtomicPtr<Core<C>>,
-    /// Guards the set-up.
-    set_up: Once,
+    /// Guards the set-up; a set-up that found no memory is tried again by the next call.
+    set_up: Mutex<()>,
+    /// The thread that is setting the heap up, by its thread pointer; 0 if none is.
+    set_up_by: AtomicUsize,
     options: Options,
     blocks: PhantomData<C>,
 }
@@ -70,7 +72,8 @@ impl<C: HeapConfig> Heap<C> {
             cpu: CpuWords::new(),
             map: PageMapWords::new(),
             core: AtomicPtr::new(core::ptr::null_mut()),
-            set_up: Once::new(),
+            set_up: Mutex::new(()),
+            set_up_by: AtomicUsize::new(0),
             options,
             blocks: PhantomData,
         }
@@ -183,9 +186,9 @@ impl<C: HeapConfig> Heap<C> {
     /// The heap's state; none before its first block.
     #[inline]
     pub fn core(&self) -> Option<&Core<C>> {
-        // Acquire pairs with the release in `set_up_core`.
+        // Acquire pairs with the release in `make_core`.
         let core = NonNull::new(self.core.load(Ordering::Acquire))?;
-        // SAFETY: the core was made by `set_up_core` and stays until the heap is dropped.
+        // SAFETY: the core was made by `make_core` and stays until the heap is dropped.
         Some(unsafe { core.as_ref() })
     }
 
@@ -358,28 +361,38 @@ impl<C: HeapConfig> Heap<C> {
     #[cold]
     #[inline(never)]
     fn set_up_core(&self) -> Option<&Core<C>> {
-        if self.set_up.is_running_here() {
+        let this_thread = strata_os::thread_pointer();
+        if self.set_up_by.load(Ordering::Relaxed) == this_thread {
             return None;
         }
-        self.set_up.call_once(|| {
-            let config = match &self.options {
-                Options::Environment => crate::environment::config(),
-                Options::Given(config) => *config,
-            };
-            let Some(core) = Core::<C>::create(config) else { return };
-            // SAFETY: the core was just created and stays until the heap is dropped.
-            let made = unsafe { core.as_ref() };
-            self.map.copy_from(made.map_ref());
-            if let Some(cpu) = made.per_cpu() {
-                self.cpu.copy_from(cpu);
-            }
-            // Release pairs with the acquire in `core`.
-            self.core.store(core.as_ptr(), Ordering::Release);
-            self.slot.store(made.slot());
-        });
+        let set_up = self.set_up.lock();
+        if self.core().is_none() {
+            self.set_up_by.store(this_thread, Ordering::Relaxed);
+            self.make_core();
+            self.set_up_by.store(0, Ordering::Relaxed);
+        }
+        drop(set_up);
         let core = self.core()?;
         core.finish_set_up();
         Some(core)
+    }
+
+    /// Makes the state and publishes it, if there is memory for it.
+    fn make_core(&self) {
+        let config = match &self.options {
+            Options::Environment => crate::environment::config(),
+            Options::Given(config) => *config,
+        };
+        let Some(core) = Core::<C>::create(config) else { return };
+        // SAFETY: the core was just created and stays until the heap is dropped.
+        let made = unsafe { core.as_ref() };
+        self.map.copy_from(made.map_ref());
+        if let Some(cpu) = made.per_cpu() {
+            self.cpu.copy_from(cpu);
+        }
+        // Release pairs with the acquire in `core`.
+        self.core.store(core.as_ptr(), Ordering::Release);
+        self.slot.store(made.slot());
     }
 }
 

@@ -1,0 +1,96 @@
+//! Forks while other threads allocate.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use core::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use std::thread;
+use strata_alloc::{Config, Heap};
+
+/// What a child does: blocks of all kinds, a thread, and figures. No panic leaves it: it has a copy of the test's
+/// threads' locks.
+fn in_child(heap: &Heap, kept: &[*mut u8]) -> bool {
+    let mut good = true;
+    for size in [8, 100, 5000, 100_000, 1 << 20, 8 << 20] {
+        for _ in 0..50 {
+            let block = heap.allocate(size);
+            good &= !block.is_null();
+            // SAFETY: the block is ours and this long.
+            unsafe { block.write_bytes(1, size.min(4096)) };
+            // SAFETY: the block is ours.
+            unsafe { heap.deallocate(block) };
+        }
+    }
+    for &block in kept {
+        // SAFETY: the block was live when the process was copied, and this is its copy.
+        unsafe { heap.deallocate(block) };
+    }
+    good && heap.core().is_some_and(|core| core.thread_stats().threads == 1)
+}
+
+/// Whether the child ended well within 20 seconds.
+fn ended_well(child: libc::pid_t) -> bool {
+    for _ in 0..20_000 {
+        let mut status = 0;
+        // SAFETY: a child of ours, and a place for its status.
+        if unsafe { libc::waitpid(child, &raw mut status, libc::WNOHANG) } == child {
+            return libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    // SAFETY: a child of ours that hangs.
+    unsafe { libc::kill(child, libc::SIGKILL) };
+    false
+}
+
+#[test]
+fn a_child_works_whatever_other_threads_were_doing() {
+    for options in ["page_heap:temeraire", "page_heap:legacy", "front_end:per_thread"] {
+        let heap: Heap = Heap::with(Config::parse(options.as_bytes(), |_| ()));
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for number in 0..4_usize {
+                let (heap, stop) = (&heap, &stop);
+                scope.spawn(move || {
+                    let mut live: Vec<*mut u8> = Vec::new();
+                    let mut state = number;
+                    while !stop.load(Ordering::Relaxed) {
+                        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+                        let size = [16, 300, 9000, 70_000, 600_000][(state >> 33) % 5];
+                        live.push(heap.allocate(size));
+                        if live.len() > 50 {
+                            let block = live.swap_remove((state >> 40) % 50);
+                            // SAFETY: the block is ours.
+                            unsafe { heap.deallocate(block) };
+                        }
+                    }
+                    for block in live {
+                        // SAFETY: the block is ours.
+                        unsafe { heap.deallocate(block) };
+                    }
+                });
+            }
+            let kept: Vec<*mut u8> = (0..100).map(|size| heap.allocate(size * 50)).collect();
+            let forks = std::env::var("STRATA_FORKS").map_or(60, |forks| forks.parse().unwrap());
+            let mut failed = 0;
+            for _ in 0..forks {
+                // SAFETY: the child calls nothing but the heap and `_exit`.
+                let child = unsafe { libc::fork() };
+                if child == 0 {
+                    let good = in_child(&heap, &kept);
+                    // SAFETY: ends the child at once.
+                    unsafe { libc::_exit(i32::from(!good)) };
+                }
+                failed += usize::from(!ended_well(child));
+            }
+            stop.store(true, Ordering::Relaxed);
+            for block in kept {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(block) };
+            }
+            assert_eq!(failed, 0, "{options}: children of {forks} forks");
+        });
+    }
+}

@@ -1,0 +1,135 @@
+//! Several heaps in one process, and the end of a heap.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::thread;
+use strata_alloc::{Config, FrontEnd, Heap, Standard, WhyPerThread};
+use strata_size_classes::{Pages4K, Pages256K};
+
+/// Runs alone: which heap gets the threads' words depends on who else has them.
+static ALONE: strata_sync::Mutex<()> = strata_sync::Mutex::new(());
+
+fn fill<P: strata_size_classes::PageSize>(heap: &Heap<Standard<P>>, count: usize) -> Vec<*mut u8> {
+    (0..count)
+        .map(|index| {
+            let size = index * 37 % 3000;
+            let block = heap.allocate(size);
+            assert!(!block.is_null());
+            // SAFETY: the block is ours and this long.
+            unsafe { block.write_bytes(index as u8, size) };
+            block
+        })
+        .collect()
+}
+
+#[test]
+fn three_heaps_never_mix_and_each_adds_up() {
+    let _alone = ALONE.lock();
+    let first: Heap = Heap::with(Config::DEFAULT);
+    let second: Heap<Standard<Pages4K>> = Heap::with(Config::DEFAULT);
+    let third: Heap<Standard<Pages256K>> = Heap::with(Config::DEFAULT);
+    let blocks = (fill(&first, 2000), fill(&second, 2000), fill(&third, 2000));
+    let front_ends = [
+        first.core().unwrap().front_end(),
+        second.core().unwrap().front_end(),
+        third.core().unwrap().front_end(),
+    ];
+    assert_eq!(front_ends[2], FrontEnd::PerThread(WhyPerThread::NoSlot), "{front_ends:?}");
+    for (index, ((&one, &two), &three)) in blocks.0.iter().zip(&blocks.1).zip(&blocks.2).enumerate()
+    {
+        // SAFETY: live blocks of the heaps asked.
+        unsafe {
+            assert!(first.usable_size(one) >= index * 37 % 3000);
+        }
+        // SAFETY: as above; a block of another heap is no block of this one.
+        let foreign = unsafe { first.usable_size(two) };
+        assert_eq!(foreign, 0);
+        // SAFETY: as above.
+        let foreign = unsafe { second.usable_size(three) };
+        assert_eq!(foreign, 0);
+    }
+    for block in blocks.0 {
+        // SAFETY: the block is ours, from this heap.
+        unsafe { first.deallocate(block) };
+    }
+    for block in blocks.1 {
+        // SAFETY: as above.
+        unsafe { second.deallocate(block) };
+    }
+    for block in blocks.2 {
+        // SAFETY: as above.
+        unsafe { third.deallocate(block) };
+    }
+    for figures in [
+        first.core().unwrap().figures(),
+        second.core().unwrap().figures(),
+        third.core().unwrap().figures(),
+    ] {
+        assert_eq!((figures.in_use_bytes(), figures.in_use_bytes_by_threads()), (0, 0));
+    }
+}
+
+#[test]
+fn a_heap_that_ends_gives_its_words_and_all_its_memory_back() {
+    let _alone = ALONE.lock();
+    let mapped = || strata_os::process_memory().unwrap().mapped_bytes;
+    // The first round maps what the process keeps: thread stacks, the exit key.
+    let mut after_first = 0;
+    for round in 0..20 {
+        let heap: Heap = Heap::with(Config::DEFAULT);
+        let blocks: Vec<usize> =
+            fill(&heap, 500).into_iter().map(<*mut u8>::expose_provenance).collect();
+        assert!(matches!(heap.core().unwrap().front_end(), FrontEnd::PerCpu(_)), "round {round}");
+        thread::scope(|scope| {
+            scope.spawn(|| drop(fill(&heap, 100))).join().unwrap();
+        });
+        assert_eq!(heap.core().unwrap().thread_stats().threads, 1);
+        drop(blocks);
+        drop(heap);
+        if round == 0 {
+            after_first = mapped();
+        }
+    }
+    let grown = mapped().saturating_sub(after_first);
+    assert!(grown < 16 << 20, "{grown} bytes stay mapped after 19 heaps");
+}
+
+#[test]
+fn a_heap_may_move_while_nobody_uses_it() {
+    let _alone = ALONE.lock();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let block = heap.allocate(100);
+    let heap = Box::new(heap);
+    // SAFETY: the block is ours, from this heap.
+    unsafe { heap.deallocate(block) };
+    let again = heap.allocate(100);
+    let heap = *heap;
+    // SAFETY: as above.
+    unsafe { heap.deallocate(again) };
+    assert_eq!(heap.core().unwrap().figures().in_use_bytes(), 0);
+}
+
+#[test]
+fn what_is_free_goes_back_when_asked() {
+    let _alone = ALONE.lock();
+    for options in ["page_heap:temeraire", "page_heap:legacy", "front_end:per_thread"] {
+        let heap: Heap = Heap::with(Config::parse(options.as_bytes(), |_| ()));
+        let blocks = fill(&heap, 30_000);
+        for block in blocks {
+            // SAFETY: the block is ours, from this heap.
+            unsafe { heap.deallocate(block) };
+        }
+        let core = heap.core().unwrap();
+        let before = core.figures();
+        let released = heap.release(usize::MAX);
+        let after = core.figures();
+        assert!(released > 10 << 20, "{options}: {released}");
+        assert_eq!(after.page_heap.released.call, released as u64, "{options}");
+        assert!(
+            after.page_heap.unmapped_bytes >= before.page_heap.unmapped_bytes + released as u64
+        );
+        let kept = after.page_heap.in_use_bytes + after.page_heap.free_bytes;
+        assert!(kept < 2 << 20, "{options}: {kept} bytes stay, {after:#?}");
+        assert_eq!(after.cpu.held_bytes + after.thread_caches.held_bytes, 0, "{options}");
+    }
+}
