@@ -145,3 +145,6 @@ impl CpuState {
 fn signed(objects: u16, size: usize) -> i64 {
     i64::from(objects) * i64::try_from(size).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

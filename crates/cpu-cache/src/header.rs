@@ -75,3 +75,6 @@ impl Header {
         self.end().saturating_sub(self.current())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+use super::*;
+use strata_size_classes::{PageSize, Pages8K};
+
+fn class(size: usize) -> SizeClass {
+    Pages8K::TABLE.entry(size).expect("a class").class()
+}
+
+/// A state as a fresh region has it.
+fn unused() -> CpuState {
+    CpuState {
+        stopped: AtomicU8::new(0),
+        granted_bytes: AtomicI64::new(0),
+        available_bytes: AtomicI64::new(0),
+        populated: AtomicBool::new(false),
+        hand: AtomicU32::new(0),
+        underflows: AtomicU64::new(0),
+        overflows: AtomicU64::new(0),
+        drains: AtomicU64::new(0),
+        resizes: AtomicU64::new(0),
+        refilled_objects: AtomicU64::new(0),
+        flushed_objects: AtomicU64::new(0),
+        memory: [const { AtomicU8::new(0) }; CLASS_SLOTS],
+    }
+}
+
+fn granted(state: &CpuState) -> i64 {
+    state.granted_bytes.load(Ordering::Relaxed)
+}
+
+fn available(state: &CpuState) -> i64 {
+    state.available_bytes.load(Ordering::Relaxed)
+}
+
+#[test]
+fn the_stop_mark_is_the_first_byte_as_exchange_reads_it() {
+    assert_eq!(core::mem::offset_of!(CpuState, stopped), 0);
+}
+
+#[test]
+fn nothing_is_claimed_before_something_is_granted() {
+    let state = unused();
+    assert_eq!(state.claim(1, 8), 0);
+    assert_eq!((granted(&state), available(&state)), (0, 0));
+}
+
+#[test]
+fn a_grant_comes_in_steps_of_64_kib_until_the_allowance() {
+    let state = unused();
+    state.grant(1, 150 << 10);
+    assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
+    state.grant(80 << 10, 150 << 10);
+    assert_eq!(granted(&state), (144 << 10), "more than a step if more is wanted");
+    state.grant(1, 150 << 10);
+    assert_eq!(granted(&state), 150 << 10, "no step goes beyond the allowance");
+    state.grant(1, 150 << 10);
+    state.grant(usize::MAX, 150 << 10);
+    assert_eq!((granted(&state), available(&state)), (150 << 10, 150 << 10));
+}
+
+#[test]
+fn an_allowance_that_shrank_takes_nothing_back_and_grants_nothing() {
+    let state = unused();
+    state.grant(1, 64 << 10);
+    state.grant(1, 10);
+    assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
+    let other = unused();
+    other.grant(1, 0);
+    other.grant(1, -5);
+    assert_eq!((granted(&other), available(&other)), (0, 0));
+}
+
+#[test]
+fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
+    let state = unused();
+    state.grant(100, 100);
+    assert_eq!(state.claim(3, 32), 3);
+    assert_eq!(available(&state), 4);
+    assert_eq!(state.claim(1, 8), 0, "4 bytes are no object of 8");
+    state.unclaim(2, 32);
+    assert_eq!(available(&state), 68);
+    assert_eq!(state.claim(u16::MAX, 8), 8);
+    assert_eq!(available(&state), 4);
+    assert_eq!(granted(&state), 100, "claims change no grant");
+}
+
+#[test]
+fn the_greatest_claim_does_not_overflow() {
+    let state = unused();
+    state.grant(usize::MAX, i64::MAX);
+    assert_eq!(granted(&state), i64::MAX);
+    assert_eq!(state.claim(u16::MAX, 256 << 10), u16::MAX);
+    state.unclaim(u16::MAX, 256 << 10);
+    assert_eq!(available(&state), i64::MAX);
+}
+
+#[test]
+fn a_class_remembers_its_last_miss_and_how_many_of_the_kind_came_before() {
+    let (state, small, large) = (unused(), class(8), class(4096));
+    let first = state.note_underflow(small);
+    assert!(!first.was_underflow(), "nothing came before the first");
+    assert_eq!(first.repeats(), 0);
+    for repeats in 0..10 {
+        let memory = state.note_underflow(small);
+        assert!(memory.was_underflow());
+        assert_eq!(memory.repeats(), u32::min(repeats, 7), "counted up to 7");
+    }
+    let memory = state.note_overflow(small);
+    assert!(memory.was_underflow(), "the miss before was an underflow");
+    let memory = state.note_overflow(small);
+    assert!(!memory.was_underflow());
+    assert_eq!(memory.repeats(), 0, "another kind counts anew");
+    assert_eq!(state.note_overflow(large).repeats(), 0, "each class remembers its own");
+}
+
+#[test]
+fn misses_and_moves_are_counted() {
+    let (state, small) = (unused(), class(8));
+    state.note_underflow(small);
+    state.note_overflow(small);
+    state.note_overflow(small);
+    state.note_refilled(32);
+    state.note_flushed(5);
+    state.note_flushed(6);
+    assert_eq!(state.underflows.load(Ordering::Relaxed), 1);
+    assert_eq!(state.overflows.load(Ordering::Relaxed), 2);
+    assert_eq!((state.refilled_objects(), state.flushed_objects()), (32, 11));
+}
