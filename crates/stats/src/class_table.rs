@@ -82,37 +82,25 @@ impl ClassTable {
         }
     }
 
-    /// Reads all classes. Costs a lock a class, another for the list of thread caches, and a load for each class
-    /// and CPU that was ever used.
-    pub(crate) fn read<C: HeapConfig>(core: &Core<C>) -> Self {
-        let mut table = Self::EMPTY;
+    /// Reads all classes into an empty table, without what per-CPU caches hold. Costs a lock a class, another for the list of thread
+    /// caches, and a load for each class and thread.
+    pub(crate) fn read<C: HeapConfig>(&mut self, core: &Core<C>) {
         for class in C::Pages::TABLE.classes() {
-            table.set(class, read_middle(core, class));
-        }
-        let cpus = core.cpu_cache();
-        // What was never used is not touched.
-        for id in (0..cpus.ids()).filter(|id| cpus.cpu_stats(*id).populated) {
-            table.add(C::Pages::TABLE.classes(), |figures, class| {
-                figures.per_cpu_objects += cpus.objects(id, class);
-            });
+            self.set(class, read_middle(core, class));
         }
         core.thread_caches().for_each(|cache| {
-            table.add(C::Pages::TABLE.classes(), |figures, class| {
-                figures.thread_objects += u64::from(cache.length(class));
-            });
+            for class in C::Pages::TABLE.classes() {
+                self.add(class, |figures| {
+                    figures.thread_objects += u64::from(cache.length(class));
+                });
+            }
         });
-        table
     }
 
-    fn add(
-        &mut self,
-        classes: impl Iterator<Item = SizeClass>,
-        add: impl Fn(&mut ClassFigures, SizeClass),
-    ) {
-        for class in classes {
-            if let Some(figures) = self.classes.get_mut(class.index()) {
-                add(figures, class);
-            }
+    /// Changes the figures of a class.
+    pub(crate) fn add(&mut self, class: SizeClass, add: impl FnOnce(&mut ClassFigures)) {
+        if let Some(figures) = self.classes.get_mut(class.index()) {
+            add(figures);
         }
     }
 

@@ -1,7 +1,9 @@
 //! What each per-CPU cache holds.
 
+use crate::ClassTable;
 use strata_alloc::{Core, HeapConfig};
 use strata_cpu_cache::{CpuStats, IdKind};
+use strata_size_classes::PageSize;
 
 /// One CPU's cache, or one concurrency id's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -82,38 +84,59 @@ impl CpuTable {
         }
     }
 
-    /// Reads all caches, and their sums into `total`. Costs a load for each class and id, and a system call.
-    pub(crate) fn read<C: HeapConfig>(core: &Core<C>, threads: u64, total: &mut CpuStats) -> Self {
+    /// Reads all caches into an empty table, their sums into `total`, and what they hold of each class into `classes`. Costs a load for each
+    /// class and id that was ever used, and a system call.
+    pub(crate) fn read<C: HeapConfig>(
+        &mut self,
+        core: &Core<C>,
+        threads: u64,
+        total: &mut CpuStats,
+        classes: &mut ClassTable,
+    ) {
         let cache = core.cpu_cache();
-        let mut table = Self { limit_bytes: cache.limit_bytes(), ..Self::EMPTY };
+        self.limit_bytes = cache.limit_bytes();
         *total = CpuStats::default();
         for id in 0..cache.ids() {
-            let stats = cache.cpu_stats(id);
+            let mut stats = cache.cpu_stats(id);
+            stats.held_bytes = if stats.populated { read_objects(core, id, classes) } else { 0 };
             total.merge(&stats);
-            table.push(CpuFigures {
+            self.push(CpuFigures {
                 held_bytes: stats.held_bytes,
                 unallocated_bytes: stats.unallocated_bytes,
                 active: false,
                 populated: stats.populated,
             });
         }
-        match cache.id_kind() {
+        self.mark_active(cache.id_kind(), threads);
+    }
+
+    fn mark_active(&mut self, id_kind: Option<IdKind>, threads: u64) {
+        let lines = &mut self.lines;
+        match id_kind {
             Some(IdKind::Concurrency) => {
                 let allowed = u64::from(strata_os::allowed_cpus());
                 let active = usize::try_from(threads.min(allowed)).unwrap_or(usize::MAX);
-                table.lines.iter_mut().take(active).for_each(|line| line.active = true);
+                lines.iter_mut().take(active).for_each(|line| line.active = true);
             }
             Some(IdKind::Cpu) => strata_os::for_each_allowed_cpu(|cpu| {
-                if let Some(line) =
-                    usize::try_from(cpu).ok().and_then(|cpu| table.lines.get_mut(cpu))
-                {
+                if let Some(line) = usize::try_from(cpu).ok().and_then(|cpu| lines.get_mut(cpu)) {
                     line.active = true;
                 }
             }),
             None => {}
         }
-        table
     }
+}
+
+/// Adds what the cache of `id` holds to the classes; says how many bytes that is.
+fn read_objects<C: HeapConfig>(core: &Core<C>, id: u32, classes: &mut ClassTable) -> u64 {
+    let mut bytes = 0;
+    for class in C::Pages::TABLE.classes() {
+        let objects = core.cpu_cache().objects(id, class);
+        bytes += objects * C::Pages::TABLE.size(class) as u64;
+        classes.add(class, |figures| figures.per_cpu_objects += objects);
+    }
+    bytes
 }
 
 const EMPTY_LINE: CpuFigures =

@@ -148,6 +148,22 @@ const fn metadata_name(kind: MetadataKind) -> &'static str {
 /// touched is metadata, the rest was never used. For slabs and the heap's structure the page source is asked what
 /// stands in memory; if it cannot tell, the regions of all CPUs that were ever used and the whole structure count as
 /// touched. The page map counts its first writes.
+///
+/// ```
+/// use strata_alloc::{Config, Heap};
+/// use strata_stats::{Category, Ledger, Snapshot};
+///
+/// let heap: Heap = Heap::with(Config::DEFAULT);
+/// let block = heap.allocate(3 << 20);
+/// let ledger = Ledger::of(&Snapshot::take(heap.core().expect("the first block set it up")));
+/// for category in Category::all() {
+///     println!("{:12} {}", ledger.bytes(category), category.name());
+/// }
+/// let sum: u64 = Category::all().map(|category| ledger.bytes(category)).sum();
+/// assert_eq!(sum, ledger.mapped_bytes);
+/// # // SAFETY: the block is ours.
+/// # unsafe { heap.deallocate(block) };
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Ledger {
     /// Mapped from the page source.

@@ -11,6 +11,19 @@ use strata_span::Platform;
 /// Each layer's part is consistent in itself; the parts are read one after the other, so that what moves
 /// between layers meanwhile may be counted twice or not at all. At rest the sum is exact. Sums
 /// over classes and CPUs are those of the tables, always.
+///
+/// ```
+/// use strata_alloc::{Config, Heap};
+/// use strata_stats::Snapshot;
+///
+/// let heap: Heap = Heap::with(Config::DEFAULT);
+/// let block = heap.allocate(48);
+/// let snapshot = Snapshot::take(heap.core().expect("the first block set it up"));
+/// let (_, class) = snapshot.classes.iter().find(|(_, class)| class.object_bytes == 48).expect("a class");
+/// assert_eq!(class.objects_in_use(), 1);
+/// # // SAFETY: the block is ours.
+/// # unsafe { heap.deallocate(block) };
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Snapshot {
     /// The form of the snapshot: [`Self::VERSION`].
@@ -41,29 +54,45 @@ impl Snapshot {
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
-        // The kernel first: reading figures of CPUs that were never used maps the page of zeros there, which
-        // some kernels count.
-        let slab_resident_bytes = resident_bytes(core, core.cpu_cache().slab_range());
-        let core_resident_bytes = resident_bytes(core, core.own_range());
-        let process = process_memory();
-        let mut heap = core.figures();
-        let cpus = CpuTable::read(core, heap.threads.threads, &mut heap.cpu);
-        let classes = ClassTable::read(core);
-        classes.sum_into(&mut heap.middle, heap.page_bytes);
-        heap.thread_caches.held_bytes = classes.bytes_of(|class| class.thread_objects);
+        let mut snapshot = Self::without_tables(core);
+        snapshot.read_tables(core);
+        snapshot
+    }
+
+    /// What lies in no table. The kernel is asked first: reading figures of CPUs that were never used maps the
+    /// page of zeros there, which some kernels count.
+    pub(crate) fn without_tables<C: HeapConfig>(core: &Core<C>) -> Self {
+        let own_range = core.own_range();
         Self {
+            slab_resident_bytes: resident_bytes(core, core.cpu_cache().slab_range())
+                .unwrap_or(UNKNOWN),
+            core_resident_bytes: resident_bytes(core, own_range).unwrap_or(own_range.bytes as u64),
             version: Self::VERSION,
             taken_ns: core.clock().now_ns(),
             config: core.config(),
-            heap,
-            classes,
-            cpus,
-            slab_resident_bytes: slab_resident_bytes.unwrap_or_else(|| used_slab_bytes(&cpus)),
-            core_resident_bytes: core_resident_bytes.unwrap_or(heap.core_bytes),
-            process,
+            process: process_memory(),
+            heap: core.figures(),
+            classes: ClassTable::EMPTY,
+            cpus: CpuTable::EMPTY,
+        }
+    }
+
+    /// The tables, in place: on a small stack there is no room for two of each.
+    #[inline(never)]
+    pub(crate) fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>) {
+        let Self { heap, classes, cpus, .. } = self;
+        classes.read(core);
+        cpus.read(core, heap.threads.threads, &mut heap.cpu, classes);
+        classes.sum_into(&mut heap.middle, heap.page_bytes);
+        heap.thread_caches.held_bytes = classes.bytes_of(|class| class.thread_objects);
+        if self.slab_resident_bytes == UNKNOWN {
+            self.slab_resident_bytes = used_slab_bytes(cpus);
         }
     }
 }
+
+/// Stands for what the source does not tell, until the tables do.
+const UNKNOWN: u64 = u64::MAX;
 
 /// Bytes of `range` in memory or swap, if the source can tell.
 fn resident_bytes<C: HeapConfig>(core: &Core<C>, range: AddressRange) -> Option<u64> {

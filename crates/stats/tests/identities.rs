@@ -1,0 +1,183 @@
+//! What a report says adds up, whatever the program did: the identities that the figures of TCMalloc's own
+//! documentation keep to, and the ledger, to the byte.
+//!
+//! Random programs run on each page size, page heap and front end; their report is read back from its text.
+//! `STRATA_SEED` sets the seed of the programs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test may fail, and std's locks are not the heap's"
+)]
+
+#[path = "identities/cells.rs"]
+mod cells;
+#[path = "identities/counted.rs"]
+mod counted;
+#[path = "identities/programs.rs"]
+mod programs;
+#[path = "identities/reading.rs"]
+mod reading;
+#[path = "identities/sums.rs"]
+mod sums;
+
+use cells::{Cell, for_each_cell};
+use core::sync::atomic::{AtomicBool, Ordering};
+use programs::Program;
+use reading::Report;
+use std::sync::Barrier;
+use strata_alloc::{Heap, HeapConfig};
+use strata_page_heap::PageHeap;
+use strata_stats::{RenderPageHeap, Snapshot};
+
+/// The report of a heap, in words and read back.
+fn report<C: HeapConfig>(heap: &Heap<C>) -> Report
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
+    Report::of(heap.core().expect("the heap was used"))
+}
+
+#[test]
+fn the_report_of_a_random_program_adds_up_at_any_step() {
+    for_each_cell!(|cell: &Cell, heap| {
+        let mut program = Program::new(cell, heap);
+        for _ in 0..8 {
+            program.run(600);
+            let report = report(heap);
+            sums::summary(&report);
+            sums::tables(&report);
+            sums::page_heap(&report);
+            sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+        }
+        program.end();
+        sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+        assert_eq!(report(heap).line("Bytes in use by application")[0], 0.0);
+    });
+}
+
+#[test]
+fn the_ledger_is_exact_after_threads_that_free_each_other_s_blocks() {
+    for_each_cell!(|cell: &Cell, heap| {
+        let mut programs: Vec<_> =
+            (0..6).map(|number| Program::new(&cell.numbered(number), heap)).collect();
+        for _ in 0..2 {
+            programs = std::thread::scope(|scope| {
+                let threads: Vec<_> = programs
+                    .into_iter()
+                    .map(|mut program| {
+                        scope.spawn(move || {
+                            program.run(400);
+                            program
+                        })
+                    })
+                    .collect();
+                // Joined one by one: only then has a thread given its cache back.
+                threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            });
+            // Each thread goes on with the blocks of another.
+            programs.rotate_left(1);
+            sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+        }
+        let report = report(heap);
+        sums::summary(&report);
+        sums::tables(&report);
+        sums::page_heap(&report);
+        programs.into_iter().for_each(Program::end);
+        sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+    });
+}
+
+#[test]
+fn the_report_of_sixty_four_threads_adds_up_while_they_run_and_after() {
+    const THREADS: usize = 64;
+    for_each_cell!(few: |cell: &Cell, heap| {
+        let begin = Barrier::new(THREADS + 1);
+        let done = AtomicBool::new(false);
+        let programs: Vec<_> = std::thread::scope(|scope| {
+            // Also where an assertion fails: the scope waits for the threads.
+            let _end = SetAtEnd(&done);
+            let threads: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    let mut program = Program::new(&cell.numbered(number), heap);
+                    let (begin, done) = (&begin, &done);
+                    scope.spawn(move || {
+                        begin.wait();
+                        loop {
+                            program.run(50);
+                            if done.load(Ordering::Relaxed) {
+                                return program;
+                            }
+                        }
+                    })
+                })
+                .collect();
+            begin.wait();
+            while heap.core().is_none() {
+                std::thread::yield_now();
+            }
+            for _ in 0..20 {
+                let report = report(heap);
+                sums::summary(&report);
+                sums::tables(&report);
+            }
+            done.store(true, Ordering::Relaxed);
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        let report = report(heap);
+        sums::summary(&report);
+        sums::tables(&report);
+        sums::page_heap(&report);
+        sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+        programs.into_iter().for_each(Program::end);
+        sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+    });
+}
+
+/// Programs print their report at exit, and libraries from whatever thread asks. Optimized, a report needs 60 KiB, the
+/// page heap's own figures included; these tests are not.
+#[test]
+fn a_report_is_written_on_a_small_stack() {
+    for_each_cell!(few: |cell: &Cell, heap| {
+        let mut program = Program::new(cell, heap);
+        program.run(500);
+        let mut text = String::with_capacity(1 << 20);
+        std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(192 << 10);
+            let write = || {
+                let core = heap.core().expect("set up");
+                strata_stats::report_tcmalloc(core, &mut text).expect("strings take all");
+            };
+            small.spawn_scoped(scope, write).expect("a thread").join().expect("no panic");
+        });
+        assert!(text.ends_with("in use, as the threads count it\n"));
+        program.end();
+    });
+}
+
+/// Sets a flag when it goes.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn what_is_mapped_is_what_the_source_handed_out() {
+    let _alone = cells::alone();
+    let before = counted::outstanding_bytes();
+    let heap: Heap<counted::Counted> = Heap::with(strata_alloc::Config::DEFAULT);
+    let mut program = Program::new(&Cell::FIRST, &heap);
+    for _ in 0..5 {
+        program.run(2_000);
+        let snapshot = Snapshot::take(heap.core().expect("set up"));
+        let ledger = strata_stats::Ledger::of(&snapshot);
+        assert_eq!(ledger.mapped_bytes, counted::outstanding_bytes() - before);
+        sums::ledger_at_rest(&snapshot);
+    }
+    program.end();
+    drop(heap);
+    assert_eq!(counted::outstanding_bytes(), before, "a heap that ends gives all back");
+}
