@@ -4,6 +4,7 @@ use crate::case::{Allocator, Case};
 use crate::library::{shared_library, static_library};
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -117,10 +118,12 @@ fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("programs")
 }
 
-/// A file of this process's and this call's own: tests run at the same time.
+/// A file of this test binary's and this call's own, under the target directory: tests run at the same time.
 fn output(source: &str, linking: Linking) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let directory = env::temp_dir().join(format!("strata-c-tests-{}", std::process::id()));
+    let binary = env::current_exe().expect("the system says which binary this is");
+    let name = binary.file_name().map(OsStr::to_owned).unwrap_or_default();
+    let directory = binary.with_file_name("programs").join(name);
     fs::create_dir_all(&directory).expect("a directory can be made");
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let stem = source.replace('.', "-");

@@ -1,11 +1,12 @@
 //! Libraries that are loaded while the program runs.
 
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use strata_c_tests::{Allocator, Linking, Program, has_cxx, shared_library};
 
 const SIGABRT: i32 = 6;
 
-fn run(case: &str, library: &std::path::Path, allocator: Allocator) {
+fn run(case: &str, library: &Path, allocator: Allocator) {
     let program = Program::compile("late.c", Linking::Preloaded);
     let output =
         program.command(allocator).arg(case).arg(library).output().expect("it can be started");
@@ -33,7 +34,7 @@ fn the_library_itself_may_come_late() {
 
 #[test]
 fn two_copies_live_side_by_side() {
-    let copy = std::env::temp_dir().join(format!("strata-copy-{}.so", std::process::id()));
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("libstrata-copy.so");
     std::fs::copy(shared_library(), &copy).expect("a file can be copied");
     run("the_allocator_may_come_late", &copy, Allocator::Strata);
     std::fs::remove_file(&copy).expect("it is ours");

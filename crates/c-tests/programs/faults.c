@@ -1,0 +1,41 @@
+/* A reference run for injected faults: what was allocated is good, whatever fails. */
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BLOCKS = 300 };
+
+static void *run(void *seed) {
+    unsigned random = (unsigned)(size_t)seed;
+    unsigned char *blocks[BLOCKS] = {0};
+    for (int step = 0; step < 12000; step++) {
+        random = random * 1664525 + 1013904223;
+        int i = (int)((random >> 8) % BLOCKS);
+        free(blocks[i]);
+        random = random * 1664525 + 1013904223;
+        size_t size = 1 + (random >> 8) % (step % 50 == 0 ? 3000000 : 3000);
+        blocks[i] = step % 2 ? calloc(1, size) : malloc(size);
+        if (blocks[i] == NULL) continue;
+        for (size_t at = 0; step % 2 && at < size; at += 97)
+            if (blocks[i][at] != 0) abort();
+        memset(blocks[i], 1, size < 4096 ? size : 4096);
+    }
+    for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
+    return NULL;
+}
+
+int main(void) {
+    pthread_t threads[3];
+    int started[3];
+    for (int i = 0; i < 3; i++) started[i] = pthread_create(&threads[i], NULL, run, (void *)(size_t)(i + 1)) == 0;
+    run((void *)9);
+    for (int i = 0; i < 3; i++)
+        if (started[i]) pthread_join(threads[i], NULL);
+    malloc_trim(0);
+    run((void *)10);
+    malloc_trim(0);
+    puts("ok");
+    return 0;
+}
