@@ -5,7 +5,7 @@ use crate::{
 };
 use core::marker::PhantomData;
 use strata_page_heap::{Density, PageHeap, SpanRequest};
-use strata_size_classes::{ClassInfo, PageSize, SizeClass};
+use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
 use strata_span::{Address, PageCount, Platform, SpanHandle, SpanList, SpanPlace};
 use strata_sync::{
     LockStats, Mutex, SeqWord,
@@ -321,9 +321,18 @@ where
         return None;
     }
     span.set_class(class);
+    span.set_objects_offset(stagger::<P>(class, span));
     span.set_back_end(number);
     platform.map().set_range(span, class);
     Some(span)
+}
+
+/// Where the first object of a new span begins: for staggered classes at the next offset in turn, by the span's place, so that
+/// neighbours differ.
+fn stagger<P: PageSize>(class: SizeClass, span: SpanHandle) -> usize {
+    let steps = P::TABLE.stagger_bytes(class) / SizeClassTable::STAGGER_ALIGN + 1;
+    let turn = span.first::<P>().number() / span.pages().max(1);
+    turn % steps * SizeClassTable::STAGGER_ALIGN
 }
 
 /// Gives spans, whose objects are all free, to the page heap.
@@ -377,7 +386,7 @@ fn locate<E: Platform>(platform: &E, class: SizeClass, object: *mut u8) -> Place
         wrong_class::<E::Pages>(class, address, span);
     }
     let info = E::Pages::TABLE.info(class);
-    let offset = address.offset_from(span.start::<E::Pages>());
+    let offset = address.offset_from(span.objects_start::<E::Pages>());
     let index = info.object_index(offset);
     if index >= span.object_capacity() || index as usize * info.size as usize != offset {
         inside_an_object::<E::Pages>(class, address, span, offset);

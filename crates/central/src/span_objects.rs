@@ -56,6 +56,7 @@ pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
         unsafe { maps.deallocate(map.cast(), word_count(objects)) };
     }
     span.set_object_map(0);
+    span.set_objects_offset(0);
     span.set_object_capacity(0);
     span.set_note(0);
 }
@@ -66,7 +67,7 @@ pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
 ///
 /// `prepare` was called for the span, and the caller holds its class's lock.
 pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut u8]) -> usize {
-    let start = span.start::<P>();
+    let start = span.objects_start::<P>();
     let capacity = span.object_capacity();
     if capacity <= INLINE_OBJECTS {
         let mut word = span.object_map() as u64;

@@ -50,6 +50,8 @@ struct Stack {
     low_water: usize,
     /// Misses of both kinds up to the last round of resizing.
     misses_seen: u64,
+    /// Whether objects were missed since the capacity last grew.
+    missed_objects: bool,
 }
 
 // SAFETY: the pieces are metadata that this stack alone refers to, and its lock guards.
@@ -71,6 +73,7 @@ impl<T: TransferPolicy> TransferCache<T> {
                     max_capacity: 0,
                     low_water: 0,
                     misses_seen: 0,
+                    missed_objects: false,
                 }),
                 used: AtomicU64::new(0),
                 capacity: AtomicU64::new(0),
@@ -88,6 +91,9 @@ impl<T: TransferPolicy> TransferCache<T> {
 
     /// Puts in as many of `objects` as there is room for, from the front; says how many. The cache only
     /// keeps the pointers.
+    ///
+    /// A cache that has no room, and had no objects when some were wanted since it last grew, grows by a batch: who only
+    /// gives fills no cache for others.
     pub fn insert<E: Platform>(
         &self,
         platform: &E,
@@ -97,6 +103,13 @@ impl<T: TransferPolicy> TransferCache<T> {
         let mut stack = self.stack.lock();
         if stack.piece_length == 0 {
             stack.begin::<T>(info);
+            self.publish_capacity(&stack);
+        }
+        if stack.missed_objects
+            && stack.used + objects.len() > stack.capacity
+            && info.size as usize <= T::GROWS_UP_TO
+        {
+            stack.grow_by_batch(info);
             self.publish_capacity(&stack);
         }
         let inserted = stack.push(platform, objects);
@@ -123,6 +136,7 @@ impl<T: TransferPolicy> TransferCache<T> {
         } else {
             add(&self.remove_misses, 1);
             add(&self.remove_object_misses, missed as u64);
+            stack.missed_objects = true;
         }
         removed
     }
@@ -261,6 +275,12 @@ impl Stack {
         self.capacity = bounds.initial;
         self.max_capacity = bounds.max;
         self.piece_length = bounds.max.div_ceil(PIECES).next_power_of_two();
+    }
+
+    /// Lets it hold a batch more, up to its greatest capacity.
+    fn grow_by_batch(&mut self, info: &ClassInfo) {
+        self.capacity = (self.capacity + usize::from(info.batch)).min(self.max_capacity);
+        self.missed_objects = false;
     }
 
     /// Puts objects on top, as many as there is room for.

@@ -8,11 +8,19 @@ pub trait TransferPolicy {
     const MAX_BATCHES: usize = 64;
     /// Batches that it may hold before its first resize.
     const INITIAL_BATCHES: usize = 16;
+    /// Bytes of objects that it may hold before its first resize, a batch in any case.
+    const INITIAL_BYTES: usize = 128 << 10;
+    /// Objects of up to this size let their cache grow where it missed and overflowed in turn; larger ones cost more to
+    /// touch than to fetch. 0 leaves growth to the rounds of resizing.
+    const GROWS_UP_TO: usize = 8 << 10;
     /// Most bytes of objects that one size class may hold.
     const MAX_BYTES: usize = 1 << 20;
 }
 
-/// TCMalloc's bounds: 16 batches at first, at most 64 batches and 1 MiB a class.
+/// TCMalloc's bounds, 16 batches at first, at most 64 batches and 1 MiB a class; and 128 KiB at first.
+///
+/// With 1 MiB from the start a program that uses forty classes a little keeps 16 MiB for it: see `grow-many` and
+/// `threads` of `cargo xtask bench --peers`.
 ///
 /// At half the bytes, two threads that pass 64 KiB batches to each other miss after eight; at
 /// twice, some eighty classes may together keep 160 MiB from the page heap.
@@ -35,6 +43,7 @@ impl Bounds {
         let batch = usize::from(info.batch);
         let by_bytes = T::MAX_BYTES / (info.size as usize).max(1);
         let max = (T::MAX_BATCHES * batch).min(by_bytes);
-        Self { initial: (T::INITIAL_BATCHES * batch).min(max), max }
+        let initial = T::INITIAL_BYTES / (info.size as usize).max(1);
+        Self { initial: (T::INITIAL_BATCHES * batch).min(initial.max(batch)).min(max), max }
     }
 }

@@ -47,11 +47,36 @@ fn what_is_put_in_last_comes_out_first_across_all_pieces() {
     }
 }
 
+/// All capacity from the start, and none added but by rounds of resizing.
+struct Fixed;
+
+impl TransferPolicy for Fixed {
+    const INITIAL_BYTES: usize = 1 << 20;
+    const GROWS_UP_TO: usize = 0;
+}
+
+#[test]
+fn a_cache_that_missed_and_overflows_grows_by_a_batch() {
+    let world = world();
+    let info = Pages8K::TABLE.info(class_of(1024));
+    let cache = TransferCache::<StandardTransfer>::new();
+    let all = pointers(1100);
+    let batch = usize::from(info.batch);
+    let initial = cache.insert(&world, info, &all);
+    assert_eq!(initial, (128 << 10) / 1024);
+    assert_eq!(cache.insert(&world, info, &all[initial..]), 0, "nobody missed an object");
+    let mut out = vec![core::ptr::null_mut(); initial + 1];
+    assert_eq!(cache.remove(&mut out), initial);
+    assert_eq!(cache.insert(&world, info, &all), initial + batch);
+    assert_eq!(cache.insert(&world, info, &all), 0, "once a miss");
+    assert_eq!(cache.stats().capacity, (initial + batch) as u64);
+}
+
 #[test]
 fn a_partial_hit_is_a_miss_and_counts_what_was_missing() {
     let world = world();
     let info = Pages8K::TABLE.info(class_of(100_000));
-    let cache = TransferCache::<StandardTransfer>::new();
+    let cache = TransferCache::<Fixed>::new();
     let all = pointers(12);
     assert_eq!(cache.insert(&world, info, &all[..4]), 4);
     assert_eq!(cache.insert(&world, info, &all[4..]), 6);
@@ -129,7 +154,7 @@ fn capacity_bytes<T: TransferPolicy>(tier: &MiddleTier<Pages8K, T>) -> u64 {
 fn capacity_moves_to_those_who_miss_and_its_sum_stays() {
     let world = world();
     let pages = LegacyPageHeap::<Pages8K>::EMPTY;
-    let tier = MiddleTier::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, Fixed>::new();
     let source = tier.with(&world, &pages);
     let mut batch = [core::ptr::null_mut(); 32];
     // All classes have a use once, so that all have a capacity.

@@ -37,6 +37,12 @@ pub struct Bounds {
     pub min_batch: u16,
     /// Most objects in a batch.
     pub max_batch: u16,
+    /// Objects of this size and more begin at a different offset in each span of their class, within the bytes that
+    /// spans have behind their last object: see
+    /// [`stagger_bytes`](crate::SizeClassTable::stagger_bytes).
+    pub staggered_from: u32,
+    /// Bytes that such a span should have behind its last object, where the other bounds allow.
+    pub least_stagger_bytes: u32,
 }
 
 impl Bounds {
@@ -50,23 +56,29 @@ impl Bounds {
     ///   doubles.
     /// - `span_waste_per_mille` 125: likewise. At half there is no class between 1 and 2 KiB whose
     ///   spans are good enough; at twice there are as many classes, in spans a little shorter.
-    /// - `max_span_pages` 64: 256 KiB at the smallest page, so that the largest class has a span;
-    ///   at half it has none. Twice changes no class.
+    /// - `max_span_pages` 80: 256 KiB and room to stagger it at the smallest page; at half the
+    ///   largest class has no span. Twice changes no class.
     /// - `preferred_objects` 8 within `cheap_span_bytes` 32 KiB: a span costs a call of the page
     ///   heap under its lock, which 8 objects share. Half makes twice the calls for objects beyond
     ///   half a page; with twice, spans empty later and fewer pages go back.
     /// - batch of 2 to 32 objects, about 64 KiB: TCMalloc's rule. 32 pointers are four cache lines;
     ///   twice that doubles what a cache holds of a class it hardly uses, half doubles the refills.
+    /// - staggered from 16 KiB by at least 1 KiB: large buffers are used from their beginnings, and if all begin on a
+    ///   page, equal offsets of several fall into one set of the first-level cache (64 sets of 64 bytes, 12 ways here).
+    ///   `cargo xtask bench --peers grow` shows it. From 8 KiB on, spans of a power of two would waste more than their
+    ///   bound; from 32 KiB, 64 vectors of 16 KiB collide.
     pub const STANDARD: Self = Self {
         alignment: 16,
         object_waste_per_mille: 125,
         span_waste_per_mille: 125,
-        max_span_pages: 64,
+        max_span_pages: 80,
         preferred_objects: 8,
         cheap_span_bytes: 32 << 10,
         batch_bytes: 64 << 10,
         min_batch: 2,
         max_batch: 32,
+        staggered_from: 16 << 10,
+        least_stagger_bytes: 1 << 10,
     };
 
     /// Whether the bounds make sense for this page size.

@@ -82,7 +82,11 @@ pub(crate) const fn from_sizes(
     if sizes.len() >= CLASS_SLOTS {
         return Err(Infeasible::TooManyClasses { count: sizes.len() + 1 });
     }
-    let mut table = SizeClassTable { page_shift, ..SizeClassTable::EMPTY };
+    let mut table = SizeClassTable {
+        page_shift,
+        staggered_from: bounds.staggered_from,
+        ..SizeClassTable::EMPTY
+    };
     let mut below = 0;
     while table.count <= sizes.len() {
         let size = sizes[table.count - 1];
@@ -207,6 +211,22 @@ const fn cost(below: u32, size: u32, span: SpanShape, page_shift: u32, bounds: &
 /// The shortest span whose tail is within bounds and that has the preferred number of objects, or
 /// as many as a cheap span has; else the shortest whose tail is within bounds.
 const fn span_shape(page_shift: u32, size: u32, bounds: &Bounds) -> Option<SpanShape> {
+    if size >= bounds.staggered_from
+        && let Some(shape) =
+            span_shape_with_tail(page_shift, size, bounds, bounds.least_stagger_bytes)
+    {
+        return Some(shape);
+    }
+    span_shape_with_tail(page_shift, size, bounds, 0)
+}
+
+/// The same, with so many bytes at least behind the last object.
+const fn span_shape_with_tail(
+    page_shift: u32,
+    size: u32,
+    bounds: &Bounds,
+    least_tail: u32,
+) -> Option<SpanShape> {
     let affordable = bounds.cheap_span_bytes / size;
     let wanted =
         if affordable < bounds.preferred_objects { affordable } else { bounds.preferred_objects };
@@ -219,7 +239,7 @@ const fn span_shape(page_shift: u32, size: u32, bounds: &Bounds) -> Option<SpanS
         if pages > 1 && objects > DENSE_OBJECTS {
             break;
         }
-        if objects > 0 && bounds.allow_tail(tail, span_bytes) {
+        if objects > 0 && tail >= least_tail as u64 && bounds.allow_tail(tail, span_bytes) {
             let shape = SpanShape { pages, objects };
             if objects >= wanted {
                 return Some(shape);

@@ -46,6 +46,8 @@ pub struct SizeClassTable {
     pub(crate) coarse: [SizeClass; COARSE_SLOTS],
     pub(crate) count: usize,
     pub(crate) page_shift: u32,
+    /// Classes of this size and more are staggered.
+    pub(crate) staggered_from: u32,
 }
 
 impl SizeClassTable {
@@ -56,6 +58,7 @@ impl SizeClassTable {
         coarse: [SizeClass::NONE; COARSE_SLOTS],
         count: 1,
         page_shift: 12,
+        staggered_from: u32::MAX,
     };
 
     /// The table with the fewest classes that keeps to the bounds, for pages of `2^page_shift`
@@ -145,7 +148,7 @@ impl SizeClassTable {
 
     /// The smallest class that holds `size` bytes and whose objects all start on a multiple of
     /// `align`; `None` above [`MAX_SIZE`], for an alignment beyond the page, or one that is no
-    /// power of two.
+    /// power of two, and beyond 64 bytes for classes whose objects are staggered.
     ///
     /// Such are the classes whose size is a multiple of `align`: a span starts on a page, and its
     /// object `i` at `i` times the size. Costs a lookup and, as powers of two are classes, a look
@@ -164,6 +167,9 @@ impl SizeClassTable {
             let Some(larger) = self.entry_of(next) else { return None };
             entry = larger;
         }
+        if align > Self::STAGGER_ALIGN && entry.size() >= self.staggered_from as usize {
+            return None;
+        }
         Some(entry)
     }
 
@@ -177,6 +183,27 @@ impl SizeClassTable {
     #[inline(always)]
     pub const fn size(&self, class: SizeClass) -> usize {
         self.info(class).size as usize
+    }
+
+    /// Objects that are staggered are aligned to this many bytes, a line of the cache.
+    pub const STAGGER_ALIGN: usize = 64;
+
+    /// How far into its span, in bytes, the first object of a span of `class` may begin: a multiple of 64 below 4 KiB;
+    /// 0 for classes that are not staggered.
+    ///
+    /// An owner of spans who gives each span of a class another offset spreads the beginnings of large objects over
+    /// the sets of the processor's first-level cache, where those of objects that all begin on pages collide. (jemalloc calls
+    /// it `cache_oblivious`, and spends a page a block on it; here it uses what spans have behind their last object.)
+    #[inline]
+    pub const fn stagger_bytes(&self, class: SizeClass) -> usize {
+        let info = self.info(class);
+        if info.size == 0 || info.size < self.staggered_from {
+            return 0;
+        }
+        let span_bytes = (info.pages as usize) << self.page_shift;
+        let tail = span_bytes - info.objects as usize * info.size as usize;
+        let most = 4096 - Self::STAGGER_ALIGN;
+        (if tail < most { tail } else { most }) & !(Self::STAGGER_ALIGN - 1)
     }
 
     /// The classes from the smallest to the largest, without [`SizeClass::NONE`].

@@ -4,7 +4,9 @@ use crate::{Address, MetadataKind, PageCount, PageId, Pool, PoolItem};
 use core::{fmt, ops::Deref, ptr::NonNull};
 use strata_os::AddressRange;
 use strata_size_classes::{PageSize, SizeClass};
-use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use strata_sync::atomic::{
+    AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// Where a span is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +41,8 @@ pub struct Span {
     next: AtomicPtr<Span>,
     previous: AtomicPtr<Span>,
     objects_out: AtomicU32,
-    object_capacity: AtomicU32,
+    object_capacity: AtomicU16,
+    objects_offset: AtomicU16,
     object_map: AtomicUsize,
     note: AtomicU64,
 }
@@ -263,12 +266,31 @@ impl Span {
     /// How many objects it is cut into.
     #[inline(always)]
     pub fn object_capacity(&self) -> u32 {
-        self.object_capacity.load(Ordering::Relaxed)
+        self.object_capacity.load(Ordering::Relaxed).into()
     }
 
-    /// Sets how many objects it is cut into.
+    /// Sets how many objects it is cut into, at most 65 535.
     pub fn set_object_capacity(&self, count: u32) {
-        self.object_capacity.store(count, Ordering::Relaxed);
+        debug_assert!(count <= u16::MAX.into(), "no span has so many objects");
+        self.object_capacity.store(u16::try_from(count).unwrap_or(u16::MAX), Ordering::Relaxed);
+    }
+
+    /// Where its first object begins, in bytes from its start.
+    #[inline(always)]
+    pub fn objects_offset(&self) -> usize {
+        self.objects_offset.load(Ordering::Relaxed).into()
+    }
+
+    /// Sets where its first object begins, in bytes from its start, below 64 KiB.
+    pub fn set_objects_offset(&self, bytes: usize) {
+        debug_assert!(bytes <= u16::MAX.into(), "objects begin near the span's start");
+        self.objects_offset.store(u16::try_from(bytes).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The address of its first object.
+    #[inline(always)]
+    pub fn objects_start<P: PageSize>(&self) -> Address {
+        self.start::<P>().add(self.objects_offset())
     }
 
     /// The owner's word for the map of free objects: the bits themselves or where they are.

@@ -44,6 +44,8 @@ impl Random {
             batch_bytes: self.between(0, 1 << 20),
             min_batch,
             max_batch: min_batch + u16::try_from(self.between(0, 128)).unwrap(),
+            staggered_from: 1 << self.between(10, 19),
+            least_stagger_bytes: 64 << self.between(0, 5),
         }
     }
 }
@@ -162,13 +164,27 @@ fn half_and_twice_of_the_standard_bounds_do_what_their_description_says() {
 
 #[test]
 fn spans_have_the_preferred_objects_where_that_is_cheap() {
-    let shape = |size| span_shape(13, size, &Bounds::STANDARD).unwrap();
+    let unstaggered = Bounds { staggered_from: u32::MAX, ..Bounds::STANDARD };
+    let shape = |size| span_shape(13, size, &unstaggered).unwrap();
     assert_eq!((shape(1024).pages, shape(1024).objects), (1, 8));
     assert_eq!((shape(2048).pages, shape(2048).objects), (2, 8));
     assert_eq!((shape(4096).pages, shape(4096).objects), (4, 8));
     assert_eq!((shape(8192).pages, shape(8192).objects), (4, 4));
     assert_eq!((shape(32768).pages, shape(32768).objects), (4, 1));
     assert_eq!((shape(40960).pages, shape(40960).objects), (5, 1));
+}
+
+#[test]
+fn spans_of_staggered_objects_have_a_tail_where_the_bounds_allow() {
+    let shape = |size| span_shape(13, size, &Bounds::STANDARD).unwrap();
+    assert_eq!((shape(8192).pages, shape(8192).objects), (4, 4));
+    assert_eq!((shape(16384).pages, shape(16384).objects), (9, 4));
+    assert_eq!((shape(32768).pages, shape(32768).objects), (9, 2));
+    assert_eq!((shape(65536).pages, shape(65536).objects), (9, 1));
+    assert_eq!((shape(262_144).pages, shape(262_144).objects), (33, 1));
+    // Pages of 256 KiB have no span of these without a tail of another object.
+    let shape = |size| span_shape(18, size, &Bounds::STANDARD).unwrap();
+    assert_eq!((shape(16384).pages, shape(16384).objects), (1, 16));
 }
 
 #[test]

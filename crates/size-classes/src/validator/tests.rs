@@ -98,7 +98,7 @@ fn classes_too_far_apart_are_found() {
 fn spans_of_the_wrong_shape_are_found() {
     let pages = Some(Violation::SpanPages { class: class(30) });
     assert_eq!(violation_after(|table| table.classes[30].pages = 0), pages);
-    assert_eq!(violation_after(|table| table.classes[30].pages = 65), pages);
+    assert_eq!(violation_after(|table| table.classes[30].pages = 81), pages);
     assert_eq!(violation_after(|table| table.classes[30].objects = 17), pages);
     let objects = Some(Violation::SpanObjects { class: class(30) });
     assert_eq!(violation_after(|table| table.classes[30].objects -= 1), objects);
