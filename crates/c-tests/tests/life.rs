@@ -16,6 +16,15 @@ fn preloaded_it_lives_through_what_programs_do() {
 }
 
 #[test]
+fn fork_handlers_that_are_registered_before_the_first_block_may_allocate() {
+    for linking in [Linking::Preloaded, Linking::Archive] {
+        let mut failures = Failures::default();
+        failures.run_all(&Program::compile("first_block.c", linking));
+        failures.conclude();
+    }
+}
+
+#[test]
 fn linked_statically_it_lives_through_what_programs_do() {
     let mut failures = Failures::default();
     failures.run_all(&Program::compile("life.c", Linking::Static));

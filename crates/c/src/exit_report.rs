@@ -1,7 +1,7 @@
 //! The report at the end of a program: `STRATA_CONF=exit_report:tcmalloc`.
 //!
-//! What is asked for is read by a constructor, before main; the report is written by a destructor, after the program's own exit
-//! handlers. Both are entries of the library's arrays of such functions, so that nothing is registered and nothing allocated.
+//! What is asked for is read by the library's constructor, before main; the report is written by its destructor, after the
+//! program's own exit handlers. Nothing is registered for that, and nothing allocated.
 //!
 //! Children inherit the environment. Whoever wants the report of one process alone names its number in
 //! `STRATA_REPORT_PID`: a process keeps it through exec, and its children have another one.
@@ -22,32 +22,19 @@ static ONLY: AtomicU32 = AtomicU32::new(0);
 /// For programs that close standard error before they end.
 static STDERR: KeptStderr = KeptStderr::new();
 
-/// The constructor: the C library calls what stands in this section before main.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = prepare;
-
 /// The destructor: the C library calls what stands in this section when the program ends.
 #[used]
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = report;
 
-extern "C" fn prepare() {
-    if environment(c"STRATA_CONF").is_none() {
+/// Finds out whether a report is wanted; the heap is set up.
+pub(crate) fn prepare() {
+    if HEAP.config().exit_report == ExitReport::None {
         return;
     }
-    // The first block sets the heap up, which reads the options, and complains, once.
-    let block = HEAP.allocate(1);
-    // SAFETY: null, or a block of the heap's that nobody else knows.
-    unsafe { HEAP.deallocate(block) };
-    match HEAP.config().exit_report {
-        ExitReport::None => {}
-        ExitReport::Tcmalloc => {
-            ONLY.store(only_process(), Ordering::Relaxed);
-            WANTED.store(true, Ordering::Relaxed);
-            STDERR.keep();
-        }
-    }
+    ONLY.store(only_process(), Ordering::Relaxed);
+    WANTED.store(true, Ordering::Relaxed);
+    STDERR.keep();
 }
 
 /// What `STRATA_REPORT_PID` says; 0 if nothing.

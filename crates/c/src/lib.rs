@@ -55,6 +55,7 @@ mod operator_delete;
 mod operator_new;
 mod panic;
 mod sized;
+mod start;
 mod throw;
 #[cfg(target_arch = "x86_64")]
 mod vfork;
