@@ -3,8 +3,8 @@
 use crate::{Core, HeapConfig, threads::ENDS};
 use core::{cell::Cell, ffi::c_void, ptr::NonNull};
 use strata_sync::{
-    Mutex, Once,
-    atomic::{AtomicPtr, Ordering},
+    Mutex,
+    atomic::{AtomicBool, AtomicPtr, Ordering},
 };
 
 /// Guards the list of the heaps that a fork has to stop. The second lock, under [`ENDS`].
@@ -13,8 +13,8 @@ static HEAPS: Mutex<()> = Mutex::new(());
 /// The first entry of the list. Written under [`HEAPS`]; a fork holds that lock from before to after.
 static FIRST: AtomicPtr<ForkEntry> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Whether the C library knows our handlers.
-static REGISTERED: Once = Once::new();
+/// Whether the C library knows our handlers. Written by the first thread that tells it.
+static REGISTERED: AtomicBool = AtomicBool::new(false);
 
 /// A heap's place in the list. All zero bits are an entry that is not in it.
 #[derive(Debug)]
@@ -55,10 +55,8 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
         entry.next.set(first());
         FIRST.store(core::ptr::from_ref(entry).cast_mut(), Ordering::Relaxed);
     }
-    if !REGISTERED.is_done() && !REGISTERED.is_running_here() {
-        REGISTERED.call_once(|| {
-            strata_os::at_fork(before, in_parent, in_child);
-        });
+    if !REGISTERED.swap(true, Ordering::Relaxed) {
+        strata_os::at_fork(before, in_parent, in_child);
     }
 }
 

@@ -1,13 +1,12 @@
 //! The heap, and the paths of a block whose class is cached.
 
-use crate::{Config, Core, HeapConfig, Standard};
+use crate::{Config, Core, HeapConfig, Standard, set_up_lock::SetUpLock};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, PageMapWords};
 use strata_sync::{
-    Mutex,
-    atomic::{AtomicPtr, AtomicUsize, Ordering},
+    atomic::{AtomicPtr, Ordering},
     thread_block::{self, AtomicSlot, Slot},
 };
 
@@ -39,9 +38,7 @@ pub struct Heap<C: HeapConfig = Standard> {
     map: PageMapWords<C::Pages>,
     core: AtomicPtr<Core<C>>,
     /// Guards the set-up; a set-up that found no memory is tried again by the next call.
-    set_up: Mutex<()>,
-    /// The thread that is setting the heap up, by its thread pointer; 0 if none is.
-    set_up_by: AtomicUsize,
+    set_up: SetUpLock,
     options: Options,
     blocks: PhantomData<C>,
 }
@@ -72,8 +69,7 @@ impl<C: HeapConfig> Heap<C> {
             cpu: CpuWords::new(),
             map: PageMapWords::new(),
             core: AtomicPtr::new(core::ptr::null_mut()),
-            set_up: Mutex::new(()),
-            set_up_by: AtomicUsize::new(0),
+            set_up: SetUpLock::new(),
             options,
             blocks: PhantomData,
         }
@@ -361,17 +357,11 @@ impl<C: HeapConfig> Heap<C> {
     #[cold]
     #[inline(never)]
     fn set_up_core(&self) -> Option<&Core<C>> {
-        let this_thread = strata_os::thread_pointer();
-        if self.set_up_by.load(Ordering::Relaxed) == this_thread {
-            return None;
-        }
-        let set_up = self.set_up.lock();
-        if self.core().is_none() {
-            self.set_up_by.store(this_thread, Ordering::Relaxed);
-            self.make_core();
-            self.set_up_by.store(0, Ordering::Relaxed);
-        }
-        drop(set_up);
+        self.set_up.alone(|| {
+            if self.core().is_none() {
+                self.make_core();
+            }
+        })?;
         let core = self.core()?;
         core.finish_set_up();
         Some(core)

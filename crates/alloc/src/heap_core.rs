@@ -14,7 +14,11 @@ use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
 use strata_page_heap::PageHeap;
 use strata_size_classes::PageSize;
 use strata_span::{Address, MetadataArena, PageMap, Platform, SpanPool};
-use strata_sync::{Once, thread_block::Slot};
+use strata_sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+    thread_block::Slot,
+};
 use strata_thread_cache::ThreadCaches;
 
 /// What marks the beginning of a heap's state in memory.
@@ -32,10 +36,14 @@ pub struct Core<C: HeapConfig> {
     page_heap: C::PageHeap,
     middle: MiddleTier<C::Pages>,
     cpu: CpuCache,
+    /// Held while a CPU's cache is emptied from outside, so that no fork finds one half emptied. Rank: under the list of
+    /// threads, above the layers.
+    drains: Mutex<()>,
     thread_caches: ThreadCaches<C::Pages>,
     pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
-    finished: Once,
+    /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
+    finished: AtomicBool,
 }
 
 /// What a heap is from its first moment on; the only part of a core that is written before it is used.
@@ -124,8 +132,8 @@ impl<C: HeapConfig> Core<C> {
 
     /// What has to wait until the heap can serve: registrations with the C library, which may allocate.
     pub(crate) fn finish_set_up(&self) {
-        if !self.finished.is_done() && !self.finished.is_running_here() {
-            self.finished.call_once(|| crate::fork::register(self));
+        if !self.finished.load(Ordering::Relaxed) && !self.finished.swap(true, Ordering::Relaxed) {
+            crate::fork::register(self);
         }
     }
 
@@ -195,6 +203,15 @@ impl<C: HeapConfig> Core<C> {
         self.identity.registration
     }
 
+    /// Gives all objects of the CPUs' caches back to the spans. What cannot be emptied is kept.
+    pub(crate) fn drain_cpus(&self) {
+        let _drains = self.drains.lock();
+        let middle = self.source_of_objects();
+        for id in 0..self.cpu.ids() {
+            let _ = self.cpu.drain(&middle, id);
+        }
+    }
+
     /// Which words of a thread are the heap's.
     pub(crate) fn slot(&self) -> Slot {
         self.identity.slot
@@ -217,6 +234,7 @@ impl<C: HeapConfig> Core<C> {
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.
     pub(crate) fn acquire_all(&self) {
         self.threads.acquire();
+        self.drains.acquire();
         self.thread_caches.acquire();
         self.middle.acquire();
         self.page_heap.acquire();
@@ -240,6 +258,8 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.middle.release() };
         // SAFETY: as above.
         unsafe { self.thread_caches.release() };
+        // SAFETY: as above.
+        unsafe { self.drains.release() };
         // SAFETY: as above.
         unsafe { self.threads.release() };
     }

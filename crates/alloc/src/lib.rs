@@ -38,6 +38,7 @@ mod misuse;
 mod reallocate;
 mod release;
 mod selected_page_heap;
+mod set_up_lock;
 mod slots;
 mod small;
 mod threads;

@@ -28,10 +28,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the cache is this thread's own.
             unsafe { cache.release_all(&middle) };
         }
-        for id in 0..core.cpu_cache().ids() {
-            // What cannot be emptied is kept: there is less to give back.
-            let _ = core.cpu_cache().drain(&middle, id);
-        }
+        core.drain_cpus();
         middle.drain_all_transfers();
         let wanted = PageCount::holding(bytes)
             .unwrap_or(PageCount::<C::Pages>::new(usize::MAX >> C::Pages::SHIFT));

@@ -2,7 +2,7 @@
 
 use crate::{Core, FrontEnd, HeapConfig, front_end};
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::{ExitKey, thread_id};
+use strata_os::{ExitKey, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
@@ -153,7 +153,10 @@ impl<C: HeapConfig> Core<C> {
             lock: threads.records.stats(),
         };
         records.for_each(|record| {
-            let (allocated, deallocated) = record.counts();
+            let Some((allocated, deallocated)) = record.counts() else {
+                stats.threads -= 1;
+                return;
+            };
             stats.allocated_bytes = stats.allocated_bytes.wrapping_add(allocated);
             stats.deallocated_bytes = stats.deallocated_bytes.wrapping_add(deallocated);
         });
@@ -250,9 +253,11 @@ impl<P: PageSize> Threads<P> {
         let _ends = ENDS.lock();
         let records = self.records.lock();
         records.for_each(|record| {
-            // SAFETY: the thread has not ended, since `ENDS` is held and its record is linked.
-            let words = unsafe { &*record.words };
-            close(words);
+            if record.counts().is_some() {
+                // SAFETY: the thread has not ended, since `ENDS` is held and its words name the record.
+                let words = unsafe { &*record.words };
+                close(words);
+            }
         });
     }
 
@@ -293,7 +298,7 @@ impl<P: PageSize> Threads<P> {
             if core::ptr::eq(record.words, own) {
                 continue;
             }
-            let (allocated, deallocated) = record.counts();
+            let (allocated, deallocated) = record.counts().unwrap_or((0, 0));
             self.past_allocated.fetch_add(allocated, Ordering::Relaxed);
             self.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
             records.remove(place);
@@ -304,12 +309,36 @@ impl<P: PageSize> Threads<P> {
 }
 
 impl ThreadRecord {
-    /// What the thread allocated and freed.
-    fn counts(&self) -> (u64, u64) {
-        // SAFETY: a linked record's thread has not ended (or, in the child of a fork, its words are still there).
-        let words = unsafe { &*self.words };
-        (words.allocated.load(Ordering::Relaxed), words.deallocated.load(Ordering::Relaxed))
+    /// What the thread allocated and freed; none if it is gone without a word.
+    ///
+    /// A thread whose first call comes from the last round of its destructors is never reported as ended, and its words
+    /// go with its stack. So another thread's words are read by way of the kernel, and believed only if they still
+    /// name this record.
+    fn counts(&self) -> Option<(u64, u64)> {
+        let mut words = [0; size_of::<SlotWords>() / size_of::<u64>()];
+        match read_own_memory(self.words.expose_provenance(), &mut words) {
+            Ok(()) => {}
+            Err(EFAULT) => return None,
+            Err(_) => {
+                // The kernel does not let us ask.
+                // SAFETY: a linked record's thread has not ended (or, in the child of a fork, its words are still
+                // there), but for the threads described above.
+                let words = unsafe { &*self.words };
+                return Some(words_counts(words));
+            }
+        }
+        let [allocated, deallocated, _, _, record] = words;
+        let this = core::ptr::from_ref(self).expose_provenance();
+        (record == this as u64).then_some((allocated, deallocated))
     }
+}
+
+/// `EFAULT`: the memory is not there.
+const EFAULT: i32 = 14;
+
+/// What a thread's words say that it allocated and freed.
+fn words_counts(words: &SlotWords) -> (u64, u64) {
+    (words.allocated.load(Ordering::Relaxed), words.deallocated.load(Ordering::Relaxed))
 }
 
 impl Records {
@@ -410,8 +439,7 @@ unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadR
     let words = unsafe { &*words };
     core.end_cache(cache);
     let mut records = core.threads.records.lock();
-    // SAFETY: the record is linked; the lock is held.
-    let (allocated, deallocated) = unsafe { record.as_ref() }.counts();
+    let (allocated, deallocated) = words_counts(words);
     core.threads.past_allocated.fetch_add(allocated, Ordering::Relaxed);
     core.threads.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
     close(words);

@@ -79,7 +79,8 @@ pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };
 pub use process::{
-    ExitKey, ProcessMemory, at_exit, at_fork, environment, process_id, process_memory, thread_id,
+    ExitKey, ProcessMemory, at_exit, at_fork, environment, process_id, process_memory,
+    read_own_memory, thread_id,
 };
 pub use range::AddressRange;
 #[cfg(any(test, feature = "std"))]

@@ -40,6 +40,42 @@ pub fn process_id() -> u32 {
     u32::try_from(id).unwrap_or(0)
 }
 
+/// Copies words of this process from `address`, which need not be mapped. One system call.
+///
+/// For what another thread left behind and may have taken along: a read of one's own would end the process.
+///
+/// # Errors
+///
+/// The system's number: `EFAULT` where something of it is not mapped, `EPERM` or `ENOSYS` where the kernel does not let a
+/// process read itself this way.
+///
+/// ```
+/// let words = [1_u64, 2, 3];
+/// let mut copy = [0; 3];
+/// strata_os::read_own_memory(words.as_ptr().expose_provenance(), &mut copy)?;
+/// assert_eq!(copy, words);
+/// assert!(strata_os::read_own_memory(8, &mut copy).is_err());
+/// # Ok::<(), i32>(())
+/// ```
+pub fn read_own_memory(address: usize, words: &mut [u64]) -> Result<(), i32> {
+    let _keep = KeepErrno::new();
+    let bytes = size_of_val(words);
+    let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
+    let remote =
+        libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(address), iov_len: bytes };
+    // SAFETY: takes nothing and cannot fail.
+    let this_process = unsafe { libc::getpid() };
+    // SAFETY: the kernel checks the other range, and writes no more than the local one holds.
+    let read = unsafe {
+        libc::process_vm_readv(this_process, &raw const local, 1, &raw const remote, 1, 0)
+    };
+    match usize::try_from(read) {
+        Ok(read) if read == bytes => Ok(()),
+        Ok(_) => Err(libc::EFAULT),
+        Err(_) => Err(crate::errno()),
+    }
+}
+
 /// What the kernel counts as this process's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ProcessMemory {

@@ -28,7 +28,7 @@ fn check<P: PageSize>() {
     assert!(is_zero(|| const { CpuCache::new() }));
     assert!(is_zero(|| const { MetadataArena::new() }));
     assert!(is_zero(|| const { SpanPool::new() }));
-    assert!(is_zero(|| const { Once::new() }));
+    assert!(is_zero(|| const { Mutex::new(()) }));
 }
 
 #[test]
