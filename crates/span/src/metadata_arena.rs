@@ -58,7 +58,7 @@ pub struct ArenaStats {
     pub reserved_bytes: u64,
     /// Handed out, alignment included.
     pub allocated_bytes: u64,
-    /// Of the blocks, not handed out yet: the rest of the current block.
+    /// Of the blocks, not handed out yet: the rest of the current block, and the spare one.
     pub unallocated_bytes: u64,
     /// Of the blocks, left over behind the last piece of a full block.
     pub unavailable_bytes: u64,
@@ -82,7 +82,7 @@ pub struct ArenaStats {
 #[derive(Debug)]
 pub struct MetadataArena {
     /// Guards the current block. Rank: below every other lock, nothing is locked under it.
-    current: Mutex<Block>,
+    current: Mutex<Blocks>,
     blocks: AtomicU64,
     large_pieces: AtomicU64,
     /// All counters: written under the lock, read by figures.
@@ -93,6 +93,15 @@ pub struct MetadataArena {
 }
 
 /// The block that pieces are cut from.
+#[derive(Debug)]
+struct Blocks {
+    current: Block,
+    /// Kept for the moment when the source has no more: what is free already may need a little metadata to be
+    /// handed out. Had with the second block, so that a small process does without.
+    spare: Block,
+}
+
+/// The rest of a block; empty if both are 0.
 #[derive(Debug)]
 struct Block {
     next: usize,
@@ -111,7 +120,7 @@ impl MetadataArena {
         /// An arena that has nothing yet.
         pub const fn new() -> Self {
             Self {
-                current: Mutex::new(Block { next: 0, end: 0 }),
+                current: Mutex::new(Blocks { current: Block::NONE, spare: Block::NONE }),
                 blocks: AtomicU64::new(0),
                 large_pieces: AtomicU64::new(0),
                 reserved_bytes: AtomicU64::new(0),
@@ -134,8 +143,9 @@ impl MetadataArena {
         if bytes >= Self::LARGE_BYTES {
             return self.allocate_large(source, bytes, kind);
         }
-        let mut block = self.current.lock();
+        let mut blocks = self.current.lock();
         loop {
+            let block = &mut blocks.current;
             if let Some(start) = Address::new(block.next).align_up(align)
                 && let Some(end) = start.value().checked_add(bytes)
                 && end <= block.end
@@ -145,15 +155,15 @@ impl MetadataArena {
                 block.next = end;
                 return start.non_null();
             }
-            self.begin_block(source, &mut block)?;
+            self.begin_block(source, &mut blocks)?;
         }
     }
 
     /// What the arena holds now.
     pub fn stats(&self) -> ArenaStats {
         let unallocated_bytes = {
-            let block = self.current.lock();
-            (block.end - block.next) as u64
+            let blocks = self.current.lock();
+            (blocks.current.bytes() + blocks.spare.bytes()) as u64
         };
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut bytes_by_kind = [0; MetadataKind::COUNT];
@@ -193,22 +203,35 @@ impl MetadataArena {
         unsafe { self.current.release() };
     }
 
-    /// Replaces the current block by a fresh one.
-    fn begin_block<M: PageSource>(&self, source: &M, block: &mut Block) -> Option<()> {
-        let range = [Self::BLOCK_BYTES, Self::SMALL_BLOCK_BYTES]
+    /// Replaces the current block by a fresh one, or else by the spare one.
+    fn begin_block<M: PageSource>(&self, source: &M, blocks: &mut Blocks) -> Option<()> {
+        let is_first = blocks.current.end == 0;
+        let fresh = [Self::BLOCK_BYTES, Self::SMALL_BLOCK_BYTES]
             .into_iter()
-            .find_map(|bytes| reserve_committed(source, bytes))?;
-        self.unavailable_bytes.fetch_add((block.end - block.next) as u64, Ordering::Relaxed);
+            .find_map(|bytes| self.new_block(source, bytes));
+        if fresh.is_some() && !is_first && blocks.spare.bytes() == 0 {
+            blocks.spare = self.new_block(source, Self::SMALL_BLOCK_BYTES).unwrap_or(Block::NONE);
+        }
+        let next = match fresh {
+            Some(fresh) => fresh,
+            None if blocks.spare.bytes() != 0 => core::mem::replace(&mut blocks.spare, Block::NONE),
+            None => return None,
+        };
+        let left_over = core::mem::replace(&mut blocks.current, next).bytes();
+        self.unavailable_bytes.fetch_add(left_over as u64, Ordering::Relaxed);
+        Some(())
+    }
+
+    /// A block of `bytes` bytes, whose first piece notes it.
+    fn new_block<M: PageSource>(&self, source: &M, bytes: usize) -> Option<Block> {
+        let range = reserve_committed(source, bytes)?;
+        let place = Address::new(range.start).non_null()?;
         self.reserved_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
         self.blocks.fetch_add(1, Ordering::Relaxed);
-        // The first piece of a block notes the block.
-        block.next = range.start + size_of::<range_log::Node>();
-        block.end = range.end();
         self.count(MetadataKind::Ranges, size_of::<range_log::Node>());
-        let place = Address::new(range.start).non_null()?;
         // SAFETY: the block is fresh, committed memory, and its first bytes are left to this note.
         unsafe { self.ranges.push_at(place.cast(), range) };
-        Some(())
+        Some(Block { next: range.start + size_of::<range_log::Node>(), end: range.end() })
     }
 
     /// A reservation for one large piece.
@@ -240,6 +263,14 @@ impl MetadataArena {
         if let Some(counter) = self.bytes_by_kind.get(kind as usize) {
             counter.fetch_add(bytes as u64, Ordering::Relaxed);
         }
+    }
+}
+
+impl Block {
+    const NONE: Self = Self { next: 0, end: 0 };
+
+    const fn bytes(&self) -> usize {
+        self.end - self.next
     }
 }
 
