@@ -58,7 +58,8 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
     workspace.dist().join("bin/strata")
 }
 
-fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
+/// Builds the shared and the static library for one page size.
+pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
     let cfg = format!("--cfg strata_page_size=\"{}\"", page_size.name());
     run(workspace

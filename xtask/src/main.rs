@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod dist;
+mod hotpath;
 mod layers;
 mod loom;
 mod matrix;
@@ -40,6 +41,7 @@ enum Task {
     Matrix(matrix::Options),
     Loom(loom::Options),
     Bench(bench::Options),
+    Hotpath(hotpath::Options),
     Layers(layers::Options),
     Dist(dist::Options),
     Programs(programs::Options),
@@ -61,6 +63,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Matrix(options) => matrix::perform(&workspace, options),
         Task::Loom(options) => loom::perform(&workspace, options),
         Task::Bench(options) => bench::perform(&workspace, options),
+        Task::Hotpath(options) => hotpath::perform(&workspace, options),
         Task::Layers(options) => layers::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),
         Task::Programs(options) => programs::perform(&workspace, options),

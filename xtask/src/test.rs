@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::command::{find_program, shown};
 use crate::dist;
+use crate::hotpath;
 use crate::layers;
 use crate::loom;
 use crate::matrix;
@@ -21,8 +22,8 @@ use crate::suite::Count;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
-/// Run every check and test: format, clippy, documentation, layers, the libraries, unit,
-/// integration and doc tests, and the short forms of matrix, loom and programs.
+/// Run every check and test: format, clippy, documentation, layers, the libraries and
+/// their hot path, unit, integration and doc tests, and the short forms of matrix, loom and programs.
 ///
 /// Needs only Rust and a C compiler. What had to be left out for want of a program is named at
 /// the end.
@@ -91,12 +92,13 @@ impl Display for Line {
 
 type Step = (&'static str, fn(&Workspace) -> Result<Done>);
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     ("format", format),
     ("layers", layers),
     ("clippy", clippy),
     ("documentation", documentation),
     ("libraries", libraries),
+    ("hotpath", hotpath),
     ("workspace", workspace_tests),
     ("c", library_tests),
     ("matrix", matrix),
@@ -209,6 +211,16 @@ fn documentation(workspace: &Workspace) -> Result<Done> {
 fn libraries(workspace: &Workspace) -> Result<Done> {
     dist::build(workspace, &PageSizeName::ALL)?;
     Ok(Done::check(true))
+}
+
+fn hotpath(workspace: &Workspace) -> Result<Done> {
+    Ok(match hotpath::check(workspace)? {
+        Some(outcome) => {
+            let count = Count { passed: outcome.passed, failed: outcome.failed };
+            Done { count, left_out: Vec::new() }
+        }
+        None => Done::left_out("hotpath", "x86-64"),
+    })
 }
 
 fn workspace_tests(workspace: &Workspace) -> Result<Done> {
