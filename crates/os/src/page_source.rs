@@ -83,6 +83,11 @@ impl MapError {
     pub const fn new(bytes: usize, errno: i32) -> Self {
         Self { bytes, errno }
     }
+
+    /// What was wished for is not to be had on this machine: `ENOSYS`.
+    pub const fn unsupported(bytes: usize) -> Self {
+        Self::new(bytes, libc::ENOSYS)
+    }
 }
 
 impl fmt::Display for MapError {
