@@ -3,15 +3,13 @@
 use crate::{
     Header,
     cpu_state::CpuState,
-    layout::{FIRST_SLOT, Layout, REGION_BYTES},
+    layout::{Layout, REGION_BYTES},
     rseq::{self, Slabs},
 };
 use core::ptr::NonNull;
 use strata_os::{AddressRange, MapError, PageSource, Purpose, ReserveRequest};
-use strata_size_classes::{CLASS_SLOTS, SizeClass, SizeClassTable};
-use strata_sync::atomic::{
-    AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use strata_size_classes::{SizeClass, SizeClassTable};
+use strata_sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Which number of the kernel's picks a thread's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,23 +52,13 @@ impl CpuWords {
     strata_sync::const_fn! {
         /// The words of a cache that is not set up.
         pub const fn new() -> Self {
-            Self(Slabs {
-                base: AtomicPtr::new(core::ptr::null_mut()),
-                descriptor_word: AtomicUsize::new(0),
-                id_word: AtomicUsize::new(0),
-            })
+            Self(Slabs::new())
         }
     }
 
     /// Makes these the words of `cache`.
     pub fn copy_from(&self, cache: &CpuCache) {
-        let (ours, theirs) = (&self.0, cache.slabs());
-        let copy = |to: &AtomicUsize, from: &AtomicUsize| {
-            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed)
-        };
-        copy(&ours.descriptor_word, &theirs.descriptor_word);
-        copy(&ours.id_word, &theirs.id_word);
-        ours.base.store(theirs.base.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.0.copy_from(cache.slabs());
     }
 
     /// Takes a free object of `class`; null if this CPU has none.
@@ -134,6 +122,10 @@ impl CpuCache {
     /// first MiB; at twice, four CPUs of a program that holds 1 MiB keep 2 MiB for it.
     const LEAST_ALLOWANCE: u64 = 256 << 10;
 
+    /// Whether a cache can be set up at all, for all that is known when compiling: under Linux on x86-64, unless
+    /// built with `--cfg strata_no_rseq`.
+    pub const IS_SUPPORTED: bool = rseq::IS_SUPPORTED;
+
     strata_sync::const_fn! {
         /// A cache that is not set up.
         pub const fn new() -> Self {
@@ -152,12 +144,19 @@ impl CpuCache {
     /// Reserves a region for each id and makes the cache ready. Called once; nothing is touched yet, a CPU's
     /// first use pays for its own pages.
     ///
+    /// # Errors
+    ///
+    /// The source's, where it has no address space or memory; `ENOSYS` where caches are not supported.
+    ///
     /// # Safety
     ///
     /// `setup.area` is where every thread that will call the operations has a registered rseq
     /// area, whose id is always below `setup.ids`. Nobody uses the cache before this returns.
     pub unsafe fn set_up<S: PageSource>(&self, source: &S, setup: Setup) -> Result<(), MapError> {
         let bytes = (setup.ids as usize).saturating_mul(REGION_BYTES);
+        if !Self::IS_SUPPORTED {
+            return Err(MapError::unsupported(bytes));
+        }
         let align = source.page_bytes();
         let reservation =
             source.reserve(ReserveRequest { bytes, align, purpose: Purpose::Slabs })?;
@@ -173,14 +172,11 @@ impl CpuCache {
             IdKind::Concurrency => strata_os::rseq::MM_CID,
             IdKind::Cpu => strata_os::rseq::CPU_ID,
         };
-        let word = |offset: usize| (setup.area as usize).wrapping_add(offset);
-        self.words.0.descriptor_word.store(word(strata_os::rseq::RSEQ_CS), Ordering::Relaxed);
-        self.words.0.id_word.store(word(id_offset), Ordering::Relaxed);
         self.id_kind.store(setup.id_kind as u8, Ordering::Relaxed);
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
         self.limit_bytes.store(setup.limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
-        self.words.0.base.store(base, Ordering::Relaxed);
+        self.slabs().set_up(base, setup.ids, setup.area, id_offset);
         // Release pairs with the acquire in `ids`.
         self.ids.store(setup.ids, Ordering::Release);
         Ok(())
@@ -265,7 +261,7 @@ impl CpuCache {
 
     /// The regions of all ids; empty before the cache is set up.
     pub fn slab_range(&self) -> AddressRange {
-        let start = self.words.0.base.load(Ordering::Relaxed).expose_provenance();
+        let start = self.slabs().base().expose_provenance();
         AddressRange::new(start, self.ids() as usize * REGION_BYTES)
     }
 
@@ -296,21 +292,20 @@ impl CpuCache {
 
     /// The state of `id`'s cache; none if there is no such id.
     pub(crate) fn state(&self, id: u32) -> Option<&CpuState> {
-        let region = self.region(id)?;
-        // SAFETY: a region is longer than the headers.
-        let state = unsafe { region.add(CLASS_SLOTS * size_of::<u64>()) }.cast::<CpuState>();
-        // SAFETY: the region is zeroed memory that stays, its state consists of atomics, and lies between the
-        // headers and the first slot (asserted below), so no section writes there.
-        Some(unsafe { state.as_ref() })
+        if id >= self.ids() {
+            return None;
+        }
+        // SAFETY: there are as many regions as ids.
+        unsafe { self.slabs().state(id) }
     }
 
     /// The header of `class` on `id`; none if there is no such id.
     pub(crate) fn header_word(&self, id: u32, class: SizeClass) -> Option<&AtomicU64> {
-        let region = self.region(id)?.cast::<AtomicU64>();
-        // SAFETY: the first 128 words of a region are headers.
-        let word = unsafe { region.add(class.index()) };
-        // SAFETY: headers are aligned words that stay; sections change them by single stores.
-        Some(unsafe { word.as_ref() })
+        if id >= self.ids() {
+            return None;
+        }
+        // SAFETY: there are as many regions as ids.
+        unsafe { self.slabs().header_word(id, class) }
     }
 
     /// The header of `class` on `id`, as it is at some moment.
@@ -319,20 +314,16 @@ impl CpuCache {
             .map_or(Header::default(), |word| Header::from_bits(word.load(Ordering::Relaxed)))
     }
 
-    pub(crate) fn region(&self, id: u32) -> Option<NonNull<u8>> {
+    /// What stands in the slot `index` of `id`'s region; null if there is no such id or slot.
+    pub(crate) fn object_in(&self, id: u32, index: usize) -> *mut u8 {
         if id >= self.ids() {
-            return None;
+            return core::ptr::null_mut();
         }
-        let base = NonNull::new(self.words.0.base.load(Ordering::Relaxed))?;
-        // SAFETY: `id` is below the number of regions that were reserved.
-        Some(unsafe { base.add(id as usize * REGION_BYTES) })
+        // SAFETY: there are as many regions as ids.
+        let slot = unsafe { self.slabs().slot(id, index) };
+        slot.map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed))
     }
 }
-
-const _: () = assert!(
-    CLASS_SLOTS * size_of::<u64>() + size_of::<CpuState>() <= FIRST_SLOT * size_of::<u64>(),
-    "a CPU's state lies between the headers and the first slot"
-);
 
 impl Default for CpuCache {
     fn default() -> Self {

@@ -1,6 +1,7 @@
 //! What a CPU's cache remembers beside its slots.
 
-use strata_size_classes::{CLASS_SLOTS, SizeClass};
+use crate::layout::CLASSES;
+use strata_size_classes::SizeClass;
 use strata_sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// The state of one CPU's cache; lies in its region behind the headers. All zero bits are a CPU that was
@@ -26,7 +27,7 @@ pub(crate) struct CpuState {
     refilled_objects: AtomicU64,
     flushed_objects: AtomicU64,
     /// What happened to each class last: see [`Memory`].
-    memory: [AtomicU8; CLASS_SLOTS],
+    memory: [AtomicU8; CLASSES],
 }
 
 /// What a class's last miss was, and how many of the kind came in a row (at most 7).
@@ -58,6 +59,27 @@ impl Memory {
 }
 
 impl CpuState {
+    strata_sync::const_fn! {
+        /// The state of a CPU that was never used.
+        #[cfg(any(test, strata_loom))]
+        pub(crate) const fn new() -> Self {
+            Self {
+                stopped: AtomicU8::new(0),
+                granted_bytes: AtomicI64::new(0),
+                available_bytes: AtomicI64::new(0),
+                populated: AtomicBool::new(false),
+                hand: AtomicU32::new(0),
+                underflows: AtomicU64::new(0),
+                overflows: AtomicU64::new(0),
+                drains: AtomicU64::new(0),
+                resizes: AtomicU64::new(0),
+                refilled_objects: AtomicU64::new(0),
+                flushed_objects: AtomicU64::new(0),
+                memory: strata_sync::const_array![AtomicU8::new(0); CLASSES],
+            }
+        }
+    }
+
     /// Remembers an underflow of `class`; says what was before.
     pub(crate) fn note_underflow(&self, class: SizeClass) -> Memory {
         self.underflows.fetch_add(1, Ordering::Relaxed);

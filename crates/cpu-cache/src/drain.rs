@@ -1,11 +1,9 @@
 //! Emptying a CPU's cache from outside.
 
 use crate::{CpuCache, Header, layout::REGION_SLOTS};
-use core::ptr::NonNull;
-use strata_os::membarrier;
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass};
 use strata_sync::{
-    atomic::{AtomicPtr, Ordering},
+    atomic::{AtomicU64, Ordering},
     spin_hint,
 };
 
@@ -43,10 +41,10 @@ impl CpuCache {
             return Ok(0);
         }
         // Acquire pairs with the release at the end: the last drain is over.
-        if state.stopped.swap(1, Ordering::Acquire) != 0 {
+        if state.stopped.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
             return Err(DrainRefusal::Busy);
         }
-        if !fence() {
+        if !self.slabs().fence() {
             state.stopped.store(0, Ordering::Release);
             return Err(DrainRefusal::NoFence);
         }
@@ -80,22 +78,16 @@ impl CpuCache {
                 else {
                     continue;
                 };
-                let found = Header::from_bits(word.load(Ordering::Relaxed));
-                if found.is_set_up() {
-                    // A section may commit between the load and the swap: what the swap returns counts.
-                    // The count of pops stays in the word.
-                    let pops = u64::from(found.pops()) << 32;
-                    let taken = Header::from_bits(word.swap(pops, Ordering::Relaxed));
-                    if taken.is_set_up() {
-                        *last = taken;
-                    }
+                let taken = take_header(word);
+                if taken.is_set_up() {
+                    *last = taken;
                     moved = true;
                 }
             }
             if !moved {
                 return last;
             }
-            while !fence() {
+            while !self.slabs().fence() {
                 spin_hint();
             }
         }
@@ -109,15 +101,11 @@ impl CpuCache {
         class: SizeClass,
         header: Header,
     ) -> usize {
-        let (Some(region), begin) = (self.region(id), self.layout.begin(class)) else { return 0 };
-        let slots: NonNull<AtomicPtr<u8>> = region.cast();
+        let begin = self.layout.begin(class);
         let mut objects = [core::ptr::null_mut(); BATCH];
         let (mut given, mut filled) = (0, 0);
         for index in usize::from(begin) + 1..=usize::from(header.current()).min(REGION_SLOTS - 1) {
-            // SAFETY: the index is below the region's number of slots.
-            let slot = unsafe { slots.add(index) };
-            // SAFETY: slots are aligned words of the region, which stays.
-            let object = unsafe { slot.as_ref() }.load(Ordering::Relaxed);
+            let object = self.object_in(id, index);
             if let Some(place) = objects.get_mut(filled) {
                 *place = object;
                 filled += 1;
@@ -140,10 +128,17 @@ impl CpuCache {
     }
 }
 
-/// Lets every section of this process that is underway end, by commit or abort. The process is announced to
-/// the kernel at the first time that it matters: most programs never empty a cache from outside.
-fn fence() -> bool {
-    membarrier::fence_rseq(None).is_ok()
-        || membarrier::register_rseq() && membarrier::fence_rseq(None).is_ok()
-        || membarrier::visit_every_cpu(|_| ()).is_ok()
+/// Takes the header in `word` away if its class is set up there; the count of pops stays. A section may commit at any
+/// moment, so what is taken is what stood there, not what was seen before.
+fn take_header(word: &AtomicU64) -> Header {
+    let mut found = Header::from_bits(word.load(Ordering::Relaxed));
+    while found.is_set_up() {
+        let taken = found.without_slots().bits();
+        match word.compare_exchange_weak(found.bits(), taken, Ordering::Relaxed, Ordering::Relaxed)
+        {
+            Ok(_) => return found,
+            Err(now) => found = Header::from_bits(now),
+        }
+    }
+    Header::default()
 }

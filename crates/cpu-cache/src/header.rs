@@ -31,7 +31,13 @@ impl Header {
     /// The same count of pops for a class without objects and capacity on the marker `begin`.
     #[must_use]
     pub const fn begun_at(self, begin: u16) -> Self {
-        Self(self.0 & !0xffff_ffff | (begin as u64) << 16 | begin as u64)
+        Self(self.without_slots().0 | (begin as u64) << 16 | begin as u64)
+    }
+
+    /// The same count of pops for a class that has no slots.
+    #[must_use]
+    pub const fn without_slots(self) -> Self {
+        Self(self.0 & !0xffff_ffff)
     }
 
     /// Whether the class has been given slots on this CPU.

@@ -1,8 +1,10 @@
 //! Which slots of a region belong to which class.
 
-use crate::rseq::REGION_SHIFT;
 use strata_size_classes::{CLASS_SLOTS, SizeClass, SizeClassTable};
 use strata_sync::atomic::{AtomicU16, Ordering};
+
+/// Binary logarithm of the distance between two regions.
+pub(crate) const REGION_SHIFT: u32 = 18;
 
 /// Bytes of one CPU's region.
 pub const REGION_BYTES: usize = 1 << REGION_SHIFT;
@@ -13,28 +15,35 @@ pub const REGION_SLOTS: usize = REGION_BYTES / 8;
 /// The first slot behind the headers and the CPU's own state.
 pub(crate) const FIRST_SLOT: usize = 256;
 
+/// How many classes there may be: few where a model has to make a word for each.
+pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS };
+
 /// Greatest number of objects of one class on one CPU, by size: what the fleet's tables of TCMalloc give
 /// at this region size, rounded. The standard tables wish for an eighth more slots than a region has, so each class gets
 /// 89 % of this: a batch of a thousand small objects fits. Untouched slots cost address space only, so twice as
 /// many in a region twice as long would cost nothing until used; half as many sends batches of a thousand to the transfer cache.
+#[cfg(not(strata_loom))]
 const GREATEST_CAPACITY: [(usize, u16); 5] =
     [(256, 1536), (1 << 10, 640), (8 << 10, 160), (64 << 10, 48), (usize::MAX, 24)];
+/// Greatest number of objects of one class on one CPU in a model.
+#[cfg(strata_loom)]
+const GREATEST_CAPACITY: [(usize, u16); 1] = [(usize::MAX, 4)];
 
 /// For each class where its slots begin and how many it may have; the same on all CPUs.
 ///
 /// Written once, before the first section runs.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    begins: [AtomicU16; CLASS_SLOTS],
-    greatest: [AtomicU16; CLASS_SLOTS],
+    begins: [AtomicU16; CLASSES],
+    greatest: [AtomicU16; CLASSES],
 }
 
 impl Layout {
     strata_sync::const_fn! {
         pub(crate) const fn new() -> Self {
             Self {
-                begins: [const { AtomicU16::new(0) }; CLASS_SLOTS],
-                greatest: [const { AtomicU16::new(0) }; CLASS_SLOTS],
+                begins: strata_sync::const_array![AtomicU16::new(0); CLASSES],
+                greatest: strata_sync::const_array![AtomicU16::new(0); CLASSES],
             }
         }
     }

@@ -9,7 +9,9 @@
 //! [`ObjectSource`](strata_size_classes::ObjectSource). Nor does it know threads: whether one is registered is
 //! its caller's to establish.
 //!
-//! It needs x86-64 Linux. Where the kernel or the C library has no rseq area, nothing here can be set up.
+//! It needs Linux on x86-64. On other machines [`CpuCache::set_up`] answers an error, and it does so
+//! too where this crate is compiled with `--cfg strata_no_rseq`. Where the kernel or the C library has no rseq area, it must not
+//! be called.
 //!
 //! ```
 //! use strata_cpu_cache::{CpuCache, IdKind, Setup};
@@ -30,7 +32,7 @@
 //!     unsafe fn give(&self, _: SizeClass, _: &mut [*mut u8]) {} // an example may leak
 //! }
 //!
-//! let Some(area) = rseq::glibc_area() else { return };
+//! let Some(area) = rseq::glibc_area().filter(|_| CpuCache::IS_SUPPORTED) else { return };
 //! let cache = CpuCache::new();
 //! let setup = Setup {
 //!     table: Pages8K::TABLE,
@@ -55,9 +57,8 @@
 //! }
 //! ```
 #![no_std]
-#![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
-#[cfg(test)]
+#[cfg(any(test, strata_loom))]
 extern crate std;
 
 mod cpu_cache;
@@ -67,6 +68,14 @@ mod figures;
 mod header;
 mod layout;
 mod miss;
+#[cfg_attr(strata_loom, path = "rseq_model.rs")]
+#[cfg_attr(
+    all(
+        not(strata_loom),
+        any(strata_no_rseq, not(all(target_arch = "x86_64", target_os = "linux")))
+    ),
+    path = "rseq_absent.rs"
+)]
 mod rseq;
 
 pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
@@ -74,3 +83,5 @@ pub use drain::DrainRefusal;
 pub use figures::CpuStats;
 pub use header::Header;
 pub use layout::{REGION_BYTES, REGION_SLOTS};
+#[cfg(strata_loom)]
+pub use rseq::Seat;

@@ -3,7 +3,7 @@
 //! `STRATA_SEED` sets the seed of what is random, `STRATA_MODEL_STEPS` the length of the walks against the model,
 //! `STRATA_STRESS_SECONDS` how long each storm lasts.
 
-#![cfg(all(target_arch = "x86_64", target_os = "linux", not(strata_loom)))]
+#![cfg(all(target_arch = "x86_64", target_os = "linux", not(any(strata_loom, strata_no_rseq))))]
 #![allow(clippy::panic, reason = "a test may fail, in its helpers too")]
 
 #[path = "caches/ground.rs"]

@@ -5,24 +5,6 @@ fn class(size: usize) -> SizeClass {
     Pages8K::TABLE.entry(size).expect("a class").class()
 }
 
-/// A state as a fresh region has it.
-fn unused() -> CpuState {
-    CpuState {
-        stopped: AtomicU8::new(0),
-        granted_bytes: AtomicI64::new(0),
-        available_bytes: AtomicI64::new(0),
-        populated: AtomicBool::new(false),
-        hand: AtomicU32::new(0),
-        underflows: AtomicU64::new(0),
-        overflows: AtomicU64::new(0),
-        drains: AtomicU64::new(0),
-        resizes: AtomicU64::new(0),
-        refilled_objects: AtomicU64::new(0),
-        flushed_objects: AtomicU64::new(0),
-        memory: [const { AtomicU8::new(0) }; CLASS_SLOTS],
-    }
-}
-
 fn granted(state: &CpuState) -> i64 {
     state.granted_bytes.load(Ordering::Relaxed)
 }
@@ -38,14 +20,14 @@ fn the_stop_mark_is_the_first_byte_as_exchange_reads_it() {
 
 #[test]
 fn nothing_is_claimed_before_something_is_granted() {
-    let state = unused();
+    let state = CpuState::new();
     assert_eq!(state.claim(1, 8), 0);
     assert_eq!((granted(&state), available(&state)), (0, 0));
 }
 
 #[test]
 fn a_grant_comes_in_steps_of_64_kib_until_the_allowance() {
-    let state = unused();
+    let state = CpuState::new();
     state.grant(1, 150 << 10);
     assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
     state.grant(80 << 10, 150 << 10);
@@ -59,11 +41,11 @@ fn a_grant_comes_in_steps_of_64_kib_until_the_allowance() {
 
 #[test]
 fn an_allowance_that_shrank_takes_nothing_back_and_grants_nothing() {
-    let state = unused();
+    let state = CpuState::new();
     state.grant(1, 64 << 10);
     state.grant(1, 10);
     assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
-    let other = unused();
+    let other = CpuState::new();
     other.grant(1, 0);
     other.grant(1, -5);
     assert_eq!((granted(&other), available(&other)), (0, 0));
@@ -71,7 +53,7 @@ fn an_allowance_that_shrank_takes_nothing_back_and_grants_nothing() {
 
 #[test]
 fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
-    let state = unused();
+    let state = CpuState::new();
     state.grant(100, 100);
     assert_eq!(state.claim(3, 32), 3);
     assert_eq!(available(&state), 4);
@@ -85,7 +67,7 @@ fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
 
 #[test]
 fn the_greatest_claim_does_not_overflow() {
-    let state = unused();
+    let state = CpuState::new();
     state.grant(usize::MAX, i64::MAX);
     assert_eq!(granted(&state), i64::MAX);
     assert_eq!(state.claim(u16::MAX, 256 << 10), u16::MAX);
@@ -95,7 +77,7 @@ fn the_greatest_claim_does_not_overflow() {
 
 #[test]
 fn a_class_remembers_its_last_miss_and_how_many_of_the_kind_came_before() {
-    let (state, small, large) = (unused(), class(8), class(4096));
+    let (state, small, large) = (CpuState::new(), class(8), class(4096));
     let first = state.note_underflow(small);
     assert!(!first.was_underflow(), "nothing came before the first");
     assert_eq!(first.repeats(), 0);
@@ -114,7 +96,7 @@ fn a_class_remembers_its_last_miss_and_how_many_of_the_kind_came_before() {
 
 #[test]
 fn misses_and_moves_are_counted() {
-    let (state, small) = (unused(), class(8));
+    let (state, small) = (CpuState::new(), class(8));
     state.note_underflow(small);
     state.note_overflow(small);
     state.note_overflow(small);
