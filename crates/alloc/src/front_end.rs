@@ -66,7 +66,9 @@ pub(crate) fn choose<S: PageSource>(
     if config.front_end == FrontEndChoice::PerThread {
         return per_thread(WhyPerThread::Asked);
     }
-    let Some((area, registration)) = area(slot) else { return per_thread(WhyPerThread::NoRseq) };
+    // An area is registered only for who can use it.
+    let area = if CpuCache::IS_SUPPORTED { area(slot) } else { None };
+    let Some((area, registration)) = area else { return per_thread(WhyPerThread::NoRseq) };
     let has_concurrency_id = rseq::feature_bytes() as usize >= rseq::MM_CID + size_of::<u32>();
     let id_kind = match config.cpu_id {
         CpuIdChoice::Auto if has_concurrency_id => IdKind::Concurrency,
@@ -85,14 +87,22 @@ pub(crate) fn choose<S: PageSource>(
 /// Whether this thread has a registered area, after registering it if that is the heap's to do.
 pub(crate) fn is_registered(registration: Registration) -> bool {
     match registration {
-        // glibc leaves −1 or −2 in the id of a thread that has none.
         Registration::Libc => rseq::glibc_area().is_some_and(|area| {
-            let id = Address::new(area.of_this_thread()).add(rseq::CPU_ID).pointer().cast::<i32>();
-            // SAFETY: the C library says that the thread's area is there; the kernel alone writes it.
-            unsafe { id.read_volatile() >= 0 }
+            let area = Address::new(area.of_this_thread());
+            // SAFETY: the C library says that the thread's storage has the area.
+            let answer = unsafe { rseq::is_registered(area.pointer()) };
+            answer.unwrap_or_else(|| has_id(area))
         }),
         Registration::Own => register_own(),
     }
+}
+
+/// Whether the kernel or the C library has written an id into an area: glibc leaves −1 or −2 where it could not register
+/// it. For kernels that do not answer the better question.
+fn has_id(area: Address) -> bool {
+    let id = area.add(rseq::CPU_ID).pointer().cast::<i32>();
+    // SAFETY: the area is part of this thread's storage; the kernel alone writes it.
+    unsafe { id.read_volatile() >= 0 }
 }
 
 /// Where threads have their areas, and who registers them.

@@ -114,7 +114,8 @@ fn a_small_block_freed_twice() {
         return;
     };
     assert!(line.starts_with("strata: double free"), "{line}");
-    assert!(line.contains("112"), "names the class: {line}");
+    // By its size, or by its number where the thread's own cache sees it.
+    assert!(line.contains("112") || line.contains("class 8,"), "names the class: {line}");
 }
 
 #[test]

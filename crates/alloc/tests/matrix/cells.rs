@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard},
 };
 use strata_alloc::{Config, FrontEnd, FrontEndChoice, Heap, HeapConfig, PageHeapChoice, Standard};
+use strata_cpu_cache::CpuCache;
 use strata_size_classes::PageSize;
 
 /// One heap at a time: two may have the fast path, and the tests of a binary run at once.
@@ -53,7 +54,7 @@ pub(crate) fn run<P: PageSize>(suite: impl Fn(&Heap<Standard<P>>)) {
 fn check_front_end<C: HeapConfig>(heap: &Heap<C>, asked: FrontEndChoice) {
     let Some(core) = heap.core() else { return };
     let per_cpu = matches!(core.front_end(), FrontEnd::PerCpu(_));
-    let possible = strata_os::rseq::glibc_area().is_some() && cfg!(target_arch = "x86_64");
+    let possible = CpuCache::IS_SUPPORTED && strata_os::rseq::glibc_area().is_some();
     assert_eq!(per_cpu, asked == FrontEndChoice::PerCpu && possible, "{:?}", core.front_end());
 }
 
