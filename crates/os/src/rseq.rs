@@ -106,6 +106,33 @@ pub unsafe fn register(area: *mut u8, bytes: u32) -> Result<(), i32> {
     unsafe { call(area, bytes, 0) }
 }
 
+/// Whether the kernel has `area` as this thread's: asked by registering it once more, which it refuses as busy. `None` where
+/// the kernel does not say (a filter that denies the call, another length). An id proves nothing: a thread that
+/// nobody registered reads 0, which is a CPU.
+///
+/// One system call; a thread that turns out not to be registered is left so.
+///
+/// # Safety
+///
+/// `area` is at least [`AREA_BYTES`] long, and part of this thread's static storage.
+pub unsafe fn is_registered(area: *mut u8) -> Option<bool> {
+    let longer = feature_bytes().next_multiple_of(AREA_BYTES);
+    for bytes in [AREA_BYTES, longer] {
+        // SAFETY: the caller's promise; if it was not registered, it is taken back at once.
+        match unsafe { register(area, bytes) } {
+            Ok(()) => {
+                // SAFETY: registered just now, with this length.
+                let _ = unsafe { unregister(area, bytes) };
+                return Some(false);
+            }
+            Err(libc::EBUSY) => return Some(true),
+            Err(libc::EINVAL) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
 /// Takes this thread's `area` back from the kernel.
 ///
 /// # Errors

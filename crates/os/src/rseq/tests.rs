@@ -1,4 +1,7 @@
-use super::{AREA_BYTES, CPU_ID, LEAST_BYTES, MM_CID, feature_bytes, glibc_area, register};
+use super::{
+    AREA_BYTES, CPU_ID, LEAST_BYTES, MM_CID, feature_bytes, glibc_area, is_registered, register,
+    unregister,
+};
 use crate::{current_cpu, possible_cpus};
 use core::ptr;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -54,4 +57,32 @@ fn a_second_registration_is_refused_while_glibc_has_one() {
     let answer = unsafe { register(area.0.as_mut_ptr(), AREA_BYTES) };
     assert!(matches!(answer, Err(libc::EINVAL | libc::EBUSY | libc::EPERM)), "{answer:?}");
     assert_eq!(crate::errno(), 3);
+}
+
+#[test]
+fn a_thread_that_nobody_registered_is_found_out_although_it_reads_0() {
+    let Some(area) = glibc_area() else { return };
+    let place: *mut u8 = ptr::with_exposed_provenance_mut(area.of_this_thread());
+    // SAFETY: the area is this thread's.
+    assert_eq!(unsafe { is_registered(place) }, Some(true));
+    // As a thread of a bare `clone` has it: storage for an area that the kernel does not know.
+    std::thread::spawn(|| {
+        let Some(area) = glibc_area() else { return };
+        let place: *mut u8 = ptr::with_exposed_provenance_mut(area.of_this_thread());
+        // SAFETY: the area is this thread's; nothing in it uses sequences from here on.
+        unsafe { unregister(place, AREA_BYTES) }.expect("glibc registered it with 32 bytes");
+        // SAFETY: as above.
+        assert_eq!(unsafe { is_registered(place) }, Some(false));
+        let mut other = Area([0; 32]);
+        // SAFETY: the area stays until it is unregistered below.
+        unsafe { register(other.0.as_mut_ptr(), AREA_BYTES) }.expect("a free place");
+        // SAFETY: the area is this thread's, which has another one registered.
+        assert_eq!(unsafe { is_registered(place) }, None);
+        // SAFETY: registered above.
+        unsafe { unregister(other.0.as_mut_ptr(), AREA_BYTES) }.expect("it was registered");
+        // SAFETY: the thread's own area, as it was.
+        unsafe { register(place, AREA_BYTES) }.expect("it was registered before");
+    })
+    .join()
+    .expect("the thread ends well");
 }
