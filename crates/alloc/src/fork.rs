@@ -55,6 +55,12 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
         entry.next.set(first());
         FIRST.store(core::ptr::from_ref(entry).cast_mut(), Ordering::Relaxed);
     }
+    watch_forks();
+}
+
+/// Tells the C library what to call around a fork, if nobody did yet: before the first block of a heap, so that handlers
+/// that a program registers later run while no lock of a heap is held. A heap does it by itself with its first block.
+pub fn watch_forks() {
     if !REGISTERED.swap(true, Ordering::Relaxed) {
         strata_os::at_fork(before, in_parent, in_child);
     }

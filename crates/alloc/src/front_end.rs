@@ -87,14 +87,22 @@ pub(crate) fn choose<S: PageSource>(
 /// Whether this thread has a registered area, after registering it if that is the heap's to do.
 pub(crate) fn is_registered(registration: Registration) -> bool {
     match registration {
-        // glibc leaves −1 or −2 in the id of a thread that has none.
         Registration::Libc => rseq::glibc_area().is_some_and(|area| {
-            let id = Address::new(area.of_this_thread()).add(rseq::CPU_ID).pointer().cast::<i32>();
-            // SAFETY: the C library says that the thread's area is there; the kernel alone writes it.
-            unsafe { id.read_volatile() >= 0 }
+            let area = Address::new(area.of_this_thread());
+            // SAFETY: the C library says that the thread's storage has the area.
+            let answer = unsafe { rseq::is_registered(area.pointer()) };
+            answer.unwrap_or_else(|| has_id(area))
         }),
         Registration::Own => register_own(),
     }
+}
+
+/// Whether the kernel or the C library has written an id into an area: glibc leaves −1 or −2 where it could not register
+/// it. For kernels that do not answer the better question.
+fn has_id(area: Address) -> bool {
+    let id = area.add(rseq::CPU_ID).pointer().cast::<i32>();
+    // SAFETY: the area is part of this thread's storage; the kernel alone writes it.
+    unsafe { id.read_volatile() >= 0 }
 }
 
 /// Where threads have their areas, and who registers them.

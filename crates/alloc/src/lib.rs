@@ -47,6 +47,7 @@ pub use config::{
     Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, PageHeapChoice, Problem,
 };
 pub use figures::HeapFigures;
+pub use fork::watch_forks;
 pub use front_end::{FrontEnd, WhyPerThread};
 pub use heap::Heap;
 pub use heap_config::{HeapConfig, Standard};

@@ -9,7 +9,7 @@
 //! A program that ends by `_exit`, as some shells do, or by a signal, runs no destructors and prints no report.
 
 use crate::heap::HEAP;
-use strata_alloc::ExitReport;
+use strata_alloc::{Config, ExitReport};
 use strata_os::{KeptStderr, environment, process_id, warn_line};
 use strata_sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -27,11 +27,16 @@ static STDERR: KeptStderr = KeptStderr::new();
 #[unsafe(link_section = ".fini_array")]
 static DESTRUCTOR: extern "C" fn() = report;
 
-/// Finds out whether a report is wanted; the heap is set up.
+/// Finds out whether a report is wanted, and if so sets the heap up, so that a program without a block has one too.
 pub(crate) fn prepare() {
-    if HEAP.config().exit_report == ExitReport::None {
+    // What is wrong with the options is said when the heap is set up.
+    let config = environment(c"STRATA_CONF").map(|text| Config::parse(text, |_| ()));
+    if config.is_none_or(|config| config.exit_report == ExitReport::None) {
         return;
     }
+    let block = HEAP.allocate(1);
+    // SAFETY: null, or a block that nobody else knows.
+    unsafe { HEAP.deallocate(block) };
     ONLY.store(only_process(), Ordering::Relaxed);
     WANTED.store(true, Ordering::Relaxed);
     STDERR.keep();
