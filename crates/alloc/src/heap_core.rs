@@ -61,6 +61,13 @@ struct Identity {
     registration: Registration,
 }
 
+// A reader of the process's memory finds these by their places.
+static_assertions::const_assert_eq!(offset_of!(Core<crate::Standard>, identity), 0);
+static_assertions::const_assert_eq!(offset_of!(Identity, magic), 0);
+static_assertions::const_assert_eq!(offset_of!(Identity, core_bytes), 8);
+static_assertions::const_assert_eq!(offset_of!(Identity, page_bytes), 16);
+static_assertions::const_assert_eq!(offset_of!(Identity, own_range), 24);
+
 /// What caches refill from.
 pub(crate) type Middle<'a, C> = MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>;
 
