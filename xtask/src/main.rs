@@ -9,6 +9,7 @@ mod command;
 mod dist;
 mod hotpath;
 mod layers;
+mod library_tests;
 mod loom;
 mod matrix;
 mod measured;

@@ -10,10 +10,11 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::command::{find_program, shown};
+use crate::command::shown;
 use crate::dist;
 use crate::hotpath;
 use crate::layers;
+use crate::library_tests::{self, Selection};
 use crate::loom;
 use crate::matrix;
 use crate::page_size::PageSizeName;
@@ -43,7 +44,7 @@ pub(crate) struct Options {
 const LIBRARY: &str = "strata-c";
 
 /// The tests of the libraries, which run once these have been built.
-const LIBRARY_TESTS: &str = "strata-c-tests";
+pub(crate) const LIBRARY_TESTS: &str = "strata-c-tests";
 
 /// What a step did.
 #[derive(Default)]
@@ -100,7 +101,7 @@ const STEPS: [Step; 11] = [
     ("libraries", libraries),
     ("hotpath", hotpath),
     ("workspace", workspace_tests),
-    ("c", library_tests),
+    ("c", tests_of_the_libraries),
     ("matrix", matrix),
     ("loom", loom),
     ("programs", programs),
@@ -232,16 +233,11 @@ fn workspace_tests(workspace: &Workspace) -> Result<Done> {
     counted(&mut command)
 }
 
-fn library_tests(workspace: &Workspace) -> Result<Done> {
-    if workspace.member(LIBRARY_TESTS).is_none() {
-        return Ok(Done::default());
-    }
-    if find_program("cc").is_none() {
-        return Ok(Done::left_out("c", "cc"));
-    }
-    let mut command = workspace.cargo("test");
-    command.args(["--package", LIBRARY_TESTS, "--no-fail-fast"]);
-    counted(&mut command)
+fn tests_of_the_libraries(workspace: &Workspace) -> Result<Done> {
+    let Some(package) = workspace.member(LIBRARY_TESTS) else { return Ok(Done::default()) };
+    let Selection { command, left_out } = library_tests::select(workspace, package);
+    let count = command.map(|mut command| counted(&mut command)).transpose()?;
+    Ok(Done { count: count.unwrap_or_default().count, left_out })
 }
 
 fn matrix(workspace: &Workspace) -> Result<Done> {
