@@ -4,6 +4,7 @@ use crate::{
     Config, FrontEnd, HeapConfig,
     fork::ForkEntry,
     front_end::{self, Registration},
+    maintenance::Maintenance,
     slots,
     threads::Threads,
 };
@@ -42,6 +43,7 @@ pub struct Core<C: HeapConfig> {
     thread_caches: ThreadCaches<C::Pages>,
     pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
+    pub(crate) maintenance: Maintenance,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
 }

@@ -34,6 +34,7 @@ mod heap;
 mod heap_config;
 mod heap_core;
 mod large;
+mod maintenance;
 mod misuse;
 mod reallocate;
 mod release;

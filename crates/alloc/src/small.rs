@@ -18,6 +18,7 @@ impl<C: HeapConfig> Core<C> {
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { self.cpu_cache().refill(&self.source_of_objects(), class) };
+                    self.note_miss();
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -27,6 +28,7 @@ impl<C: HeapConfig> Core<C> {
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
+                    self.note_miss();
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -67,6 +69,7 @@ impl<C: HeapConfig> Core<C> {
                 if !unsafe { self.cpu_cache().push(class, pointer) } {
                     // SAFETY: as above.
                     unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
+                    self.note_miss();
                 }
                 add(&words.deallocated, bytes);
             }
@@ -75,6 +78,7 @@ impl<C: HeapConfig> Core<C> {
                 if unsafe { cache.push(class, bytes, pointer) } {
                     // SAFETY: as above.
                     unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
+                    self.note_miss();
                 }
                 add(&words.deallocated, bytes);
             }
