@@ -4,7 +4,7 @@
 //! `STRATA_STRESS_SECONDS` how long each storm lasts.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(any(strata_loom, strata_no_rseq))))]
-#![allow(clippy::panic, reason = "a test may fail, in its helpers too")]
+#![allow(clippy::panic, reason = "a test may fail, in what it calls too")]
 
 #[path = "caches/ground.rs"]
 mod ground;
