@@ -9,15 +9,24 @@ use strata_os::PageSource;
 use strata_size_classes::{PageSize, SizeClass};
 use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+#[cfg(strata_loom)]
+mod modelled;
+#[cfg(strata_loom)]
+use modelled::{GRANULE_SHIFT, LEAF_HUGEPAGES, LEAF_SHIFT, WIDEST_ADDRESS};
+
 /// Pages of one leaf, as a power of two.
+#[cfg(not(strata_loom))]
 const LEAF_SHIFT: u32 = 15;
 const LEAF_PAGES: usize = 1 << LEAF_SHIFT;
 /// Hugepages of one leaf, at most: that many pages of 256 KiB cover 4 096 of them.
+#[cfg(not(strata_loom))]
 const LEAF_HUGEPAGES: usize = 4096;
 /// What is touched by the first write is counted in granules of this size.
+#[cfg(not(strata_loom))]
 const GRANULE_SHIFT: u32 = 12;
 /// The widest address that the root is sized for. The kernel gives no more than 47 bits (48 on
 /// aarch64) to those who do not ask for more by a hint, and page sources here do not.
+#[cfg(not(strata_loom))]
 const WIDEST_ADDRESS: u32 = 48;
 
 /// A radix tree of two levels: a root over the whole address space, and leaves of 32 768 pages.
@@ -336,7 +345,7 @@ impl<P: PageSize> PageMap<P> {
 
     const fn tracker_index(hugepage: Hugepage) -> usize {
         let per_leaf = LEAF_PAGES >> (crate::HUGEPAGE_SHIFT - P::SHIFT);
-        hugepage.number() & (per_leaf - 1)
+        hugepage.number() & per_leaf.saturating_sub(1)
     }
 
     #[cold]
@@ -349,6 +358,11 @@ impl<P: PageSize> PageMap<P> {
         else {
             return self.root_length.load(Ordering::Acquire) != 0;
         };
+        #[cfg(strata_loom)]
+        // SAFETY: the piece was taken for a root of that length, and is ours until it is published.
+        unsafe {
+            modelled::start_root(memory.cast(), length);
+        }
         // The first root stands. A second one, made at the same moment, stays unused in the arena.
         let first = self.root.compare_exchange(
             core::ptr::null_mut(),
@@ -374,6 +388,11 @@ impl<P: PageSize> PageMap<P> {
         else {
             return self.leaf_at(index).is_some();
         };
+        #[cfg(strata_loom)]
+        // SAFETY: the piece was taken for a leaf, and is ours until it is published.
+        unsafe {
+            modelled::start_leaf(memory.cast());
+        }
         let root = self.root.load(Ordering::Relaxed);
         // SAFETY: `index` is below the root's length, checked above.
         let entry = unsafe { root.add(index) };
@@ -433,5 +452,5 @@ impl<P: PageSize> Default for PageMap<P> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(strata_loom)))]
 mod tests;

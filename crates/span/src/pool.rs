@@ -18,6 +18,17 @@ use strata_sync::{
 pub unsafe trait PoolItem {
     /// Where its bytes appear in the ledger.
     const KIND: MetadataKind;
+
+    /// Makes a value of zeroed memory. Zero bits are one in a program; but loom's atomics are not, so a type
+    /// that has some writes them here.
+    ///
+    /// # Safety
+    ///
+    /// `place` has room for a value, and is the caller's alone.
+    #[cfg(strata_loom)]
+    unsafe fn construct(place: NonNull<Self>) {
+        let _ = place;
+    }
 }
 
 /// How many structures a pool made and how many are out.
@@ -87,6 +98,11 @@ impl<T: PoolItem> Pool<T> {
             self.created.fetch_add(1, Ordering::Relaxed);
             item
         };
+        #[cfg(strata_loom)]
+        // SAFETY: the item is zeroed, and on no list any more.
+        unsafe {
+            T::construct(item);
+        }
         self.in_use.fetch_add(1, Ordering::Relaxed);
         Some(item)
     }

@@ -31,6 +31,7 @@ pub enum SpanPlace {
 /// value of each field; the memory of a span structure is never unmapped.
 #[repr(C, align(64))]
 #[derive(Debug)]
+#[cfg_attr(strata_loom, derive(Default))]
 pub struct Span {
     first_page: AtomicUsize,
     page_count: AtomicU32,
@@ -57,6 +58,12 @@ pub type SpanPool = Pool<Span>;
 // SAFETY: 1. zeroed atomics are valid values. 2. A span has no drop and is 64 bytes, aligned to 64.
 unsafe impl PoolItem for Span {
     const KIND: MetadataKind = MetadataKind::Spans;
+
+    #[cfg(strata_loom)]
+    unsafe fn construct(place: NonNull<Self>) {
+        // SAFETY: the caller has the place alone.
+        unsafe { place.write(Self::default()) };
+    }
 }
 
 /// A reference to a span that may be copied and kept, as long as its owner keeps the span.

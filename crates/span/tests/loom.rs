@@ -3,8 +3,7 @@
 //! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-span --test loom --release`
 //!
 //! What is published is a `loom::cell::UnsafeCell`, so that loom itself finds a reader that looks
-//! before the writer is done. Page-map leaves are zeroed memory, which loom's atomics cannot stand
-//! in; the place that publishes them is the one that is explored here.
+//! before the writer is done. The page map is the one of programs, with leaves of four pages.
 
 #![cfg(strata_loom)]
 
@@ -13,7 +12,11 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use strata_os::{PageSource, SystemPages};
-use strata_span::{MetadataArena, MetadataKind, PublishOnce, RangeLog};
+use strata_size_classes::{PageSize, Pages4K, SizeClass};
+use strata_span::{
+    MetadataArena, MetadataKind, PageCount, PageId, PageMap, PublishOnce, RangeLog, SpanHandle,
+    SpanPool,
+};
 
 /// Stands for a leaf: written before it is published, read by whoever finds it.
 type Leaf = UnsafeCell<u32>;
@@ -158,5 +161,88 @@ fn ranges_are_noted_while_another_thread_notes_and_a_third_reads() {
         log.for_each(|range| all += range.start);
         assert_eq!(all, 3, "no note is lost");
         give_back(arena);
+    });
+}
+
+/// A page map with what it needs.
+struct Mapping {
+    arena: MetadataArena,
+    map: PageMap<Pages4K>,
+    spans: SpanPool,
+}
+
+impl Mapping {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { arena: MetadataArena::new(), map: PageMap::new(), spans: SpanPool::new() })
+    }
+
+    /// Enters a new span of one page.
+    fn enter(&self, page: usize) -> SpanHandle {
+        let (source, first) = (SystemPages::new(), PageId::<Pages4K>::new(page));
+        assert!(self.map.ensure(&self.arena, &source, first, PageCount::ONE));
+        // Not before the leaf stands, whose publication would carry the span along.
+        let span = self.spans.allocate_span(&self.arena, &source).expect("memory");
+        span.set_range(first, PageCount::<Pages4K>::ONE);
+        self.map.set_range(span, class());
+        span
+    }
+}
+
+fn class() -> SizeClass {
+    Pages4K::TABLE.entry(64).expect("a class").class()
+}
+
+/// Explores with at most `preemptions` switches away from a thread that could have gone on.
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+/// Looks a page up while another thread enters it.
+fn look_up_while_entered(mapping: &Arc<Mapping>) {
+    let other = {
+        let mapping = Arc::clone(mapping);
+        thread::spawn(move || mapping.enter(5))
+    };
+    let address = 5 * Pages4K::BYTES + 17;
+    if let Some(span) = mapping.map.span_at(address) {
+        assert_eq!(span.first::<Pages4K>().number(), 5, "a span that is found is whole");
+        assert_eq!(mapping.map.class_at(address), class());
+    }
+    let span = other.join().expect("no panic");
+    assert_eq!(mapping.map.span_at(address), Some(span));
+    assert_eq!(mapping.map.span_at(7 * Pages4K::BYTES), None);
+    give_back(&mapping.arena);
+}
+
+#[test]
+fn look_up_while_the_first_span_of_a_map_is_entered() {
+    explore(6, || look_up_while_entered(&Mapping::new()));
+}
+
+#[test]
+fn look_up_while_a_span_is_entered_in_a_leaf_that_stands() {
+    explore(6, || {
+        let mapping = Mapping::new();
+        mapping.enter(6);
+        look_up_while_entered(&mapping);
+    });
+}
+
+#[test]
+fn two_threads_enter_the_first_spans_of_a_leaf() {
+    explore(3, || {
+        let mapping = Mapping::new();
+        let other = {
+            let mapping = Arc::clone(&mapping);
+            thread::spawn(move || mapping.enter(5))
+        };
+        let mine = mapping.enter(6);
+        let theirs = other.join().unwrap();
+        assert_eq!(mapping.map.span_at(5 * Pages4K::BYTES), Some(theirs));
+        assert_eq!(mapping.map.span_at(6 * Pages4K::BYTES), Some(mine));
+        assert_eq!(mapping.map.stats().leaves, 1);
+        give_back(&mapping.arena);
     });
 }
