@@ -1,11 +1,11 @@
-//! Interleavings of the transfer cache, explored by loom.
+//! Interleavings of the transfer cache and of the central free list, explored by loom.
 //!
 //! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-central --test loom --release`
-//!
-//! The central free list is not among them: its spans and the page map are zeroed memory, which loom's
-//! atomics cannot live in. `tests/threads.rs` runs it on the machine.
 
 #![cfg(strata_loom)]
+
+#[path = "loom/central_free_list.rs"]
+mod central_free_list;
 
 use loom::{sync::Arc, thread};
 use strata_central::{TransferCache, TransferPolicy};
