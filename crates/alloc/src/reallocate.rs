@@ -2,7 +2,12 @@
 
 use crate::{Heap, HeapConfig};
 use strata_size_classes::PageSize;
-use strata_span::Address;
+use strata_span::{Address, HUGEPAGE_BYTES};
+
+/// A block that grows to this size or more is moved to the start of a hugepage, from where it can grow further in place: a
+/// vector that doubles copies itself for the last time here. At half, small vectors keep hugepages of their own half
+/// empty; at twice, 1 MiB is copied and stays behind.
+const GROWS_FROM_BYTES: usize = 512 << 10;
 
 impl<C: HeapConfig> Heap<C> {
     /// How many bytes of a block may be used: at least what was asked for. 0 for what is no block of this heap.
@@ -41,7 +46,7 @@ impl<C: HeapConfig> Heap<C> {
         }
         let slot = self.slot();
         let old_is_large = self.map_words().class_at(Address::of(pointer).value()).is_none();
-        let mut wanted = new_size;
+        let (mut wanted, mut wanted_align) = (new_size, align);
         match Self::entry(new_size, align) {
             Some(entry) if !old_is_large && entry.size() == old_size => return pointer,
             None if old_is_large && new_size <= old_size && new_size > old_size / 2 => {
@@ -58,8 +63,11 @@ impl<C: HeapConfig> Heap<C> {
             }
             _ => {}
         }
-        let mut block = self.allocate_aligned(wanted, align);
-        if block.is_null() && wanted != new_size {
+        if new_size > old_size && new_size >= GROWS_FROM_BYTES {
+            wanted_align = align.max(HUGEPAGE_BYTES);
+        }
+        let mut block = self.allocate_aligned(wanted, wanted_align);
+        if block.is_null() && (wanted, wanted_align) != (new_size, align) {
             block = self.allocate_aligned(new_size, align);
         }
         if !block.is_null() {
