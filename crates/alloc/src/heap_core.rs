@@ -6,7 +6,7 @@ use crate::{
     front_end::{self, Registration},
     maintenance::Maintenance,
     slots,
-    threads::Threads,
+    threads::{Standing, Threads},
 };
 use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
 use strata_central::{MiddleSource, MiddleTier};
@@ -212,13 +212,22 @@ impl<C: HeapConfig> Core<C> {
         self.identity.registration
     }
 
-    /// Gives all objects of the CPUs' caches back to the spans. What cannot be emptied is kept.
-    pub(crate) fn drain_cpus(&self) {
-        let _drains = self.drains.lock();
+    /// Gives what this thread's cache, the CPUs' caches and the transfer caches hold back to the spans, so that spans of which
+    /// every object is free go to the page heap; says how many bytes went. What another thread is emptying, and what cannot
+    /// be emptied, is kept.
+    pub(crate) fn empty_caches(&self, slot: Slot) -> u64 {
         let middle = self.source_of_objects();
-        for id in 0..self.cpu.ids() {
-            let _ = self.cpu.drain(&middle, id);
+        let mut bytes = 0;
+        if let Standing::Cached(_, cache) = self.standing(slot) {
+            bytes += cache.held_bytes();
+            // SAFETY: the cache is this thread's own.
+            unsafe { cache.release_all(&middle) };
         }
+        if let Some(_drains) = self.drains.try_lock() {
+            bytes +=
+                (0..self.cpu.ids()).filter_map(|id| self.cpu.drain(&middle, id).ok()).sum::<u64>();
+        }
+        bytes + middle.drain_all_transfers() as u64
     }
 
     /// Which words of a thread are the heap's.

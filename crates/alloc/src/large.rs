@@ -88,9 +88,21 @@ impl<C: HeapConfig> Core<C> {
         })
     }
 
+    /// Whether so many bytes were ever taken from the source: else no emptying of caches makes room for them.
+    fn has_had(&self, bytes: usize) -> bool {
+        self.page_heap().stats().system_bytes >= bytes as u64
+    }
+
     fn allocate_span(&self, slot: Slot, size: usize, align: usize) -> Option<SpanHandle> {
         let request = request::<C::Pages>(size, align)?;
-        let span = self.page_heap().allocate(self, request)?;
+        let span = match self.page_heap().allocate(self, request) {
+            Some(span) => span,
+            // What lies in caches may hold spans apart that would do together.
+            None if self.has_had(request.pages.bytes()) && self.empty_caches(slot) > 0 => {
+                self.page_heap().allocate(self, request)?
+            }
+            None => return None,
+        };
         span.set_class(SizeClass::NONE);
         let bytes = span.bytes::<C::Pages>();
         match self.standing(slot) {

@@ -1,6 +1,6 @@
 //! Memory that goes back to the kernel because the program asks.
 
-use crate::{Heap, HeapConfig, threads::Standing};
+use crate::{Heap, HeapConfig};
 use strata_page_heap::{PageHeap, ReleaseReason};
 use strata_size_classes::PageSize;
 use strata_span::PageCount;
@@ -23,13 +23,7 @@ impl<C: HeapConfig> Heap<C> {
     /// ```
     pub fn release(&self, bytes: usize) -> usize {
         let Some(core) = self.core() else { return 0 };
-        let middle = core.source_of_objects();
-        if let Standing::Cached(_, cache) = core.standing(core.slot()) {
-            // SAFETY: the cache is this thread's own.
-            unsafe { cache.release_all(&middle) };
-        }
-        core.drain_cpus();
-        middle.drain_all_transfers();
+        core.empty_caches(core.slot());
         let wanted = PageCount::holding(bytes)
             .unwrap_or(PageCount::<C::Pages>::new(usize::MAX >> C::Pages::SHIFT));
         core.page_heap().release(core, wanted, ReleaseReason::Call).bytes()

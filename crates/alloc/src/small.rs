@@ -8,8 +8,17 @@ use strata_sync::{
 };
 
 impl<C: HeapConfig> Core<C> {
-    /// A block, for a thread whom the limit stopped.
+    /// A block, for a thread whom the limit stopped. Where memory has run out, what caches hold is given back before
+    /// the answer is null.
     pub(crate) fn allocate_uncounted(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
+        let block = self.allocate_through_caches(slot, entry);
+        if block.is_null() && self.empty_caches(slot) > 0 {
+            return self.allocate_through_caches(slot, entry);
+        }
+        block
+    }
+
+    fn allocate_through_caches(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
         let (class, bytes) = (entry.class(), entry.size());
         match self.standing(slot) {
             Standing::PerCpu(words) => {

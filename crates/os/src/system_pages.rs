@@ -186,7 +186,9 @@ fn map_aligned(bytes: usize, align: usize) -> Result<AddressRange, MapError> {
 }
 
 fn map(bytes: usize) -> Result<AddressRange, MapError> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // Not `MAP_NORESERVE`: inaccessible memory is not charged in any case, and what is committed later is to meet the
+    // kernel's own judgement of what is too much, so that absurd sizes are refused.
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: without a fixed address the kernel chooses one that nobody uses.
     let start = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
     if start == libc::MAP_FAILED {

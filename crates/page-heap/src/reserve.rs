@@ -195,12 +195,27 @@ impl Reserve {
                 }
             }
         };
-        if !self.log.push(platform.arena(), platform.metadata(), reservation.range) {
+        let range = reservation.range;
+        let needed = AddressRange::new(range.start, bytes);
+        let (committed_bytes, zeroed) = if reservation.committed {
+            (range.bytes, Some(reservation.zeroed))
+        } else {
+            (bytes, platform.source().commit(needed).ok())
+        };
+        // What cannot be committed or noted is not kept: under a limit on memory each attempt would take address space.
+        if zeroed.is_none() {
+            self.stats.refusals += 1;
             // SAFETY: the range was just reserved, and nobody knows it.
-            let _ = unsafe { platform.source().unreserve(reservation.range) };
+            if unsafe { platform.source().unreserve(range) }.is_ok() {
+                return None;
+            }
+        }
+        if !self.log.push(platform.arena(), platform.metadata(), range) {
+            // SAFETY: as above.
+            let _ = unsafe { platform.source().unreserve(range) };
             return None;
         }
-        self.stats.reserved_bytes += reservation.range.bytes as u64;
+        self.stats.reserved_bytes += range.bytes as u64;
         self.stats.reservations += 1;
         // What was refused now is not asked for again next time.
         self.doublings = match (step.min(wished) / Self::FIRST_STEP).checked_ilog2() {
@@ -208,11 +223,12 @@ impl Reserve {
             None => 0,
         };
         self.keep_newest();
-        let committed_bytes = if reservation.committed { reservation.range.bytes } else { 0 };
+        let committed_bytes = if zeroed.is_some() { committed_bytes } else { 0 };
         self.committed_bytes += committed_bytes as u64;
-        let newest = self.stocks.first_mut()?;
-        *newest = Stock { range: reservation.range, committed_bytes, dirty: !reservation.zeroed };
-        Some(0)
+        let dirty = !(zeroed.unwrap_or(true) && reservation.zeroed);
+        *self.stocks.first_mut()? = Stock { range, committed_bytes, dirty };
+        // Without its memory the range waits for better times.
+        zeroed.map(|_| 0)
     }
 
     /// Puts the newest stock among the spares, in place of the shortest.
