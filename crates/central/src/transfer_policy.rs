@@ -12,7 +12,7 @@ pub trait TransferPolicy {
     const INITIAL_BYTES: usize = 128 << 10;
     /// Objects of up to this size let their cache grow where it missed and overflowed in turn; larger ones cost more to
     /// touch than to fetch. 0 leaves growth to the rounds of resizing.
-    const GROWS_UP_TO: usize = 8 << 10;
+    const GROWS_UP_TO: usize = 2 << 10;
     /// Most bytes of objects that one size class may hold.
     const MAX_BYTES: usize = 1 << 20;
 }
