@@ -463,7 +463,7 @@ static void memory_that_ran_out_comes_back(void) {
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct block *list = NULL;
         size_t first = exhaust(sizes[i], &list);
-        /* At the limit one mapping may be refused for want of an aligned place and the next one be had. */
+        /* Was seen once, under load, to be had where malloc had just been refused; why is not known. */
         char *extra = calloc(1, 2000001);
         CHECK(extra != NULL || errno == ENOMEM);
         for (size_t at = 0; extra != NULL && at < 2000001; at++) CHECK(extra[at] == 0);
