@@ -53,6 +53,7 @@ mod heap;
 mod malloc;
 mod operator_delete;
 mod operator_new;
+#[cfg(panic = "abort")]
 mod panic;
 mod sized;
 mod start;
