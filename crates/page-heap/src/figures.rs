@@ -18,6 +18,8 @@ pub struct PageHeapStats {
     pub free_bytes: u64,
     /// Free and not backed: given back to the kernel, or never touched.
     pub unmapped_bytes: u64,
+    /// The most that was in spans and free and backed at a time.
+    pub peak_backed_bytes: u64,
     /// Spans handed out so far and not given back, as a number.
     pub spans_in_use: u64,
     /// Given back to the kernel so far, by reason.

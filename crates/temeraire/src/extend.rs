@@ -84,6 +84,7 @@ impl<P: PageSize> State<P> {
             None => self.extend_large(platform, &span, None, now_ns),
         }?;
         self.in_use_pages += span.added().get();
+        self.note_peak();
         self.records.record_extension(span.from, span.to);
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
         let run = span.to.hugepages_up();

@@ -260,6 +260,7 @@ impl<P: PageSize> State<P> {
             in_use_bytes: bytes(self.in_use_pages),
             free_bytes: bytes(self.free_pages()),
             unmapped_bytes: bytes(self.unmapped_pages()),
+            peak_backed_bytes: bytes(self.peak_backed_pages),
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,
@@ -271,6 +272,12 @@ impl<P: PageSize> State<P> {
             "every page is in use, free or unmapped"
         );
         stats
+    }
+
+    /// After unbacked pages came into use, or count as backed: raises the peak.
+    #[inline]
+    pub(crate) fn note_peak(&mut self) {
+        self.peak_backed_pages = self.peak_backed_pages.max(self.in_use_pages + self.free_pages());
     }
 
     /// Free pages that are backed, those on their way to the kernel included.

@@ -32,6 +32,8 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) released: ReleasedBytes,
     pub(crate) release_failures: u64,
     pub(crate) in_use_pages: usize,
+    /// The most pages that were in use or free and backed at a time.
+    pub(crate) peak_backed_pages: usize,
     pub(crate) spans_in_use: u64,
     /// Hugepages that the kernel was told not to back as such.
     pub(crate) forbidden_hugepages: usize,
@@ -84,6 +86,7 @@ impl<P: PageSize> State<P> {
                 released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
                 release_failures: 0,
                 in_use_pages: 0,
+                peak_backed_pages: 0,
                 spans_in_use: 0,
                 forbidden_hugepages: 0,
                 skip_intervals: None,
@@ -143,6 +146,7 @@ impl<P: PageSize> State<P> {
         let now_ns = self.time_for(platform, request.pages);
         let found = self.route(platform, request, now_ns)?;
         self.in_use_pages += request.pages.get();
+        self.note_peak();
         self.spans_in_use += 1;
         self.records.record_allocation(request.pages);
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
@@ -255,6 +259,7 @@ impl<P: PageSize> State<P> {
             self.release_failures += 1;
             // What part of it is backed is not known any more: all of it counts as such.
             self.cache.put(platform, range, &mut self.nodes, now_ns);
+            self.note_peak();
             return PageCount::ZERO;
         }
         let free = HugeRange { free_since_ns: now_ns, zeroed: true, ..range };

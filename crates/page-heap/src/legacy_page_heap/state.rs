@@ -44,6 +44,8 @@ pub(super) struct State<P: PageSize> {
     /// Spans on their way to the kernel included.
     free: PageCount<P>,
     unmapped: PageCount<P>,
+    /// The most that was in use and free at a time.
+    peak_backed: PageCount<P>,
     spans_in_use: u64,
     released: ReleasedBytes,
     release_failures: u64,
@@ -67,6 +69,7 @@ impl<P: PageSize> State<P> {
                 in_use: PageCount::ZERO,
                 free: PageCount::ZERO,
                 unmapped: PageCount::ZERO,
+                peak_backed: PageCount::ZERO,
                 spans_in_use: 0,
                 released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
                 release_failures: 0,
@@ -96,6 +99,7 @@ impl<P: PageSize> State<P> {
         self.isolate(platform, span, first, wish.pages)?;
         *self.pages_at(was_backed) -= wish.pages;
         self.in_use += wish.pages;
+        self.note_peak();
         self.spans_in_use += 1;
         self.records.record_allocation(wish.pages);
         span.set_class(SizeClass::NONE);
@@ -180,6 +184,11 @@ impl<P: PageSize> State<P> {
         enough.then_some(self.free)
     }
 
+    /// After pages came into use, which may have been unbacked: raises the peak.
+    fn note_peak(&mut self) {
+        self.peak_backed = self.peak_backed.max(self.in_use + self.free);
+    }
+
     pub(super) fn stats(&self) -> PageHeapStats {
         let reserve = self.reserve.stats();
         PageHeapStats {
@@ -188,6 +197,7 @@ impl<P: PageSize> State<P> {
             in_use_bytes: self.in_use.bytes() as u64,
             free_bytes: self.free.bytes() as u64,
             unmapped_bytes: self.unmapped.bytes() as u64,
+            peak_backed_bytes: self.peak_backed.bytes() as u64,
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,

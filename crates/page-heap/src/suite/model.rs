@@ -127,6 +127,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
             after.unmapped_bytes,
             "what is released is unmapped"
         );
+        assert_eq!(after.peak_backed_bytes, before.peak_backed_bytes, "a peak stays");
         if reason == ReleaseReason::HardLimit && after.release_failures == before.release_failures {
             let free = before.free_bytes.min(wanted.bytes() as u64);
             assert!(bytes >= free, "at the hard limit {free} bytes can be had, not {bytes}");
@@ -145,6 +146,8 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         assert_eq!(stats.in_use_bytes, self.in_use.bytes() as u64, "{stats:?}");
         assert_eq!(stats.spans_in_use, self.out.len() as u64, "{stats:?}");
         assert!(stats.system_bytes <= stats.reserved_bytes, "{stats:?}");
+        let backed = stats.in_use_bytes + stats.free_bytes;
+        assert!((backed..=stats.system_bytes).contains(&stats.peak_backed_bytes), "{stats:?}");
         // An allocation under pressure may have released by itself, at the hard limit.
         let own = ReleasedBytes { hard_limit: self.released.hard_limit, ..stats.released };
         assert_eq!(own, self.released, "bytes released by reason");

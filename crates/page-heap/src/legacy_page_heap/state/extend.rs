@@ -40,6 +40,7 @@ impl<P: PageSize> State<P> {
         if before > PageCount::ONE {
             platform.map().clear_range(last_before, PageCount::ONE);
         }
+        self.note_peak();
         self.records.record_extension(before, pages);
         true
     }
