@@ -20,6 +20,10 @@ pub struct SelectedPageHeap<P: PageSize> {
 }
 
 /// The figures of the page heap that was chosen.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "they stand on the stack of whoever asks, and nothing may be allocated"
+)]
 #[derive(Clone, Debug)]
 pub enum SelectedFigures {
     /// Of the hugepage-aware page heap.

@@ -40,7 +40,7 @@ pub struct TemeraireFigures {
 }
 
 // They are built on the stack of whoever asks.
-static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 24 << 10);
+static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 26 << 10);
 
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -95,19 +95,102 @@ pub struct FillerFigures {
     pub abandoned_pages: u64,
     /// What it did since the start.
     pub counters: FillerCounters,
-    /// Hugepages that are wholly backed and not donated.
-    pub regular: Fullness,
-    /// Donated ones: of these only free pages tell something.
-    pub donated: Fullness,
-    /// Those with pages that were given back.
-    pub released: Fullness,
+    /// How full its hugepages are, by [`Population`].
+    pub fullness: [Fullness; Population::COUNT],
+    /// The hugepages of spans that hold few objects, and those of spans that hold many; see [`Self::sparse`] and
+    /// [`Self::dense`].
+    pub(crate) densities: [DensityFigures; 2],
     /// The last five minutes.
     pub history: FillerHistory,
     /// How decisions to keep memory turned out.
     pub skipped: SkipJudgement,
 }
 
+/// Which hugepages of the filler a histogram is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Population {
+    /// Wholly backed and not donated, with spans of few objects.
+    SparseRegular,
+    /// Wholly backed, with spans of many objects.
+    DenseRegular,
+    /// The tail of a large allocation that nobody has used yet.
+    Donated,
+    /// Given back in part, with free pages that are backed, what is just being given back included; spans of few objects.
+    SparsePartial,
+    /// The same, spans of many objects.
+    DensePartial,
+    /// All free pages given back; spans of few objects.
+    SparseReleased,
+    /// The same, spans of many objects.
+    DenseReleased,
+}
+
+impl Population {
+    /// How many there are.
+    pub const COUNT: usize = 7;
+
+    /// All of them, in the order in which reports have them.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::SparseRegular,
+        Self::DenseRegular,
+        Self::Donated,
+        Self::SparsePartial,
+        Self::DensePartial,
+        Self::SparseReleased,
+        Self::DenseReleased,
+    ];
+}
+
+/// Hugepages with spans of one density, as numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct DensityFigures {
+    /// All of them.
+    pub hugepages: u64,
+    /// Without a free page.
+    pub full: u64,
+    /// With free pages, all of them backed.
+    pub partial: u64,
+    /// With pages that were given back.
+    pub released: u64,
+    /// Of these, with free pages that are backed.
+    pub partially_released: u64,
+}
+
 impl FillerFigures {
+    /// How full the hugepages of a population are.
+    pub fn fullness_of(&self, population: Population) -> Fullness {
+        self.fullness.get(population as usize).copied().unwrap_or_default()
+    }
+
+    /// How full the hugepages are that are wholly backed and not donated, whatever their spans hold.
+    pub fn regular(&self) -> Fullness {
+        self.fullness_of(Population::SparseRegular)
+            .plus(&self.fullness_of(Population::DenseRegular))
+    }
+
+    /// The donated ones: of these only free pages tell something.
+    pub fn donated(&self) -> Fullness {
+        self.fullness_of(Population::Donated)
+    }
+
+    /// Those with pages that were given back.
+    pub fn released(&self) -> Fullness {
+        use Population::{DensePartial, DenseReleased, SparsePartial, SparseReleased};
+        [DensePartial, SparseReleased, DenseReleased]
+            .into_iter()
+            .fold(self.fullness_of(SparsePartial), |sum, more| sum.plus(&self.fullness_of(more)))
+    }
+
+    /// Hugepages with spans that hold few objects, donated ones included.
+    pub const fn sparse(&self) -> DensityFigures {
+        self.densities[0]
+    }
+
+    /// Hugepages with spans that hold many objects.
+    pub const fn dense(&self) -> DensityFigures {
+        self.densities[1]
+    }
+
     /// The share of free pages among all that are backed or free; 0 without hugepages.
     pub fn free_share(&self, pages_per_hugepage: u64) -> f64 {
         share(self.free_pages, self.hugepages * pages_per_hugepage)
@@ -140,6 +223,10 @@ pub struct RegionSetFigures {
     pub backed_hugepages: u64,
     /// All hugepages.
     pub hugepages: u64,
+    /// Hugepages that are backed and wholly free.
+    pub backed_free_hugepages: u64,
+    /// The fewest of these at any moment since the last release by policy.
+    pub least_backed_free_hugepages: u64,
     /// Free pages in backed hugepages.
     pub free_pages: u64,
     /// The first few, those with short free runs first; see [`Self::shown`].

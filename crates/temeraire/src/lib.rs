@@ -69,13 +69,14 @@ mod tracker;
 pub use advice::AdviceFigures;
 pub use demand::{FillerHistory, FillerMoment, SkipIntervals, SkipJudgement};
 pub use figures::{
-    ComponentBytes, Components, FillerFigures, HugeAllocatorFigures, RegionSetFigures,
-    TemeraireFigures,
+    ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Population,
+    RegionSetFigures, TemeraireFigures,
 };
 pub use filler::FillerCounters;
 pub use free_spans::FreeSpanTable;
 pub use histogram::{
-    Fullness, HISTOGRAM_BUCKETS, Histogram, histogram_bounds, histogram_bounds_of,
+    COARSE_BUCKETS, Fullness, HISTOGRAM_BUCKETS, Histogram, coarse_bounds_of, histogram_bounds,
+    histogram_bounds_of,
 };
 pub use huge_cache::{HugeCacheFigures, RecentRange};
 pub use hugepage_aware::HugePageAware;

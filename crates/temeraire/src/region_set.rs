@@ -14,6 +14,8 @@ use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize};
 pub(crate) struct RegionSet {
     lists: [Option<Handle<Region>>; Self::LISTS],
     totals: RegionTotals,
+    /// The fewest hugepages that could be given back, at any moment since the last release by policy.
+    least_releasable: usize,
 }
 
 /// What the regions add up to.
@@ -42,11 +44,22 @@ impl RegionSet {
     pub(crate) const EMPTY: Self = Self {
         lists: [None; Self::LISTS],
         totals: RegionTotals { regions: 0, backed_hugepages: 0, used_pages: 0, releasable: 0 },
+        least_releasable: 0,
     };
 
     /// What the regions add up to.
     pub(crate) const fn totals(&self) -> RegionTotals {
         self.totals
+    }
+
+    /// The fewest hugepages that could be given back, at any moment since the last release by policy.
+    pub(crate) const fn least_releasable(&self) -> usize {
+        self.least_releasable
+    }
+
+    /// Begins to look for the fewest anew: a release by policy is over.
+    pub(crate) fn forget_least_releasable(&mut self) {
+        self.least_releasable = self.totals.releasable;
     }
 
     /// Takes in a region that has started.
@@ -137,6 +150,7 @@ impl RegionSet {
         self.totals.backed_hugepages += region.backed_hugepages();
         self.totals.used_pages += region.used_pages();
         self.totals.releasable += region.releasable();
+        self.least_releasable = self.least_releasable.min(self.totals.releasable);
         if list_of(region.longest_free()) != usize::from(region.list.get()) {
             self.unlist(region);
             self.list(region);

@@ -24,8 +24,12 @@ impl<P: PageSize> HugePageAware<P> {
         if given < wanted {
             given += self.subrelease(platform, wanted.saturating_sub(given), reason);
         }
-        if given > PageCount::ZERO {
-            self.state.lock().released.add(reason, given.bytes() as u64);
+        if given > PageCount::ZERO || reason == ReleaseReason::Policy {
+            let mut state = self.state.lock();
+            state.released.add(reason, given.bytes() as u64);
+            if reason == ReleaseReason::Policy {
+                state.regions.forget_least_releasable();
+            }
         }
         given
     }

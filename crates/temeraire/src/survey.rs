@@ -3,8 +3,8 @@
 use crate::{
     advice::AdviceFigures,
     figures::{
-        ComponentBytes, Components, FillerFigures, HugeAllocatorFigures, RegionSetFigures,
-        TemeraireFigures,
+        ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures,
+        Population, RegionSetFigures, TemeraireFigures,
     },
     filler::Filler,
     free_spans::FreeSpanTable,
@@ -143,35 +143,57 @@ impl<P: PageSize> Filler<P> {
 impl FillerFigures {
     fn record<P: PageSize>(&mut self, tracker: &HugepageTracker) {
         let used = tracker.used_pages() as u64;
-        let set = tracker.set.get();
-        let fullness = match set {
-            FillerSet::Regular | FillerSet::RegularDense | FillerSet::Nowhere => {
+        let density = self.densities.get_mut(usize::from(tracker.dense.get()));
+        let mut unknown = DensityFigures::default();
+        let density = density.unwrap_or(&mut unknown);
+        density.hugepages += 1;
+        let population = population(tracker);
+        match population {
+            Population::SparseRegular | Population::DenseRegular => {
                 let full = tracker.unused_pages() == 0;
                 self.full_hugepages += u64::from(full);
                 self.partial_hugepages += u64::from(!full);
-                &mut self.regular
+                density.full += u64::from(full);
+                density.partial += u64::from(!full);
             }
-            FillerSet::Donated => {
+            Population::Donated => {
                 self.partial_hugepages += 1;
                 self.donated_hugepages += 1;
-                &mut self.donated
+                density.partial += 1;
             }
-            FillerSet::Partial | FillerSet::PartialDense | FillerSet::Releasing => {
+            Population::SparsePartial | Population::DensePartial => {
                 self.released_hugepages += 1;
                 self.partially_released_hugepages += 1;
                 self.used_pages_in_released += used;
                 self.used_pages_in_partially_released += used;
-                &mut self.released
+                density.released += 1;
+                density.partially_released += 1;
             }
-            FillerSet::Released | FillerSet::ReleasedDense => {
+            Population::SparseReleased | Population::DenseReleased => {
                 self.released_hugepages += 1;
                 self.used_pages_in_released += used;
-                &mut self.released
+                density.released += 1;
             }
-        };
+        }
+        let Some(fullness) = self.fullness.get_mut(population as usize) else { return };
         fullness.free_pages.record::<P>(tracker.unused_pages());
         fullness.longest_free_range.record::<P>(tracker.longest_free());
         fullness.allocations_less_one.record::<P>(tracker.allocations().saturating_sub(1));
+    }
+}
+
+/// Which population a hugepage of the filler belongs to.
+fn population(tracker: &HugepageTracker) -> Population {
+    match tracker.set.get() {
+        FillerSet::Nowhere | FillerSet::Regular => Population::SparseRegular,
+        FillerSet::RegularDense => Population::DenseRegular,
+        FillerSet::Donated => Population::Donated,
+        FillerSet::Partial => Population::SparsePartial,
+        FillerSet::PartialDense => Population::DensePartial,
+        FillerSet::Releasing if tracker.dense.get() => Population::DensePartial,
+        FillerSet::Releasing => Population::SparsePartial,
+        FillerSet::Released => Population::SparseReleased,
+        FillerSet::ReleasedDense => Population::DenseReleased,
     }
 }
 
@@ -183,6 +205,8 @@ impl RegionSet {
             regions: totals.regions as u64,
             backed_hugepages: backed.get() as u64,
             hugepages: totals.hugepages() as u64,
+            backed_free_hugepages: totals.releasable as u64,
+            least_backed_free_hugepages: self.least_releasable() as u64,
             free_pages: (backed.pages::<P>().get() - totals.used_pages) as u64,
             ..RegionSetFigures::default()
         };

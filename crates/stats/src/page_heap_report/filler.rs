@@ -1,9 +1,7 @@
 //! The filler of the hugepage-aware page heap.
 
 use core::fmt::{Result, Write};
-use strata_temeraire::{
-    FillerFigures, FillerHistory, FillerMoment, Histogram, histogram_bounds_of,
-};
+use strata_temeraire::{FillerFigures, FillerHistory, FillerMoment, Histogram, coarse_bounds_of};
 
 /// Buckets on a line.
 const BUCKETS_A_LINE: usize = 6;
@@ -65,7 +63,7 @@ fn histograms(filler: &FillerFigures, pages_per_hugepage: u64, out: &mut dyn Wri
     const FREE: &str = "# of free pages";
     const LONGEST: &str = "longest free range";
     const ALLOCATIONS: &str = "# of allocations";
-    let FillerFigures { regular, donated, released, .. } = filler;
+    let (regular, donated, released) = (filler.regular(), filler.donated(), filler.released());
     let rows: [Row<'_>; 7] = [
         ("regular", FREE, &regular.free_pages, 0),
         ("donated", FREE, &donated.free_pages, 0),
@@ -80,9 +78,10 @@ fn histograms(filler: &FillerFigures, pages_per_hugepage: u64, out: &mut dyn Wri
 
 fn histogram(row: &Row<'_>, pages_per_hugepage: u64, out: &mut dyn Write) -> Result {
     let (kind, measure, histogram, above) = row;
-    let bounds = histogram_bounds_of(usize::try_from(pages_per_hugepage).unwrap_or(0));
+    let pages = usize::try_from(pages_per_hugepage).unwrap_or(0);
+    let (bounds, counts) = (coarse_bounds_of(pages), histogram.coarse(pages));
     writeln!(out, "HugePageFiller: # of {kind} hps with a<= {measure} <b")?;
-    for (index, (bound, count)) in bounds.iter().zip(&histogram.counts).enumerate() {
+    for (index, (bound, count)) in bounds.iter().zip(&counts).enumerate() {
         if index % BUCKETS_A_LINE == 0 {
             write!(out, "HugePageFiller:")?;
         }

@@ -63,14 +63,20 @@ impl<P: PageSize> Heap<P> {
         assert_eq!(kinds, filler.hugepages);
         let whole = filler.used_pages + filler.free_pages + filler.unmapped_pages;
         assert_eq!(whole * page, filler.hugepages * HUGEPAGE_BYTES as u64);
-        for fullness in [filler.regular, filler.donated, filler.released] {
+        for fullness in &filler.fullness {
             let total = fullness.free_pages.total();
             assert_eq!(fullness.longest_free_range.total(), total);
             assert_eq!(fullness.allocations_less_one.total(), total);
         }
-        let counted = [filler.regular, filler.donated, filler.released]
-            .map(|fullness| fullness.free_pages.total());
+        let counted = filler.fullness.map(|fullness| fullness.free_pages.total());
         assert_eq!(counted.iter().sum::<u64>(), filler.hugepages);
+        let (sparse, dense) = (filler.sparse(), filler.dense());
+        assert_eq!(sparse.hugepages + dense.hugepages, filler.hugepages);
+        assert_eq!(sparse.full + dense.full, filler.full_hugepages);
+        assert_eq!(sparse.partial + dense.partial, filler.partial_hugepages);
+        assert_eq!(sparse.released + dense.released, filler.released_hugepages);
+        let regions = &figures.regions;
+        assert!(regions.least_backed_free_hugepages <= regions.backed_free_hugepages);
         let (allocator, cache) = (figures.allocator, figures.cache);
         let handed_out = allocator.in_use_hugepages;
         let regions = figures.regions.hugepages;

@@ -5,7 +5,8 @@ use strata_page_heap::PageHeap;
 use strata_size_classes::Pages8K;
 use strata_span::Ground;
 use strata_temeraire::{
-    ComponentBytes, FillerMoment, HugePageAware, RecentRange, RegionFigures, TemeraireFigures,
+    COARSE_BUCKETS, ComponentBytes, FillerMoment, HISTOGRAM_BUCKETS, HugePageAware, RecentRange,
+    RegionFigures, TemeraireFigures, coarse_bounds_of, histogram_bounds_of,
 };
 
 static HEAP: HugePageAware<Pages8K> = HugePageAware::EMPTY;
@@ -77,15 +78,27 @@ HugePageFiller: fullness histograms
     );
 }
 
+/// The coarse buckets' counts in the fine buckets that begin with the same number.
+fn fine(coarse: [u32; COARSE_BUCKETS]) -> [u32; HISTOGRAM_BUCKETS] {
+    let mut counts = [0; HISTOGRAM_BUCKETS];
+    for (bound, count) in coarse_bounds_of(256).iter().zip(coarse) {
+        let bucket = histogram_bounds_of(256).iter().position(|fine| fine == bound);
+        counts[bucket.expect("each coarse bound is a fine one")] = count;
+    }
+    counts
+}
+
 #[test]
 fn histograms_are_those_of_the_sample() {
     let mut figures = nothing();
-    let regular = &mut figures.filler.regular;
-    regular.free_pages.counts =
-        [8083, 6, 1, 1, 0, 103, 1, 0, 3, 1, 0, 0, 28, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 0];
-    regular.allocations_less_one.counts = [
+    let [sparse, dense, ..] = &mut figures.filler.fullness;
+    // Those with few objects in a span, and those with many, are told together; so are the fine buckets.
+    sparse.free_pages.counts =
+        fine([8083, 0, 0, 1, 0, 103, 1, 0, 3, 1, 0, 0, 28, 0, 0, 1, 0, 0, 2, 0, 0, 0, 0, 0]);
+    dense.free_pages.counts[1..3].copy_from_slice(&[6, 1]);
+    sparse.allocations_less_one.counts = fine([
         8, 7, 10, 10, 12, 15, 12, 2, 0, 2, 17, 166, 42, 6, 20, 48, 398, 1968, 5062, 425, 0, 0, 0, 0,
-    ];
+    ]);
     assert_lines(
         &figures,
         "
