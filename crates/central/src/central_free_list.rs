@@ -1,7 +1,8 @@
 //! One class's spans, cut into objects.
 
 use crate::{
-    BackEnd, CentralStats, OCCUPANCY_LISTS, OtherBackEnds, occupancy::OccupancyLists, span_objects,
+    BackEnd, CentralStats, OtherBackEnds, SpanCounts, occupancy::OccupancyLists, span_objects,
+    stats::SPANS_A_BATCH_BUCKETS,
 };
 use core::marker::PhantomData;
 use strata_page_heap::{Density, PageHeap, SpanRequest};
@@ -9,7 +10,7 @@ use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
 use strata_span::{Address, PageCount, Platform, SpanHandle, SpanList, SpanPlace};
 use strata_sync::{
     LockStats, Mutex, SeqWord,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
     const_fn, spin_hint,
 };
 
@@ -35,6 +36,9 @@ pub struct CentralFreeList<P: PageSize> {
     objects_out: AtomicU64,
     spans_requested: AtomicU64,
     spans_returned: AtomicU64,
+    /// Calls of `take` by the spans that they took from. Written outside of the lock: of two calls at
+    /// the same moment one may go uncounted.
+    spans_a_batch: [AtomicU32; SPANS_A_BATCH_BUCKETS],
     pages: PhantomData<P>,
 }
 
@@ -55,6 +59,7 @@ impl<P: PageSize> CentralFreeList<P> {
                 objects_out: AtomicU64::new(0),
                 spans_requested: AtomicU64::new(0),
                 spans_returned: AtomicU64::new(0),
+                spans_a_batch: strata_sync::const_array![AtomicU32::new(0); SPANS_A_BATCH_BUCKETS],
                 pages: PhantomData,
             }
         }
@@ -73,15 +78,19 @@ impl<P: PageSize> CentralFreeList<P> {
         H: PageHeap<P>,
     {
         let size = P::TABLE.size(class);
-        let mut taken = self.take_from_spans(size, out);
+        let (mut taken, mut spans) = self.take_from_spans(size, out);
         while let Some(rest) = out.get_mut(taken..)
             && !rest.is_empty()
         {
             match self.take_from_new_span(back_end, class, rest) {
                 0 => break,
-                more => taken += more,
+                more => {
+                    taken += more;
+                    spans += 1;
+                }
             }
         }
+        self.count_batch(spans);
         taken
     }
 
@@ -140,10 +149,15 @@ impl<P: PageSize> CentralFreeList<P> {
         self.sequence.read(|| self.read_figures(class))
     }
 
-    /// How many spans with free objects there are, from the fullest to the emptiest (see
-    /// [`CentralStats::spans_in_use`] for all). Takes the lock.
-    pub fn occupancy(&self) -> [usize; OCCUPANCY_LISTS] {
-        self.spans.lock().lengths()
+    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), and how many it took to fill batches. Takes
+    /// the lock.
+    pub fn span_counts(&self) -> SpanCounts {
+        let spans = self.spans.lock();
+        SpanCounts {
+            occupancy: spans.lengths(),
+            utilization: spans.utilization(),
+            spans_a_batch: self.spans_a_batch.each_ref().map(|count| count.load(Ordering::Relaxed)),
+        }
     }
 
     /// The lock's figures.
@@ -177,10 +191,22 @@ impl<P: PageSize> CentralFreeList<P> {
         unsafe { self.spans.release() };
     }
 
-    /// Takes what the spans at hand have.
-    fn take_from_spans(&self, size: usize, out: &mut [*mut u8]) -> usize {
+    /// Counts a batch that `spans` spans filled.
+    #[inline]
+    fn count_batch(&self, spans: u32) {
+        if spans == 0 {
+            return;
+        }
+        let bucket = (spans - 1).checked_ilog2().map_or(0, |power| power as usize + 1);
+        if let Some(count) = self.spans_a_batch.get(bucket.min(SPANS_A_BATCH_BUCKETS - 1)) {
+            count.store(count.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Takes what the spans at hand have; says how many objects that were, and from how many spans.
+    fn take_from_spans(&self, size: usize, out: &mut [*mut u8]) -> (usize, u32) {
         let mut spans = self.spans.lock();
-        let mut taken = 0;
+        let (mut taken, mut used) = (0, 0);
         while let Some(rest) = out.get_mut(taken..)
             && !rest.is_empty()
             && let Some(span) = spans.fullest()
@@ -190,11 +216,12 @@ impl<P: PageSize> CentralFreeList<P> {
             debug_assert!(more > 0, "a span on a list has a free object");
             spans.set_objects_out(span, span.objects_out() + more as u32);
             taken += more;
+            used += 1;
         }
         if taken > 0 {
             self.count(|| add(&self.objects_out, taken as u64));
         }
-        taken
+        (taken, used)
     }
 
     /// Gets a span and takes from it, before others see it.

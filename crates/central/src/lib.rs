@@ -57,7 +57,9 @@ pub use central_free_list::CentralFreeList;
 pub use middle_source::MiddleSource;
 pub use middle_tier::MiddleTier;
 pub use object_maps::{ObjectMaps, ObjectMapsStats};
-pub use occupancy::OCCUPANCY_LISTS;
-pub use stats::{CentralStats, ClassStats, MiddleStats, TransferStats};
+pub use occupancy::{OCCUPANCY_LISTS, UTILIZATION_BUCKETS};
+pub use stats::{
+    CentralStats, ClassStats, MiddleStats, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats,
+};
 pub use transfer_cache::TransferCache;
 pub use transfer_policy::{StandardTransfer, TransferPolicy};

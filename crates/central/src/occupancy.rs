@@ -6,6 +6,9 @@ use strata_span::{SpanHandle, SpanList};
 /// Lists of spans that a class has, the fullest spans on the first.
 pub const OCCUPANCY_LISTS: usize = 8;
 
+/// Buckets of a count of spans by the objects that are out: bucket `i` has those with at least `2^i` and fewer than `2^(i+1)`.
+pub const UTILIZATION_BUCKETS: usize = 16;
+
 /// A class's spans that have free objects and objects out. Each operation takes constant time.
 ///
 /// A span with no object free, or with none out, is on no list. The fewer objects of a span are out, the
@@ -16,11 +19,17 @@ pub(crate) struct OccupancyLists {
     lists: [SpanList; OCCUPANCY_LISTS],
     /// A bit for each list that is not empty.
     filled: u8,
+    /// All spans with objects out, by the binary logarithm of how many.
+    utilization: [u32; UTILIZATION_BUCKETS],
 }
 
 impl OccupancyLists {
     pub(crate) const fn new() -> Self {
-        Self { lists: [const { SpanList::new() }; OCCUPANCY_LISTS], filled: 0 }
+        Self {
+            lists: [const { SpanList::new() }; OCCUPANCY_LISTS],
+            filled: 0,
+            utilization: [0; UTILIZATION_BUCKETS],
+        }
     }
 
     /// A span of the first list that has any: the fullest spans, as far as the lists tell.
@@ -32,6 +41,7 @@ impl OccupancyLists {
     #[inline]
     pub(crate) fn set_objects_out(&mut self, span: SpanHandle, now: u32) {
         let capacity = span.object_capacity();
+        self.count_utilization(span.objects_out(), now);
         let (before, after) =
             (Self::list_of(capacity, span.objects_out()), Self::list_of(capacity, now));
         span.set_objects_out(now);
@@ -53,6 +63,26 @@ impl OccupancyLists {
             *length = list.len();
         }
         lengths
+    }
+
+    /// How many spans have how many objects out.
+    pub(crate) const fn utilization(&self) -> [u32; UTILIZATION_BUCKETS] {
+        self.utilization
+    }
+
+    /// A span that had `before` objects out has `now`.
+    #[inline]
+    fn count_utilization(&mut self, before: u32, now: u32) {
+        let (before, now) = (before.checked_ilog2(), now.checked_ilog2());
+        if before == now {
+            return;
+        }
+        for (bucket, change) in [(before, u32::MAX), (now, 1)] {
+            let count = bucket.and_then(|bucket| self.utilization.get_mut(bucket as usize));
+            if let Some(count) = count {
+                *count = count.wrapping_add(change);
+            }
+        }
     }
 
     fn insert(&mut self, index: usize, span: SpanHandle) {

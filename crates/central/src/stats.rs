@@ -1,6 +1,6 @@
 //! The figures of the middle tier.
 
-use crate::{OCCUPANCY_LISTS, ObjectMapsStats};
+use crate::{OCCUPANCY_LISTS, ObjectMapsStats, UTILIZATION_BUCKETS};
 use strata_sync::LockStats;
 
 /// What one transfer cache holds and did; counts of objects unless named otherwise.
@@ -110,6 +110,20 @@ pub struct MiddleStats {
     pub spare_capacity_bytes: u64,
     /// Bitmaps of free objects.
     pub object_maps: ObjectMapsStats,
+}
+
+/// Buckets of a count of batches by the spans that filled them: 1, 2, up to 4, 8, 16, 32, 64, and more.
+pub const SPANS_A_BATCH_BUCKETS: usize = 8;
+
+/// How the spans of a class are used, as numbers of spans or calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct SpanCounts {
+    /// Spans with free objects and objects out, from the fullest to the emptiest, by the list that they are on.
+    pub occupancy: [usize; OCCUPANCY_LISTS],
+    /// Spans with objects out, by the binary logarithm of how many.
+    pub utilization: [u32; UTILIZATION_BUCKETS],
+    /// Calls for objects by the spans that these came from, see [`SPANS_A_BATCH_BUCKETS`].
+    pub spans_a_batch: [u32; SPANS_A_BATCH_BUCKETS],
 }
 
 /// How many spans of a class are on each list, the fullest spans first.

@@ -86,9 +86,24 @@ impl CpuCache {
         stats
     }
 
+    /// Whether `id`'s cache was ever used.
+    pub fn is_populated(&self, id: u32) -> bool {
+        self.state(id).is_some_and(|state| state.populated.load(Ordering::Relaxed))
+    }
+
     /// How many objects of `class` stand in `id`'s cache.
     pub fn objects(&self, id: u32, class: SizeClass) -> u64 {
         self.header(id, class).objects(self.layout.begin(class)).into()
+    }
+
+    /// How many objects of `class` fit into `id`'s cache now.
+    pub fn capacity(&self, id: u32, class: SizeClass) -> u64 {
+        self.header(id, class).capacity(self.layout.begin(class)).into()
+    }
+
+    /// Most objects of `class` that a cache's capacity may become.
+    pub fn greatest_capacity(&self, class: SizeClass) -> u64 {
+        self.layout.greatest(class).into()
     }
 
     /// How many objects of `class` were popped on `id`, modulo 2³².

@@ -34,6 +34,7 @@ extern crate std;
 
 mod class_table;
 mod cpu_table;
+mod details;
 mod figure;
 mod ledger;
 mod page_heap_report;
@@ -42,6 +43,7 @@ mod tcmalloc;
 
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
+pub use details::{CapacityDetails, ClassDetails, CpuMisses, Details, TransferDetails};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 pub use snapshot::Snapshot;

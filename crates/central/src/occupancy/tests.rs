@@ -76,3 +76,20 @@ fn spans_of_one_object_are_never_on_a_list() {
     lists.set_objects_out(span, 0);
     assert!(lists.fullest().is_none());
 }
+
+#[test]
+fn spans_are_counted_by_the_power_of_two_of_what_is_out() {
+    let world = world();
+    let mut lists = OccupancyLists::new();
+    let all: [_; 4] = spans(&world, 300);
+    for (span, out) in all.into_iter().zip([1, 3, 256, 300]) {
+        lists.set_objects_out(span, out);
+    }
+    let counted = |bucket: usize| lists.utilization()[bucket];
+    assert_eq!((counted(0), counted(1), counted(8)), (1, 1, 2));
+    assert_eq!(lists.utilization().iter().sum::<u32>(), 4);
+    for span in all {
+        lists.set_objects_out(span, 0);
+    }
+    assert_eq!(lists.utilization(), [0; UTILIZATION_BUCKETS]);
+}

@@ -159,7 +159,7 @@ impl Model {
     fn end(&self) {
         let stats = self.stats();
         assert_eq!((stats.objects_out, stats.free_objects, stats.spans_in_use), (0, 0, 0));
-        assert_eq!(self.list.occupancy().iter().sum::<usize>(), 0);
+        assert_eq!(self.list.span_counts().occupancy.iter().sum::<usize>(), 0);
         let state = self.shelf.state.lock().expect("no panic");
         assert_eq!(
             (stats.spans_requested, stats.spans_returned),
