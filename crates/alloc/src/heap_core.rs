@@ -2,9 +2,9 @@
 
 use crate::{
     Config, FrontEnd, HeapConfig,
+    background::Background,
     fork::ForkEntry,
     front_end::{self, Registration},
-    maintenance::Maintenance,
     slots,
     threads::{Standing, Threads},
 };
@@ -43,7 +43,7 @@ pub struct Core<C: HeapConfig> {
     thread_caches: ThreadCaches<C::Pages>,
     pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
-    pub(crate) maintenance: Maintenance,
+    pub(crate) background: Background,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
 }
@@ -252,6 +252,7 @@ impl<C: HeapConfig> Core<C> {
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.
     pub(crate) fn acquire_all(&self) {
         self.threads.acquire();
+        self.background.acquire();
         self.drains.acquire();
         self.thread_caches.acquire();
         self.middle.acquire();
@@ -278,6 +279,8 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.thread_caches.release() };
         // SAFETY: as above.
         unsafe { self.drains.release() };
+        // SAFETY: as above.
+        unsafe { self.background.release() };
         // SAFETY: as above.
         unsafe { self.threads.release() };
     }

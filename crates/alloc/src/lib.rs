@@ -24,6 +24,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod background;
 mod config;
 mod environment;
 mod figures;
@@ -34,7 +35,7 @@ mod heap;
 mod heap_config;
 mod heap_core;
 mod large;
-mod maintenance;
+
 mod misuse;
 mod reallocate;
 mod release;
@@ -44,6 +45,7 @@ mod slots;
 mod small;
 mod threads;
 
+pub use background::BackgroundFigures;
 pub use config::{
     Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, PageHeapChoice, Problem,
 };

@@ -54,10 +54,10 @@ fn a_clock_that_jumps_back_does_not_stop_the_rounds() {
     let heap: Heap<Timed> = Heap::with(Config::DEFAULT);
     allocate_and_free(&heap, 3000, 3000);
     let core = heap.core().unwrap();
-    core.maintenance.due_ns.store(u64::MAX, core::sync::atomic::Ordering::Relaxed);
+    core.background.due_ns.store(u64::MAX, core::sync::atomic::Ordering::Relaxed);
     for _ in 0..10 {
         CLOCK.advance(1_000_000_000);
         allocate_and_free(&heap, 3000, 3000);
     }
-    assert!(core.maintenance.rounds.load(core::sync::atomic::Ordering::Relaxed) >= 5);
+    assert!(core.background_figures().steps >= 5);
 }
