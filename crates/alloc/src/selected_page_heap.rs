@@ -2,9 +2,11 @@
 
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
-use strata_page_heap::{LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_page_heap::{
+    HugepageBreak, LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason, SpanRequest,
+};
 use strata_size_classes::PageSize;
-use strata_span::{PageCount, Platform, SpanHandle};
+use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
 use strata_sync::atomic::{AtomicBool, Ordering};
 use strata_temeraire::HugePageAware;
 
@@ -112,6 +114,19 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         reason: ReleaseReason,
     ) -> PageCount<P> {
         chosen!(self.release(platform, wanted, reason))
+    }
+
+    fn break_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        chosen!(self.break_hugepage(platform, hugepage, bytes))
+    }
+
+    fn take_peak_bytes(&self) -> u64 {
+        chosen!(self.take_peak_bytes())
     }
 
     fn stats(&self) -> PageHeapStats {

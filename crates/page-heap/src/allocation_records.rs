@@ -22,6 +22,9 @@ pub struct AllocationRecords<P: PageSize> {
     small_pages: u64,
     slack_pages: u64,
     largest_pages: u64,
+    live_pages: u64,
+    /// The most that `live_pages` was since it was last asked for.
+    peak_pages: u64,
     pages: PhantomData<P>,
 }
 
@@ -103,6 +106,8 @@ impl<P: PageSize> AllocationRecords<P> {
             small_pages: 0,
             slack_pages: 0,
             largest_pages: 0,
+            live_pages: 0,
+            peak_pages: 0,
             pages: PhantomData,
         }
     }
@@ -111,6 +116,8 @@ impl<P: PageSize> AllocationRecords<P> {
     pub fn record_allocation(&mut self, pages: PageCount<P>) {
         let length = pages.get() as u64;
         self.largest_pages = self.largest_pages.max(length);
+        self.live_pages += length;
+        self.peak_pages = self.peak_pages.max(self.live_pages);
         if pages < Self::LARGE {
             self.small_pages += length;
         } else {
@@ -125,6 +132,7 @@ impl<P: PageSize> AllocationRecords<P> {
     /// Counts a span of `pages` pages that came back.
     pub fn record_deallocation(&mut self, pages: PageCount<P>) {
         let length = pages.get() as u64;
+        self.live_pages = self.live_pages.saturating_sub(length);
         if pages < Self::LARGE {
             self.small_pages = self.small_pages.saturating_sub(length);
         } else {
@@ -141,6 +149,12 @@ impl<P: PageSize> AllocationRecords<P> {
     pub fn record_extension(&mut self, from: PageCount<P>, to: PageCount<P>) {
         self.record_deallocation(from);
         self.record_allocation(to);
+    }
+
+    /// The most pages that were out at any moment since the last call, which begins anew.
+    pub fn take_peak_pages(&mut self) -> PageCount<P> {
+        let peak = core::mem::replace(&mut self.peak_pages, self.live_pages);
+        PageCount::new(usize::try_from(peak).unwrap_or(usize::MAX >> P::SHIFT))
     }
 
     /// Pages that the spans of 1 MiB and more that are out would need more, if each ended with a

@@ -35,8 +35,10 @@ pub struct PageHeapStats {
 pub struct ReleasedBytes {
     /// Because the program asked.
     pub call: u64,
-    /// By policy.
+    /// By policy, at its rate.
     pub policy: u64,
+    /// By policy, because nobody wanted it.
+    pub idle: u64,
     /// At the soft limit.
     pub soft_limit: u64,
     /// At the hard limit.
@@ -44,11 +46,15 @@ pub struct ReleasedBytes {
 }
 
 impl ReleasedBytes {
+    /// Nothing yet.
+    pub const NONE: Self = Self { call: 0, policy: 0, idle: 0, soft_limit: 0, hard_limit: 0 };
+
     /// Adds bytes given back for `reason`.
     pub fn add(&mut self, reason: ReleaseReason, bytes: u64) {
         let counter = match reason {
             ReleaseReason::Call => &mut self.call,
             ReleaseReason::Policy => &mut self.policy,
+            ReleaseReason::Idle => &mut self.idle,
             ReleaseReason::SoftLimit => &mut self.soft_limit,
             ReleaseReason::HardLimit => &mut self.hard_limit,
         };
@@ -59,6 +65,7 @@ impl ReleasedBytes {
     pub const fn total(self) -> u64 {
         self.call
             .wrapping_add(self.policy)
+            .wrapping_add(self.idle)
             .wrapping_add(self.soft_limit)
             .wrapping_add(self.hard_limit)
     }

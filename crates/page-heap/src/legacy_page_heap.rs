@@ -162,6 +162,10 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         released
     }
 
+    fn take_peak_bytes(&self) -> u64 {
+        self.state.lock().take_peak().bytes() as u64
+    }
+
     fn stats(&self) -> PageHeapStats {
         let stats = self.state.lock().stats();
         PageHeapStats { lock: self.state.stats(), ..stats }

@@ -55,6 +55,6 @@ pub use allocation_records::{
 pub use figures::{PageHeapStats, ReleasedBytes};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
-pub use page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
+pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest};
 pub use reserve::{Reserve, ReserveStats, TakenRange};
 pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};

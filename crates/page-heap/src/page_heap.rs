@@ -2,7 +2,7 @@
 
 use crate::PageHeapStats;
 use strata_os::AddressRange;
-use strata_span::{PageCount, PageSize, Platform, SpanHandle};
+use strata_span::{Hugepage, PageCount, PageSize, Platform, SpanHandle};
 
 /// How many objects a span is going to hold; spans of different density age differently.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -38,12 +38,27 @@ impl<P: PageSize> SpanRequest<P> {
 pub enum ReleaseReason {
     /// The program asked.
     Call,
-    /// The background work or a slow path, by policy.
+    /// The background work or a slow path, at the rate that the policy allows, whether it was wanted of late or not.
     Policy,
+    /// The same, because nobody wanted it for as long as the policy waits: what recent demand may want again was taken
+    /// off the wish by who asks.
+    Idle,
     /// The soft limit was reached.
     SoftLimit,
     /// The hard limit was reached, or the kernel has no more.
     HardLimit,
+}
+
+/// What became of a hugepage, inside of whose spans kernel pages are about to be given back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HugepageBreak {
+    /// It is worth more whole, or as many were broken as may be: its spans are to be left alone.
+    Refused,
+    /// The kernel makes no hugepages here: pages can go one by one.
+    NotHuge,
+    /// The kernel was told, now or before, not to make a hugepage of it. What goes is free for others when the kernel
+    /// has split what it has there.
+    Broken,
 }
 
 /// A source of spans.
@@ -121,6 +136,26 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P>;
+
+    /// Says whether `bytes` bytes of kernel pages may be given back inside of spans of `hugepage` that are out, and has the
+    /// kernel treat it accordingly. A heap that keeps no books on hugepages refuses.
+    ///
+    /// Costs at most one system call, with no lock held.
+    fn break_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        let _ = (platform, hugepage, bytes);
+        HugepageBreak::Refused
+    }
+
+    /// The most bytes that were in spans at any moment since the last call, which begins anew; what is in use now where
+    /// that is not kept. There is one asker: the heap's background work.
+    fn take_peak_bytes(&self) -> u64 {
+        self.stats().in_use_bytes
+    }
 
     /// The figures that every page heap has.
     fn stats(&self) -> PageHeapStats;

@@ -70,16 +70,20 @@ impl HugepageAdvice {
     /// Forbids a hugepage, parts of which are about to be given back: where the kernel collects
     /// hugepages in the background, it would fill them again. True if it is forbidden now.
     pub(crate) fn forbid<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
-        let useful = match self.mode() {
-            ThpMode::Always | ThpMode::Madvise => platform.source().touchable(),
-            _ => false,
-        };
-        if !useful {
+        if !self.forbids(platform) {
             return false;
         }
         let done = platform.source().advise(range, Advice::NoHugepage).is_ok();
         self.count(done);
         done
+    }
+
+    /// Whether forbidding has a meaning: the system makes hugepages, for all or for who asks.
+    pub(crate) fn forbids<E: Platform>(&self, platform: &E) -> bool {
+        match self.mode() {
+            ThpMode::Always | ThpMode::Madvise => platform.source().touchable(),
+            _ => false,
+        }
     }
 
     /// The figures; `forbidden_hugepages` is known to the heap.

@@ -9,8 +9,8 @@ use crate::{
     state::{Found, State},
 };
 use strata_os::AddressRange;
-use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
-use strata_span::{HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
+use strata_page_heap::{HugepageBreak, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 use strata_sync::{
     Mutex,
     atomic::{AtomicUsize, Ordering},
@@ -209,6 +209,19 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         reason: ReleaseReason,
     ) -> PageCount<P> {
         self.give_back(platform, wanted, reason)
+    }
+
+    fn break_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        self.break_used(platform, hugepage, bytes)
+    }
+
+    fn take_peak_bytes(&self) -> u64 {
+        self.state.lock().records.take_peak_pages().bytes() as u64
     }
 
     fn stats(&self) -> PageHeapStats {

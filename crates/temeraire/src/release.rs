@@ -82,7 +82,7 @@ impl<P: PageSize> HugePageAware<P> {
                 let tenth = HugepageCount::new(state.regions.totals().releasable.div_ceil(10));
                 let quota = *quota.get_or_insert(match reason {
                     ReleaseReason::Policy => tenth,
-                    ReleaseReason::Call => wanted.hugepages_up().max(tenth),
+                    ReleaseReason::Call | ReleaseReason::Idle => wanted.hugepages_up().max(tenth),
                     _ => wanted.hugepages_up(),
                 });
                 let left = quota.saturating_sub(given);

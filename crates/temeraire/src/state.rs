@@ -83,7 +83,7 @@ impl<P: PageSize> State<P> {
                 nodes: NodeStore::new(),
                 records: AllocationRecords::new(),
                 leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
-                released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
+                released: ReleasedBytes::NONE,
                 release_failures: 0,
                 in_use_pages: 0,
                 peak_backed_pages: 0,

@@ -2,10 +2,10 @@
 
 use crate::{
     advice::HugepageAdvice, demand::SkipIntervals, departures::Departures, handle::Handle,
-    hugepage_aware::HugePageAware, state::State, tracker::HugepageTracker,
+    hugepage_aware::HugePageAware, state::State, supply::KeeperHandle, tracker::HugepageTracker,
 };
-use strata_os::{PageSource, Release};
-use strata_page_heap::ReleaseReason;
+use strata_os::{Advice, PageSource, Release};
+use strata_page_heap::{HugepageBreak, ReleaseReason};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 use strata_sync::atomic::Ordering;
 
@@ -113,7 +113,10 @@ impl<P: PageSize> HugePageAware<P> {
 
     fn begin_breaking(&self, granule: usize, reason: ReleaseReason) -> Option<Breaking> {
         let mut state = self.state.lock();
-        let tracker = state.filler.release_candidate(granule)?;
+        let tracker = state
+            .filler
+            .release_candidate(granule)
+            .filter(|tracker| reason != ReleaseReason::Idle || is_worth_breaking(tracker, 0))?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.fetch_add(1, Ordering::Relaxed);
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
@@ -143,6 +146,51 @@ impl<P: PageSize> HugePageAware<P> {
     }
 }
 
+impl<P: PageSize> HugePageAware<P> {
+    /// Decides whether `bytes` bytes inside of spans on `hugepage` may go back, and forbids the hugepage if so.
+    pub(crate) fn break_used<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        let range = hugepage.range(HugepageCount::ONE);
+        {
+            let mut state = self.state.lock();
+            let Some(KeeperHandle::Tracker(tracker)) = state.keeper_of(platform, hugepage) else {
+                return HugepageBreak::Refused;
+            };
+            if tracker.forbidden.get() {
+                return HugepageBreak::Broken;
+            }
+            let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
+            if !may_forbid || !is_worth_breaking(&tracker, bytes >> P::SHIFT) {
+                return HugepageBreak::Refused;
+            }
+            if !self.advice.forbids(platform) {
+                return HugepageBreak::NotHuge;
+            }
+            // From here on it goes to the kernel as a whole when it empties.
+            tracker.forbidden.set(true);
+            state.forbidden_hugepages += 1;
+        }
+        // A kernel that refuses may fill the holes again, which costs what was gained, and nothing else.
+        self.advice.forbid(platform, range);
+        let state = self.state.lock();
+        let stands = matches!(
+            state.keeper_of(platform, hugepage),
+            Some(KeeperHandle::Tracker(tracker)) if tracker.forbidden.get()
+        );
+        if stands {
+            return HugepageBreak::Broken;
+        }
+        // It emptied meanwhile and was allowed again, perhaps before it was forbidden.
+        drop(state);
+        let _ = platform.source().advise(range, Advice::Hugepage);
+        HugepageBreak::Refused
+    }
+}
+
 impl<P: PageSize> State<P> {
     /// How many pages to give back: what is wanted less what went back already as broken hugepages
     /// emptied, or more where much of broken hugepages is free, but not what recent demand would
@@ -153,7 +201,8 @@ impl<P: PageSize> State<P> {
         reason: ReleaseReason,
         now_ns: u64,
     ) -> usize {
-        if is_for_limit(reason) {
+        // Who says that memory is idle has looked at demand already.
+        if is_for_limit(reason) || reason == ReleaseReason::Idle {
             return wanted.get();
         }
         let credited = self.filler.unaccounted_pages.min(wanted.get());
@@ -198,6 +247,15 @@ impl<P: PageSize> State<P> {
         self.trim_cache(platform, now_ns, departures);
         given
     }
+}
+
+/// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter on, or
+/// if it was broken before. At half as much a heap that is an eighth empty loses all its hugepages; at twice, a heap that
+/// shrank to half its size keeps the other half.
+fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
+    tracker.forbidden.get()
+        || tracker.released_pages() > 0
+        || 4 * (tracker.free_pages() + more) >= tracker.length()
 }
 
 /// Whether memory has to go whatever that costs.

@@ -71,7 +71,7 @@ impl<P: PageSize> State<P> {
                 unmapped: PageCount::ZERO,
                 peak_backed: PageCount::ZERO,
                 spans_in_use: 0,
-                released: ReleasedBytes { call: 0, policy: 0, soft_limit: 0, hard_limit: 0 },
+                released: ReleasedBytes::NONE,
                 release_failures: 0,
                 next_list: 0,
                 started_ns: None,
@@ -187,6 +187,11 @@ impl<P: PageSize> State<P> {
     /// After pages came into use, which may have been unbacked: raises the peak.
     fn note_peak(&mut self) {
         self.peak_backed = self.peak_backed.max(self.in_use + self.free);
+    }
+
+    /// The most pages in use since the last call.
+    pub(super) fn take_peak(&mut self) -> PageCount<P> {
+        self.records.take_peak_pages()
     }
 
     pub(super) fn stats(&self) -> PageHeapStats {

@@ -215,9 +215,10 @@ pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
             let reason = [
                 ReleaseReason::Call,
                 ReleaseReason::Policy,
+                ReleaseReason::Idle,
                 ReleaseReason::SoftLimit,
                 ReleaseReason::HardLimit,
-            ][seed.below(4)];
+            ][seed.below(5)];
             let most = 1 << seed.below(18);
             model.release(PageCount::new(seed.below(most)), reason);
         }

@@ -102,6 +102,26 @@ fn a_page_kept_of_every_large_allocation_does_not_make_the_heap_grow() {
 }
 
 #[test]
+fn idle_memory_goes_whatever_recent_demand_was_but_full_hugepages_are_not_broken_for_it() {
+    let heap = Heap::<Pages8K>::new();
+    let live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    assert_eq!(heap.heap.take_peak_bytes(), 20 * MIB as u64);
+    // An eighth of each of ten hugepages.
+    for span in live.iter().step_by(8) {
+        heap.deallocate(*span);
+    }
+    assert_eq!(heap.release(20 * MIB, ReleaseReason::Idle), 0, "what is nearly full stays whole");
+    for span in live.iter().skip(1).step_by(8) {
+        heap.deallocate(*span);
+    }
+    assert_eq!(heap.heap.take_peak_bytes(), 20 * MIB as u64, "the most since the last call");
+    assert_eq!(heap.heap.take_peak_bytes(), 15 * MIB as u64);
+    assert_eq!(heap.release(20 * MIB, ReleaseReason::Idle), 5 * MIB);
+    assert_eq!(heap.heap.stats().released.idle, 5 * MIB as u64);
+    heap.check();
+}
+
+#[test]
 fn a_donated_tail_that_nobody_used_comes_back_with_its_allocation() {
     let heap = Heap::<Pages8K>::new();
     let large = heap.allocate(5 * MIB);
