@@ -18,8 +18,8 @@ use crate::workspace::Workspace;
 /// Run the heap suites in every cell of page size × page heap × front end.
 ///
 /// Each cell runs in a process of its own; one table of results comes at the end, and the exit
-/// status is 0 only if every cell is green. A seed that a test printed is given back by its own
-/// variable, which passes through to the cells.
+/// status is 0 only if every cell is green. A seed that a test printed is given back by
+/// STRATA_SEED, which passes through to the cells.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Random walks of a few thousand steps

@@ -80,8 +80,8 @@ fn failing_pages_that_are_not_armed_keep_the_contract() {
 
 #[test]
 fn threads_get_ranges_that_nobody_else_has() {
-    let seed: usize = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
-    println!("SEED={seed}");
+    let seed: usize = std::env::var("STRATA_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(1);
+    println!("STRATA_SEED={seed}");
     std::thread::scope(|scope| {
         for thread in 1..=8_u8 {
             scope.spawn(move || churn(seed.wrapping_mul(257) + usize::from(thread), thread));

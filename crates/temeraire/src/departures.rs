@@ -13,6 +13,8 @@ pub(crate) enum Cause {
     Periodic,
     /// A hugepage of the filler became empty that had been given back in part.
     Emptied,
+    /// The same, while parts of it went; the release that these were for counts the rest.
+    EmptiedInRelease,
 }
 
 /// A run of hugepages that has left its place, and is neither free to be allocated nor given back

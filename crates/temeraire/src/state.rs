@@ -173,7 +173,9 @@ impl<P: PageSize> State<P> {
             Some(KeeperHandle::Tracker(tracker)) => {
                 let start = first.index_in_hugepage();
                 match self.filler.deallocate(tracker, start, pages, now_ns) {
-                    Some(emptied) => self.retire(platform, emptied, now_ns, departures),
+                    Some(emptied) => {
+                        self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+                    }
                     None if donated_tail => self.filler.abandon(tracker, pages),
                     None => {}
                 }
@@ -191,6 +193,7 @@ impl<P: PageSize> State<P> {
         &mut self,
         platform: &E,
         tracker: Handle<HugepageTracker>,
+        cause: Cause,
         now_ns: u64,
         departures: &mut Departures,
     ) {
@@ -208,10 +211,7 @@ impl<P: PageSize> State<P> {
             return;
         }
         self.cache.note_returned_elsewhere(now_ns, range.count);
-        self.depart(
-            Departure { range, backed_pages, cause: Cause::Emptied, forbidden },
-            departures,
-        );
+        self.depart(Departure { range, backed_pages, cause, forbidden }, departures);
     }
 
     /// Takes from the cache what it has too much.
@@ -268,6 +268,7 @@ impl<P: PageSize> State<P> {
             Cause::Overflow => self.cache.note_fast_unbacked(range.count),
             Cause::Periodic => self.cache.note_periodic_unbacked(range.count),
             Cause::Emptied => self.filler.unaccounted_pages += backed,
+            Cause::EmptiedInRelease => {}
         }
         PageCount::new(backed)
     }
@@ -439,7 +440,9 @@ impl<P: PageSize> State<P> {
                         self.nodes.waive();
                         range.count = count;
                     }
-                    Some(emptied) => self.retire(platform, emptied, now_ns, departures),
+                    Some(emptied) => {
+                        self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+                    }
                 }
             }
         }

@@ -1,8 +1,14 @@
 //! Giving pages of hugepages back that are in use.
 
 use crate::{
-    advice::HugepageAdvice, demand::SkipIntervals, departures::Departures, handle::Handle,
-    hugepage_aware::HugePageAware, state::State, supply::KeeperHandle, tracker::HugepageTracker,
+    advice::HugepageAdvice,
+    demand::SkipIntervals,
+    departures::{Cause, Departures},
+    handle::Handle,
+    hugepage_aware::HugePageAware,
+    state::State,
+    supply::KeeperHandle,
+    tracker::HugepageTracker,
 };
 use strata_os::{Advice, PageSource, Release};
 use strata_page_heap::{HugepageBreak, ReleaseReason};
@@ -123,7 +129,8 @@ impl<P: PageSize> HugePageAware<P> {
         Some(Breaking::of(tracker, granule, may_forbid))
     }
 
-    /// Puts the books right. Says how many pages the kernel took.
+    /// Puts the books right. Says how many pages the kernel took, those included of whole hugepages that
+    /// went meanwhile: the emptied one, and what the cache had above its limit.
     fn end_breaking<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -141,8 +148,8 @@ impl<P: PageSize> HugePageAware<P> {
             }
             given
         };
-        self.carry_out(platform, &departures);
-        given
+        let (others, _) = self.carry_out(platform, &departures);
+        given + others.get()
     }
 }
 
@@ -242,7 +249,7 @@ impl<P: PageSize> State<P> {
         let refused = breaking.runs.iter().take(breaking.run_count).any(|run| !run.taken);
         self.release_failures += u64::from(refused);
         if let Some(emptied) = emptied {
-            self.retire(platform, emptied, now_ns, departures);
+            self.retire(platform, emptied, Cause::EmptiedInRelease, now_ns, departures);
         }
         self.trim_cache(platform, now_ns, departures);
         given

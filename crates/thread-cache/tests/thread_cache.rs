@@ -95,11 +95,11 @@ impl<'a> Thread<'a> {
 struct Random(u64);
 
 impl Random {
-    /// Seeded from `STRATA_TEST_SEED`, or with a fixed value; prints the seed.
+    /// Seeded from `STRATA_SEED`, or with a fixed value; prints the seed.
     fn new() -> Self {
-        let seed = std::env::var("STRATA_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
         let seed = seed.unwrap_or(0x5eed_0004);
-        println!("STRATA_TEST_SEED={seed}");
+        println!("STRATA_SEED={seed}");
         Self(seed)
     }
 

@@ -11,11 +11,11 @@ use crate::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K, Violation};
 struct Random(u64);
 
 impl Random {
-    /// Seeded from `STRATA_TEST_SEED`, or with a fixed value; prints the seed.
+    /// Seeded from `STRATA_SEED`, or with a fixed value; prints the seed.
     fn new() -> Self {
-        let seed = env::var("STRATA_TEST_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
         let seed = seed.unwrap_or(0x5eed_0001);
-        println!("STRATA_TEST_SEED={seed}");
+        println!("STRATA_SEED={seed}");
         Self(seed)
     }
 

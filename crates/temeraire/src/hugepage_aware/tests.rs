@@ -163,6 +163,27 @@ fn a_tail_that_was_subreleased_meanwhile_goes_back_alone_and_unbacked() {
 }
 
 #[test]
+fn what_a_release_answers_counts_what_the_cache_lost_beside_it() {
+    let heap = Heap::<Pages8K>::new();
+    let spans: Vec<_> = (0..256).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    let large = heap.allocate(20 * HUGEPAGE_BYTES);
+    spans.into_iter().step_by(2).for_each(|span| heap.deallocate(span));
+    // The kernel refuses, so that the cache holds more than its limit.
+    heap.ground.source.arm(Fault::always().of(CallKinds::RELEASE));
+    heap.deallocate(large);
+    assert_eq!(heap.figures().cache.cached_hugepages, 20);
+    // It refuses once more when the cache is asked; then the filler is, and the cache goes with it.
+    heap.ground.source.arm(Fault::nth(1).of(CallKinds::RELEASE));
+    let before = heap.heap.stats();
+    let answer = heap.release(MIB, ReleaseReason::HardLimit) as u64;
+    let after = heap.heap.stats();
+    assert!(heap.figures().cache.cached_hugepages <= 10, "the cache was trimmed");
+    assert_eq!(before.free_bytes - after.free_bytes, answer);
+    assert_eq!(after.released.hard_limit, answer);
+    heap.check();
+}
+
+#[test]
 fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
     let heap = Heap::<Pages8K>::new();
     let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
