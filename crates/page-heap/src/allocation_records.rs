@@ -18,7 +18,7 @@ const RANGES: usize = 33;
 #[derive(Debug)]
 pub struct AllocationRecords<P: PageSize> {
     exact: [Counts; EXACT_LENGTHS],
-    ranges: [Counts; RANGES],
+    ranges: [RangeCounts; RANGES],
     small_pages: u64,
     slack_pages: u64,
     largest_pages: u64,
@@ -28,10 +28,17 @@ pub struct AllocationRecords<P: PageSize> {
     pages: PhantomData<P>,
 }
 
-#[derive(Clone, Copy, Debug)]
+/// For one length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Counts {
     allocated: u64,
     freed: u64,
+}
+
+/// For a range of lengths.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct RangeCounts {
+    counts: Counts,
     allocated_pages: u64,
     freed_pages: u64,
 }
@@ -51,7 +58,7 @@ pub struct AllocationFigures {
     /// How long the heap has been used: what rates refer to.
     pub elapsed_ns: u64,
     exact: [Counts; EXACT_LENGTHS],
-    ranges: [Counts; RANGES],
+    ranges: [RangeCounts; RANGES],
 }
 
 /// Counts for one length, or for a range of lengths.
@@ -83,15 +90,20 @@ impl LengthRecord {
 }
 
 impl Counts {
-    const NONE: Self = Self { allocated: 0, freed: 0, allocated_pages: 0, freed_pages: 0 };
+    const NONE: Self = Self { allocated: 0, freed: 0 };
+
+    /// The same, for spans of `pages` pages.
+    const fn of_length(self, pages: u64) -> RangeCounts {
+        RangeCounts {
+            counts: self,
+            allocated_pages: self.allocated.wrapping_mul(pages),
+            freed_pages: self.freed.wrapping_mul(pages),
+        }
+    }
 }
 
-// Counts are compared only to compare whole figures.
-impl PartialEq for Counts {
-    fn eq(&self, other: &Self) -> bool {
-        (self.allocated, self.freed, self.allocated_pages, self.freed_pages)
-            == (other.allocated, other.freed, other.allocated_pages, other.freed_pages)
-    }
+impl RangeCounts {
+    const NONE: Self = Self { counts: Counts::NONE, allocated_pages: 0, freed_pages: 0 };
 }
 
 impl<P: PageSize> AllocationRecords<P> {
@@ -102,7 +114,7 @@ impl<P: PageSize> AllocationRecords<P> {
     pub const fn new() -> Self {
         Self {
             exact: [Counts::NONE; EXACT_LENGTHS],
-            ranges: [Counts::NONE; RANGES],
+            ranges: [RangeCounts::NONE; RANGES],
             small_pages: 0,
             slack_pages: 0,
             largest_pages: 0,
@@ -123,9 +135,13 @@ impl<P: PageSize> AllocationRecords<P> {
         } else {
             self.slack_pages += Self::slack(pages);
         }
-        if let Some(counts) = self.counts(pages) {
-            counts.allocated += 1;
-            counts.allocated_pages += length;
+        if pages < Self::LARGE {
+            if let Some(counts) = self.exact.get_mut(pages.get()) {
+                counts.allocated += 1;
+            }
+        } else if let Some(range) = self.ranges.get_mut(range_of(pages.get())) {
+            range.counts.allocated += 1;
+            range.allocated_pages += length;
         }
     }
 
@@ -138,9 +154,13 @@ impl<P: PageSize> AllocationRecords<P> {
         } else {
             self.slack_pages = self.slack_pages.saturating_sub(Self::slack(pages));
         }
-        if let Some(counts) = self.counts(pages) {
-            counts.freed += 1;
-            counts.freed_pages += length;
+        if pages < Self::LARGE {
+            if let Some(counts) = self.exact.get_mut(pages.get()) {
+                counts.freed += 1;
+            }
+        } else if let Some(range) = self.ranges.get_mut(range_of(pages.get())) {
+            range.counts.freed += 1;
+            range.freed_pages += length;
         }
     }
 
@@ -165,23 +185,20 @@ impl<P: PageSize> AllocationRecords<P> {
 
     /// The counts, of a heap that has been used for `elapsed_ns`.
     pub fn figures(&self, elapsed_ns: u64) -> AllocationFigures {
-        AllocationFigures {
-            small_live_pages: self.small_pages,
-            slack_pages: self.slack_pages,
-            largest_pages: self.largest_pages,
-            page_bytes: P::BYTES as u64,
-            elapsed_ns,
-            exact: self.exact,
-            ranges: self.ranges,
-        }
+        let mut figures = AllocationFigures::NONE;
+        self.fill_in(&mut figures, elapsed_ns);
+        figures
     }
 
-    fn counts(&mut self, pages: PageCount<P>) -> Option<&mut Counts> {
-        if pages < Self::LARGE {
-            self.exact.get_mut(pages.get())
-        } else {
-            self.ranges.get_mut(range_of(pages.get()))
-        }
+    /// The same, where they are wanted: a copy costs 5 KiB of stack.
+    pub fn fill_in(&self, figures: &mut AllocationFigures, elapsed_ns: u64) {
+        figures.small_live_pages = self.small_pages;
+        figures.slack_pages = self.slack_pages;
+        figures.largest_pages = self.largest_pages;
+        figures.page_bytes = P::BYTES as u64;
+        figures.elapsed_ns = elapsed_ns;
+        figures.exact.copy_from_slice(&self.exact);
+        figures.ranges.copy_from_slice(&self.ranges);
     }
 
     /// The pages up to the end of the last hugepage, if the span began with one.
@@ -197,21 +214,33 @@ impl<P: PageSize> Default for AllocationRecords<P> {
 }
 
 impl AllocationFigures {
+    /// Nothing counted.
+    pub const NONE: Self = Self {
+        small_live_pages: 0,
+        slack_pages: 0,
+        largest_pages: 0,
+        page_bytes: 0,
+        elapsed_ns: 0,
+        exact: [Counts::NONE; EXACT_LENGTHS],
+        ranges: [RangeCounts::NONE; RANGES],
+    };
+
     /// One record for each length and range of lengths that was ever handed out, by rising length.
     pub fn records(&self) -> impl Iterator<Item = LengthRecord> + '_ {
         let exact = self.exact.iter().enumerate().map(|(length, counts)| {
             let length = length as u64;
-            self.record(length, length, counts)
+            self.record(length, length, &counts.of_length(length))
         });
-        let ranges = self.ranges.iter().enumerate().map(|(index, counts)| {
+        let ranges = self.ranges.iter().enumerate().map(|(index, range)| {
             let greatest = 1u64 << index;
-            self.record(greatest / 2 + 1, greatest, counts)
+            self.record(greatest / 2 + 1, greatest, range)
         });
         exact.chain(ranges).filter(|record| record.allocated != 0)
     }
 
-    fn record(&self, least_pages: u64, greatest_pages: u64, counts: &Counts) -> LengthRecord {
-        let allocated_bytes = counts.allocated_pages * self.page_bytes;
+    fn record(&self, least_pages: u64, greatest_pages: u64, range: &RangeCounts) -> LengthRecord {
+        let counts = range.counts;
+        let allocated_bytes = range.allocated_pages * self.page_bytes;
         let seconds = self.elapsed_ns as f64 / 1e9;
         let rate = |total: u64| if seconds > 0.0 { total as f64 / seconds } else { 0.0 };
         LengthRecord {
@@ -220,7 +249,7 @@ impl AllocationFigures {
             allocated: counts.allocated,
             freed: counts.freed,
             allocated_bytes,
-            live_bytes: counts.allocated_pages.saturating_sub(counts.freed_pages) * self.page_bytes,
+            live_bytes: range.allocated_pages.saturating_sub(range.freed_pages) * self.page_bytes,
             allocations_per_second: rate(counts.allocated),
             bytes_per_second: rate(allocated_bytes),
         }

@@ -21,9 +21,12 @@ pub struct LegacyFigures {
 /// Free spans of one length, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SpanCounts {
-    pub(crate) backed: u64,
-    pub(crate) unmapped: u64,
+    pub(crate) backed: u32,
+    pub(crate) unmapped: u32,
 }
+
+// They are built on the stack of whoever asks, a signal handler's among them.
+static_assertions::const_assert!(size_of::<LegacyFigures>() <= 19 << 10);
 
 /// Free spans of some length, or of some length and more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,16 +44,34 @@ pub struct FreeSpans {
 }
 
 impl LegacyFigures {
+    /// Those of a heap without pages. (They are filled in where they stand: a copy of each part would cost as much stack
+    /// again.)
+    pub(crate) const NONE: Self = Self {
+        page_bytes: 0,
+        large_pages: 0,
+        large: FreeSpans {
+            pages: 0,
+            backed_spans: 0,
+            unmapped_spans: 0,
+            backed_bytes: 0,
+            unmapped_bytes: 0,
+        },
+        ages: SpanAges::NONE,
+        allocations: AllocationFigures::NONE,
+        by_length: [SpanCounts { backed: 0, unmapped: 0 }; EXACT_LENGTHS],
+    };
+
     /// Free spans by length, for the lengths below [`Self::large_pages`] that exist, rising.
     pub fn lengths(&self) -> impl Iterator<Item = FreeSpans> + '_ {
         let lengths = self.by_length.iter().enumerate().map(|(pages, counts)| {
             let pages = pages as u64;
+            let (backed, unmapped) = (u64::from(counts.backed), u64::from(counts.unmapped));
             FreeSpans {
                 pages,
-                backed_spans: counts.backed,
-                unmapped_spans: counts.unmapped,
-                backed_bytes: counts.backed * pages * self.page_bytes,
-                unmapped_bytes: counts.unmapped * pages * self.page_bytes,
+                backed_spans: backed,
+                unmapped_spans: unmapped,
+                backed_bytes: backed * pages * self.page_bytes,
+                unmapped_bytes: unmapped * pages * self.page_bytes,
             }
         });
         lengths.filter(|spans| spans.backed_spans + spans.unmapped_spans != 0)

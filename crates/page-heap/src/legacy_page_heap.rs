@@ -3,10 +3,10 @@
 mod state;
 mod wish;
 
-use crate::{LegacyFigures, PageHeap, PageHeapStats, ReleaseReason, SpanAges, SpanRequest};
+use crate::{LegacyFigures, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
-use strata_span::{PageCount, PageSize, Platform, SpanHandle};
+use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
 use strata_sync::Mutex;
 use wish::Wish;
 
@@ -93,6 +93,17 @@ impl<P: PageSize> LegacyPageHeap<P> {
         }
     }
 
+    /// The reservation that goes on lowest from the address `passed` on.
+    fn next_reservation(&self, passed: usize) -> Option<AddressRange> {
+        let mut next: Option<AddressRange> = None;
+        self.state.lock().for_each_reservation(|range| {
+            if range.end() > passed && next.is_none_or(|other| range.start < other.start) {
+                next = Some(range);
+            }
+        });
+        next
+    }
+
     /// After the source refused: makes one of all that is free, if that may be enough.
     #[cold]
     #[inline(never)]
@@ -171,15 +182,21 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         PageHeapStats { lock: self.state.stats(), ..stats }
     }
 
-    /// Counts are of one moment; ages are gathered list by list, with the lock left in between.
+    /// Counts are of one moment; ages are gathered on a walk over all spans, with the lock left every few hundred, so
+    /// that they agree with the counts as far as nobody used the heap meanwhile.
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> LegacyFigures {
         let now_ns = platform.clock().now_ns();
-        let mut figures = self.state.lock().figures(now_ns);
-        let mut ages = SpanAges::default();
-        for index in 0..figures.by_length.len() {
-            self.state.lock().record_ages(index, now_ns, &mut ages);
+        let mut figures = LegacyFigures::NONE;
+        self.state.lock().fill_in(&mut figures, now_ns);
+        let mut passed = 0;
+        while let Some(reservation) = self.next_reservation(passed) {
+            let mut at = PageId::from_address(reservation.start.max(passed));
+            let end = PageId::from_address(reservation.end());
+            while at < end {
+                at = self.state.lock().record_ages(platform, at, end, now_ns, &mut figures.ages);
+            }
+            passed = at.address().value();
         }
-        figures.ages = ages;
         figures
     }
 

@@ -11,7 +11,7 @@ pub const AGE_BOUNDS_SECONDS: [u64; AGE_COLUMNS] = [0, 1, 30, 60, 1_800, 3_600, 
 pub const AGE_ROWS: usize = 64;
 
 /// Pages by how long they have been free, for backed and for unbacked spans.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpanAges {
     /// Backed ("live") spans.
     pub live: AgeTable,
@@ -38,7 +38,21 @@ pub struct AgeRow {
     age_sum_ns: u128,
 }
 
+impl SpanAges {
+    /// No pages.
+    pub const NONE: Self = Self { live: AgeTable::NONE, unmapped: AgeTable::NONE };
+}
+
+impl Default for SpanAges {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 impl AgeTable {
+    const NONE: Self =
+        Self { total: AgeRow::NONE, long: AgeRow::NONE, by_length: [AgeRow::NONE; AGE_ROWS] };
+
     /// Counts a span of `pages` pages that has been free for `age_ns`.
     pub fn record(&mut self, pages: u64, age_ns: u64) {
         self.total.record(pages, age_ns);
@@ -54,6 +68,8 @@ impl AgeTable {
 }
 
 impl AgeRow {
+    const NONE: Self = Self { pages: [0; AGE_COLUMNS], age_sum_ns: 0 };
+
     /// All its pages.
     pub fn total(&self) -> u64 {
         self.pages.iter().sum()
@@ -79,11 +95,7 @@ impl AgeRow {
 
 impl Default for AgeTable {
     fn default() -> Self {
-        Self {
-            total: AgeRow::default(),
-            long: AgeRow::default(),
-            by_length: [AgeRow::default(); AGE_ROWS],
-        }
+        Self::NONE
     }
 }
 

@@ -35,7 +35,7 @@ pub use program::{
     spans_that_grow_take_nothing_from_others,
 };
 pub use seed::Seed;
-pub use threads::threads_share_a_heap;
+pub use threads::{figures_need_little_stack, threads_share_a_heap};
 
 use crate::PageHeap;
 use strata_span::PageSize;
@@ -58,4 +58,5 @@ pub fn run<P: PageSize, H: PageHeap<P>>() {
     a_source_that_never_takes_memory_back_loses_nothing::<P, H>(seed);
     metadata_may_fail_at_any_call::<P, H>(seed);
     threads_share_a_heap::<P, H>(seed, 4, 1_000);
+    figures_need_little_stack::<P, H>(seed);
 }

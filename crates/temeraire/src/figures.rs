@@ -13,8 +13,9 @@ use strata_page_heap::{AllocationFigures, SpanAges};
 
 /// The figures that only the hugepage-aware page heap has: what its report prints.
 ///
-/// Plain values of one moment, but for what is underway: that counts as free in
-/// [`Components::allocator`].
+/// Plain values of one moment, but for what is underway, which counts as free in [`Components::allocator`], and for what is
+/// gathered hugepage by hugepage while others may use the heap: [`spans`](Self::spans), [`ages`](Self::ages), and of the
+/// [`filler`](Self::filler) its hugepages, pages and histograms.
 #[derive(Clone, Debug)]
 pub struct TemeraireFigures {
     /// The page size, in bytes.
@@ -39,8 +40,27 @@ pub struct TemeraireFigures {
     pub advice: AdviceFigures,
 }
 
-// They are built on the stack of whoever asks.
-static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 26 << 10);
+impl TemeraireFigures {
+    /// Those of a heap without pages. (They are filled in where they stand: a copy of each part would cost as much stack
+    /// again.)
+    pub(crate) fn none() -> Self {
+        Self {
+            page_bytes: 0,
+            spans: FreeSpanTable::NONE,
+            components: Components::default(),
+            filler: FillerFigures::default(),
+            regions: RegionSetFigures::default(),
+            cache: HugeCacheFigures::default(),
+            allocator: HugeAllocatorFigures::default(),
+            allocations: AllocationFigures::NONE,
+            ages: SpanAges::NONE,
+            advice: AdviceFigures::default(),
+        }
+    }
+}
+
+// They are built on the stack of whoever asks, a signal handler's among them.
+static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 25 << 10);
 
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -198,7 +218,10 @@ impl FillerFigures {
 
     /// The same, among the hugepages that are not full.
     pub fn free_share_of_non_full(&self, pages_per_hugepage: u64) -> f64 {
-        share(self.free_pages, (self.hugepages - self.full_hugepages) * pages_per_hugepage)
+        share(
+            self.free_pages,
+            self.hugepages.saturating_sub(self.full_hugepages) * pages_per_hugepage,
+        )
     }
 
     /// The share of pages that were given back in the hugepages that this happened to; 0 without

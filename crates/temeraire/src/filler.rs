@@ -282,6 +282,7 @@ impl<P: PageSize> Filler<P> {
     }
 
     /// Calls `visit` for each tracker that is on a list.
+    #[cfg(test)]
     pub(crate) fn for_each_tracker(&self, mut visit: impl FnMut(&HugepageTracker)) {
         self.regular.backwards().for_each(|tracker| visit(&tracker));
         self.regular_dense.backwards().for_each(|tracker| visit(&tracker));

@@ -24,14 +24,25 @@ struct Counts {
 }
 
 impl FreeSpanTable {
-    pub(crate) fn new<P: PageSize>() -> Self {
-        let large_pages = (SMALL_LENGTH_BYTES >> P::SHIFT) as u64;
-        Self {
-            large_pages,
-            large: FreeSpans { pages: large_pages, ..FreeSpans::default() },
-            page_bytes: P::BYTES as u64,
-            by_length: [Counts { backed: 0, unmapped: 0 }; EXACT_LENGTHS],
-        }
+    /// Of no pages.
+    pub(crate) const NONE: Self = Self {
+        large_pages: 0,
+        large: FreeSpans {
+            pages: 0,
+            backed_spans: 0,
+            unmapped_spans: 0,
+            backed_bytes: 0,
+            unmapped_bytes: 0,
+        },
+        page_bytes: 0,
+        by_length: [Counts { backed: 0, unmapped: 0 }; EXACT_LENGTHS],
+    };
+
+    /// Makes an empty table one of pages of a size.
+    pub(crate) const fn begin<P: PageSize>(&mut self) {
+        self.large_pages = (SMALL_LENGTH_BYTES >> P::SHIFT) as u64;
+        self.large.pages = self.large_pages;
+        self.page_bytes = P::BYTES as u64;
     }
 
     /// Counts a run of `pages` pages.

@@ -216,6 +216,17 @@ impl HugeAddressMap {
         from_here_on.filter(|node| node.first.get() == first)
     }
 
+    /// The range that holds `hugepage`.
+    pub(crate) fn holding(&self, hugepage: Hugepage) -> Option<HugeRange> {
+        let (mut found, mut next) = (None, self.root);
+        while let Some(node) = next {
+            let below = node.first.get() <= hugepage;
+            found = if below { Some(node.range()) } else { found };
+            next = if below { node.right.get() } else { node.left.get() };
+        }
+        found.filter(|range| hugepage < range.end())
+    }
+
     /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for
     /// what that needs. With them comes a promise: that a node will be there for their return.
     pub(crate) fn take<E: Platform>(
@@ -260,6 +271,7 @@ impl HugeAddressMap {
     }
 
     /// The ranges, by rising address.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = HugeRange> + '_ {
         core::iter::successors(self.root.map(leftmost), |node| successor(*node))
             .map(|node| node.range())
@@ -384,6 +396,7 @@ impl HugeAddressMap {
     }
 }
 
+#[cfg(test)]
 fn leftmost(mut node: NodeHandle) -> NodeHandle {
     while let Some(left) = node.left.get() {
         node = left;
@@ -391,6 +404,7 @@ fn leftmost(mut node: NodeHandle) -> NodeHandle {
     node
 }
 
+#[cfg(test)]
 fn successor(node: NodeHandle) -> Option<NodeHandle> {
     if let Some(right) = node.right.get() {
         return Some(leftmost(right));

@@ -233,10 +233,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
-        let mut state = self.state.lock();
-        let advice = self.advice.figures(state.forbidden_hugepages);
-        let now_ns = state.time(platform);
-        state.survey(advice, now_ns)
+        self.survey(platform)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

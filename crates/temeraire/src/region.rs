@@ -107,6 +107,11 @@ impl Region {
         self.first.get()
     }
 
+    /// The hugepage behind its last.
+    pub(crate) fn end(&self) -> Hugepage {
+        self.first() + HugepageCount::new(Self::HUGEPAGES)
+    }
+
     /// Pages in use.
     pub(crate) fn used_pages(&self) -> usize {
         self.used_pages.get()

@@ -1,62 +1,141 @@
 //! Takes the figures of a heap.
+//!
+//! What the heap counts anyway is read in one go. What only its hugepages know (how full each is, how long its free runs
+//! are and since when) is gathered on a walk over its address space, in steps with the lock left in between: a heap of
+//! 50 000 hugepages takes tens of milliseconds, and nobody waits for more than one step. So the parts that are gathered
+//! (histograms, free runs, ages, and the filler's hugepages and pages) agree with each other and with the rest of the
+//! figures as far as nobody used the heap meanwhile.
 
 use crate::{
-    advice::AdviceFigures,
     figures::{
         ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures,
         Population, RegionSetFigures, TemeraireFigures,
     },
     filler::Filler,
-    free_spans::FreeSpanTable,
     huge_address_map::HugeRange,
+    hugepage_aware::HugePageAware,
     region_set::RegionSet,
     state::State,
+    supply::KeeperHandle,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_page_heap::SpanAges;
-use strata_span::{HugepageCount, PageCount, PageSize};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
-/// What is found on the way through all free runs.
-struct FreeRuns {
-    spans: FreeSpanTable,
-    ages: SpanAges,
-    now_ns: u64,
+/// Most hugepages that one step looks at. Each costs two searches in trees where a large span lies.
+const LOOKS: usize = 128;
+
+/// Most hugepages of the filler that one step records: each has up to 256 free runs. The lock is held for some 10
+/// microseconds then; at twice, for twice as long.
+const RECORDS: usize = 16;
+
+impl<P: PageSize> HugePageAware<P> {
+    /// The figures. Takes time by the number of hugepages, with the lock left every few.
+    pub(crate) fn survey<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
+        let mut figures = TemeraireFigures::none();
+        let now_ns = {
+            let mut state = self.state.lock();
+            figures.advice = self.advice.figures(state.forbidden_hugepages);
+            let now_ns = state.time(platform);
+            state.begin_survey(&mut figures, now_ns);
+            now_ns
+        };
+        let mut passed = 0;
+        loop {
+            // What lies behind a reservation is found by address, since reservations may come meanwhile.
+            let mut next: Option<(usize, usize)> = None;
+            self.state.lock().allocator.reserve().for_each_reservation(|range| {
+                let start = range.start.max(passed);
+                if start < range.end() && next.is_none_or(|(first, _)| start < first) {
+                    next = Some((start, range.end()));
+                }
+            });
+            let Some((start, end)) = next else { return figures };
+            let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
+            while at < end {
+                at = self.state.lock().survey_step(platform, at, end, &mut figures, now_ns);
+            }
+            passed = at.address().value();
+        }
+    }
 }
 
-impl FreeRuns {
-    fn record(&mut self, pages: usize, backed: bool, since_ns: u64) {
-        self.spans.record(pages, backed);
-        let table = if backed { &mut self.ages.live } else { &mut self.ages.unmapped };
-        table.record(pages as u64, self.now_ns.saturating_sub(since_ns));
-    }
-
-    fn record_range<P: PageSize>(&mut self, range: HugeRange, backed: bool) {
-        self.record(range.count.pages::<P>().get(), backed, range.free_since_ns);
-    }
+/// Counts a run of free pages.
+fn record_run(figures: &mut TemeraireFigures, now_ns: u64, pages: usize, backed: bool, since: u64) {
+    figures.spans.record(pages, backed);
+    let table = if backed { &mut figures.ages.live } else { &mut figures.ages.unmapped };
+    table.record(pages as u64, now_ns.saturating_sub(since));
 }
 
 impl<P: PageSize> State<P> {
-    /// The figures. Takes time by the number of hugepages, regions and free ranges.
-    pub(crate) fn survey(&mut self, advice: AdviceFigures, now_ns: u64) -> TemeraireFigures {
-        let mut runs =
-            FreeRuns { spans: FreeSpanTable::new::<P>(), ages: SpanAges::default(), now_ns };
-        self.cache.ranges().iter().for_each(|range| runs.record_range::<P>(range, true));
-        self.allocator.free().iter().for_each(|range| runs.record_range::<P>(range, false));
-        let filler = self.filler.survey(&mut runs);
-        let regions = self.regions.survey::<P>(&mut runs);
+    /// Fills in all that is counted anyway.
+    fn begin_survey(&mut self, figures: &mut TemeraireFigures, now_ns: u64) {
+        figures.page_bytes = P::BYTES as u64;
+        figures.spans.begin::<P>();
+        figures.components = self.components();
+        self.filler.begin_survey(&mut figures.filler, now_ns);
+        self.regions.survey::<P>(&mut figures.regions);
+        figures.cache = self.cache.figures(now_ns);
+        figures.allocator = self.survey_allocator();
         let elapsed_ns = now_ns.saturating_sub(self.first_used_ns.unwrap_or(now_ns));
-        TemeraireFigures {
-            page_bytes: P::BYTES as u64,
-            spans: runs.spans,
-            components: self.components(),
-            filler,
-            regions,
-            cache: self.cache.figures(now_ns),
-            allocator: self.survey_allocator(),
-            allocations: self.records.figures(elapsed_ns),
-            ages: runs.ages,
-            advice,
+        self.records.fill_in(&mut figures.allocations, elapsed_ns);
+    }
+
+    /// Gathers what stands from `at` on, up to `end` at most. Says where the next step begins.
+    fn survey_step<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        mut at: Hugepage,
+        end: Hugepage,
+        figures: &mut TemeraireFigures,
+        now_ns: u64,
+    ) -> Hugepage {
+        let mut recorded = 0;
+        for _ in 0..LOOKS {
+            if at >= end || recorded == RECORDS {
+                break;
+            }
+            let next = at + HugepageCount::ONE;
+            at = match self.keeper_of(platform, at) {
+                Some(KeeperHandle::Tracker(tracker)) => {
+                    recorded += 1;
+                    figures.filler.record::<P>(&tracker);
+                    for gap in tracker.gaps() {
+                        let since = tracker.free_since_ns();
+                        record_run(figures, now_ns, gap.length, !gap.released, since);
+                    }
+                    next
+                }
+                Some(KeeperHandle::Region(region)) => {
+                    if region.first() != at {
+                        at = next;
+                        continue;
+                    }
+                    region.for_each_gap::<P>(|pages, backed, since| {
+                        record_run(figures, now_ns, pages, backed, since);
+                    });
+                    // A region can have a thousand runs.
+                    return region.end();
+                }
+                None => match self.free_range_at(at) {
+                    Some((range, backed)) => {
+                        // One that goes on from a lower reservation was met there.
+                        if range.first == at {
+                            let pages = range.count.pages::<P>().get();
+                            record_run(figures, now_ns, pages, backed, range.free_since_ns);
+                        }
+                        range.end()
+                    }
+                    None => next,
+                },
+            };
         }
+        at
+    }
+
+    /// The run of whole free hugepages that `at` is in, and whether it is backed.
+    fn free_range_at(&self, at: Hugepage) -> Option<(HugeRange, bool)> {
+        let cached = self.cache.ranges().holding(at).map(|range| (range, true));
+        cached.or_else(|| Some((self.allocator.free().holding(at)?, false)))
     }
 
     fn components(&self) -> Components {
@@ -116,33 +195,22 @@ impl Components {
 }
 
 impl<P: PageSize> Filler<P> {
-    fn survey(&mut self, runs: &mut FreeRuns) -> FillerFigures {
-        let now_ns = runs.now_ns;
-        let all = self.totals().all();
-        let mut figures = FillerFigures {
-            hugepages: all.hugepages as u64,
-            free_pages: all.free as u64,
-            used_pages: all.used as u64,
-            unmapped_pages: all.released as u64,
-            abandoned_pages: self.abandoned_pages as u64,
-            counters: self.counters,
-            history: self.history.summary(now_ns),
-            skipped: self.demand.judgement(now_ns),
-            ..FillerFigures::default()
-        };
-        self.for_each_tracker(|tracker| {
-            figures.record::<P>(tracker);
-            for gap in tracker.gaps() {
-                runs.record(gap.length, !gap.released, tracker.free_since_ns());
-            }
-        });
-        figures
+    /// What is counted anyway; hugepages and pages are added one by one.
+    fn begin_survey(&mut self, figures: &mut FillerFigures, now_ns: u64) {
+        figures.abandoned_pages = self.abandoned_pages as u64;
+        figures.counters = self.counters;
+        figures.history = self.history.summary(now_ns);
+        figures.skipped = self.demand.judgement(now_ns);
     }
 }
 
 impl FillerFigures {
     fn record<P: PageSize>(&mut self, tracker: &HugepageTracker) {
         let used = tracker.used_pages() as u64;
+        self.hugepages += 1;
+        self.used_pages += used;
+        self.free_pages += tracker.free_pages() as u64;
+        self.unmapped_pages += tracker.released_pages() as u64;
         let density = self.densities.get_mut(usize::from(tracker.dense.get()));
         let mut unknown = DensityFigures::default();
         let density = density.unwrap_or(&mut unknown);
@@ -198,25 +266,17 @@ fn population(tracker: &HugepageTracker) -> Population {
 }
 
 impl RegionSet {
-    fn survey<P: PageSize>(&self, runs: &mut FreeRuns) -> RegionSetFigures {
+    fn survey<P: PageSize>(&self, figures: &mut RegionSetFigures) {
         let totals = self.totals();
         let backed = HugepageCount::new(totals.backed_hugepages);
-        let mut figures = RegionSetFigures {
-            regions: totals.regions as u64,
-            backed_hugepages: backed.get() as u64,
-            hugepages: totals.hugepages() as u64,
-            backed_free_hugepages: totals.releasable as u64,
-            least_backed_free_hugepages: self.least_releasable() as u64,
-            free_pages: (backed.pages::<P>().get() - totals.used_pages) as u64,
-            ..RegionSetFigures::default()
-        };
+        figures.regions = totals.regions as u64;
+        figures.backed_hugepages = backed.get() as u64;
+        figures.hugepages = totals.hugepages() as u64;
+        figures.backed_free_hugepages = totals.releasable as u64;
+        figures.least_backed_free_hugepages = self.least_releasable() as u64;
+        figures.free_pages = (backed.pages::<P>().get() - totals.used_pages) as u64;
         for (region, detail) in self.iter().zip(&mut figures.details) {
             *detail = region.figures::<P>();
         }
-        for region in self.iter() {
-            region
-                .for_each_gap::<P>(|pages, backed, since_ns| runs.record(pages, backed, since_ns));
-        }
-        figures
     }
 }

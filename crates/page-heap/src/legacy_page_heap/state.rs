@@ -5,10 +5,8 @@ mod extend;
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
     AllocationRecords, Density, LegacyFigures, PageHeapStats, ReleaseReason, ReleasedBytes,
-    Reserve, SpanAges, TakenRange,
-    allocation_records::EXACT_LENGTHS,
-    free_set::FreeSet,
-    legacy_figures::{FreeSpans, SpanCounts},
+    Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS, free_set::FreeSet,
+    legacy_figures::FreeSpans,
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
 use strata_span::SizeClass;
@@ -21,6 +19,10 @@ use strata_span::{
 /// heaps do without: a hugepage costs them up to 2 MiB. At half as much a mid-sized process pays
 /// for hugepages that it hardly fills; at twice, it has its first 32 MiB on small pages.
 const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
+
+/// Spans that one step of taking figures looks at: each may be a cache miss or two, so that the lock is held for some 50
+/// microseconds. At twice, for twice as long; at half, the lock is taken twice as often.
+const LOOKS: usize = 512;
 
 /// Whether the kernel wants to be asked for hugepages.
 #[derive(Clone, Copy, Debug)]
@@ -210,41 +212,58 @@ impl<P: PageSize> State<P> {
         }
     }
 
-    /// All figures but the ages.
-    pub(super) fn figures(&self, now_ns: u64) -> LegacyFigures {
-        let mut by_length = [SpanCounts::default(); EXACT_LENGTHS];
+    /// Fills in all figures but the ages.
+    pub(super) fn fill_in(&self, figures: &mut LegacyFigures, now_ns: u64) {
         let length_of =
             |set: &FreeSet<P>, index| set.list(index).map_or(0, |list| list.len() as u64);
-        for (index, counts) in by_length.iter_mut().enumerate().skip(1) {
-            counts.backed = length_of(&self.normal, index);
-            counts.unmapped = length_of(&self.returned, index);
+        for (index, counts) in figures.by_length.iter_mut().enumerate().skip(1) {
+            counts.backed = u32::try_from(length_of(&self.normal, index)).unwrap_or(u32::MAX);
+            counts.unmapped = u32::try_from(length_of(&self.returned, index)).unwrap_or(u32::MAX);
         }
-        let large_pages = FreeSet::<P>::LARGE.get() as u64;
         let page_bytes = P::BYTES as u64;
+        figures.page_bytes = page_bytes;
+        figures.large_pages = FreeSet::<P>::LARGE.get() as u64;
+        figures.large = FreeSpans {
+            pages: figures.large_pages,
+            backed_spans: length_of(&self.normal, 0),
+            unmapped_spans: length_of(&self.returned, 0),
+            backed_bytes: self.normal.large_pages() * page_bytes,
+            unmapped_bytes: self.returned.large_pages() * page_bytes,
+        };
         let elapsed_ns = now_ns.saturating_sub(self.started_ns.unwrap_or(now_ns));
-        LegacyFigures {
-            page_bytes,
-            large_pages,
-            large: FreeSpans {
-                pages: large_pages,
-                backed_spans: length_of(&self.normal, 0),
-                unmapped_spans: length_of(&self.returned, 0),
-                backed_bytes: self.normal.large_pages() * page_bytes,
-                unmapped_bytes: self.returned.large_pages() * page_bytes,
-            },
-            ages: SpanAges::default(),
-            allocations: self.records.figures(elapsed_ns),
-            by_length,
-        }
+        self.records.fill_in(&mut figures.allocations, elapsed_ns);
     }
 
-    /// Adds the ages of the free spans on the list at `index` of either set.
-    pub(super) fn record_ages(&self, index: usize, now_ns: u64, ages: &mut SpanAges) {
-        for (set, table) in [(&self.normal, &mut ages.live), (&self.returned, &mut ages.unmapped)] {
-            for span in set.list(index).into_iter().flat_map(|list| list.iter()) {
+    /// Adds the ages of the free spans that begin from `at` on, up to `end` or as far as one step goes. Says where the
+    /// next step begins.
+    pub(super) fn record_ages<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        mut at: PageId<P>,
+        end: PageId<P>,
+        now_ns: u64,
+        ages: &mut SpanAges,
+    ) -> PageId<P> {
+        for _ in 0..LOOKS {
+            if at >= end {
+                break;
+            }
+            // Spans lie side by side; none is found behind the last, and within one that grew or merged meanwhile.
+            let Some(span) = platform.map().span_of(at).filter(|span| span.end() > at) else {
+                at = at + PageCount::ONE;
+                continue;
+            };
+            let table = match span.place() {
+                SpanPlace::Free | SpanPlace::Releasing => Some(&mut ages.live),
+                SpanPlace::Released => Some(&mut ages.unmapped),
+                SpanPlace::InUse | SpanPlace::Unused => None,
+            };
+            if let Some(table) = table.filter(|_| span.first() == at) {
                 table.record(span.pages() as u64, now_ns.saturating_sub(span.note()));
             }
+            at = span.end();
         }
+        at
     }
 
     pub(super) fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

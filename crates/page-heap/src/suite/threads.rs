@@ -34,6 +34,25 @@ pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u6
     );
 }
 
+/// Figures are taken on a stack of 64 KiB, as a signal handler may have: of it the runtime of the thread needs some, too.
+pub fn figures_need_little_stack<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(11);
+    let spans: Vec<_> =
+        (0..50).filter_map(|_| heap.allocate(&ground, random_request::<P>(&mut seed))).collect();
+    thread::scope(|scope| {
+        let small = thread::Builder::new().stack_size(64 << 10);
+        let taken = small.spawn_scoped(scope, || {
+            let _ = heap.figures(&ground);
+        });
+        assert!(taken.expect("a thread").join().is_ok(), "figures were taken");
+    });
+    for span in spans {
+        // SAFETY: the span came from this heap, and nobody else has it.
+        unsafe { heap.deallocate(&ground, span) };
+    }
+}
+
 fn one_thread<P: PageSize, H: PageHeap<P>>(
     ground: &TestGround<P>,
     heap: &H,
@@ -48,6 +67,9 @@ fn one_thread<P: PageSize, H: PageHeap<P>>(
             let wanted = PageCount::new(1 + seed.below(1000));
             let pages = heap.release(ground, wanted, ReleaseReason::Policy);
             released.fetch_add(pages.bytes() as u64, Ordering::Relaxed);
+        }
+        if seed.below(200) == 0 {
+            let _ = heap.figures(ground);
         }
         if growing && seed.below(5) < 3 {
             let request = random_request::<P>(&mut seed);

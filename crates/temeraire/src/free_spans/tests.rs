@@ -4,7 +4,8 @@ use strata_size_classes::Pages8K;
 
 #[test]
 fn short_runs_have_a_line_each_and_long_ones_share_one() {
-    let mut table = FreeSpanTable::new::<Pages8K>();
+    let mut table = FreeSpanTable::NONE;
+    table.begin::<Pages8K>();
     for (pages, backed) in [(1, true), (1, false), (127, true), (128, true), (9999, false)] {
         table.record(pages, backed);
     }

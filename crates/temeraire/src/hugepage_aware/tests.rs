@@ -122,6 +122,21 @@ fn idle_memory_goes_whatever_recent_demand_was_but_full_hugepages_are_not_broken
 }
 
 #[test]
+fn figures_leave_the_lock_every_few_hugepages() {
+    let heap = Heap::<Pages8K>::new();
+    let spans: Vec<_> = (0..200 * 256).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    let large: Vec<_> = (0..40).map(|_| heap.allocate(101 * MIB)).collect();
+    spans.iter().step_by(3).for_each(|span| heap.deallocate(*span));
+    large.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+    let before = heap.heap.stats().lock.operations;
+    let figures = heap.figures();
+    let steps = heap.heap.stats().lock.operations - before;
+    assert!(figures.filler.hugepages >= 200);
+    assert!(steps >= figures.filler.hugepages / 16, "{steps} steps");
+    heap.check();
+}
+
+#[test]
 fn a_donated_tail_that_nobody_used_comes_back_with_its_allocation() {
     let heap = Heap::<Pages8K>::new();
     let large = heap.allocate(5 * MIB);
