@@ -4,6 +4,8 @@ use core::fmt;
 
 /// Which page heap a [`Standard`](crate::Standard) heap uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum PageHeapChoice {
     /// The hugepage-aware page heap.
     #[default]
@@ -14,6 +16,8 @@ pub enum PageHeapChoice {
 
 /// Which caches stand in front.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrontEndChoice {
     /// Per CPU where the kernel and the C library allow it, per thread otherwise. (So is
     /// `per_cpu`: where it cannot be had, the heap runs per thread and says why.)
@@ -25,6 +29,8 @@ pub enum FrontEndChoice {
 
 /// Which of the kernel's numbers picks a per-CPU cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum CpuIdChoice {
     /// The concurrency id where the kernel has it, the CPU's number otherwise.
     #[default]
@@ -35,6 +41,8 @@ pub enum CpuIdChoice {
 
 /// What is printed to stderr when the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ExitReport {
     /// Nothing.
     #[default]
@@ -46,6 +54,7 @@ pub enum ExitReport {
 /// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// `page_heap`: which page heap.
     pub page_heap: PageHeapChoice,

@@ -12,6 +12,7 @@ use strata_thread_cache::ThreadCachesStats;
 ///
 /// Each layer's part is consistent in itself; the parts are read one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HeapFigures {
     /// Which caches stand in front, and why.
     pub front_end: FrontEnd,

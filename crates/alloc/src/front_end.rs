@@ -9,6 +9,8 @@ use strata_sync::thread_block::{self, Slot};
 
 /// The caches that a heap runs with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum FrontEnd {
     /// Per CPU; which number picks the cache.
     PerCpu(IdKind),
@@ -19,6 +21,8 @@ pub enum FrontEnd {
 /// Why a heap's caches are per thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum WhyPerThread {
     /// The options say so.
     Asked,

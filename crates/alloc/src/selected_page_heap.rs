@@ -3,7 +3,8 @@
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason, SpanRequest,
+    HugepageBreak, HugepageFigures, LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason,
+    SpanRequest,
 };
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
@@ -27,6 +28,8 @@ pub struct SelectedPageHeap<P: PageSize> {
     reason = "they stand on the stack of whoever asks, and nothing may be allocated"
 )]
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SelectedFigures {
     /// Of the hugepage-aware page heap.
     Temeraire(strata_temeraire::TemeraireFigures),
@@ -139,6 +142,14 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         } else {
             SelectedFigures::Temeraire(self.temeraire.figures(platform))
         }
+    }
+
+    fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        chosen!(self.hugepage_figures(platform, hugepage))
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

@@ -14,6 +14,8 @@ use strata_sync::atomic::{AtomicI64, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 /// Which number of the kernel's picks a thread's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum IdKind {
     /// The concurrency id (`mm_cid`): below the number of threads that run at once, so that a process with few
     /// threads fills few caches.

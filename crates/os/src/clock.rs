@@ -49,6 +49,17 @@ impl Clock for MonotonicClock {
     }
 }
 
+/// The time of the day in seconds since 1970, UTC, as the machine's clock has it; 0 where it has none.
+///
+/// For whoever reads it later: it may jump.
+pub fn unix_time_seconds() -> u64 {
+    let _keep = KeepErrno::new();
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is ours to write for the length of the call, and stays zero if that fails.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    u64::try_from(now.tv_sec).unwrap_or(0)
+}
+
 /// A clock that stands still until it is told: hours pass in a test at once.
 ///
 /// May be read and moved by several threads; it publishes nothing but the time.

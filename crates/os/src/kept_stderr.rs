@@ -112,6 +112,12 @@ impl StderrWriter {
         Self { descriptor, filled: 0, failed: false, buffer: [0; BUFFER_BYTES] }
     }
 
+    /// Writes what is left; says whether all that was ever given to it was taken.
+    pub(crate) fn finish(&mut self) -> bool {
+        self.flush();
+        !self.failed
+    }
+
     fn flush(&mut self) {
         let _keep = KeepErrno::new();
         let mut rest = self.buffer.get(..self.filled).unwrap_or_default();

@@ -55,6 +55,7 @@ mod kept_stderr;
 mod kernel_file;
 pub mod membarrier;
 mod message;
+mod new_file;
 mod page_source;
 mod process;
 mod range;
@@ -68,19 +69,20 @@ mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
 pub use call_kind::{CallKind, CallKinds};
-pub use clock::{Clock, ManualClock, MonotonicClock};
+pub use clock::{Clock, ManualClock, MonotonicClock, unix_time_seconds};
 pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};
 pub use failing_pages::{FailingPages, Fault};
 pub use futex::{WaitEnd, futex_wait, futex_wake};
 pub use kept_stderr::{KeptStderr, StderrWriter};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
+pub use new_file::NewFile;
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };
 pub use process::{
-    ExitKey, ProcessMemory, at_exit, at_fork, environment, process_id, process_memory,
-    read_own_memory, thread_id,
+    ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, process_id, process_memory,
+    process_name, read_own_memory, thread_id,
 };
 pub use range::AddressRange;
 #[cfg(any(test, feature = "std"))]

@@ -76,8 +76,36 @@ pub fn read_own_memory(address: usize, words: &mut [u64]) -> Result<(), i32> {
     }
 }
 
+/// The name that the kernel has for a process: at most 15 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ProcessName {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl ProcessName {
+    /// The name, up to the first byte that is no text; empty where /proc is not to be had.
+    pub fn as_str(&self) -> &str {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        let text = bytes.utf8_chunks().next().map(|chunk| chunk.valid()).unwrap_or_default();
+        text.trim_end()
+    }
+}
+
+/// The name of this process, which is that of its program unless somebody renamed it. Three system calls.
+pub fn process_name() -> ProcessName {
+    let _keep = KeepErrno::new();
+    let mut name = ProcessName::default();
+    // The process's, not the thread's: threads are named for what they do.
+    if let Ok(file) = KernelFile::open(c"/proc/self/comm") {
+        name.length = file.read_whole(&mut name.bytes).map_or(0, <[u8]>::len);
+    }
+    name
+}
+
 /// What the kernel counts as this process's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ProcessMemory {
     /// Bytes in memory (`VmRSS`).
     pub resident_bytes: usize,

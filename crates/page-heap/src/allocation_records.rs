@@ -29,14 +29,16 @@ pub struct AllocationRecords<P: PageSize> {
 }
 
 /// For one length.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Counts {
     allocated: u64,
     freed: u64,
 }
 
 /// For a range of lengths.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct RangeCounts {
     counts: Counts,
     allocated_pages: u64,
@@ -45,6 +47,7 @@ struct RangeCounts {
 
 /// What [`AllocationRecords`] tells.
 #[derive(Clone, Copy, PartialEq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AllocationFigures {
     /// Pages of spans below 1 MiB that are out.
     pub small_live_pages: u64,
@@ -57,7 +60,9 @@ pub struct AllocationFigures {
     pub page_bytes: u64,
     /// How long the heap has been used: what rates refer to.
     pub elapsed_ns: u64,
+    #[cfg_attr(feature = "serde", serde(with = "crate::sparse"))]
     exact: [Counts; EXACT_LENGTHS],
+    #[cfg_attr(feature = "serde", serde(with = "crate::sparse"))]
     ranges: [RangeCounts; RANGES],
 }
 

@@ -4,6 +4,7 @@ use crate::{AllocationFigures, SpanAges, allocation_records::EXACT_LENGTHS};
 
 /// The figures that only the legacy page heap has: what its report prints.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LegacyFigures {
     /// The page size, in bytes.
     pub page_bytes: u64,
@@ -15,11 +16,13 @@ pub struct LegacyFigures {
     pub ages: SpanAges,
     /// Counts of allocations by length.
     pub allocations: AllocationFigures,
+    #[cfg_attr(feature = "serde", serde(with = "crate::sparse"))]
     pub(crate) by_length: [SpanCounts; EXACT_LENGTHS],
 }
 
 /// Free spans of one length, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct SpanCounts {
     pub(crate) backed: u32,
     pub(crate) unmapped: u32,
@@ -30,6 +33,7 @@ static_assertions::const_assert!(size_of::<LegacyFigures>() <= 19 << 10);
 
 /// Free spans of some length, or of some length and more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FreeSpans {
     /// Their length in pages, or the least length.
     pub pages: u64,

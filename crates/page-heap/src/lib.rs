@@ -41,11 +41,14 @@ extern crate std;
 mod allocation_records;
 mod figures;
 mod free_set;
+mod hugepage_use;
 mod legacy_figures;
 mod legacy_page_heap;
 mod page_heap;
 mod reserve;
 mod span_ages;
+#[cfg(feature = "serde")]
+pub mod sparse;
 #[cfg(feature = "suite")]
 pub mod suite;
 
@@ -53,6 +56,7 @@ pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
 pub use figures::{PageHeapStats, ReleasedBytes};
+pub use hugepage_use::{HugepageFigures, HugepageUse};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
 pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest};

@@ -1,6 +1,6 @@
 //! The trait at which page heaps meet the layers above.
 
-use crate::PageHeapStats;
+use crate::{HugepageFigures, PageHeapStats};
 use strata_os::AddressRange;
 use strata_span::{Hugepage, PageCount, PageSize, Platform, SpanHandle};
 
@@ -162,6 +162,17 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
 
     /// The figures that only this one has.
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures;
+
+    /// What it keeps in `hugepage`, which lies in one of its reservations: for a map of the heap. Takes the lock for a
+    /// few instructions. Unless a page heap says otherwise, it does not look at hugepages.
+    fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        let _ = (platform, hugepage);
+        HugepageFigures::default()
+    }
 
     /// Calls `visit` for each range that it reserved from the source, in no order.
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange));

@@ -12,6 +12,7 @@ pub const AGE_ROWS: usize = 64;
 
 /// Pages by how long they have been free, for backed and for unbacked spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SpanAges {
     /// Backed ("live") spans.
     pub live: AgeTable,
@@ -21,20 +22,24 @@ pub struct SpanAges {
 
 /// Ages by length of span.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AgeTable {
     /// All lengths together.
     pub total: AgeRow,
     /// Lengths of [`AGE_ROWS`] pages and more.
     pub long: AgeRow,
+    #[cfg_attr(feature = "serde", serde(with = "crate::sparse"))]
     by_length: [AgeRow; AGE_ROWS],
 }
 
 /// Pages of some lengths, by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AgeRow {
     /// Pages by column, bounds see [`AGE_BOUNDS_SECONDS`].
     pub pages: [u64; AGE_COLUMNS],
     /// Ages of all pages added up, in page-nanoseconds.
+    #[cfg_attr(feature = "serde", serde(with = "crate::sparse::in_digits"))]
     age_sum_ns: u128,
 }
 

@@ -33,6 +33,7 @@ pub unsafe trait PoolItem {
 
 /// How many structures a pool made and how many are out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PoolStats {
     /// Handed out and not given back.
     pub in_use: u64,

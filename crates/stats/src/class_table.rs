@@ -1,11 +1,12 @@
 //! What each size class holds, and where.
 
+use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_central::MiddleStats;
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 
 /// What the layers hold of one size class; counts of objects unless named otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ClassFigures {
     /// Size of an object in bytes.
     pub object_bytes: u64,
@@ -59,8 +60,9 @@ impl ClassFigures {
 }
 
 /// All size classes of a heap.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ClassTable {
+    #[serde(with = "strata_page_heap::sparse")]
     classes: [ClassFigures; CLASS_SLOTS],
     count: usize,
 }

@@ -1,12 +1,13 @@
 //! What each per-CPU cache holds.
 
 use crate::ClassTable;
+use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_cpu_cache::{CpuStats, IdKind};
 use strata_size_classes::PageSize;
 
 /// One CPU's cache, or one concurrency id's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CpuFigures {
     /// Bytes of free objects in it.
     pub held_bytes: u64,
@@ -20,7 +21,7 @@ pub struct CpuFigures {
 }
 
 /// The caches for which a table has no lines, together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct MoreCpus {
     /// How many they are.
     pub caches: u64,
@@ -31,8 +32,9 @@ pub struct MoreCpus {
 }
 
 /// All per-CPU caches of a heap; none if it runs per thread.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct CpuTable {
+    #[serde(with = "strata_page_heap::sparse")]
     lines: [CpuFigures; Self::LINES],
     count: usize,
     /// Those behind the last line.

@@ -2,6 +2,7 @@
 //! how often each CPU's cache missed.
 
 use crate::CpuTable;
+use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_central::{
     OCCUPANCY_LISTS, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats, UTILIZATION_BUCKETS,
@@ -9,7 +10,7 @@ use strata_central::{
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 
 /// How the layers of one size class are used.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct ClassDetails {
     /// Objects that one span is cut into.
     pub objects_per_span: u64,
@@ -28,7 +29,7 @@ pub struct ClassDetails {
 }
 
 /// What a transfer cache may hold, and how often that was enough; counts of calls unless named otherwise.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct TransferDetails {
     /// Objects that it may hold now.
     pub capacity_objects: u64,
@@ -49,7 +50,7 @@ pub struct TransferDetails {
 }
 
 /// The capacities that a class has in the caches of the CPUs that were used; in objects.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CapacityDetails {
     /// How many caches these are.
     pub caches: u64,
@@ -108,7 +109,7 @@ impl ClassDetails {
 }
 
 /// How often one CPU's cache missed, and what was done about it; counts since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct CpuMisses {
     /// Pops that found nothing.
     pub underflows: u64,
@@ -125,10 +126,12 @@ impl CpuMisses {
 }
 
 /// The details of a heap: 36 KiB, on the stack.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
+    #[serde(with = "strata_page_heap::sparse")]
     classes: [ClassDetails; CLASS_SLOTS],
     class_count: usize,
+    #[serde(with = "strata_page_heap::sparse")]
     cpus: [CpuMisses; CpuTable::LINES],
     cpu_count: usize,
 }

@@ -56,6 +56,19 @@ pub enum Part {
     NeverUsed,
 }
 
+impl Part {
+    /// Its name in data: lower case, without blanks.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InUse => "in_use",
+            Self::Free => "free",
+            Self::Metadata => "metadata",
+            Self::Released => "released",
+            Self::NeverUsed => "never_used",
+        }
+    }
+}
+
 impl Category {
     /// How many categories there are.
     pub const COUNT: usize = 15 + MetadataKind::COUNT;

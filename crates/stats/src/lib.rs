@@ -29,13 +29,18 @@
 //! ```
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod class_table;
 mod cpu_table;
 mod details;
+#[cfg(feature = "std")]
+mod document;
 mod figure;
+mod figures;
+mod heap_map;
+mod json;
 mod ledger;
 mod page_heap_report;
 mod snapshot;
@@ -44,6 +49,10 @@ mod tcmalloc;
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
 pub use details::{CapacityDetails, ClassDetails, CpuMisses, Details, TransferDetails};
+#[cfg(feature = "std")]
+pub use document::{Document, MapRun, MapSpan, ReadError};
+pub use figures::{Figures, PageHeapDetails};
+pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 pub use snapshot::Snapshot;

@@ -7,7 +7,7 @@ mod legacy;
 mod spans;
 mod temeraire;
 
-use crate::{Snapshot, figure::Mebibytes, tcmalloc::RULE};
+use crate::{PageHeapDetails, Snapshot, figure::Mebibytes, tcmalloc::RULE};
 use core::fmt::{Result, Write};
 use strata_alloc::SelectedFigures;
 use strata_page_heap::LegacyFigures;
@@ -49,6 +49,11 @@ pub trait RenderPageHeap {
         PageHeapKind::Other
     }
 
+    /// The figures, for those who can tell the two kinds apart.
+    fn details(&self) -> PageHeapDetails<'_> {
+        PageHeapDetails::Other
+    }
+
     /// Writes the page heap's sections in TCMalloc's form.
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
         render_common(self.kind(), snapshot, out)
@@ -60,6 +65,10 @@ impl RenderPageHeap for LegacyFigures {
         PageHeapKind::Legacy
     }
 
+    fn details(&self) -> PageHeapDetails<'_> {
+        PageHeapDetails::Legacy(self)
+    }
+
     fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
         legacy::render(self, out)
     }
@@ -68,6 +77,10 @@ impl RenderPageHeap for LegacyFigures {
 impl RenderPageHeap for TemeraireFigures {
     fn kind(&self) -> PageHeapKind {
         PageHeapKind::HugePageAware
+    }
+
+    fn details(&self) -> PageHeapDetails<'_> {
+        PageHeapDetails::Temeraire(self)
     }
 
     fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
@@ -81,6 +94,10 @@ impl RenderPageHeap for SelectedFigures {
             Self::Temeraire(figures) => figures.kind(),
             Self::Legacy(figures) => figures.kind(),
         }
+    }
+
+    fn details(&self) -> PageHeapDetails<'_> {
+        self.into()
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {

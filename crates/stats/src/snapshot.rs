@@ -1,6 +1,7 @@
 //! The figures of all layers of a heap at about one moment.
 
 use crate::{ClassTable, CpuTable};
+use serde::{Deserialize, Serialize};
 use strata_alloc::{Config, Core, HeapConfig, HeapFigures};
 use strata_cpu_cache::REGION_BYTES;
 use strata_os::{AddressRange, Clock, PageSource, ProcessMemory, process_memory};
@@ -24,7 +25,7 @@ use strata_span::Platform;
 /// # // SAFETY: the block is ours.
 /// # unsafe { heap.deallocate(block) };
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The form of the snapshot: [`Self::VERSION`].
     pub version: u32,

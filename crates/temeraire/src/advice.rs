@@ -21,6 +21,7 @@ pub(crate) struct HugepageAdvice {
 
 /// Advice given so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdviceFigures {
     /// Bytes that the kernel was asked to back with hugepages, each time they came from it.
     pub advised_bytes: u64,

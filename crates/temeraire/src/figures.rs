@@ -17,6 +17,7 @@ use strata_page_heap::{AllocationFigures, SpanAges};
 /// gathered hugepage by hugepage while others may use the heap: [`spans`](Self::spans), [`ages`](Self::ages), and of the
 /// [`filler`](Self::filler) its hugepages, pages and histograms.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TemeraireFigures {
     /// The page size, in bytes.
     pub page_bytes: u64,
@@ -64,6 +65,7 @@ static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 25 << 10);
 
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Components {
     /// Within hugepages.
     pub filler: ComponentBytes,
@@ -77,6 +79,7 @@ pub struct Components {
 
 /// What a component has, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ComponentBytes {
     /// In spans.
     pub used: u64,
@@ -88,6 +91,7 @@ pub struct ComponentBytes {
 
 /// The filler at one moment, in hugepages and pages.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FillerFigures {
     /// Hugepages.
     pub hugepages: u64,
@@ -163,6 +167,7 @@ impl Population {
 
 /// Hugepages with spans of one density, as numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct DensityFigures {
     /// All of them.
     pub hugepages: u64,
@@ -239,6 +244,7 @@ impl FillerFigures {
 
 /// All regions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RegionSetFigures {
     /// How many there are.
     pub regions: u64,
@@ -273,6 +279,7 @@ impl RegionSetFigures {
 
 /// The huge allocator, in hugepages unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct HugeAllocatorFigures {
     /// Nodes of address maps in use, the cache's included, as a number.
     pub nodes_used: u64,

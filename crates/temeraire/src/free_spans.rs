@@ -8,16 +8,19 @@ const EXACT_LENGTHS: usize = SMALL_LENGTH_BYTES >> 12;
 
 /// Runs of free pages, exact below 1 MiB and together above.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct FreeSpanTable {
     /// The least length that shares the last line, in pages: 1 MiB.
     pub large_pages: u64,
     /// Free runs of that length and more.
     pub large: FreeSpans,
     page_bytes: u64,
+    #[cfg_attr(feature = "serde", serde(with = "strata_page_heap::sparse"))]
     by_length: [Counts; EXACT_LENGTHS],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Counts {
     backed: u32,
     unmapped: u32,

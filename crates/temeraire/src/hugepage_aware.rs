@@ -9,7 +9,9 @@ use crate::{
     state::{Found, State},
 };
 use strata_os::AddressRange;
-use strata_page_heap::{HugepageBreak, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_page_heap::{
+    HugepageBreak, HugepageFigures, PageHeap, PageHeapStats, ReleaseReason, SpanRequest,
+};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 use strata_sync::{
     Mutex,
@@ -234,6 +236,14 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
         self.survey(platform)
+    }
+
+    fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        self.state.lock().hugepage_figures(platform, hugepage)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

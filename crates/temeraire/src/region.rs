@@ -2,6 +2,7 @@
 
 use crate::{bitmap::Bitmap, handle::Handle, tracker::Keeper};
 use core::cell::Cell;
+use strata_page_heap::{HugepageFigures, HugepageUse};
 use strata_span::{Hugepage, HugepageCount, MetadataKind, PageCount, PageId, PageSize, PoolItem};
 
 /// A gibibyte of address space in which spans of more than half a hugepage lie without regard to
@@ -70,6 +71,7 @@ struct Backing {
 
 /// A region at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct RegionFigures {
     /// In use, in bytes.
     pub used_bytes: u64,
@@ -125,6 +127,21 @@ impl Region {
     /// Hugepages that are backed.
     pub(crate) fn backed_hugepages(&self) -> usize {
         self.backed_hugepages.get()
+    }
+
+    /// What is known of one of its hugepages.
+    pub(crate) fn hugepage_figures<P: PageSize>(&self, hugepage: Hugepage) -> HugepageFigures {
+        let index = hugepage.number().wrapping_sub(self.first().number());
+        let Some(place) = self.hugepages.get(index) else { return HugepageFigures::default() };
+        // Pages on their way to the kernel are marked as used, and free.
+        let used = if place.releasing.get() { 0 } else { u64::from(place.used_pages.get()) };
+        let unbacked =
+            if place.backed.get() { 0 } else { PageCount::<P>::PER_HUGEPAGE.get() as u64 - used };
+        HugepageFigures {
+            shared_by: HugepageUse::Region,
+            used_pages: used,
+            unbacked_pages: unbacked,
+        }
     }
 
     /// Takes `count` pages from the shortest run that has room, and has them backed.

@@ -19,6 +19,7 @@ use crate::{
     supply::KeeperHandle,
     tracker::{FillerSet, HugepageTracker},
 };
+use strata_page_heap::{HugepageFigures, HugepageUse};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// Most hugepages that one step looks at. Each costs two searches in trees where a large span lies.
@@ -136,6 +137,27 @@ impl<P: PageSize> State<P> {
     fn free_range_at(&self, at: Hugepage) -> Option<(HugeRange, bool)> {
         let cached = self.cache.ranges().holding(at).map(|range| (range, true));
         cached.or_else(|| Some((self.allocator.free().holding(at)?, false)))
+    }
+
+    /// What is known of one hugepage.
+    pub(crate) fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        match self.keeper_of(platform, hugepage) {
+            Some(KeeperHandle::Tracker(tracker)) => HugepageFigures {
+                shared_by: match tracker.set.get() {
+                    FillerSet::Donated => HugepageUse::Donated,
+                    _ if tracker.dense.get() => HugepageUse::Dense,
+                    _ => HugepageUse::Sparse,
+                },
+                used_pages: tracker.used_pages() as u64,
+                unbacked_pages: tracker.released_pages() as u64,
+            },
+            Some(KeeperHandle::Region(region)) => region.hugepage_figures::<P>(hugepage),
+            None => HugepageFigures::default(),
+        }
     }
 
     fn components(&self) -> Components {

@@ -1,0 +1,160 @@
+//! A file that appears whole or not at all.
+
+use crate::{KeepErrno, errno, kept_stderr::StderrWriter, process_id};
+use core::ffi::{CStr, c_int, c_long};
+use core::fmt::{self, Write};
+
+/// Bytes of the longest path that is taken, its end included. Longer ones are an error: they would have to stand on the
+/// stack twice.
+const PATH_BYTES: usize = 512;
+
+/// A file that is written beside its place and takes it when it is whole, so that who reads it never finds half of it.
+///
+/// Until [`commit`](Self::commit) it is named `PATH.PID.tmp`. Dropped before, it is removed, and what stood at the place
+/// stays. It is not synchronized with the disk: after a crash of the machine it may be empty, after one of the program
+/// it is not.
+///
+/// Allocates nothing, takes no lock, keeps `errno`; 3 KiB on the stack.
+///
+/// ```
+/// use core::fmt::Write;
+/// use strata_os::NewFile;
+///
+/// let path = std::env::temp_dir().join(format!("strata-new-file-{}", std::process::id()));
+/// let mut file = NewFile::create(path.as_os_str().as_encoded_bytes()).expect("a directory to write to");
+/// file.write_str("all of it").expect("room on the disk");
+/// assert!(!path.exists());
+/// file.commit().expect("room on the disk");
+/// assert_eq!(std::fs::read_to_string(&path)?, "all of it");
+/// # std::fs::remove_file(path)
+/// ```
+#[derive(Debug)]
+pub struct NewFile {
+    path: Path,
+    temporary: Path,
+    /// -1 when it is closed.
+    descriptor: c_int,
+    writer: StderrWriter,
+}
+
+impl NewFile {
+    /// Begins a file that is going to stand at `path`, readable and writable for its owner alone: what a program holds
+    /// in memory is nobody else's business.
+    ///
+    /// # Errors
+    ///
+    /// The system's number; `ENAMETOOLONG` for a path of more than 480 bytes, `EINVAL` for one with a zero byte.
+    pub fn create(path: &[u8]) -> Result<Self, i32> {
+        let _keep = KeepErrno::new();
+        let mut temporary = Path::of(path)?;
+        write!(temporary, ".{}.tmp", process_id()).map_err(|_| libc::ENAMETOOLONG)?;
+        let path = Path::of(path)?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let mode: c_int = 0o600;
+        // SAFETY: the path ends in a zero byte and outlives the call, which reads nothing else. Directly: the C
+        // library's `open` is a point where a thread may be cancelled.
+        let descriptor = unsafe {
+            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, temporary.as_ptr(), flags, mode)
+        };
+        match c_int::try_from(descriptor) {
+            Ok(descriptor) if descriptor >= 0 => {
+                Ok(Self { path, temporary, descriptor, writer: StderrWriter::new(descriptor) })
+            }
+            _ => Err(errno()),
+        }
+    }
+
+    /// Puts the file in its place, where it takes that of an older one.
+    ///
+    /// # Errors
+    ///
+    /// The system's number; then the place is as it was. `EIO` if something that was written before found no room.
+    pub fn commit(mut self) -> Result<(), i32> {
+        let _keep = KeepErrno::new();
+        let wrote = self.writer.finish();
+        self.close();
+        if !wrote {
+            return Err(libc::EIO);
+        }
+        // SAFETY: both paths end in a zero byte and outlive the call.
+        let renamed = unsafe { libc::rename(self.temporary.as_ptr(), self.path.as_ptr()) };
+        if renamed != 0 {
+            return Err(errno());
+        }
+        self.temporary = Path::NONE;
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if self.descriptor >= 0 {
+            let descriptor: c_long = self.descriptor.into();
+            self.descriptor = -1;
+            // SAFETY: the descriptor is ours alone and not used after this.
+            unsafe { libc::syscall(libc::SYS_close, descriptor) };
+        }
+    }
+}
+
+impl Write for NewFile {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.writer.write_str(text)
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        let _keep = KeepErrno::new();
+        // What is not written yet goes to the descriptor while it is open, not to another file of its number.
+        let _ = self.writer.finish();
+        self.close();
+        if !self.temporary.is_none() {
+            // SAFETY: the path ends in a zero byte and outlives the call.
+            unsafe { libc::unlink(self.temporary.as_ptr()) };
+        }
+    }
+}
+
+/// A path with a zero byte at its end.
+#[derive(Debug)]
+struct Path {
+    bytes: [u8; PATH_BYTES],
+    length: usize,
+}
+
+impl Path {
+    const NONE: Self = Self { bytes: [0; PATH_BYTES], length: 0 };
+
+    fn of(path: &[u8]) -> Result<Self, i32> {
+        if path.is_empty() || path.contains(&0) {
+            return Err(libc::EINVAL);
+        }
+        let mut copy = Self::NONE;
+        copy.push(path).map_err(|_| libc::ENAMETOOLONG)?;
+        Ok(copy)
+    }
+
+    fn push(&mut self, more: &[u8]) -> fmt::Result {
+        let end = self.length.checked_add(more.len()).filter(|end| *end < PATH_BYTES);
+        let end = end.ok_or(fmt::Error)?;
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(more);
+        self.length = end;
+        Ok(())
+    }
+
+    fn is_none(&self) -> bool {
+        self.length == 0
+    }
+
+    fn as_ptr(&self) -> *const core::ffi::c_char {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default().as_ptr()
+    }
+}
+
+impl Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests;

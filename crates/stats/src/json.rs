@@ -1,0 +1,195 @@
+//! A snapshot as JSON: what files of snapshots hold. `docs/snapshot.schema.json` says what each field means.
+
+use crate::{
+    Category, Details, Figures, Ledger, PageHeapDetails, RenderPageHeap, Snapshot,
+    heap_map::LiveMap,
+};
+use core::fmt;
+use ser_write_json::{SerWrite, ser::to_writer};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use strata_alloc::{Core, HeapConfig};
+use strata_os::{process_id, process_name, unix_time_seconds};
+use strata_page_heap::PageHeap;
+
+/// What the first field of a snapshot's file says.
+pub(crate) const FORMAT: &str = "strata-snapshot";
+
+/// How much a snapshot's file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Extent {
+    /// The figures: some 20 KiB.
+    #[default]
+    Figures,
+    /// Also each hugepage and span: some 20 bytes a span, and a system call a hugepage.
+    Map,
+}
+
+/// Writes the figures of a heap as they are now as one line of JSON.
+///
+/// Any thread may call it at any time. It allocates nothing, needs some 70 KiB of stack, and calls `out` with no lock
+/// held. An error is one of `out`.
+///
+/// ```
+/// use strata_alloc::{Config, Heap};
+/// use strata_stats::{Extent, Document, report_json};
+///
+/// let heap: Heap = Heap::with(Config::DEFAULT);
+/// heap.allocate(48);
+/// let mut text = String::new();
+/// report_json(heap.core().expect("set up"), Extent::Map, &mut text).expect("strings take all that is written");
+///
+/// # #[cfg(feature = "std")] {
+/// let read = Document::read(text.as_bytes()).expect("it is whole");
+/// assert_eq!(read.figures().ledger().in_use_bytes, 48);
+/// # }
+/// ```
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn report_json<C: HeapConfig>(
+    core: &Core<C>,
+    extent: Extent,
+    out: &mut dyn fmt::Write,
+) -> fmt::Result
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
+    let page_heap = core.page_heap().figures(core);
+    write_now(core, page_heap.details(), extent, out)
+}
+
+/// Takes the snapshot in a frame of its own, as the text report does.
+#[inline(never)]
+fn write_now<C: HeapConfig>(
+    core: &Core<C>,
+    page_heap: PageHeapDetails<'_>,
+    extent: Extent,
+    out: &mut dyn fmt::Write,
+) -> fmt::Result {
+    let mut snapshot = Snapshot::without_tables(core);
+    snapshot.read_tables(core);
+    let map = match extent {
+        Extent::Figures => None,
+        Extent::Map => Some(LiveMap::of(core)),
+    };
+    let name = process_name();
+    let provenance = Provenance::of_this_process(name.as_str());
+    let figures = Figures { snapshot: &snapshot, page_heap };
+    write(figures, provenance, Some(LiveDetails(core)), map, out)
+}
+
+/// Writes figures that were taken before, as if this process had taken them now.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn render_json(figures: Figures<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
+    let name = process_name();
+    write(figures, Provenance::of_this_process(name.as_str()), None::<()>, None::<()>, out)
+}
+
+/// Where and when a snapshot was taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Provenance<'a> {
+    pub(crate) unix_seconds: u64,
+    pub(crate) process_id: u32,
+    pub(crate) process_name: &'a str,
+}
+
+impl<'a> Provenance<'a> {
+    fn of_this_process(process_name: &'a str) -> Self {
+        Self { unix_seconds: unix_time_seconds(), process_id: process_id(), process_name }
+    }
+}
+
+/// A snapshot's file, as it is written.
+#[derive(Serialize)]
+struct Written<'a, D, M> {
+    format: &'static str,
+    version: u32,
+    unix_seconds: u64,
+    process_id: u32,
+    process_name: &'a str,
+    /// For readers who do not want to compose it; those of ours compute it from the figures.
+    ledger: LedgerLines,
+    snapshot: &'a Snapshot,
+    page_heap: PageHeapDetails<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<D>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    map: Option<M>,
+}
+
+/// Writes the one line.
+pub(crate) fn write<D: Serialize, M: Serialize>(
+    figures: Figures<'_>,
+    provenance: Provenance<'_>,
+    details: Option<D>,
+    map: Option<M>,
+    out: &mut dyn fmt::Write,
+) -> fmt::Result {
+    let written = Written {
+        format: FORMAT,
+        version: Snapshot::VERSION,
+        unix_seconds: provenance.unix_seconds,
+        process_id: provenance.process_id,
+        process_name: provenance.process_name,
+        ledger: LedgerLines(figures.ledger()),
+        snapshot: figures.snapshot,
+        page_heap: figures.page_heap,
+        details,
+        map,
+    };
+    to_writer(Text(out), &written).map_err(|_| fmt::Error)?;
+    out.write_char('\n')
+}
+
+/// A heap's details, read while they are written: in a frame of their own, when the page heap's are not needed any more.
+struct LiveDetails<'a, C: HeapConfig>(&'a Core<C>);
+
+impl<C: HeapConfig> Serialize for LiveDetails<'_, C> {
+    #[inline(never)]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut details = Details::EMPTY;
+        details.read(self.0);
+        details.serialize(serializer)
+    }
+}
+
+/// The ledger as a list of its lines.
+struct LedgerLines(Ledger);
+
+#[derive(Serialize)]
+struct LedgerLine {
+    category: &'static str,
+    part: &'static str,
+    bytes: u64,
+}
+
+impl Serialize for LedgerLines {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut lines = serializer.serialize_seq(Some(Category::COUNT))?;
+        for category in Category::all() {
+            let (part, bytes) = (category.part().name(), self.0.bytes(category));
+            lines.serialize_element(&LedgerLine { category: category.name(), part, bytes })?;
+        }
+        lines.end()
+    }
+}
+
+/// A sink of text for a serializer that writes bytes.
+struct Text<'a>(&'a mut dyn fmt::Write);
+
+impl SerWrite for Text<'_> {
+    type Error = fmt::Error;
+
+    fn write(&mut self, bytes: &[u8]) -> fmt::Result {
+        // The serializer splits text at ASCII characters alone.
+        self.0.write_str(core::str::from_utf8(bytes).map_err(|_| fmt::Error)?)
+    }
+
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.write_str(text)
+    }
+}

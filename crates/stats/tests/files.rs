@@ -1,0 +1,168 @@
+//! Snapshots as files: written, read back, and refused.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test may fail, and std's locks are not the heap's"
+)]
+
+use core::fmt::{self, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use strata_alloc::{Config, FrontEndChoice, Heap, PageHeapChoice};
+use strata_stats::{Document, Extent, ReadError, Snapshot, report_json};
+
+/// Threads keep words for two heaps at a time, so that tests run one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A heap with blocks of all kinds, some of them free again.
+fn used(page_heap: PageHeapChoice, front_end: FrontEndChoice) -> (Heap, Vec<*mut u8>) {
+    let mut config = Config::DEFAULT;
+    config.page_heap = page_heap;
+    config.front_end = front_end;
+    let heap: Heap = Heap::with(config);
+    let mut blocks = Vec::new();
+    for round in 0..3000usize {
+        let size = match round % 50 {
+            0 => 300_000 + round * 300,
+            1 => 3 << 20,
+            _ => 8 << (round % 12),
+        };
+        let block = heap.allocate(size);
+        assert!(!block.is_null());
+        // SAFETY: the block is ours and has at least 8 bytes.
+        unsafe { block.write(1) };
+        blocks.push(block);
+    }
+    for index in (0..blocks.len()).rev().step_by(3) {
+        let block = blocks.swap_remove(index);
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+    heap.release(1 << 20);
+    (heap, blocks)
+}
+
+fn text(heap: &Heap, extent: Extent) -> String {
+    let mut text = String::new();
+    report_json(heap.core().expect("it was used"), extent, &mut text).expect("strings take all");
+    text
+}
+
+fn each_kind(run: impl Fn(&Heap)) {
+    let _alone = alone();
+    for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
+        for front_end in [FrontEndChoice::PerCpu, FrontEndChoice::PerThread] {
+            let (heap, blocks) = used(page_heap, front_end);
+            run(&heap);
+            for block in blocks {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(block) };
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_read_and_written_again_is_the_same() {
+    each_kind(|heap| {
+        let written = text(heap, Extent::Map);
+        let document = Document::read(written.as_bytes()).expect("it is whole");
+        let mut again = String::new();
+        document.write(&mut again).expect("strings take all");
+        assert_eq!(written, again);
+    });
+}
+
+#[test]
+fn a_file_has_the_figures_of_the_heap() {
+    each_kind(|heap| {
+        let before = Snapshot::take(heap.core().expect("it was used"));
+        let document = Document::read(text(heap, Extent::Figures).as_bytes()).expect("it is whole");
+        let read = &document.snapshot;
+        assert_eq!(read.classes, before.classes);
+        assert_eq!(read.cpus, before.cpus);
+        assert_eq!(read.config, before.config);
+        assert_eq!(read.heap.in_use_bytes(), before.heap.in_use_bytes());
+        assert_eq!(document.figures().ledger().unexplained(), 0);
+        assert_eq!(document.process_id, std::process::id());
+        assert!(document.map.is_none());
+    });
+}
+
+#[test]
+fn the_map_has_every_page_that_is_in_use() {
+    each_kind(|heap| {
+        let document = Document::read(text(heap, Extent::Map).as_bytes()).expect("it is whole");
+        let map = document.map.expect("it was asked for");
+        assert!(map.is_sorted_by_key(|run| run.address), "by rising address");
+        let figures = &document.snapshot.heap;
+        let pages: u64 = map.iter().map(|run| run.used_pages).sum();
+        assert_eq!(pages * figures.page_bytes, figures.page_heap.in_use_bytes);
+        let spans = map.iter().map(|run| run.spans.len() as u64).sum::<u64>();
+        assert_eq!(spans, figures.page_heap.spans_in_use);
+        let objects = map.iter().flat_map(|run| &run.spans).filter(|span| span.class != 0);
+        let objects: u64 = objects.map(|span| u64::from(span.objects_out)).sum();
+        assert_eq!(objects, figures.middle.objects_out);
+        let hugepages: u64 = map.iter().map(|run| run.hugepages).sum();
+        assert!(hugepages << 21 <= figures.page_heap.reserved_bytes);
+        assert!(map.iter().any(|run| run.resident_bytes > 0), "the kernel has some of it");
+    });
+}
+
+#[test]
+fn a_file_that_is_cut_or_changed_names_the_place() {
+    let _alone = alone();
+    let (heap, _) = used(PageHeapChoice::Temeraire, FrontEndChoice::PerCpu);
+    let whole = text(&heap, Extent::Figures);
+    for cut in [0, 1, 10, 100, whole.len() / 2, whole.len() - 3] {
+        match Document::read(&whole.as_bytes()[..cut]) {
+            Err(ReadError::Corrupt { offset, .. }) => assert_eq!(offset, cut, "cut at {cut}"),
+            other => panic!("cut at {cut}: {other:?}"),
+        }
+    }
+    let place = whole.find("\"in_use_bytes\":").expect("a field") + "\"in_use_bytes\":".len();
+    let mut changed = whole.clone().into_bytes();
+    changed[place] = b'?';
+    let error = Document::read(&changed).expect_err("a number is none any more");
+    assert_eq!(error.to_string(), format!("corrupt at byte {}: expected value", place + 1));
+}
+
+#[test]
+fn a_file_of_a_later_version_and_another_format_are_refused() {
+    let newer = br#"{"format":"strata-snapshot","version":99,"anything":[1,2]}"#;
+    let error = Document::read(newer).expect_err("it is newer");
+    assert_eq!(error, ReadError::Newer { version: 99 });
+    assert_eq!(error.to_string(), "a snapshot of version 99; this reader knows up to 1");
+    let foreign = br#"{"format":"something","version":1}"#;
+    assert_eq!(Document::read(foreign).expect_err("it is foreign"), ReadError::Foreign);
+}
+
+/// A sink that allocates, frees, and refuses to take more than so many bytes.
+struct Fussy<'a> {
+    heap: &'a Heap,
+    room: usize,
+}
+
+impl Write for Fussy<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let block = self.heap.allocate(text.len() * 100);
+        // SAFETY: the block is ours.
+        unsafe { self.heap.deallocate(block) };
+        self.room = self.room.checked_sub(text.len()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_may_use_the_heap_and_its_error_ends_the_writing() {
+    each_kind(|heap| {
+        let core = heap.core().expect("it was used");
+        let mut roomy = Fussy { heap, room: usize::MAX };
+        assert!(report_json(core, Extent::Map, &mut roomy).is_ok());
+        let mut narrow = Fussy { heap, room: 5000 };
+        assert!(report_json(core, Extent::Map, &mut narrow).is_err());
+    });
+}
