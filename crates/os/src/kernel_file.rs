@@ -52,8 +52,16 @@ impl KernelFile {
 
     /// Calls `each` with every line, without its end. Of a line longer than the buffer (256
     /// bytes: only names of files are) its beginning is given.
-    pub(crate) fn for_each_line(&self, mut each: impl FnMut(&[u8])) -> Result<(), i32> {
-        let mut line = [0u8; 256];
+    pub(crate) fn for_each_line(&self, each: impl FnMut(&[u8])) -> Result<(), i32> {
+        self.for_each_line_up_to::<256>(each)
+    }
+
+    /// The same, with `LONGEST` bytes of each line.
+    pub(crate) fn for_each_line_up_to<const LONGEST: usize>(
+        &self,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), i32> {
+        let mut line = [0u8; LONGEST];
         let mut filled = 0;
         let mut chunk = [0u8; 2048];
         loop {

@@ -46,6 +46,7 @@ compile_error!("Strata needs 64-bit addresses");
 
 mod address_space;
 mod call_kind;
+mod cgroup;
 mod clock;
 mod cpus;
 mod errno;
@@ -65,10 +66,12 @@ pub mod rseq;
 mod simulated_pages;
 mod system_pages;
 mod thp;
+mod thread;
 mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
 pub use call_kind::{CallKind, CallKinds};
+pub use cgroup::{CgroupLimits, cgroup_limits, cgroup_limits_in};
 pub use clock::{Clock, ManualClock, MonotonicClock, unix_time_seconds};
 pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};
@@ -89,4 +92,5 @@ pub use range::AddressRange;
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use system_pages::SystemPages;
 pub use thp::{ThpMode, thp_mode};
+pub use thread::{name_this_thread, start_thread};
 pub use weak::thread_pointer;

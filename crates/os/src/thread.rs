@@ -1,0 +1,84 @@
+//! A thread of the allocator's own.
+
+use crate::KeepErrno;
+use core::ffi::{CStr, c_int, c_void};
+use core::mem::MaybeUninit;
+use core::ptr;
+
+/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack, and with every signal
+/// blocked, so that handlers of the program run in the program's threads. The error is the system's number.
+///
+/// The C library allocates here, in the calling thread: only with no lock held that an allocation takes, and where
+/// one that comes back into the caller does no harm. Keeps `errno`.
+///
+/// # Errors
+///
+/// `EAGAIN` where no more threads can be had.
+///
+/// # Safety
+///
+/// `run` bears to be called with `argument` in another thread, for as long as that one runs; it does not unwind, and
+/// its code is not unloaded.
+pub unsafe fn start_thread(
+    stack_bytes: usize,
+    run: extern "C" fn(*mut c_void) -> *mut c_void,
+    argument: *mut c_void,
+) -> Result<(), i32> {
+    let _keep = KeepErrno::new();
+    let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: the place is ours, and as large as attributes are.
+    answer(unsafe { libc::pthread_attr_init(attributes) })?;
+    // SAFETY: the attributes were made above.
+    unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
+    // A stack that the C library finds too small leaves the usual one.
+    // SAFETY: as above.
+    unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
+    // A thread begins with its maker's signals.
+    let before = block_signals();
+    let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
+    // SAFETY: the attributes were made above, the place for the thread's number is ours, and the caller answers for
+    // `run`.
+    let started = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, run, argument) };
+    if let Some(before) = before {
+        set_signals(&before);
+    }
+    // SAFETY: as above; they are not used after this.
+    unsafe { libc::pthread_attr_destroy(attributes) };
+    answer(started)
+}
+
+/// Gives the calling thread a name of at most 15 bytes, which debuggers and `ps` show.
+pub fn name_this_thread(name: &CStr) {
+    let _keep = KeepErrno::new();
+    // SAFETY: the kernel copies the name, which ends in a zero byte.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Blocks every signal of this thread; says which were blocked before.
+fn block_signals() -> Option<libc::sigset_t> {
+    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the place is ours.
+    unsafe { libc::sigfillset(all.as_mut_ptr()) };
+    // SAFETY: both places are ours, and the first was filled.
+    let result =
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+    if result != 0 {
+        return None;
+    }
+    // SAFETY: the call succeeded, and has filled the second.
+    Some(unsafe { before.assume_init() })
+}
+
+fn set_signals(signals: &libc::sigset_t) {
+    // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::from_ref(signals), ptr::null_mut()) };
+}
+
+fn answer(number: c_int) -> Result<(), i32> {
+    if number == 0 { Ok(()) } else { Err(number) }
+}
+
+#[cfg(test)]
+mod tests;
