@@ -1,119 +1,201 @@
-//! `cargo xtask bench`: criterion's benches, or the workloads over Strata and its peers.
+//! `cargo xtask bench`: criterion's benches, or the workloads over Strata and others.
 
+mod against;
 mod contender;
+mod goals;
 mod machine;
+mod page;
+mod plot;
 mod ratios;
+mod readme;
+mod record;
 mod rounds;
 mod spread;
-mod start_up;
+mod watched;
 
-use std::fs;
+use core::time::Duration;
+use std::env;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
-use serde::Serialize;
+use strata_workloads::{WORKLOADS, Workload};
 
 use crate::command::run;
 use crate::workspace::Workspace;
+use contender::Prepared;
 use machine::Machine;
-use rounds::Row;
-use start_up::StartUp;
+use record::Record;
+use rounds::Length;
 
-/// Run criterion's benches, or with --peers the workloads over Strata and other allocators.
+/// Run criterion's benches; with --peers the workloads over Strata and other allocators, with
+/// --against over Strata as it is and as it was.
 ///
-/// With --peers every workload runs in a process of its own, the allocators taking turns, and one
-/// table of ratios of medians to the system's allocator is printed for time and peak RSS. The
-/// figures behind it are written to target/bench/peers.json.
+/// Every workload runs in a process of its own, the contenders taking turns. Rounds go on for as
+/// long as --minutes says; then each call is timed in rounds of their own, whose processes stay idle
+/// at the end before their memory is read. The whole takes ten minutes by default, building apart.
+/// JSON and a page with plots are written to target/bench, and with --publish to docs/benchmarks.
+///
+/// Times depend on how many CPUs there are: `taskset -c 0,1 cargo xtask bench --peers` for two.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Compare with the peers
     #[arg(long)]
     peers: bool,
 
-    /// Rounds in which every allocator does every workload once
-    #[arg(long, value_name = "N", default_value_t = 5, requires = "peers")]
-    rounds: usize,
+    /// Compare with another commit, built in a worktree of its own under target/bench
+    #[arg(long, value_name = "REV", conflicts_with = "peers")]
+    against: Option<String>,
+
+    /// Rounds in which every contender does every workload once, instead of --minutes
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+
+    /// Begin no round that would end later than this; three there are at least
+    #[arg(long, value_name = "N", default_value_t = 7.0, conflicts_with = "rounds")]
+    minutes: f64,
+
+    /// Rounds in which every call is timed
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    watched_rounds: usize,
+
+    /// How long processes of those rounds sleep before their final RSS is read
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    idle: u64,
 
     /// Do this part of every workload
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, requires = "peers")]
+    #[arg(long, value_name = "PERCENT", default_value_t = 100)]
     scale: usize,
 
-    /// Runs of `true` under each preloaded library
-    #[arg(long, value_name = "N", default_value_t = 300, requires = "peers")]
-    starts: usize,
+    /// A short look: a tenth of every workload, one round each, no idling
+    #[arg(long, conflicts_with_all = ["rounds", "minutes", "scale", "publish"])]
+    quick: bool,
+
+    /// Only these workloads
+    #[arg(long, value_name = "ROW", value_delimiter = ',')]
+    only: Vec<String>,
 
     /// Only these allocators; the system's is always there
     #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "peers")]
     allocators: Vec<String>,
 
-    /// Show tcmalloc-better too, whose build of TCMalloc is several times slower than its own
+    /// Write docs/benchmarks, and the table in README
     #[arg(long, requires = "peers")]
-    with_tcmalloc_better: bool,
+    publish: bool,
+
+    /// Show and publish the figures of this file instead of measuring
+    #[arg(long, value_name = "JSON", requires = "peers")]
+    from: Option<PathBuf>,
 
     /// Only workloads, or criterion's benches, whose name contains this
     #[arg(value_name = "FILTER")]
     filter: Option<String>,
 }
 
-/// All of a run, as it is written to the file.
-#[derive(Serialize)]
-struct Record {
-    machine: Machine,
-    revision: String,
-    rounds: usize,
-    scale_percent: usize,
-    rows: Vec<Row>,
-    start_up: Vec<StartUp>,
-}
-
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    if options.peers {
-        compare(workspace, options)?;
-    } else {
-        let mut command = workspace.cargo("bench");
-        run(command.args(["--package", "strata-benches", "--"]).args(&options.filter))?;
+    match (&options.against, options.peers) {
+        (Some(revision), _) => {
+            let prepared = against::prepare(workspace, revision)?;
+            let record = measure(workspace, options, prepared)?;
+            println!("{}\n{}", ratios::table(&record), ratios::differences(&record));
+            print!("{}", ratios::troubles(&record));
+            let directory = workspace.target().join("bench");
+            record.write(&directory.join("against.json"))?;
+            page::write(&directory.join("against.html"), &record, &[])?;
+            println!("JSON and page: {}/against.*", directory.display());
+        }
+        (None, true) => compare_with_peers(workspace, options)?,
+        (None, false) => {
+            let mut command = workspace.cargo("bench");
+            run(command.args(["--package", "strata-benches", "--"]).args(&options.filter))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn compare(workspace: &Workspace, options: &Options) -> Result<()> {
-    ensure!(options.rounds > 0, "without a round there is nothing to compare");
-    let prepared = contender::prepare(workspace, options)?;
-    let contenders = &prepared.contenders;
-    let workloads = rounds::workloads(contenders, options.filter.as_deref())?;
-    let rows = rounds::run(contenders, &workloads, options.rounds, options.scale)?;
-    let start_up = start_up::measure(workspace, contenders, options.starts)?;
-
-    let machine = Machine::this_one();
-    println!("{machine}\n{} rounds at {} % of every workload\n", options.rounds, options.scale);
-    println!("{}", ratios::table(contenders, &rows));
-    print!("{}", ratios::verdict(&rows));
-    if !start_up.is_empty() {
-        println!("\n{}", start_up::table(&start_up));
-    }
-    for (name, reason) in &prepared.left_out {
-        println!("left out: {name}: {reason}");
-    }
-    let record = Record {
-        machine,
-        revision: revision(workspace),
-        rounds: options.rounds,
-        scale_percent: options.scale,
-        rows,
-        start_up,
+fn compare_with_peers(workspace: &Workspace, options: &Options) -> Result<()> {
+    let record = match &options.from {
+        Some(file) => Record::read(file)?,
+        None => {
+            let prepared = contender::prepare(workspace, &options.allocators)?;
+            measure(workspace, options, prepared)?
+        }
     };
-    write(workspace, &record)
+    let answers = goals::answers(&record);
+    println!("{}\n{} rounds, revision {}\n", record.machine, record.rounds, record.revision);
+    println!("{}\n{}", ratios::table(&record), ratios::summary(&answers));
+    print!("{}", ratios::troubles(&record));
+
+    let directory = if options.publish {
+        readme::refill(&workspace.root().join("README.md"), &record)?;
+        workspace.root().join("docs/benchmarks")
+    } else {
+        workspace.target().join("bench")
+    };
+    record.write(&directory.join("peers.json"))?;
+    page::write(&directory.join("peers.html"), &record, &answers)?;
+    println!("JSON and page: {}/peers.*", directory.display());
+    Ok(())
 }
 
-fn write(workspace: &Workspace, record: &Record) -> Result<()> {
-    let directory = workspace.target().join("bench");
-    fs::create_dir_all(&directory)?;
-    let file = directory.join("peers.json");
-    fs::write(&file, serde_json::to_string_pretty(record)?)
-        .with_context(|| format!("writing {}", file.display()))?;
-    println!("the figures are in {}", file.display());
-    Ok(())
+/// Runs what `options` ask for.
+fn measure(workspace: &Workspace, options: &Options, prepared: Prepared) -> Result<Record> {
+    let (length, watched_rounds, idle_seconds, scale_percent) = if options.quick {
+        (Length::Rounds(1), 1, 0, 10)
+    } else {
+        let minutes = Length::Within(Duration::from_secs_f64(60.0 * options.minutes.max(0.0)));
+        let length = options.rounds.map_or(minutes, Length::Rounds);
+        (length, options.watched_rounds, options.idle, options.scale)
+    };
+    ensure!(options.rounds != Some(0), "without a round there is nothing to compare");
+    let workloads = workloads(options)?;
+    let Prepared { contenders, left_out } = prepared;
+
+    let begun = Instant::now();
+    let mut rows = rounds::rows(&contenders, &workloads);
+    let rounds = rounds::run(&contenders, &mut rows, length, scale_percent);
+    watched::run(&contenders, &mut rows, watched_rounds, scale_percent, idle_seconds);
+    Ok(Record {
+        command: command_line(),
+        machine: Machine::this_one(),
+        revision: revision(workspace),
+        rounds,
+        watched_rounds,
+        idle_seconds,
+        scale_percent,
+        minutes: rounds::rounded(begun.elapsed().as_secs_f64() / 60.0),
+        entries: contenders.into_iter().map(|contender| contender.entry).collect(),
+        rows,
+        left_out,
+    })
+}
+
+fn workloads(options: &Options) -> Result<Vec<&'static Workload>> {
+    for name in &options.only {
+        if !WORKLOADS.iter().any(|workload| workload.name == name) {
+            let names: Vec<&str> = WORKLOADS.iter().map(|workload| workload.name).collect();
+            bail!("{name} is none of {}", names.join(", "));
+        }
+    }
+    let is_wanted = |workload: &&Workload| {
+        (options.only.is_empty() || options.only.iter().any(|name| workload.name == name))
+            && options.filter.as_ref().is_none_or(|part| workload.name.contains(part.as_str()))
+    };
+    let wanted: Vec<&Workload> = WORKLOADS.iter().filter(is_wanted).collect();
+    ensure!(!wanted.is_empty(), "no workload is named like that");
+    Ok(wanted)
+}
+
+/// What was typed, as far as xtask can know.
+fn command_line() -> String {
+    let arguments = env::args().skip(1);
+    ["cargo".to_owned(), "xtask".to_owned()]
+        .into_iter()
+        .chain(arguments)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The commit that was measured, as git describes it.

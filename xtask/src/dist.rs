@@ -61,19 +61,40 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
 /// Builds the shared and the static library for one page size.
 pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
-    let cfg = format!("--cfg strata_page_size=\"{}\"", page_size.name());
-    run(workspace
-        .cargo("rustc")
-        .args(["--package", "strata-c", "--lib", "--profile", PROFILE])
-        .args(["--crate-type", "cdylib,staticlib", "--target-dir"])
-        .arg(&target)
-        .env("RUSTFLAGS", rust_flags_with(&cfg)))?;
+    compile_library(workspace, workspace.root(), &target, page_size)?;
     for extension in ["so", "a"] {
         let built = target.join(PROFILE).join(format!("libstrata.{extension}"));
         let name = format!("{}.{extension}", page_size.library());
         replace(&built, &workspace.dist().join("lib").join(name))?;
     }
     Ok(())
+}
+
+/// Builds the shared library with pages of 8 KiB from another checkout, and puts it at `library`.
+pub(crate) fn build_library_of(
+    workspace: &Workspace,
+    checkout: &Path,
+    target: &Path,
+    library: &Path,
+) -> Result<()> {
+    compile_library(workspace, checkout, target, PageSizeName::Eight)?;
+    replace(&target.join(PROFILE).join("libstrata.so"), library)
+}
+
+fn compile_library(
+    workspace: &Workspace,
+    checkout: &Path,
+    target: &Path,
+    page_size: PageSizeName,
+) -> Result<()> {
+    let cfg = format!("--cfg strata_page_size=\"{}\"", page_size.name());
+    run(workspace
+        .cargo("rustc")
+        .current_dir(checkout)
+        .args(["--package", "strata-c", "--lib", "--profile", PROFILE])
+        .args(["--crate-type", "cdylib,staticlib", "--target-dir"])
+        .arg(target)
+        .env("RUSTFLAGS", rust_flags_with(&cfg)))
 }
 
 fn build_command(workspace: &Workspace) -> Result<()> {

@@ -22,12 +22,7 @@ impl Block {
     /// calls out.
     #[inline]
     pub fn new(bytes: usize) -> Self {
-        let Ok(layout) = Layout::from_size_align(bytes.max(1), 8) else {
-            handle_alloc_error(Layout::new::<u8>())
-        };
-        // SAFETY: the layout's size is not 0: `max` above.
-        let start = unsafe { alloc(layout) };
-        let Some(start) = NonNull::new(black_box(start)) else { handle_alloc_error(layout) };
+        let (start, layout) = allocate(bytes);
         // SAFETY: the block is at least one byte long, and nobody else has it yet.
         unsafe { start.write(1) };
         Self { start, layout }
@@ -52,15 +47,39 @@ impl Block {
     /// Reads its first byte.
     #[inline]
     pub fn read(&self) -> u8 {
-        // SAFETY: `new` wrote the first byte, and the block is ours until it is dropped.
+        // SAFETY: `new` wrote the first byte (`Untouched` does not show its own), and the block is ours
+        // until it is dropped.
         unsafe { self.start.read_volatile() }
     }
+}
+
+/// A block that nobody has written to, and nobody may read.
+#[derive(Debug)]
+pub struct Untouched(#[expect(dead_code, reason = "it is there to be dropped")] Block);
+
+impl Untouched {
+    /// Allocates `bytes` bytes (at least 1) aligned to 8.
+    pub fn new(bytes: usize) -> Self {
+        let (start, layout) = allocate(bytes);
+        Self(Block { start, layout })
+    }
+}
+
+#[inline]
+fn allocate(bytes: usize) -> (NonNull<u8>, Layout) {
+    let Ok(layout) = Layout::from_size_align(bytes.max(1), 8) else {
+        handle_alloc_error(Layout::new::<u8>())
+    };
+    // SAFETY: the layout's size is not 0: `max` above.
+    let start = unsafe { alloc(layout) };
+    let Some(start) = NonNull::new(black_box(start)) else { handle_alloc_error(layout) };
+    (start, layout)
 }
 
 impl Drop for Block {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: `new` got the block with this layout, and it is freed only here.
+        // SAFETY: `allocate` got the block with this layout, and it is freed only here.
         unsafe { dealloc(self.start.as_ptr(), self.layout) };
     }
 }

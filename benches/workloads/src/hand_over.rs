@@ -1,10 +1,13 @@
-//! Blocks allocated by one thread and freed by another.
+//! Blocks that one thread allocates and another frees.
 
 use core::hint::black_box;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::thread;
 
-use crate::{Block, Figures, Random, Scale};
+use crate::figures::Session;
+use crate::sizes::Sizes;
+use crate::watch::Watch;
+use crate::{Block, Random, Scale};
 
 /// Blocks that change hands at once: the cost of the channel is shared by as many.
 const PARCEL: usize = 512;
@@ -14,17 +17,18 @@ const UNDER_WAY: usize = 4;
 
 type Parcel = Vec<Block>;
 
-/// Producers and consumers in pairs; blocks of `smallest..=largest` bytes.
-pub(crate) fn hand_over(
+/// Producers and consumers in pairs.
+pub(crate) fn hand_over<W: Watch>(
+    session: &mut Session<W>,
     scale: Scale,
     pairs: usize,
-    smallest: usize,
-    largest: usize,
+    sizes: Sizes,
     blocks: usize,
-) -> Figures {
+) {
     let parcels = (scale.of(blocks) / pairs / PARCEL).max(1);
-    Figures::of(parcels * PARCEL * pairs, || {
+    session.measure("", parcels * PARCEL * pairs, |watch| {
         thread::scope(|scope| {
+            let mut workers = Vec::with_capacity(2 * pairs);
             for pair in 0..pairs {
                 let (full, arriving) = mpsc::sync_channel(UNDER_WAY);
                 let (empty, returning) = mpsc::sync_channel(UNDER_WAY + 2);
@@ -33,37 +37,49 @@ pub(crate) fn hand_over(
                     let _ = empty.send(Vec::with_capacity(PARCEL));
                 }
                 let random = Random::new(pair as u64 + 1);
-                scope.spawn(move || {
-                    produce(&full, &returning, random, smallest..=largest, parcels);
-                });
-                scope.spawn(move || consume(&arriving, &empty));
+                workers.push(
+                    scope.spawn(move || produce::<W>(&full, &returning, random, sizes, parcels)),
+                );
+                workers.push(scope.spawn(move || consume::<W>(&arriving, &empty)));
             }
+            let ended = workers.into_iter().filter_map(|worker| worker.join().ok());
+            ended.for_each(|seen| watch.absorb(&seen));
         });
-    })
+    });
 }
 
-fn produce(
+fn produce<W: Watch>(
     full: &SyncSender<Parcel>,
     returning: &Receiver<Parcel>,
     mut random: Random,
-    bytes: core::ops::RangeInclusive<usize>,
+    sizes: Sizes,
     parcels: usize,
-) {
+) -> W {
+    let mut watch = W::new();
     for _ in 0..parcels {
-        let Ok(mut parcel) = returning.recv() else { return };
-        parcel
-            .extend((0..PARCEL).map(|_| Block::new(random.between(*bytes.start(), *bytes.end()))));
+        let Ok(mut parcel) = returning.recv() else { break };
+        parcel.extend((0..PARCEL).map(|_| {
+            let bytes = sizes.draw(&mut random);
+            watch.time(|| Block::new(bytes))
+        }));
         if full.send(parcel).is_err() {
-            return;
+            break;
         }
     }
+    watch
 }
 
-fn consume(arriving: &Receiver<Parcel>, empty: &SyncSender<Parcel>) {
+fn consume<W: Watch>(arriving: &Receiver<Parcel>, empty: &SyncSender<Parcel>) -> W {
+    let mut watch = W::new();
     for mut parcel in arriving {
-        let sum: u64 = parcel.drain(..).map(|block| u64::from(block.read())).sum();
+        let mut sum = 0;
+        for block in parcel.drain(..) {
+            sum += u64::from(block.read());
+            watch.time(|| drop(block));
+        }
         black_box(sum);
         // The producer has stopped once it has sent its last parcel.
         let _ = empty.try_send(parcel);
     }
+    watch
 }

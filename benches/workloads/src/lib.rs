@@ -4,17 +4,18 @@
 //! and calls [`main`]; the first argument then names the workload. Each run is a process of its
 //! own that does one workload once and prints one line of figures.
 //!
-//! The crate has no dependencies, and must not know which allocator it runs on.
+//! The crate needs libc alone, and must not know which allocator it runs on.
 //!
 //! ```
-//! use strata_workloads::{Scale, WORKLOADS};
+//! use strata_workloads::{Pace, Scale, WORKLOADS};
 //!
 //! let pair = WORKLOADS.iter().find(|workload| workload.name == "pair-64").expect("it exists");
-//! let figures = pair.measure(Scale::from_percent(1));
-//! assert!(figures.operations > 0);
+//! let figures = pair.measure(Scale::from_percent(1), Pace::Unwatched);
+//! assert!(figures.parts[0].operations > 0);
 //! ```
 
 mod batch;
+mod big_heap;
 mod block;
 mod churn;
 mod figures;
@@ -23,14 +24,20 @@ mod hand_over;
 mod large;
 mod memory;
 mod pair;
+mod phases;
+mod program;
 mod random;
 mod scale;
+mod sizes;
 mod threads;
+mod watch;
 mod workload;
 
-pub use block::Block;
-pub use figures::Figures;
+pub use block::{Block, Untouched};
+pub use figures::{Figures, Part};
 pub use memory::Memory;
+pub use program::main;
 pub use random::Random;
 pub use scale::Scale;
-pub use workload::{WORKLOADS, Workload, main};
+pub use watch::Latencies;
+pub use workload::{Kind, Pace, WORKLOADS, Workload};

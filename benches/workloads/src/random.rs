@@ -25,6 +25,16 @@ impl Random {
         self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
     }
 
+    /// Has the numbers to come depend on `word` too.
+    #[inline]
+    pub const fn stir(&mut self, word: u64) {
+        // The state must not be 0.
+        self.0 = self.0.wrapping_add(word << 1);
+        if self.0 == 0 {
+            self.0 = 1;
+        }
+    }
+
     /// A number below `bound`, or 0 where that is 0; evenly spread (Lemire 2019).
     #[inline]
     pub const fn below(&mut self, bound: usize) -> usize {

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use crate::{Block, Figures, Random, Scale};
+use crate::figures::Session;
+use crate::watch::Watch;
+use crate::{Block, Random, Scale};
 
 /// Threads that live at the same time.
 const TOGETHER: usize = 4;
@@ -11,22 +13,32 @@ const TOGETHER: usize = 4;
 const BLOCKS: usize = 200;
 
 /// One operation is the life of a thread; half of its blocks are freed by the thread that waits.
-pub(crate) fn short_lives(scale: Scale, threads: usize) -> Figures {
+pub(crate) fn short_lives<W: Watch + 'static>(
+    session: &mut Session<W>,
+    scale: Scale,
+    threads: usize,
+) {
     let rounds = (scale.of(threads) / TOGETHER).max(1);
-    Figures::of(rounds * TOGETHER, || {
+    session.measure("", rounds * TOGETHER, |watch| {
         for round in 0..rounds {
             let lives: Vec<_> = (0..TOGETHER)
-                .map(|number| thread::spawn(move || life((round * TOGETHER + number) as u64)))
+                .map(|number| thread::spawn(move || life::<W>((round * TOGETHER + number) as u64)))
                 .collect();
-            lives.into_iter().for_each(|life| drop(life.join()));
+            for (blocks, seen) in lives.into_iter().filter_map(|life| life.join().ok()) {
+                watch.absorb(&seen);
+                blocks.into_iter().for_each(|block| watch.time(|| drop(block)));
+            }
         }
-    })
+    });
 }
 
-fn life(seed: u64) -> Vec<Block> {
-    let mut random = Random::new(seed);
-    let mut blocks: Vec<Block> =
-        (0..BLOCKS).map(|_| Block::new(random.between(16, 2048))).collect();
-    blocks.truncate(BLOCKS / 2);
-    blocks
+fn life<W: Watch>(seed: u64) -> (Vec<Block>, W) {
+    let (mut watch, mut random) = (W::new(), Random::new(seed));
+    let mut blocks: Vec<Block> = Vec::with_capacity(BLOCKS);
+    blocks.extend((0..BLOCKS).map(|_| {
+        let bytes = random.between(16, 2048);
+        watch.time(|| Block::new(bytes))
+    }));
+    blocks.drain(BLOCKS / 2..).for_each(|block| watch.time(|| drop(block)));
+    (blocks, watch)
 }

@@ -1,37 +1,114 @@
-//! The table of workloads, and the program that runs one.
-
-use core::fmt::{self, Debug, Formatter};
-use std::env;
-use std::process::ExitCode;
+//! The table of workloads.
 
 use crate::batch::{Order, batches};
-use crate::churn::{Population, churn, replace_and_read};
+use crate::big_heap::big_heap;
+use crate::churn::{Population, churn};
+use crate::figures::Session;
 use crate::grow::{many_vectors, one_vector};
 use crate::hand_over::hand_over;
 use crate::large::large_blocks;
-use crate::pair::pairs;
+use crate::pair::{beside_live_blocks, by_threads, pairs};
+use crate::phases::phases;
+use crate::sizes::Sizes;
 use crate::threads::short_lives;
-use crate::{Figures, Memory, Scale};
+use crate::watch::{Unwatched, Watch, Watched};
+use crate::{Figures, Scale};
 
 /// Work with a name.
+#[derive(Debug)]
 pub struct Workload {
     /// What the command line and the tables call it.
     pub name: &'static str,
     /// One operation, in words.
     pub operation: &'static str,
-    run: fn(Scale) -> Figures,
+    /// What its figures mean.
+    pub kind: Kind,
+    work: Work,
+}
+
+/// What the figures of a workload are held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Pairs of up to 1 KiB in one thread: the hot path.
+    HotPath,
+    /// Whatever else programs do.
+    Program,
+    /// Nothing but the process itself, whose time whoever starts it has to take.
+    StartUp,
+    /// Parts that are held against each other: the time should be the same in all of them.
+    Series,
+}
+
+/// Whether single calls are timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// The work alone.
+    Unwatched,
+    /// Every call with a clock beside it, which makes it slower; a quarter of the work.
+    Watched,
 }
 
 impl Workload {
     /// Does the work once.
-    pub fn measure(&self, scale: Scale) -> Figures {
-        (self.run)(scale)
+    pub fn measure(&self, scale: Scale, pace: Pace) -> Figures {
+        match pace {
+            Pace::Unwatched => self.measure_with::<Unwatched>(scale),
+            Pace::Watched => self.measure_with::<Watched>(scale.slower()),
+        }
+    }
+
+    fn measure_with<W: Watch + 'static>(&self, scale: Scale) -> Figures {
+        let mut session = Session::<W>::new();
+        self.work.perform(&mut session, scale);
+        session.finish()
     }
 }
 
-impl Debug for Workload {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Workload").field("name", &self.name).finish_non_exhaustive()
+/// What there is to do. Numbers of operations are chosen so that glibc takes a fifth of a second.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Nothing,
+    Pairs { bytes: usize, pairs: usize },
+    PairsBesideLive { pairs: usize },
+    PairsByThreads { pairs: usize },
+    Batches { bytes: usize, order: Order, batches: usize },
+    Churn { population: Population, threads: usize, replacements: usize },
+    HandOver { pairs: usize, sizes: Sizes, blocks: usize },
+    Threads { threads: usize },
+    OneVector { bytes: usize, chains: usize },
+    ManyVectors { vectors: usize, bytes: usize, chains: usize },
+    Large { replacements: usize },
+    BigHeap { replacements: usize, reads: usize },
+    Phases { cycles: usize },
+}
+
+impl Work {
+    fn perform<W: Watch + 'static>(self, session: &mut Session<W>, scale: Scale) {
+        match self {
+            Self::Nothing => session.measure("", 1, |_| ()),
+            Self::Pairs { bytes, pairs: times } => pairs(session, scale, bytes, times),
+            Self::PairsBesideLive { pairs } => beside_live_blocks(session, scale, pairs),
+            Self::PairsByThreads { pairs } => by_threads(session, scale, pairs),
+            Self::Batches { bytes, order, batches: times } => {
+                batches(session, scale, bytes, order, times);
+            }
+            Self::Churn { population, threads, replacements } => {
+                churn(session, scale, population, threads, replacements);
+            }
+            Self::HandOver { pairs, sizes, blocks } => {
+                hand_over(session, scale, pairs, sizes, blocks);
+            }
+            Self::Threads { threads } => short_lives(session, scale, threads),
+            Self::OneVector { bytes, chains } => one_vector(session, scale, bytes, chains),
+            Self::ManyVectors { vectors, bytes, chains } => {
+                many_vectors(session, scale, vectors, bytes, chains);
+            }
+            Self::Large { replacements } => large_blocks(session, scale, replacements),
+            Self::BigHeap { replacements, reads } => {
+                big_heap(session, scale, replacements, reads);
+            }
+            Self::Phases { cycles } => phases(session, scale, cycles),
+        }
     }
 }
 
@@ -39,128 +116,116 @@ const PAIR: &str = "allocate, write a byte, free";
 const REPLACE: &str = "replace a random live block";
 const HAND: &str = "allocate in one thread, free in another";
 
-/// Every workload. Lengths are chosen so that glibc takes a fraction of a second for each.
+const fn workload(name: &'static str, operation: &'static str, work: Work) -> Workload {
+    Workload { name, operation, kind: Kind::Program, work }
+}
+
+const fn hot(name: &'static str, bytes: usize) -> Workload {
+    let work = Work::Pairs { bytes, pairs: 20_000_000 };
+    Workload { name, operation: PAIR, kind: Kind::HotPath, work }
+}
+
+const fn pair(name: &'static str, bytes: usize, pairs: usize) -> Workload {
+    workload(name, PAIR, Work::Pairs { bytes, pairs })
+}
+
+const fn batch(name: &'static str, bytes: usize, order: Order, batches: usize) -> Workload {
+    workload(name, PAIR, Work::Batches { bytes, order, batches })
+}
+
+const fn steady(
+    name: &'static str,
+    population: Population,
+    threads: usize,
+    replacements: usize,
+) -> Workload {
+    workload(name, REPLACE, Work::Churn { population, threads, replacements })
+}
+
+const fn handed(name: &'static str, pairs: usize, sizes: Sizes, blocks: usize) -> Workload {
+    workload(name, HAND, Work::HandOver { pairs, sizes, blocks })
+}
+
+const ONLY_64: Sizes = Sizes::Even { smallest: 64, largest: 64 };
+const MIXED: Sizes = Sizes::Even { smallest: 16, largest: 1024 };
+
+/// Every workload.
 pub const WORKLOADS: &[Workload] = &[
-    Workload { name: "pair-16", operation: PAIR, run: |s| pairs(s, 16, 20_000_000) },
-    Workload { name: "pair-64", operation: PAIR, run: |s| pairs(s, 64, 20_000_000) },
-    Workload { name: "pair-256", operation: PAIR, run: |s| pairs(s, 256, 20_000_000) },
-    Workload { name: "pair-1024", operation: PAIR, run: |s| pairs(s, 1024, 20_000_000) },
-    Workload { name: "pair-8192", operation: PAIR, run: |s| pairs(s, 8192, 10_000_000) },
+    hot("pair-8", 8),
+    hot("pair-16", 16),
+    hot("pair-64", 64),
+    hot("pair-256", 256),
+    hot("pair-1k", 1 << 10),
+    pair("pair-8k", 8 << 10, 10_000_000),
+    pair("pair-64k", 64 << 10, 5_000_000),
+    pair("pair-256k", 256 << 10, 400_000),
+    batch("batch-lifo-64", 64, Order::NewestFirst, 15_000),
+    batch("batch-fifo-64", 64, Order::OldestFirst, 15_000),
+    batch("batch-random-64", 64, Order::Random, 15_000),
+    batch("batch-lifo-1k", 1 << 10, Order::NewestFirst, 1_500),
+    batch("batch-fifo-1k", 1 << 10, Order::OldestFirst, 1_500),
+    batch("batch-random-1k", 1 << 10, Order::Random, 1_500),
+    steady("churn-1t", Population::WARM, 1, 6_000_000),
+    steady("churn-2t", Population::WARM, 2, 8_000_000),
+    steady("churn-8t", Population::WARM, 8, 8_000_000),
+    steady("churn-cold-1t", Population::COLD, 1, 1_000_000),
+    steady("fleet-1t", Population::FLEET, 1, 3_000_000),
+    steady("fleet-2t", Population::FLEET, 2, 4_000_000),
+    steady("fleet-8t", Population::FLEET, 8, 4_000_000),
+    handed("hand-over-1-1-64", 1, ONLY_64, 3_000_000),
+    handed("hand-over-1-1-mixed", 1, MIXED, 2_000_000),
+    handed("hand-over-4-4-64", 4, ONLY_64, 6_000_000),
+    handed("hand-over-4-4-mixed", 4, MIXED, 4_000_000),
+    workload(
+        "threads",
+        "a thread is born, allocates 200 blocks and dies",
+        Work::Threads { threads: 3_000 },
+    ),
+    workload(
+        "grow-64k",
+        "a vector grows to 64 KiB",
+        Work::OneVector { bytes: 64 << 10, chains: 30_000 },
+    ),
+    workload("grow-4m", "a vector grows to 4 MiB", Work::OneVector { bytes: 4 << 20, chains: 300 }),
+    workload(
+        "grow-many",
+        "a vector grows to 64 KiB among 64 others",
+        Work::ManyVectors { vectors: 64, bytes: 64 << 10, chains: 60 },
+    ),
+    workload(
+        "large",
+        "replace a block of 256 KiB to 16 MiB and touch it",
+        Work::Large { replacements: 300 },
+    ),
+    workload(
+        "big-heap",
+        "replace a random block of 2 GiB; read one that the last says",
+        Work::BigHeap { replacements: 500_000, reads: 2_000_000 },
+    ),
+    workload(
+        "phases",
+        "allocate as the phase has it, free what it pushes out",
+        Work::Phases { cycles: 8 },
+    ),
     Workload {
-        name: "batch-lifo-64",
-        operation: PAIR,
-        run: |s| batches(s, 64, Order::NewestFirst, 20_000),
+        name: "start-up",
+        operation: "a process begins and ends",
+        kind: Kind::StartUp,
+        work: Work::Nothing,
     },
     Workload {
-        name: "batch-fifo-64",
-        operation: PAIR,
-        run: |s| batches(s, 64, Order::OldestFirst, 20_000),
+        name: "live",
+        operation: "a pair of 64 bytes while other blocks lie untouched",
+        kind: Kind::Series,
+        work: Work::PairsBesideLive { pairs: 5_000_000 },
     },
     Workload {
-        name: "batch-random-64",
-        operation: PAIR,
-        run: |s| batches(s, 64, Order::Random, 20_000),
-    },
-    Workload {
-        name: "batch-fifo-1024",
-        operation: PAIR,
-        run: |s| batches(s, 1024, Order::OldestFirst, 1_500),
-    },
-    Workload {
-        name: "batch-random-1024",
-        operation: PAIR,
-        run: |s| batches(s, 1024, Order::Random, 1_500),
-    },
-    Workload {
-        name: "churn-1t",
-        operation: REPLACE,
-        run: |s| churn(s, Population::WARM, 1, 6_000_000),
-    },
-    Workload {
-        name: "churn-2t",
-        operation: REPLACE,
-        run: |s| churn(s, Population::WARM, 2, 10_000_000),
-    },
-    Workload {
-        name: "churn-8t",
-        operation: REPLACE,
-        run: |s| churn(s, Population::WARM, 8, 10_000_000),
-    },
-    Workload {
-        name: "churn-cold-1t",
-        operation: REPLACE,
-        run: |s| churn(s, Population::COLD, 1, 2_000_000),
-    },
-    Workload {
-        name: "hand-over-1-1-64",
-        operation: HAND,
-        run: |s| hand_over(s, 1, 64, 64, 8_000_000),
-    },
-    Workload {
-        name: "hand-over-1-1-mixed",
-        operation: HAND,
-        run: |s| hand_over(s, 1, 16, 1024, 5_000_000),
-    },
-    Workload {
-        name: "hand-over-4-4-mixed",
-        operation: HAND,
-        run: |s| hand_over(s, 4, 16, 1024, 8_000_000),
-    },
-    Workload {
-        name: "threads",
-        operation: "a thread is born, allocates 200 blocks and dies",
-        run: |s| short_lives(s, 8_000),
-    },
-    Workload {
-        name: "grow-64k",
-        operation: "a vector grows to 64 KiB",
-        run: |s| one_vector(s, 64 << 10, 20_000),
-    },
-    Workload {
-        name: "grow-4m",
-        operation: "a vector grows to 4 MiB",
-        run: |s| one_vector(s, 4 << 20, 400),
-    },
-    Workload {
-        name: "grow-many",
-        operation: "a vector grows to 64 KiB among 64 others",
-        run: |s| many_vectors(s, 64, 64 << 10, 60),
-    },
-    Workload {
-        name: "large",
-        operation: "replace a block of 256 KiB to 16 MiB and touch it",
-        run: |s| large_blocks(s, 600),
-    },
-    Workload {
-        name: "big-heap",
-        operation: "replace or read a random block of 512 MiB",
-        run: |s| replace_and_read(s, Population::BIG, 3_000_000),
+        name: "pair-threads",
+        operation: "a pair of 64 bytes by many threads, CPU time",
+        kind: Kind::Series,
+        work: Work::PairsByThreads { pairs: 12_000_000 },
     },
 ];
-
-/// The program of a peer: does the workload named by the first argument and prints its figures as
-/// one line of JSON. The second argument, if given, is the part of it to do, in percent.
-pub fn main() -> ExitCode {
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    let name = arguments.first().map_or("", String::as_str);
-    let percent = match arguments.get(1).map(|percent| percent.parse()) {
-        None => Some(Scale::FULL),
-        Some(percent) => percent.ok().map(Scale::from_percent),
-    };
-    let workload = WORKLOADS.iter().find(|workload| workload.name == name);
-    let (Some(workload), Some(scale)) = (workload, percent) else {
-        eprintln!("usage: WORKLOAD [PERCENT]\n");
-        WORKLOADS.iter().for_each(|w| eprintln!("{:<20}{}", w.name, w.operation));
-        return ExitCode::from(2);
-    };
-    let figures = workload.measure(scale);
-    let memory = Memory::of_this_process();
-    println!(
-        "{{\"workload\":\"{name}\",{figures},\"peak_rss_kib\":{},\"rss_kib\":{},\"hugepages_kib\":{}}}",
-        memory.peak_rss_kib, memory.rss_kib, memory.hugepages_kib
-    );
-    ExitCode::SUCCESS
-}
 
 #[cfg(test)]
 mod tests;

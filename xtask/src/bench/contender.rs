@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Options;
+use super::record::{Entry, Role};
 use crate::command::run;
 use crate::dist;
 use crate::page_size::PageSizeName;
@@ -14,98 +14,132 @@ use crate::workspace::Workspace;
 /// The allocator that all others are related to.
 pub(crate) const BASE: &str = "system";
 
-/// Those that are linked as a program's global allocator; each is a package of its own.
-const LINKED: [&str; 7] =
-    [BASE, "strata", "jemalloc", "mimalloc3", "mimalloc2", "snmalloc", "rpmalloc"];
-
-/// Builds to something four times slower than the same TCMalloc from its own sources.
-const TCMALLOC_BETTER: &str = "tcmalloc-better";
+/// Strata, linked as a program's global allocator.
+pub(crate) const STRATA: &str = "strata";
 
 /// libstrata.so, preloaded.
-const STRATA_PRELOADED: &str = "strata.so";
+pub(crate) const STRATA_PRELOADED: &str = "strata.so";
 
 /// Debian's libtcmalloc-minimal4, preloaded.
 const GPERFTOOLS: &str = "gperftools";
 
+/// Builds to something several times slower than the same TCMalloc from its own sources.
+const TCMALLOC_BETTER: &str = "tcmalloc-better";
+
+/// All of them, in the order of the tables. Those that are linked are packages of their own.
+const NAMES: [&str; 10] = [
+    BASE,
+    STRATA,
+    STRATA_PRELOADED,
+    "jemalloc",
+    "mimalloc3",
+    "mimalloc2",
+    "snmalloc",
+    "rpmalloc",
+    GPERFTOOLS,
+    TCMALLOC_BETTER,
+];
+
 /// A program of workloads and the allocator that it gets.
 pub(crate) struct Contender {
-    pub(crate) name: &'static str,
+    pub(crate) entry: Entry,
     program: PathBuf,
-    pub(crate) preload: Option<PathBuf>,
+    preload: Option<PathBuf>,
 }
 
 impl Contender {
+    /// A contender that is related to `base`.
+    pub(crate) fn new(
+        name: &str,
+        base: &str,
+        role: Role,
+        program: PathBuf,
+        preload: Option<PathBuf>,
+    ) -> Self {
+        let preloaded = preload.is_some();
+        let entry = Entry { name: name.to_owned(), base: base.to_owned(), role, preloaded };
+        Self { entry, program, preload }
+    }
+
     /// The program with its allocator; arguments are the caller's.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        self.put_under(&mut command);
-        command
-    }
-
-    /// Has `command` use this allocator, where it is one that can be preloaded.
-    pub(crate) fn put_under(&self, command: &mut Command) {
-        command.env_remove("LD_PRELOAD").env_remove("STRATA_CONF").env_remove("MALLOC_CONF");
+        for variable in ["LD_PRELOAD", "STRATA_CONF", "MALLOC_CONF", "GLIBC_TUNABLES"] {
+            command.env_remove(variable);
+        }
         if let Some(library) = &self.preload {
             command.env("LD_PRELOAD", library);
         }
+        if self.entry.name == TCMALLOC_BETTER {
+            // Else the C library has registered for sequences, and it runs without its CPU caches.
+            command.env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+        }
+        command
     }
 }
 
 /// The contenders that could be built, and why others could not.
 pub(crate) struct Prepared {
     pub(crate) contenders: Vec<Contender>,
-    pub(crate) left_out: Vec<(&'static str, String)>,
+    pub(crate) left_out: Vec<(String, String)>,
 }
 
-/// Builds what `options` ask for. Only the base has to be there.
-pub(crate) fn prepare(workspace: &Workspace, options: &Options) -> Result<Prepared> {
-    let mut names = LINKED.to_vec();
-    names.extend([STRATA_PRELOADED, GPERFTOOLS]);
-    if options.with_tcmalloc_better {
-        names.push(TCMALLOC_BETTER);
+/// Builds those that are `wanted`, or all where that is empty. Only the base has to be there.
+pub(crate) fn prepare(workspace: &Workspace, wanted: &[String]) -> Result<Prepared> {
+    for name in wanted {
+        ensure!(NAMES.contains(&name.as_str()), "{name} is none of {NAMES:?}");
     }
-    for wanted in &options.allocators {
-        ensure!(names.iter().any(|name| name == wanted), "{wanted} is none of {names:?}");
-    }
-    let is_wanted = |name: &&str| {
-        *name == BASE
-            || options.allocators.is_empty()
-            || options.allocators.iter().any(|w| w == name)
-    };
+    let is_wanted =
+        |name: &&str| *name == BASE || wanted.is_empty() || wanted.iter().any(|w| w == name);
     let base = build_linked(workspace, BASE)?;
     let mut prepared = Prepared { contenders: Vec::new(), left_out: Vec::new() };
-    for name in names.into_iter().filter(is_wanted) {
+    for name in NAMES.into_iter().filter(is_wanted) {
         match prepare_one(workspace, name, &base) {
             Ok(contender) => prepared.contenders.push(contender),
-            Err(error) => prepared.left_out.push((name, format!("{error:#}"))),
+            Err(error) => prepared.left_out.push((name.to_owned(), format!("{error:#}"))),
         }
     }
     Ok(prepared)
 }
 
-fn prepare_one(workspace: &Workspace, name: &'static str, base: &Path) -> Result<Contender> {
-    let preloaded = |library| Contender { name, program: base.to_owned(), preload: Some(library) };
-    match name {
+fn prepare_one(workspace: &Workspace, name: &str, base: &Path) -> Result<Contender> {
+    let role = match name {
+        STRATA | STRATA_PRELOADED => Role::Ours,
+        TCMALLOC_BETTER => Role::Shown,
+        _ => Role::Peer,
+    };
+    let (program, preload) = match name {
         STRATA_PRELOADED => {
-            dist::build(workspace, &[PageSizeName::Eight])?;
-            Ok(preloaded(dist::shared_library(workspace, PageSizeName::Eight)))
+            dist::build_library(workspace, PageSizeName::Eight)?;
+            (base.to_owned(), Some(dist::shared_library(workspace, PageSizeName::Eight)))
         }
         GPERFTOOLS => {
             let library = find_library("libtcmalloc_minimal.so.4")
                 .context("no libtcmalloc_minimal.so.4 (Debian: libtcmalloc-minimal4)")?;
-            Ok(preloaded(library))
+            (base.to_owned(), Some(library))
         }
-        _ => Ok(Contender { name, program: build_linked(workspace, name)?, preload: None }),
-    }
+        _ => (build_linked(workspace, name)?, None),
+    };
+    Ok(Contender::new(name, BASE, role, program, preload))
 }
 
-fn build_linked(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let target = workspace.target().join("peers");
-    let manifest = workspace.root().join("benches/peers").join(name).join("Cargo.toml");
-    let mut cargo = workspace.cargo("build");
-    cargo.args(["--release", "--quiet", "--manifest-path"]).arg(&manifest);
+/// Builds the program of an allocator that is linked, and says where it lies.
+pub(crate) fn build_linked(workspace: &Workspace, name: &str) -> Result<PathBuf> {
     eprintln!("bench: building {name}");
-    run(cargo.arg("--target-dir").arg(&target))?;
+    let manifest = workspace.root().join("benches/peers").join(name).join("Cargo.toml");
+    build_program(workspace, name, &manifest, &workspace.target().join("peers"))
+}
+
+/// Builds the package `peer-NAME` of `manifest`.
+pub(crate) fn build_program(
+    workspace: &Workspace,
+    name: &str,
+    manifest: &Path,
+    target: &Path,
+) -> Result<PathBuf> {
+    let mut cargo = workspace.cargo("build");
+    cargo.args(["--release", "--quiet", "--manifest-path"]).arg(manifest);
+    run(cargo.arg("--target-dir").arg(target))?;
     Ok(target.join("release").join(format!("peer-{name}")))
 }
 

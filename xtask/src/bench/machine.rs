@@ -4,10 +4,10 @@ use core::fmt::{self, Display, Formatter};
 use std::fs;
 use std::thread;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The facts about a machine without which figures say nothing.
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
 pub(crate) struct Machine {
     cpus: usize,
     model: String,
