@@ -3,8 +3,8 @@
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, LegacyPageHeap, PageHeap, PageHeapStats, ReleaseReason,
-    SpanRequest,
+    HugepageBreak, HugepageFigures, LegacyPageHeap, MemoryLimits, PageHeap, PageHeapStats,
+    ReleaseReason, SpanRequest,
 };
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
@@ -130,6 +130,10 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
 
     fn take_peak_bytes(&self) -> u64 {
         chosen!(self.take_peak_bytes())
+    }
+
+    fn set_limits(&self, limits: MemoryLimits) {
+        chosen!(self.set_limits(limits))
     }
 
     fn stats(&self) -> PageHeapStats {

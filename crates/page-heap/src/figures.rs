@@ -1,6 +1,6 @@
 //! The figures that every page heap has.
 
-use crate::ReleaseReason;
+use crate::{LimitFigures, ReleaseReason};
 use strata_sync::LockStats;
 
 /// Where the pages of a page heap are, in bytes unless named otherwise.
@@ -27,6 +27,8 @@ pub struct PageHeapStats {
     pub released: ReleasedBytes,
     /// How often the kernel refused to take memory back, as a number.
     pub release_failures: u64,
+    /// The limits, and how often they were met.
+    pub limits: LimitFigures,
     /// The heap's lock.
     pub lock: LockStats,
 }

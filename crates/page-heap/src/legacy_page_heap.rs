@@ -3,7 +3,7 @@
 mod state;
 mod wish;
 
-use crate::{LegacyFigures, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use crate::{LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
@@ -93,6 +93,22 @@ impl<P: PageSize> LegacyPageHeap<P> {
         }
     }
 
+    /// Gives back what is above the limits, with `pages` pages that are to be backed besides. False if that is above the
+    /// hard limit then.
+    #[cold]
+    #[inline(never)]
+    fn hold_limits<E: Platform<Pages = P>>(&self, platform: &E, pages: PageCount<P>) -> bool {
+        let soft = self.state.lock().soft_excess(platform, pages);
+        if let Some(excess) = soft {
+            self.release(platform, excess, ReleaseReason::SoftLimit);
+        }
+        let hard = self.state.lock().hard_excess(platform, pages);
+        if let Some(excess) = hard {
+            self.release(platform, excess, ReleaseReason::HardLimit);
+        }
+        !self.state.lock().fails_limits(platform, pages)
+    }
+
     /// The reservation that goes on lowest from the address `passed` on.
     fn next_reservation(&self, passed: usize) -> Option<AddressRange> {
         let mut next: Option<AddressRange> = None;
@@ -137,8 +153,24 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         request: SpanRequest<P>,
     ) -> Option<SpanHandle> {
         let wish = Wish::checked(request)?;
-        let span = self.state.lock().allocate(platform, wish);
-        span.or_else(|| self.allocate_from_released(platform, wish))
+        let (span, beyond) = {
+            let mut state = self.state.lock();
+            if state.is_forbidden(platform, wish.pages) {
+                return None;
+            }
+            let span = state.allocate(platform, wish);
+            (span, state.is_beyond_limits(platform, PageCount::ZERO))
+        };
+        let (span, beyond) = match span {
+            Some(span) => (span, beyond),
+            None => (self.allocate_from_released(platform, wish)?, true),
+        };
+        if beyond && !self.hold_limits(platform, PageCount::ZERO) {
+            // SAFETY: it was had a moment ago, and nobody knows it.
+            unsafe { self.deallocate(platform, span) };
+            return None;
+        }
+        Some(span)
     }
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
@@ -152,6 +184,17 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
+        let added = pages.saturating_sub(span.page_count());
+        let beyond = {
+            let mut state = self.state.lock();
+            if state.is_forbidden(platform, added) {
+                return false;
+            }
+            state.is_beyond_limits(platform, added)
+        };
+        if beyond && !self.hold_limits(platform, added) {
+            return false;
+        }
         self.state.lock().extend(platform, span, pages)
     }
 
@@ -171,6 +214,10 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
             }
         }
         released
+    }
+
+    fn set_limits(&self, limits: MemoryLimits) {
+        self.state.lock().limits.limits = limits;
     }
 
     fn take_peak_bytes(&self) -> u64 {

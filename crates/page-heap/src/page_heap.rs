@@ -1,6 +1,6 @@
 //! The trait at which page heaps meet the layers above.
 
-use crate::{HugepageFigures, PageHeapStats};
+use crate::{HugepageFigures, MemoryLimits, PageHeapStats};
 use strata_os::AddressRange;
 use strata_span::{Hugepage, PageCount, PageSize, Platform, SpanHandle};
 
@@ -94,7 +94,7 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// What it tells about itself beyond [`PageHeapStats`].
     type Figures;
 
-    /// A span as wished, or none when the source has no more.
+    /// A span as wished, or none when the source has no more or the hard limit of [`Self::set_limits`] allows no more.
     fn allocate<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -136,6 +136,13 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P>;
+
+    /// Limits what may be backed, from the next growth on: nothing is given back before that. A heap keeps to the limits in
+    /// [`Self::allocate`] and [`Self::extend`]: above the soft one it releases for
+    /// [`ReleaseReason::SoftLimit`], above the hard one for [`ReleaseReason::HardLimit`], and where that is not enough it
+    /// hands out nothing; each is counted in [`PageHeapStats::limits`]. Threads that grow at the same time may
+    /// each find that the other went too far.
+    fn set_limits(&self, limits: MemoryLimits);
 
     /// Says whether `bytes` bytes of kernel pages may be given back inside of spans of `hugepage` that are out, and has the
     /// kernel treat it accordingly. A heap that keeps no books on hugepages refuses.

@@ -16,6 +16,7 @@
 //! Random programs print their seed; `STRATA_SEED=n` runs that program again.
 
 mod failing;
+mod limits;
 mod model;
 mod program;
 mod range_set;
@@ -27,6 +28,10 @@ mod witness;
 pub use failing::{
     a_source_may_fail_at_any_call, a_source_may_fail_from_any_call_on,
     a_source_that_never_takes_memory_back_loses_nothing, metadata_may_fail_at_any_call,
+};
+pub use limits::{
+    a_hard_limit_is_kept, a_soft_limit_gives_back_and_fails_nothing,
+    limits_below_what_is_live_lose_nothing,
 };
 pub use program::{
     a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
@@ -57,6 +62,9 @@ pub fn run<P: PageSize, H: PageHeap<P>>() {
     a_source_may_fail_from_any_call_on::<P, H>(seed);
     a_source_that_never_takes_memory_back_loses_nothing::<P, H>(seed);
     metadata_may_fail_at_any_call::<P, H>(seed);
+    a_hard_limit_is_kept::<P, H>(seed);
+    a_soft_limit_gives_back_and_fails_nothing::<P, H>(seed);
+    limits_below_what_is_live_lose_nothing::<P, H>(seed);
     threads_share_a_heap::<P, H>(seed, 4, 1_000);
     figures_need_little_stack::<P, H>(seed);
 }

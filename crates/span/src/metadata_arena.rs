@@ -183,6 +183,11 @@ impl MetadataArena {
         }
     }
 
+    /// Bytes that were handed out, of all kinds. Takes no lock.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.bytes_by_kind.iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     /// Calls `visit` for each range that the arena mapped. Notes of ranges live in the ranges:
     /// whoever gives them back does so inside `visit` and uses nothing from the arena afterwards.
     pub fn for_each_range(&self, visit: impl FnMut(AddressRange)) {

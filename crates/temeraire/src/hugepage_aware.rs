@@ -10,7 +10,8 @@ use crate::{
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, PageHeap, PageHeapStats, ReleaseReason, SpanRequest,
+    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
+    SpanRequest,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 use strata_sync::{
@@ -66,6 +67,51 @@ impl<P: PageSize> HugePageAware<P> {
     /// Says how far back demand is looked at before memory that it may want again is given back.
     pub fn set_skip_intervals(&self, intervals: SkipIntervals) {
         self.state.lock().skip_intervals = Some(intervals);
+    }
+
+    /// Pages for a span, within the limits.
+    fn find<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: &SpanRequest<P>,
+    ) -> Option<Found<P>> {
+        let (found, beyond) = {
+            let mut state = self.state.lock();
+            if state.is_forbidden(platform, request.pages) {
+                return None;
+            }
+            let found = state.allocate(platform, request);
+            (found, state.is_beyond_limits(platform, PageCount::ZERO))
+        };
+        let (found, beyond) = match found {
+            Some(found) => (found, beyond),
+            None => (self.allocate_after_release(platform, request)?, true),
+        };
+        if beyond && !self.hold_limits(platform, PageCount::ZERO) {
+            self.put_back(platform, &found, request.pages);
+            return None;
+        }
+        Some(found)
+    }
+
+    /// Takes pages back that were found a moment ago.
+    #[cold]
+    fn put_back<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        found: &Found<P>,
+        pages: PageCount<P>,
+    ) {
+        let mut departures = Departures::new();
+        {
+            let mut state = self.state.lock();
+            state.deallocate(platform, found.first, pages, found.donated_tail, &mut departures);
+            if departures.is_empty() {
+                return;
+            }
+            self.underway.fetch_add(1, Ordering::Relaxed);
+        }
+        self.carry_out(platform, &departures);
     }
 
     /// Tries again after the cache was emptied: what it held may lie beside free hugepages that are
@@ -139,9 +185,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return None;
         }
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
-        let found = self.state.lock().allocate(platform, &request);
-        let found = found.or_else(|| self.allocate_after_release(platform, &request));
-        let Some(found) = found else {
+        let Some(found) = self.find(platform, &request) else {
             // SAFETY: it was had a moment ago, and nobody knows it.
             unsafe { platform.spans().deallocate_span(span) };
             return None;
@@ -188,6 +232,11 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         if pages <= from || pages.get() > Self::LONGEST {
             return pages <= from;
         }
+        // The last hugepage may be backed whole for a part of it.
+        let most = pages.hugepages_up().pages() - from;
+        if !self.may_grow(platform, pages - from, most) {
+            return false;
+        }
         let growing = Growing { first, from, to: pages, donated_tail: span.has_donated_tail() };
         let Some(grown) = self.state.lock().extend(platform, growing) else {
             return false;
@@ -220,6 +269,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         bytes: usize,
     ) -> HugepageBreak {
         self.break_used(platform, hugepage, bytes)
+    }
+
+    fn set_limits(&self, limits: MemoryLimits) {
+        self.state.lock().limits.limits = limits;
     }
 
     fn take_peak_bytes(&self) -> u64 {
@@ -284,6 +337,7 @@ impl<P: PageSize> State<P> {
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,
+            limits: self.limits,
             ..PageHeapStats::default()
         };
         debug_assert_eq!(
@@ -301,7 +355,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Free pages that are backed, those on their way to the kernel included.
-    fn free_pages(&self) -> usize {
+    pub(crate) fn free_pages(&self) -> usize {
         let regions = self.regions.totals();
         let backed = HugepageCount::new(regions.backed_hugepages).pages::<P>().get();
         self.filler.totals().all().free

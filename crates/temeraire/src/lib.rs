@@ -53,6 +53,7 @@ mod huge_address_map;
 mod huge_allocator;
 mod huge_cache;
 mod hugepage_aware;
+mod limits;
 mod node_store;
 mod region;
 mod region_set;

@@ -16,7 +16,7 @@ use crate::{
     tracker::HugepageTracker,
 };
 use strata_os::Clock;
-use strata_page_heap::{AllocationRecords, Density, ReleasedBytes, SpanRequest};
+use strata_page_heap::{AllocationRecords, Density, LimitFigures, ReleasedBytes, SpanRequest};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
@@ -31,6 +31,7 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) leaving: Leaving,
     pub(crate) released: ReleasedBytes,
     pub(crate) release_failures: u64,
+    pub(crate) limits: LimitFigures,
     pub(crate) in_use_pages: usize,
     /// The most pages that were in use or free and backed at a time.
     pub(crate) peak_backed_pages: usize,
@@ -85,6 +86,7 @@ impl<P: PageSize> State<P> {
                 leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
                 released: ReleasedBytes::NONE,
                 release_failures: 0,
+                limits: LimitFigures::NONE,
                 in_use_pages: 0,
                 peak_backed_pages: 0,
                 spans_in_use: 0,

@@ -4,9 +4,9 @@ mod extend;
 
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
-    AllocationRecords, Density, LegacyFigures, PageHeapStats, ReleaseReason, ReleasedBytes,
-    Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS, free_set::FreeSet,
-    legacy_figures::FreeSpans,
+    AllocationRecords, Density, LegacyFigures, LimitFigures, PageHeapStats, ReleaseReason,
+    ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
+    free_set::FreeSet, legacy_figures::FreeSpans,
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
 use strata_span::SizeClass;
@@ -51,6 +51,7 @@ pub(super) struct State<P: PageSize> {
     spans_in_use: u64,
     released: ReleasedBytes,
     release_failures: u64,
+    pub(super) limits: LimitFigures,
     /// The list that the next span to be given back is taken from.
     next_list: usize,
     started_ns: Option<u64>,
@@ -75,6 +76,7 @@ impl<P: PageSize> State<P> {
                 spans_in_use: 0,
                 released: ReleasedBytes::NONE,
                 release_failures: 0,
+                limits: LimitFigures::NONE,
                 next_list: 0,
                 started_ns: None,
                 asks_for_hugepages: Asks::NotKnown,
@@ -186,6 +188,51 @@ impl<P: PageSize> State<P> {
         enough.then_some(self.free)
     }
 
+    /// Whether `pages` pages more are beyond the hard limit whatever is given back.
+    pub(super) fn is_forbidden<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.limits.forbids(platform, self.in_use, pages)
+    }
+
+    /// Whether a limit is to be looked at closely, with `pages` pages that are to be backed besides.
+    pub(super) fn is_beyond_limits<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.limits.any() && self.limits.is_beyond(platform, self.in_use + self.free, pages)
+    }
+
+    /// Pages above the soft limit.
+    pub(super) fn soft_excess<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> Option<PageCount<P>> {
+        self.limits.soft_excess(platform, self.in_use + self.free, pages)
+    }
+
+    /// Pages above the hard limit.
+    pub(super) fn hard_excess<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> Option<PageCount<P>> {
+        self.limits.hard_excess(platform, self.in_use + self.free, pages)
+    }
+
+    /// Whether all that was not enough.
+    pub(super) fn fails_limits<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.limits.fails(platform, self.in_use + self.free, pages)
+    }
+
     /// After pages came into use, which may have been unbacked: raises the peak.
     fn note_peak(&mut self) {
         self.peak_backed = self.peak_backed.max(self.in_use + self.free);
@@ -208,6 +255,7 @@ impl<P: PageSize> State<P> {
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,
+            limits: self.limits,
             ..PageHeapStats::default()
         }
     }

@@ -148,10 +148,23 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         assert!(stats.system_bytes <= stats.reserved_bytes, "{stats:?}");
         let backed = stats.in_use_bytes + stats.free_bytes;
         assert!((backed..=stats.system_bytes).contains(&stats.peak_backed_bytes), "{stats:?}");
-        // An allocation under pressure may have released by itself, at the hard limit.
-        let own = ReleasedBytes { hard_limit: self.released.hard_limit, ..stats.released };
+        if stats.limits.soft_hits == 0 {
+            assert_eq!(stats.released.soft_limit, self.released.soft_limit, "no growth met it");
+        }
+        self.check_books();
+    }
+
+    /// The same, where growth may have met the soft limit.
+    pub(super) fn check_books(&self) {
+        let stats = self.heap.stats();
+        let sum = stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes;
+        assert_eq!(stats.system_bytes, sum, "system = in use + free + unmapped: {stats:?}");
+        assert_eq!(stats.in_use_bytes, self.in_use.bytes() as u64, "{stats:?}");
+        // An allocation under pressure may have released by itself, at one of the limits.
+        let ReleasedBytes { soft_limit, hard_limit, .. } = self.released;
+        let own = ReleasedBytes { soft_limit, hard_limit, ..stats.released };
         assert_eq!(own, self.released, "bytes released by reason");
-        assert!(stats.released.hard_limit >= self.released.hard_limit);
+        assert!(stats.released.hard_limit >= hard_limit && stats.released.soft_limit >= soft_limit);
         for out in &self.out {
             assert_eq!(out.span.place(), SpanPlace::InUse);
             assert_eq!(out.span.range::<P>(), out.range(), "a span in use is left alone");
