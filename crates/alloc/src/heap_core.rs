@@ -37,9 +37,9 @@ pub struct Core<C: HeapConfig> {
     page_heap: C::PageHeap,
     middle: MiddleTier<C::Pages>,
     cpu: CpuCache,
-    /// Held while a CPU's cache is emptied from outside, so that no fork finds one half emptied. Rank: under the list of
+    /// Held while a CPU's cache is stopped from outside, so that no fork finds one stopped. Rank: under the list of
     /// threads, above the layers.
-    drains: Mutex<()>,
+    stops: Mutex<()>,
     thread_caches: ThreadCaches<C::Pages>,
     pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
@@ -223,11 +223,17 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the cache is this thread's own.
             unsafe { cache.release_all(&middle) };
         }
-        if let Some(_drains) = self.drains.try_lock() {
-            bytes +=
-                (0..self.cpu.ids()).filter_map(|id| self.cpu.drain(&middle, id).ok()).sum::<u64>();
-        }
+        let drain_all = |cpu: &CpuCache| {
+            (0..cpu.used_ids()).filter_map(|id| cpu.drain(&middle, id).ok()).sum::<u64>()
+        };
+        bytes += self.with_cpu_cache_stops(drain_all).unwrap_or(0);
         bytes + middle.drain_all_transfers() as u64
+    }
+
+    /// Runs what stops CPUs' caches, where no fork can find one stopped. None if another thread is at it.
+    pub(crate) fn with_cpu_cache_stops<R>(&self, work: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        let _stops = self.stops.try_lock()?;
+        Some(work(&self.cpu))
     }
 
     /// Which words of a thread are the heap's.
@@ -253,7 +259,7 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn acquire_all(&self) {
         self.threads.acquire();
         self.background.acquire();
-        self.drains.acquire();
+        self.stops.acquire();
         self.thread_caches.acquire();
         self.middle.acquire();
         self.page_heap.acquire();
@@ -278,7 +284,7 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: as above.
         unsafe { self.thread_caches.release() };
         // SAFETY: as above.
-        unsafe { self.drains.release() };
+        unsafe { self.stops.release() };
         // SAFETY: as above.
         unsafe { self.background.release() };
         // SAFETY: as above.

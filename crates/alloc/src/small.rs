@@ -27,7 +27,8 @@ impl<C: HeapConfig> Core<C> {
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { self.cpu_cache().refill(&self.source_of_objects(), class) };
-                    self.note_miss();
+                    // SAFETY: as above.
+                    unsafe { self.note_cpu_miss() };
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -78,7 +79,8 @@ impl<C: HeapConfig> Core<C> {
                 if !unsafe { self.cpu_cache().push(class, pointer) } {
                     // SAFETY: as above.
                     unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
-                    self.note_miss();
+                    // SAFETY: as above.
+                    unsafe { self.note_cpu_miss() };
                 }
                 add(&words.deallocated, bytes);
             }
@@ -112,6 +114,22 @@ impl<C: HeapConfig> Core<C> {
     ) {
         // SAFETY: the caller's promise.
         unsafe { self.deallocate_uncounted(slot, class, pointer) };
+    }
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// Notes a miss of this CPU's cache, and gives the CPU a longer region if too many were for want of slots.
+    ///
+    /// # Safety
+    ///
+    /// The per-CPU caches are set up and this thread is registered.
+    unsafe fn note_cpu_miss(&self) {
+        self.note_miss();
+        // SAFETY: the caller's promise.
+        let id = unsafe { self.cpu_cache().current_id() };
+        if self.cpu_cache().is_short(id) {
+            self.with_cpu_cache_stops(|cpu| cpu.lengthen(id));
+        }
     }
 }
 

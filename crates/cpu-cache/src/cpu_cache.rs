@@ -1,9 +1,9 @@
 //! The caches of all CPUs, and the four operations on them.
 
 use crate::{
-    Header,
+    Header, RegionSize,
     cpu_state::CpuState,
-    layout::{Layout, REGION_BYTES},
+    layout::{Layouts, REGION_BYTES},
     rseq::{self, Slabs},
 };
 use core::ptr::NonNull;
@@ -112,13 +112,21 @@ pub struct CpuCache {
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs. Written by slow paths, read by
     /// them for a CPU's allowance.
     out_bytes: AtomicI64,
-    pub(crate) layout: Layout,
+    /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
+    /// CPUs, so that nobody touches regions that were never used.
+    used_ids: AtomicU32,
+    /// The CPU that gives a part of its limit next.
+    pub(crate) share_hand: AtomicU32,
+    pub(crate) layouts: Layouts,
 }
 
 impl CpuCache {
     /// The limit of a CPU's cache if nobody says otherwise: 1.5 MiB, TCMalloc's since 2022; at half the misses
     /// of batches rise, at twice nothing was gained in the fleet.
     pub const DEFAULT_LIMIT_BYTES: usize = 3 << 19;
+
+    /// What a limit above is taken for: 1 TiB, more than the slots of a region can hold.
+    pub const GREATEST_LIMIT_BYTES: usize = 1 << 40;
 
     /// What a CPU may hold however little the program has: at half, a program of one thread misses twice as often in its
     /// first MiB; at twice, four CPUs of a program that holds 1 MiB keep 2 MiB for it.
@@ -138,7 +146,9 @@ impl CpuCache {
                 table: AtomicPtr::new(core::ptr::null_mut()),
                 limit_bytes: AtomicU64::new(0),
                 out_bytes: AtomicI64::new(0),
-                layout: Layout::new(),
+                used_ids: AtomicU32::new(0),
+                share_hand: AtomicU32::new(0),
+                layouts: Layouts::new(),
             }
         }
     }
@@ -169,14 +179,15 @@ impl CpuCache {
             let _ = unsafe { source.unreserve(reservation.range) };
             return Err(error);
         }
-        self.layout.set_up(setup.table);
+        self.layouts.prepare(RegionSize::LEAST, setup.table);
         let id_offset = match setup.id_kind {
             IdKind::Concurrency => strata_os::rseq::MM_CID,
             IdKind::Cpu => strata_os::rseq::CPU_ID,
         };
         self.id_kind.store(setup.id_kind as u8, Ordering::Relaxed);
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
-        self.limit_bytes.store(setup.limit_bytes as u64, Ordering::Relaxed);
+        let limit_bytes = setup.limit_bytes.min(Self::GREATEST_LIMIT_BYTES);
+        self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
         self.slabs().set_up(base, setup.ids, setup.area, id_offset);
         // Release pairs with the acquire in `ids`.
@@ -256,7 +267,7 @@ impl CpuCache {
         }
     }
 
-    /// Most bytes that one CPU's cache may hold.
+    /// Most bytes that one CPU's cache may hold, unless limits moved between CPUs.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes.load(Ordering::Relaxed)
     }
@@ -271,14 +282,40 @@ impl CpuCache {
         &self.words.0
     }
 
-    /// Bytes that one CPU's capacities may take up now: within the limit, its share of half of all bytes that the source
+    /// Lets every section that is underway on `id` end.
+    pub(crate) fn fence(&self, id: u32) -> bool {
+        let cpu = (self.id_kind() == Some(IdKind::Cpu)).then_some(id);
+        self.slabs().fence(cpu)
+    }
+
+    /// One more than the greatest id that was ever used.
+    pub fn used_ids(&self) -> u32 {
+        self.used_ids.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a CPU is used.
+    pub(crate) fn populate(&self, state: &CpuState, id: u32) {
+        if !state.is_populated() && state.populate(self.limit_bytes()) {
+            self.used_ids.fetch_max(id.saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Where the region of `id` lies; empty if there is no such id.
+    pub(crate) fn region_range(&self, id: u32) -> AddressRange {
+        if id >= self.ids() {
+            return AddressRange::new(0, 0);
+        }
+        AddressRange::new(self.slab_range().start + id as usize * REGION_BYTES, REGION_BYTES)
+    }
+
+    /// Bytes that one CPU's capacities may take up now: within its limit, its share of half of all bytes that the source
     /// handed out. So caches grow with the program, and never hold more than the program does, but for
     /// the least that each CPU may have.
-    pub(crate) fn allowance(&self) -> i64 {
-        let limit = self.limit_bytes();
+    pub(crate) fn allowance(&self, state: &CpuState) -> i64 {
         let out = u64::try_from(self.out_bytes.load(Ordering::Relaxed)).unwrap_or(0);
         let share = out / (2 * u64::from(self.ids().max(1)));
-        i64::try_from(share.max(Self::LEAST_ALLOWANCE).min(limit)).unwrap_or(i64::MAX)
+        let share = i64::try_from(share.max(Self::LEAST_ALLOWANCE)).unwrap_or(i64::MAX);
+        share.min(state.limit_bytes())
     }
 
     /// Notes that the source handed out or took back so many objects of `size` bytes; returned ones as a negative number.
@@ -316,14 +353,18 @@ impl CpuCache {
             .map_or(Header::default(), |word| Header::from_bits(word.load(Ordering::Relaxed)))
     }
 
-    /// What stands in the slot `index` of `id`'s region; null if there is no such id or slot.
-    pub(crate) fn object_in(&self, id: u32, index: usize) -> *mut u8 {
+    /// The slot `index` of `id`'s region; none if there is no such id or slot.
+    pub(crate) fn slot(&self, id: u32, index: usize) -> Option<&AtomicPtr<u8>> {
         if id >= self.ids() {
-            return core::ptr::null_mut();
+            return None;
         }
         // SAFETY: there are as many regions as ids.
-        let slot = unsafe { self.slabs().slot(id, index) };
-        slot.map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed))
+        unsafe { self.slabs().slot(id, index) }
+    }
+
+    /// What stands in the slot `index` of `id`'s region; null if there is no such id or slot.
+    pub(crate) fn object_in(&self, id: u32, index: usize) -> *mut u8 {
+        self.slot(id, index).map_or(core::ptr::null_mut(), |slot| slot.load(Ordering::Relaxed))
     }
 }
 

@@ -1,33 +1,81 @@
 //! What a CPU's cache remembers beside its slots.
 
-use crate::layout::CLASSES;
+use crate::{RegionSize, layout::CLASSES};
 use strata_size_classes::SizeClass;
-use strata_sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use strata_sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering,
+};
 
 /// The state of one CPU's cache; lies in its region behind the headers. All zero bits are a CPU that was
 /// never used. Any thread may change it at any time: the slow paths run outside of sections.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct CpuState {
-    /// 1 while somebody empties the cache. Written by the one who does, read by `rseq::exchange`, which finds
-    /// it at the state's first byte, and by slow paths.
-    pub(crate) stopped: AtomicU8,
+    /// Whether somebody has stopped the cache, and how long its region is: see [`RegionWord`]. Written by the one who stopped
+    /// it; read by slow paths and by `rseq::exchange`, which finds it at the state's first bytes.
+    region: AtomicU16,
+    populated: AtomicBool,
+    /// Bytes of the CPU's limit that were not granted yet: its limit is this and what was granted. Limits move between CPUs.
+    pub(crate) reserve_bytes: AtomicI64,
     /// Bytes that the CPU was granted so far: what its classes' capacities may take up together.
     pub(crate) granted_bytes: AtomicI64,
     /// Of it, bytes that no class's capacity takes up.
     pub(crate) available_bytes: AtomicI64,
-    pub(crate) populated: AtomicBool,
     /// The class that gives capacity next.
     pub(crate) hand: AtomicU32,
     pub(crate) underflows: AtomicU64,
     pub(crate) overflows: AtomicU64,
+    /// Misses of classes that have all slots that the region has for them.
+    pub(crate) slot_misses: AtomicU64,
     pub(crate) drains: AtomicU64,
     pub(crate) resizes: AtomicU64,
+    /// Times that the region became longer or shorter.
+    pub(crate) region_resizes: AtomicU64,
     /// Objects that came from the source and went back, those that never stood in a slot included.
     refilled_objects: AtomicU64,
     flushed_objects: AtomicU64,
+    pub(crate) seen: Seen,
     /// What happened to each class last: see [`Memory`].
     memory: [AtomicU8; CLASSES],
+}
+
+/// What those who look after all CPUs saw when they last looked. A look that meets another loses nothing but a hint.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Misses, at the last shuffle.
+    pub(crate) misses_at_shuffle: AtomicU64,
+    /// Mark of all headers, at the last look for CPUs that stand still.
+    pub(crate) use_mark: AtomicU64,
+    /// Misses and slot misses, when the region's length was last thought about.
+    pub(crate) misses_at_resize: AtomicU64,
+    pub(crate) slot_misses_at_resize: AtomicU64,
+    /// Looks in a row at which a shorter region would have done.
+    pub(crate) roomy_looks: AtomicU8,
+}
+
+/// The first word of a CPU's state, as it was read at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RegionWord(u16);
+
+impl RegionWord {
+    const STOPPED: u16 = 1;
+
+    /// Whether the cache is stopped: no header may be changed but by the one who did it.
+    pub(crate) fn is_stopped(self) -> bool {
+        self.0 & Self::STOPPED != 0
+    }
+
+    pub(crate) fn size(self) -> RegionSize {
+        RegionSize::from_number(self.0.to_le_bytes()[1])
+    }
+
+    pub(crate) const fn bits(self) -> u16 {
+        self.0
+    }
+
+    const fn running(size: RegionSize) -> Self {
+        Self((size.number() as u16) << 8)
+    }
 }
 
 /// What a class's last miss was, and how many of the kind came in a row (at most 7).
@@ -59,25 +107,93 @@ impl Memory {
 }
 
 impl CpuState {
+    /// Where the region's word lies in it.
+    #[cfg_attr(strata_loom, expect(dead_code, reason = "a model has no memory of its own layout"))]
+    pub(crate) const REGION_OFFSET: usize = core::mem::offset_of!(Self, region);
+
     strata_sync::const_fn! {
         /// The state of a CPU that was never used.
         #[cfg(any(test, strata_loom))]
         pub(crate) const fn new() -> Self {
             Self {
-                stopped: AtomicU8::new(0),
+                region: AtomicU16::new(0),
+                populated: AtomicBool::new(false),
+                reserve_bytes: AtomicI64::new(0),
                 granted_bytes: AtomicI64::new(0),
                 available_bytes: AtomicI64::new(0),
-                populated: AtomicBool::new(false),
                 hand: AtomicU32::new(0),
                 underflows: AtomicU64::new(0),
                 overflows: AtomicU64::new(0),
+                slot_misses: AtomicU64::new(0),
                 drains: AtomicU64::new(0),
                 resizes: AtomicU64::new(0),
+                region_resizes: AtomicU64::new(0),
                 refilled_objects: AtomicU64::new(0),
                 flushed_objects: AtomicU64::new(0),
+                seen: Seen {
+                    misses_at_shuffle: AtomicU64::new(0),
+                    use_mark: AtomicU64::new(0),
+                    misses_at_resize: AtomicU64::new(0),
+                    slot_misses_at_resize: AtomicU64::new(0),
+                    roomy_looks: AtomicU8::new(0),
+                },
                 memory: strata_sync::const_array![AtomicU8::new(0); CLASSES],
             }
         }
+    }
+
+    /// Whether the cache is stopped, and how long its region is.
+    pub(crate) fn region(&self) -> RegionWord {
+        // Acquire pairs with the release in `start`: the layout of that length is prepared.
+        RegionWord(self.region.load(Ordering::Acquire))
+    }
+
+    /// Stops the cache: no slow path changes a header from now on, but for those that a fence has yet to end. Says how long
+    /// the region is; none if somebody else has stopped it.
+    pub(crate) fn stop(&self) -> Option<RegionSize> {
+        let running = RegionWord::running(self.region().size());
+        let stopped = running.bits() | RegionWord::STOPPED;
+        // Acquire pairs with the release in `start`: the last stop is over.
+        let won = self.region.compare_exchange(
+            running.bits(),
+            stopped,
+            Ordering::Acquire,
+            Ordering::Relaxed,
+        );
+        won.ok().map(|_| running.size())
+    }
+
+    /// Lets the cache go on, with a region of this length. Only who stopped it may.
+    pub(crate) fn start(&self, size: RegionSize) {
+        // Release: what was read from and written to slots and headers comes before what slow paths do.
+        self.region.store(RegionWord::running(size).bits(), Ordering::Release);
+    }
+
+    /// Whether the CPU was ever used.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.populated.load(Ordering::Relaxed)
+    }
+
+    /// Marks the CPU as used, with this limit; false if it was already.
+    pub(crate) fn populate(&self, limit_bytes: u64) -> bool {
+        let first = !self.is_populated() && !self.populated.swap(true, Ordering::Relaxed);
+        if first {
+            let limit_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
+            self.reserve_bytes.fetch_add(limit_bytes, Ordering::Relaxed);
+        }
+        first
+    }
+
+    /// What the CPU may hold at most: what was granted, and what may be.
+    pub(crate) fn limit_bytes(&self) -> i64 {
+        let granted = self.granted_bytes.load(Ordering::Relaxed);
+        granted.saturating_add(self.reserve_bytes.load(Ordering::Relaxed))
+    }
+
+    /// Misses of both kinds so far.
+    pub(crate) fn misses(&self) -> u64 {
+        let underflows = self.underflows.load(Ordering::Relaxed);
+        underflows.wrapping_add(self.overflows.load(Ordering::Relaxed))
     }
 
     /// Remembers an underflow of `class`; says what was before.
@@ -118,21 +234,31 @@ impl CpuState {
         self.flushed_objects.fetch_add(objects as u64, Ordering::Relaxed);
     }
 
-    /// Grants about `wanted` bytes more, in steps of 64 KiB, as long as the sum stays within `allowance`.
+    /// Grants about `wanted` bytes more of the reserve, in steps of 64 KiB, as long as what is granted stays within
+    /// `allowance`.
     pub(crate) fn grant(&self, wanted: usize, allowance: i64) {
         const STEP: i64 = 64 << 10;
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).max(STEP);
         let granted = self.granted_bytes.load(Ordering::Relaxed);
-        let added = wanted.min(allowance - granted);
-        // Another thread may grant at the same time: one of the two steps aside.
-        if added > 0
-            && self
-                .granted_bytes
-                .compare_exchange(granted, granted + added, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-        {
+        let added = take_up_to(&self.reserve_bytes, wanted.min(allowance.saturating_sub(granted)));
+        if added > 0 {
+            self.granted_bytes.fetch_add(added, Ordering::Relaxed);
             self.available_bytes.fetch_add(added, Ordering::Relaxed);
         }
+    }
+
+    /// Takes up to `wanted` bytes off the CPU's limit that no capacity takes up: first what was not granted, then what is
+    /// available. Says how many.
+    pub(crate) fn give_up_share(&self, wanted: i64) -> i64 {
+        let reserved = take_up_to(&self.reserve_bytes, wanted);
+        let available = take_up_to(&self.available_bytes, wanted - reserved);
+        self.granted_bytes.fetch_sub(available, Ordering::Relaxed);
+        reserved + available
+    }
+
+    /// Adds to the CPU's limit what another gave up.
+    pub(crate) fn receive_share(&self, bytes: i64) {
+        self.reserve_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Takes up to `wanted` objects of `size` bytes out of the available bytes; says how many objects it got.
@@ -160,6 +286,26 @@ impl CpuState {
     /// Gives the bytes of `objects` objects of `size` bytes back to what is available.
     pub(crate) fn unclaim(&self, objects: u16, size: usize) {
         self.available_bytes.fetch_add(signed(objects, size), Ordering::Relaxed);
+    }
+}
+
+/// Takes up to `wanted` bytes out of a counter, which never falls below zero by that; says how many.
+fn take_up_to(counter: &AtomicI64, wanted: i64) -> i64 {
+    let mut found = counter.load(Ordering::Relaxed);
+    loop {
+        let taken = wanted.min(found);
+        if taken <= 0 {
+            return 0;
+        }
+        match counter.compare_exchange_weak(
+            found,
+            found - taken,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => return taken,
+            Err(now) => found = now,
+        }
     }
 }
 

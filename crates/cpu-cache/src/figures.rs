@@ -1,8 +1,8 @@
 //! What each CPU's cache holds and did.
 
-use crate::CpuCache;
+use crate::{CpuCache, RegionSize, cpu_state::CpuState, layout::Layout};
 use strata_size_classes::SizeClass;
-use strata_sync::atomic::Ordering;
+use strata_sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// The figures of one CPU's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -14,6 +14,9 @@ pub struct CpuStats {
     pub unallocated_bytes: u64,
     /// Bytes that its classes' capacities take up: held and empty.
     pub capacity_bytes: u64,
+    /// Bytes that it may hold at most. Limits move between CPUs; those of all populated ones add up to as many times the
+    /// usual limit.
+    pub limit_bytes: u64,
     /// Bytes that its capacities may take up now: `capacity + available`, at rest exactly.
     pub granted_bytes: u64,
     /// Of these, bytes that no capacity takes up.
@@ -28,6 +31,12 @@ pub struct CpuStats {
     pub drains: u64,
     /// Times that capacity moved between its classes.
     pub resizes: u64,
+    /// Misses of classes that had all slots that the region has for them.
+    pub slot_misses: u64,
+    /// Bytes of its region; those behind it are address space.
+    pub region_bytes: u64,
+    /// Times that its region became longer or shorter.
+    pub region_resizes: u64,
     /// Objects taken from the source.
     pub refilled_objects: u64,
     /// Objects given to the source.
@@ -40,6 +49,7 @@ impl CpuStats {
         self.held_bytes += other.held_bytes;
         self.unallocated_bytes += other.unallocated_bytes;
         self.capacity_bytes += other.capacity_bytes;
+        self.limit_bytes += other.limit_bytes;
         self.granted_bytes += other.granted_bytes;
         self.available_bytes += other.available_bytes;
         self.populated |= other.populated;
@@ -47,6 +57,9 @@ impl CpuStats {
         self.overflows += other.overflows;
         self.drains += other.drains;
         self.resizes += other.resizes;
+        self.slot_misses += other.slot_misses;
+        self.region_bytes += other.region_bytes;
+        self.region_resizes += other.region_resizes;
         self.refilled_objects += other.refilled_objects;
         self.flushed_objects += other.flushed_objects;
     }
@@ -56,55 +69,74 @@ impl CpuCache {
     /// The figures of `id`'s cache, each as it is at some moment; zeros if there is no such id. Costs a load per
     /// class, and touches nothing of a cache that was never used.
     pub fn cpu_stats(&self, id: u32) -> CpuStats {
+        if !self.is_populated(id) {
+            return CpuStats::default();
+        }
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             return CpuStats::default();
         };
-        let load = |counter: &strata_sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let bytes =
+            |counter: &AtomicI64| u64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(0);
+        let size = state.region().size();
         let mut stats = CpuStats {
-            unallocated_bytes: u64::try_from(state.available_bytes.load(Ordering::Relaxed))
-                .unwrap_or(0),
-            populated: state.populated.load(Ordering::Relaxed),
+            limit_bytes: u64::try_from(state.limit_bytes()).unwrap_or(0),
+            granted_bytes: bytes(&state.granted_bytes),
+            available_bytes: bytes(&state.available_bytes),
+            populated: true,
             underflows: load(&state.underflows),
             overflows: load(&state.overflows),
             drains: load(&state.drains),
             resizes: load(&state.resizes),
+            slot_misses: load(&state.slot_misses),
+            region_bytes: size.bytes() as u64,
+            region_resizes: load(&state.region_resizes),
             refilled_objects: state.refilled_objects(),
             flushed_objects: state.flushed_objects(),
-            granted_bytes: u64::try_from(state.granted_bytes.load(Ordering::Relaxed)).unwrap_or(0),
-            available_bytes: u64::try_from(state.available_bytes.load(Ordering::Relaxed))
-                .unwrap_or(0),
             ..CpuStats::default()
         };
+        let layout = self.layouts.of(size);
         for class in table.classes() {
             let header = self.header(id, class);
-            let (begin, size) = (self.layout.begin(class), table.size(class) as u64);
+            let (begin, size) = (layout.begin(class), table.size(class) as u64);
             stats.held_bytes += u64::from(header.objects(begin)) * size;
             stats.capacity_bytes += u64::from(header.capacity(begin)) * size;
         }
-        if stats.populated {
-            stats.unallocated_bytes = self.limit_bytes().saturating_sub(stats.capacity_bytes);
-        }
+        stats.unallocated_bytes = stats.limit_bytes.saturating_sub(stats.capacity_bytes);
         stats
     }
 
     /// Whether `id`'s cache was ever used.
     pub fn is_populated(&self, id: u32) -> bool {
-        self.state(id).is_some_and(|state| state.populated.load(Ordering::Relaxed))
+        id < self.used_ids() && self.state(id).is_some_and(CpuState::is_populated)
     }
 
     /// How many objects of `class` stand in `id`'s cache.
     pub fn objects(&self, id: u32, class: SizeClass) -> u64 {
-        self.header(id, class).objects(self.layout.begin(class)).into()
+        let objects = |layout: &Layout| self.header(id, class).objects(layout.begin(class));
+        self.layout_of(id).map_or(0, objects).into()
     }
 
     /// How many objects of `class` fit into `id`'s cache now.
     pub fn capacity(&self, id: u32, class: SizeClass) -> u64 {
-        self.header(id, class).capacity(self.layout.begin(class)).into()
+        let capacity = |layout: &Layout| self.header(id, class).capacity(layout.begin(class));
+        self.layout_of(id).map_or(0, capacity).into()
     }
 
-    /// Most objects of `class` that a cache's capacity may become.
+    /// Most objects of `class` that a cache's capacity may become, in a region of the greatest length.
     pub fn greatest_capacity(&self, class: SizeClass) -> u64 {
-        self.layout.greatest(class).into()
+        let Some(table) = self.table() else { return 0 };
+        let layout = self.layouts.of(RegionSize::GREATEST);
+        if layout.greatest(class) == 0 {
+            self.layouts.prepare(RegionSize::GREATEST, table);
+        }
+        layout.greatest(class).into()
+    }
+
+    /// The layout of `id`'s region; none if it was never used.
+    fn layout_of(&self, id: u32) -> Option<&Layout> {
+        let state = self.state(id).filter(|_| self.is_populated(id))?;
+        Some(self.layouts.of(state.region().size()))
     }
 
     /// How many objects of `class` were popped on `id`, modulo 2³².

@@ -66,6 +66,19 @@ impl Header {
         Self(self.0 & !0xffff_0000 | (end as u64) << 16)
     }
 
+    /// The same header with another top.
+    #[must_use]
+    pub const fn with_current(self, current: u16) -> Self {
+        Self(self.0 & !0xffff | current as u64)
+    }
+
+    /// The same objects and capacity above the marker `to` instead of `from`.
+    #[must_use]
+    pub const fn moved(self, from: u16, to: u16) -> Self {
+        let (objects, capacity) = (self.objects(from), self.capacity(from));
+        self.with_current(to.saturating_add(objects)).with_end(to.saturating_add(capacity))
+    }
+
     /// How many objects stand above the marker `begin`.
     pub const fn objects(self, begin: u16) -> u16 {
         self.current().saturating_sub(begin)

@@ -3,13 +3,14 @@
 use strata_size_classes::{CLASS_SLOTS, SizeClass, SizeClassTable};
 use strata_sync::atomic::{AtomicU16, Ordering};
 
-/// Binary logarithm of the distance between two regions.
-pub(crate) const REGION_SHIFT: u32 = 18;
+/// Binary logarithm of the distance between two regions: that of the greatest region. An index of a slot has 16 bits, so
+/// that none can be longer.
+pub(crate) const REGION_SHIFT: u32 = 19;
 
-/// Bytes of one CPU's region.
+/// Address space of one CPU's region, in bytes: as much as the greatest region needs.
 pub const REGION_BYTES: usize = 1 << REGION_SHIFT;
 
-/// Slots of 8 bytes in one CPU's region, headers included.
+/// Slots of 8 bytes in one CPU's region at its greatest, headers included.
 pub const REGION_SLOTS: usize = REGION_BYTES / 8;
 
 /// The first slot behind the headers and the CPU's own state.
@@ -18,20 +19,93 @@ pub(crate) const FIRST_SLOT: usize = 256;
 /// How many classes there may be: few where a model has to make a word for each.
 pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS };
 
-/// Greatest number of objects of one class on one CPU, by size: what the fleet's tables of TCMalloc give
-/// at this region size, rounded. The standard tables wish for an eighth more slots than a region has, so each class gets
-/// 89 % of this: a batch of a thousand small objects fits. Untouched slots cost address space only, so twice as
-/// many in a region twice as long would cost nothing until used; half as many sends batches of a thousand to the transfer cache.
+/// How much of its address space a CPU's region uses: one of a few sizes, each twice the one before.
+///
+/// All CPUs begin with the least. Slots are memory as soon as they are used, and those of each class lie together: in a longer
+/// region the same objects lie on more pages.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct RegionSize(u8);
+
+impl RegionSize {
+    /// What every CPU begins with: 64 KiB. At half, a class of small objects has 170 slots, a third of which one batch
+    /// fills; at twice, a program of some fifty classes touches twice the pages for its first objects.
+    pub const LEAST: Self = Self(0);
+    /// The greatest: as long as a region can be.
+    pub const GREATEST: Self = Self(Self::COUNT as u8 - 1);
+
+    #[cfg(not(strata_loom))]
+    pub(crate) const COUNT: usize = 4;
+    #[cfg(strata_loom)]
+    pub(crate) const COUNT: usize = 2;
+
+    /// The size with this number; the greatest for what is none.
+    pub(crate) const fn from_number(number: u8) -> Self {
+        if number < Self::GREATEST.0 { Self(number) } else { Self::GREATEST }
+    }
+
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Bytes that it has.
+    pub const fn bytes(self) -> usize {
+        REGION_BYTES >> (Self::GREATEST.0 - self.0)
+    }
+
+    /// Slots of 8 bytes that it has, headers included.
+    pub const fn slots(self) -> usize {
+        self.bytes() / 8
+    }
+
+    /// The next size up; none for the greatest.
+    pub fn larger(self) -> Option<Self> {
+        (self < Self::GREATEST).then(|| Self(self.0 + 1))
+    }
+
+    /// The next size down; none for the least.
+    pub fn smaller(self) -> Option<Self> {
+        self.0.checked_sub(1).map(Self)
+    }
+}
+
+/// Greatest number of objects of one class on one CPU in the greatest region, by size: twice what the fleet's tables of
+/// TCMalloc give at half this region size, rounded; half as many in each smaller size. The standard tables wish for an eighth
+/// more slots than a region has, so each class gets 89 % of this: in all but the two least sizes a batch of a thousand small
+/// objects fits.
 #[cfg(not(strata_loom))]
 const GREATEST_CAPACITY: [(usize, u16); 5] =
-    [(256, 1536), (1 << 10, 640), (8 << 10, 160), (64 << 10, 48), (usize::MAX, 24)];
-/// Greatest number of objects of one class on one CPU in a model.
+    [(256, 3072), (1 << 10, 1280), (8 << 10, 320), (64 << 10, 96), (usize::MAX, 48)];
+/// Greatest number of objects of one class on one CPU in the greatest region of a model.
 #[cfg(strata_loom)]
 const GREATEST_CAPACITY: [(usize, u16); 1] = [(usize::MAX, 4)];
 
-/// For each class where its slots begin and how many it may have; the same on all CPUs.
+/// The layouts of all sizes of a region.
+#[derive(Debug)]
+pub(crate) struct Layouts([Layout; RegionSize::COUNT]);
+
+impl Layouts {
+    strata_sync::const_fn! {
+        pub(crate) const fn new() -> Self {
+            Self(strata_sync::const_array![Layout::new(); RegionSize::COUNT])
+        }
+    }
+
+    /// The layout of regions of this size, which was prepared before the first region got that size.
+    pub(crate) fn of(&self, size: RegionSize) -> &Layout {
+        self.0.get(usize::from(size.number())).unwrap_or(&self.0[0])
+    }
+
+    /// Computes a layout, before a region gets that size. Who does it again stores the same.
+    pub(crate) fn prepare(&self, size: RegionSize, table: &SizeClassTable) -> &Layout {
+        let layout = self.of(size);
+        layout.set_up(size, table);
+        layout
+    }
+}
+
+/// For each class where its slots begin and how many it may have; the same on all CPUs with regions of one size.
 ///
-/// Written once, before the first section runs.
+/// Written before the first section runs in a region of this size.
 #[derive(Debug)]
 pub(crate) struct Layout {
     begins: [AtomicU16; CLASSES],
@@ -48,17 +122,17 @@ impl Layout {
         }
     }
 
-    /// Lays out the classes of `table`. Each gets a marker and its greatest capacity; where the region is too
-    /// short for all, all get the same share less.
-    pub(crate) fn set_up(&self, table: &SizeClassTable) {
-        let wish = |class: SizeClass| greatest_capacity(table.size(class)) as usize + 1;
+    /// Lays out the classes of `table` in a region of this size. Each gets a marker and its greatest capacity; where the
+    /// region is too short for all, all get the same share less.
+    pub(crate) fn set_up(&self, size: RegionSize, table: &SizeClassTable) {
+        let wish = |class: SizeClass| greatest_capacity(size, table.size(class)) as usize + 1;
         let wished: usize = table.classes().map(wish).sum();
-        let room = REGION_SLOTS - FIRST_SLOT;
+        let room = size.slots() - FIRST_SLOT;
         let mut next = FIRST_SLOT;
         for class in table.classes() {
             let slots =
                 if wished <= room { wish(class) } else { (wish(class) * room / wished).max(2) };
-            let slots = slots.min(REGION_SLOTS.saturating_sub(next));
+            let slots = slots.min(size.slots().saturating_sub(next));
             self.begins[class.index()].store(as_slot(next), Ordering::Relaxed);
             self.greatest[class.index()].store(as_slot(slots.saturating_sub(1)), Ordering::Relaxed);
             next += slots;
@@ -76,8 +150,9 @@ impl Layout {
     }
 }
 
-fn greatest_capacity(size: usize) -> u16 {
-    GREATEST_CAPACITY.iter().find(|(limit, _)| size <= *limit).map_or(1, |(_, count)| *count)
+fn greatest_capacity(size: RegionSize, object_bytes: usize) -> u16 {
+    let greatest = GREATEST_CAPACITY.iter().find(|(limit, _)| object_bytes <= *limit);
+    greatest.map_or(1, |(_, count)| *count) >> (RegionSize::GREATEST.0 - size.0)
 }
 
 fn as_slot(number: usize) -> u16 {

@@ -68,6 +68,7 @@ mod figures;
 mod header;
 mod layout;
 mod miss;
+mod region;
 #[cfg_attr(strata_loom, path = "rseq_model.rs")]
 #[cfg_attr(
     all(
@@ -77,11 +78,13 @@ mod miss;
     path = "rseq_absent.rs"
 )]
 mod rseq;
+mod shares;
+mod stopped;
 
 pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
-pub use drain::DrainRefusal;
 pub use figures::CpuStats;
 pub use header::Header;
-pub use layout::{REGION_BYTES, REGION_SLOTS};
+pub use layout::{REGION_BYTES, REGION_SLOTS, RegionSize};
 #[cfg(strata_loom)]
 pub use rseq::Seat;
+pub use stopped::StopRefusal;

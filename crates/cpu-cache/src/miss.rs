@@ -29,10 +29,10 @@ impl CpuCache {
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             return take_one(source, class);
         };
-        self.populate(state);
+        self.populate(state, id);
         let memory = state.note_underflow(class);
         let info = table.info(class);
-        let capacity = self.header(id, class).capacity(self.layout.begin(class));
+        let capacity = self.capacity_on(state, id, class);
         let wish = wish(info, capacity, if memory.was_underflow() { memory.repeats() } else { 0 });
         // SAFETY: the caller's promise.
         unsafe { self.grow(state, table, source, id, class, wish) };
@@ -74,10 +74,10 @@ impl CpuCache {
             // SAFETY: the caller gave the object up.
             return unsafe { source.give(class, &mut [object]) };
         };
-        self.populate(state);
+        self.populate(state, id);
         let memory = state.note_overflow(class);
         let info = table.info(class);
-        let capacity = self.header(id, class).capacity(self.layout.begin(class));
+        let capacity = self.capacity_on(state, id, class);
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
         if memory.was_underflow() || capacity < first_wish(info) {
             // SAFETY: the caller's promise.
@@ -103,11 +103,10 @@ impl CpuCache {
         }
     }
 
-    /// Marks the CPU as used.
-    fn populate(&self, state: &CpuState) {
-        if !state.populated.load(Ordering::Relaxed) {
-            state.populated.store(true, Ordering::Relaxed);
-        }
+    /// How many objects of `class` may stand on `id`.
+    fn capacity_on(&self, state: &CpuState, id: u32, class: SizeClass) -> u16 {
+        let begin = self.layouts.of(state.region().size()).begin(class);
+        self.header(id, class).capacity(begin)
     }
 
     fn note_refilled(&self, state: &CpuState, objects: usize, size: usize) {
@@ -136,15 +135,21 @@ impl CpuCache {
         wanted: u16,
     ) {
         let size = table.size(class);
-        let (begin, greatest) = (self.layout.begin(class), self.layout.greatest(class));
+        let word = state.region();
+        if word.is_stopped() {
+            return;
+        }
+        let layout = self.layouts.of(word.size());
+        let (begin, greatest) = (layout.begin(class), layout.greatest(class));
         let header = self.header(id, class);
         let wanted = wanted.min(greatest.saturating_sub(header.capacity(begin)));
         if wanted == 0 {
+            state.slot_misses.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let mut got = state.claim(wanted, size);
         if got < wanted {
-            state.grant(usize::from(wanted - got) * size, self.allowance());
+            state.grant(usize::from(wanted - got) * size, self.allowance(state));
             got += state.claim(wanted - got, size);
         }
         if got < wanted {
@@ -158,16 +163,14 @@ impl CpuCache {
             return;
         }
         let header = self.header(id, class);
-        if state.stopped.load(Ordering::Relaxed) != 0 {
-            return state.unclaim(got, size);
-        }
         let base = if header.is_set_up() { header } else { header.begun_at(begin) };
         let end = base.end().saturating_add(got).min(begin.saturating_add(greatest));
-        let grown = end - base.end();
-        // The marker is the zero that the region began with: no section ever writes a slot below its objects.
+        // A header of another layout is refused below.
+        let grown = end.saturating_sub(base.end());
         // SAFETY: the caller's promise; the end stays within the class's slots.
-        let done =
-            unsafe { rseq::exchange(self.slabs(), id, class.index(), header, base.with_end(end)) };
+        let done = unsafe {
+            rseq::exchange(self.slabs(), id, class.index(), word, begin, header, base.with_end(end))
+        };
         state.unclaim(if done { got - grown } else { got }, size);
     }
 
@@ -186,6 +189,10 @@ impl CpuCache {
         class: SizeClass,
         bytes: usize,
     ) {
+        let word = state.region();
+        if word.is_stopped() {
+            return;
+        }
         let mut missing = bytes;
         let count = table.count().max(2);
         for attempt in 0..STEAL_ATTEMPTS * 2 {
@@ -224,8 +231,11 @@ impl CpuCache {
                 continue;
             }
             let smaller = header.with_end(header.end() - taken);
+            let begin = self.layouts.of(word.size()).begin(victim);
             // SAFETY: the caller's promise; the end shrinks and stays at or above the top.
-            if unsafe { rseq::exchange(self.slabs(), id, victim.index(), header, smaller) } {
+            if unsafe {
+                rseq::exchange(self.slabs(), id, victim.index(), word, begin, header, smaller)
+            } {
                 state.unclaim(taken, size);
                 state.resizes.fetch_add(1, Ordering::Relaxed);
                 missing = missing.saturating_sub(usize::from(taken) * size);

@@ -11,7 +11,7 @@
 
 use crate::{
     Header,
-    cpu_state::CpuState,
+    cpu_state::{CpuState, RegionWord},
     layout::{FIRST_SLOT, REGION_BYTES, REGION_SHIFT, REGION_SLOTS},
 };
 use core::{arch::asm, mem::offset_of, ptr::NonNull};
@@ -39,8 +39,8 @@ static_assertions::const_assert_eq!(offset_of!(Slabs, base), 0);
 static_assertions::const_assert_eq!(offset_of!(Slabs, descriptor_word), 8);
 static_assertions::const_assert_eq!(offset_of!(Slabs, id_word), 16);
 
-/// Where a region says that its cache is stopped.
-const STOPPED_OFFSET: usize = CLASS_SLOTS * size_of::<u64>() + offset_of!(CpuState, stopped);
+/// Where a region says whether its cache is stopped, and how long it is.
+const WORD_OFFSET: usize = CLASS_SLOTS * size_of::<u64>() + CpuState::REGION_OFFSET;
 
 const _: () = assert!(
     CLASS_SLOTS * size_of::<u64>() + size_of::<CpuState>() <= FIRST_SLOT * size_of::<u64>(),
@@ -127,13 +127,17 @@ impl Slabs {
         Some(unsafe { slot.as_ref() })
     }
 
-    /// Lets every section of this process that is underway end, by commit or abort; false if the kernel gives no
-    /// way. The process is announced to the kernel at the first time that it matters: most programs never empty a cache
-    /// from outside.
-    pub(crate) fn fence(&self) -> bool {
-        membarrier::fence_rseq(None).is_ok()
-            || membarrier::register_rseq() && membarrier::fence_rseq(None).is_ok()
-            || membarrier::visit_every_cpu(|_| ()).is_ok()
+    /// Lets every section of this process that is underway end, by commit or abort: those on `cpu`, or on any. False if
+    /// the kernel gives no way. The process is announced to the kernel at the first time that it matters: most programs never
+    /// stop a cache from outside.
+    pub(crate) fn fence(&self, cpu: Option<u32>) -> bool {
+        membarrier::fence_rseq(cpu).is_ok()
+            || membarrier::register_rseq() && membarrier::fence_rseq(cpu).is_ok()
+            || match cpu {
+                // Where the process may not run, none of its sections does.
+                Some(cpu) => membarrier::visit_cpu(cpu, || ()).is_ok(),
+                None => membarrier::visit_every_cpu(|_| ()).is_ok(),
+            }
     }
 
     /// # Safety
@@ -288,6 +292,9 @@ pub(crate) unsafe fn pop_batch(
             "add {taken}, 1",
             "jmp 5b",
             "7:",
+            // Nothing taken is nothing committed: the header may be another's to write.
+            "test {taken:e}, {taken:e}",
+            "je 3f",
             "sub {header}, {taken}",
             "mov {object}, {taken}",
             "shl {object}, 32",
@@ -344,6 +351,9 @@ pub(crate) unsafe fn push_batch(
             "add {given}, 1",
             "jmp 5b",
             "7:",
+            // Nothing given is nothing committed: the header may be another's to write.
+            "test {given:e}, {given:e}",
+            "je 3f",
             "add {header}, {given}",
             "mov qword ptr [{region} + {class} * 8], {header}",
             "3:",
@@ -364,16 +374,20 @@ pub(crate) unsafe fn push_batch(
     given
 }
 
-/// Replaces the header of `class` on `id` by `new` if this thread runs there, the header is `expected`, and
-/// nobody has stopped the id's cache (its first byte behind the headers says so).
+/// Replaces the header of `class` on `id` by `new` if this thread runs there, the header is `expected`, and the
+/// region's word is `word`, by which nobody has stopped the cache or given the region another length. Makes the slot `begin`
+/// the class's marker, which it is already if the class has slots here.
 ///
 /// # Safety
 ///
-/// As for [`pop`]; and `new` keeps the indices within what the layout gives the class.
+/// As for [`pop`]; `begin` is the class's marker in the layout of that word's length; and `new` keeps the indices within what the layout of that word's length gives the class; `word` is of a
+/// running cache.
 pub(crate) unsafe fn exchange(
     slabs: &Slabs,
     id: u32,
     class: usize,
+    word: RegionWord,
+    begin: u16,
     expected: Header,
     new: Header,
 ) -> bool {
@@ -384,18 +398,22 @@ pub(crate) unsafe fn exchange(
             "mov {found:e}, dword ptr fs:[{found}]",
             "cmp {found:e}, {id:e}",
             "jne {refused}",
-            "cmp byte ptr [{region} + {stopped}], 0",
+            "cmp word ptr [{region} + {word_offset}], {word:x}",
             "jne {refused}",
             "cmp qword ptr [{region} + {class} * 8], {expected}",
             "jne {refused}",
+            // Objects may have stood there, while the region had another length.
+            "mov qword ptr [{region} + {begin} * 8], 0",
             "mov qword ptr [{region} + {class} * 8], {new}",
             "3:",
             region = out(reg) _,
             found = out(reg) _,
             id = in(reg) id,
+            word = in(reg) word.bits(),
+            begin = in(reg) usize::from(begin),
             expected = in(reg) expected.bits(),
             new = in(reg) new.bits(),
-            stopped = const STOPPED_OFFSET,
+            word_offset = const WORD_OFFSET,
             class = in(reg) class,
             slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,

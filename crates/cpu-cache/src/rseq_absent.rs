@@ -1,7 +1,10 @@
 //! The functions of `rseq.rs` where there are no restartable sequences: other machines than x86-64 under Linux, and
 //! builds with `--cfg strata_no_rseq`. No cache is ever set up, so each finds nothing.
 
-use crate::{Header, cpu_state::CpuState};
+use crate::{
+    Header,
+    cpu_state::{CpuState, RegionWord},
+};
 use strata_size_classes::SizeClass;
 use strata_sync::atomic::{AtomicPtr, AtomicU64};
 
@@ -47,7 +50,7 @@ impl Slabs {
     }
 
     /// No section can be underway.
-    pub(crate) fn fence(&self) -> bool {
+    pub(crate) fn fence(&self, _cpu: Option<u32>) -> bool {
         true
     }
 }
@@ -85,7 +88,15 @@ pub(crate) unsafe fn push_batch(_: &Slabs, _: usize, _objects: *const *mut u8, _
 /// # Safety
 ///
 /// None is asked for: no header is there to be replaced.
-pub(crate) unsafe fn exchange(_: &Slabs, _id: u32, _: usize, _: Header, _: Header) -> bool {
+pub(crate) unsafe fn exchange(
+    _: &Slabs,
+    _id: u32,
+    _class: usize,
+    _: RegionWord,
+    _begin: u16,
+    _expected: Header,
+    _: Header,
+) -> bool {
     false
 }
 

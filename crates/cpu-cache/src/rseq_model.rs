@@ -12,7 +12,7 @@
 
 use crate::{
     Header,
-    cpu_state::CpuState,
+    cpu_state::{CpuState, RegionWord},
     layout::{CLASSES, FIRST_SLOT},
 };
 use core::cell::RefCell;
@@ -148,8 +148,10 @@ impl Slabs {
         self.regions().get(id as usize)?.slot(index)
     }
 
-    pub(crate) fn fence(&self) -> bool {
-        self.regions().iter().for_each(|region| drop(region.preempt()));
+    pub(crate) fn fence(&self, cpu: Option<u32>) -> bool {
+        let fenced = |&(id, _): &(usize, &Region)| cpu.is_none_or(|cpu| id == cpu as usize);
+        let regions = self.regions().iter().enumerate().filter(fenced);
+        regions.for_each(|(_, region)| drop(region.preempt()));
         true
     }
 
@@ -185,7 +187,8 @@ struct Section<'a> {
 impl Section<'_> {
     fn header(&self, class: usize) -> Header {
         let word = self.region.headers.get(class).expect("a class");
-        Header::from_bits(word.load(Ordering::Relaxed))
+        // Acquire, as every load of the machine that is modelled: pairs with the release that puts headers back.
+        Header::from_bits(word.load(Ordering::Acquire))
     }
 
     /// The object in a slot; null in the slot that a class without slots has for its top.
@@ -266,7 +269,7 @@ pub(crate) unsafe fn pop_batch(
             taken += 1;
         }
         let popped = header.bits() - taken as u64 + ((taken as u64) << 32);
-        if section.commit(class, Header::from_bits(popped)) {
+        if taken == 0 || section.commit(class, Header::from_bits(popped)) {
             return taken;
         }
     }
@@ -290,7 +293,7 @@ pub(crate) unsafe fn push_batch(
         for (above, &object) in objects.iter().take(given).enumerate() {
             section.store(usize::from(header.current()) + 1 + above, object);
         }
-        if section.commit(class, Header::from_bits(header.bits() + given as u64)) {
+        if given == 0 || section.commit(class, Header::from_bits(header.bits() + given as u64)) {
             return given;
         }
     }
@@ -303,16 +306,18 @@ pub(crate) unsafe fn exchange(
     slabs: &Slabs,
     id: u32,
     class: usize,
+    word: RegionWord,
+    begin: u16,
     expected: Header,
     new: Header,
 ) -> bool {
     loop {
         let section = slabs.enter();
-        // Acquire, as every load of the machine that is modelled: pairs with the release at a drain's end.
-        let stopped = section.region.state.stopped.load(Ordering::Acquire) != 0;
-        if section.id != id || stopped || section.header(class) != expected {
+        let other = section.id != id || section.region.state.region() != word;
+        if other || section.header(class) != expected {
             return false;
         }
+        section.store(begin.into(), core::ptr::null_mut());
         if section.commit(class, new) {
             return true;
         }

@@ -18,3 +18,5 @@ mod sections;
 mod source;
 #[path = "caches/stress.rs"]
 mod stress;
+#[path = "caches/upkeep.rs"]
+mod upkeep;

@@ -9,7 +9,7 @@
 
 use core::sync::atomic::{AtomicU8, Ordering};
 use loom::{sync::Arc, thread};
-use strata_cpu_cache::{CpuCache, CpuStats, DrainRefusal, IdKind, Seat, Setup};
+use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES, Seat, Setup, StopRefusal};
 use strata_os::SimulatedPages;
 use strata_size_classes::{Bounds, ObjectSource, SizeClass, SizeClassTable};
 
@@ -145,7 +145,7 @@ impl Model {
         Some(object)
     }
 
-    fn drain(&self, id: u32) -> Result<u64, DrainRefusal> {
+    fn drain(&self, id: u32) -> Result<u64, StopRefusal> {
         self.cache.drain(&self.source, id)
     }
 
@@ -163,7 +163,7 @@ impl Model {
                 stats.granted_bytes,
                 "capacity of {id}: {stats:?}"
             );
-            assert!(stats.granted_bytes <= self.cache.limit_bytes());
+            assert!(stats.granted_bytes <= stats.limit_bytes);
             assert!(stats.held_bytes <= stats.capacity_bytes);
         }
     }
@@ -291,6 +291,124 @@ fn drain_while_a_class_takes_anothers_capacity() {
     });
 }
 
+/// How many objects of `class` stand in a CPU's cache, and how many the threads have.
+fn held_and_out(model: &Model, id: u32) -> (u64, usize) {
+    (model.cache.objects(id, small()), model.source.count(small(), WITH_THREAD))
+}
+
+#[test]
+fn region_gets_longer_while_owner_pops_and_pushes() {
+    explore(3, || {
+        let model = Model::new(1 << 20);
+        let first = model.take(small());
+        let second = model.take(small());
+        model.give(small(), first);
+        model.give(small(), second);
+        let held = model.cache.objects(0, small());
+        let owner = spawn(&model, |model| {
+            if let Some(object) = model.pop(small()) {
+                model.give(small(), object);
+            }
+        });
+        assert_eq!(model.cache.lengthen(0), Ok(true));
+        owner.join().expect("no panic");
+        assert_eq!(model.source.count(small(), WITH_THREAD), 0);
+        assert!(held_and_out(&model, 0).0 <= held, "nothing appears");
+        assert_eq!(model.cache.cpu_stats(0).region_bytes, REGION_BYTES as u64);
+        model.assert_whole();
+    });
+}
+
+#[test]
+fn region_gets_longer_while_a_slow_path_gives_classes_slots() {
+    explore(2, || {
+        let model = Model::new(1 << 20);
+        let first = model.take(large());
+        model.give(large(), first);
+        let owner = spawn(&model, |model| {
+            let object = model.refill(small()).expect("the source has enough");
+            model.give(small(), object);
+        });
+        assert_eq!(model.cache.lengthen(0), Ok(true));
+        owner.join().expect("no panic");
+        model.assert_whole();
+    });
+}
+
+#[test]
+fn region_gets_shorter_while_owner_moves_batches() {
+    explore(3, || {
+        let model = Model::new(1 << 20);
+        assert_eq!(model.cache.lengthen(0), Ok(true));
+        let first = model.take(small());
+        let second = model.take(small());
+        model.give(small(), first);
+        model.give(small(), second);
+        let owner = spawn(&model, |model| {
+            let mut objects = [core::ptr::null_mut(); 2];
+            // SAFETY: the cache is set up.
+            let taken = unsafe { model.cache.pop_batch(small(), &mut objects) };
+            // SAFETY: the objects were popped just now.
+            let given = unsafe { model.cache.push_batch(small(), &objects[..taken]) };
+            // SAFETY: as above.
+            unsafe { model.source.give(small(), &mut objects[given..taken]) };
+        });
+        let pages = SimulatedPages::new();
+        assert_eq!(model.cache.shorten(&model.source, &pages, 0), Ok(true));
+        owner.join().expect("no panic");
+        model.assert_whole();
+    });
+}
+
+#[test]
+fn region_gets_longer_while_it_is_drained() {
+    explore(2, || {
+        let model = Model::new(1 << 20);
+        let first = model.take(small());
+        let other = spawn(&model, |model| {
+            let drained = model.drain(0);
+            assert!(drained.is_ok() || drained == Err(StopRefusal::Busy));
+        });
+        let longer = model.cache.lengthen(0);
+        assert!(matches!(longer, Ok(true) | Err(StopRefusal::Busy)), "{longer:?}");
+        other.join().expect("no panic");
+        model.give(small(), first);
+        model.assert_whole();
+    });
+}
+
+#[test]
+fn limit_moves_to_a_cpu_that_misses_while_the_other_pops() {
+    explore(2, || {
+        // Each may have two small objects, or one large one.
+        let model = Model::new(4096);
+        let (seat, there) = (Seat::new(0), Seat::new(1));
+        there.take();
+        let kept = model.take(small());
+        model.give(small(), kept);
+        seat.take();
+        let objects: [_; 3] = core::array::from_fn(|_| model.take(small()));
+        let owner = {
+            let (model, there) = (Arc::clone(&model), there.clone());
+            thread::spawn(move || {
+                there.take();
+                if let Some(object) = model.pop(small()) {
+                    model.give(small(), object);
+                }
+            })
+        };
+        model.cache.shuffle(&model.source);
+        owner.join().expect("no panic");
+        for object in objects {
+            model.give(small(), object);
+        }
+        let limits: u64 = (0..IDS).map(|id| model.cache.cpu_stats(id).limit_bytes).sum();
+        assert_eq!(limits, 2 * 4096, "limits move and stay the same");
+        assert_eq!(model.source.count(small(), WITH_THREAD), 0);
+        model.assert_whole();
+    });
+}
+
 #[test]
 fn two_drains_meet_while_a_slow_path_grows() {
     explore(2, || {
@@ -299,7 +417,7 @@ fn two_drains_meet_while_a_slow_path_grows() {
         model.give(small(), first);
         let drain = |model: &Model| {
             let drained = model.drain(0);
-            assert!(drained.is_ok() || drained == Err(DrainRefusal::Busy));
+            assert!(drained.is_ok() || drained == Err(StopRefusal::Busy));
         };
         let other = spawn(&model, drain);
         let owner = spawn(&model, move |model| {

@@ -7,7 +7,7 @@
     any(strata_no_rseq, not(all(target_arch = "x86_64", target_os = "linux")))
 ))]
 
-use strata_cpu_cache::{CpuCache, CpuStats, CpuWords, DrainRefusal, IdKind, Setup};
+use strata_cpu_cache::{CpuCache, CpuStats, CpuWords, IdKind, Setup, StopRefusal};
 use strata_os::{MapError, SimulatedPages};
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
 
@@ -55,5 +55,5 @@ fn what_is_not_set_up_is_empty_and_full() {
     // SAFETY: as above.
     assert!(!unsafe { words.push(class, core::ptr::null_mut()) });
     assert_eq!(cache.cpu_stats(0), CpuStats::default());
-    assert_eq!(cache.drain(&Untouched, 0), Err(DrainRefusal::NoSuchId));
+    assert_eq!(cache.drain(&Untouched, 0), Err(StopRefusal::NoSuchId));
 }

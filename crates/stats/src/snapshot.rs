@@ -3,7 +3,6 @@
 use crate::{ClassTable, CpuTable};
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Config, Core, HeapConfig, HeapFigures};
-use strata_cpu_cache::REGION_BYTES;
 use strata_os::{AddressRange, Clock, PageSource, ProcessMemory, process_memory};
 use strata_span::Platform;
 
@@ -87,7 +86,7 @@ impl Snapshot {
         classes.sum_into(&mut heap.middle, heap.page_bytes);
         heap.thread_caches.held_bytes = classes.bytes_of(|class| class.thread_objects);
         if self.slab_resident_bytes == UNKNOWN {
-            self.slab_resident_bytes = used_slab_bytes(cpus);
+            self.slab_resident_bytes = heap.cpu.region_bytes;
         }
     }
 }
@@ -103,9 +102,4 @@ fn resident_bytes<C: HeapConfig>(core: &Core<C>, range: AddressRange) -> Option<
     let residency = core.source().residency(range).ok()?;
     let bytes = residency.resident_bytes.saturating_add(residency.swapped_bytes);
     Some(bytes.min(range.bytes) as u64)
-}
-
-/// The most that the slabs can have touched: the regions of all CPUs that were used.
-pub(crate) fn used_slab_bytes(cpus: &CpuTable) -> u64 {
-    (cpus.populated() as u64 + cpus.more.caches) * REGION_BYTES as u64
 }

@@ -90,6 +90,7 @@ fn set_tables(snapshot: &mut Snapshot) {
     }
     snapshot.cpus = CpuTable::EMPTY;
     snapshot.cpus.limit_bytes = 3_145_728;
+    snapshot.heap.cpu.region_bytes = 2 * (256 << 10);
     for (held_bytes, unallocated_bytes, active) in
         [(2_168_200, 52_536, true), (1_260_016, 179_800, false)]
     {

@@ -1,5 +1,6 @@
 //! The kinds of background work.
 
+mod cpu_caches;
 mod transfer_caches;
 
 use super::INTERVAL_NS;
@@ -10,6 +11,8 @@ use crate::{Core, HeapConfig};
 pub(super) enum Task {
     /// Capacity moves between transfer caches, and what nobody wanted leaves them.
     TransferCaches,
+    /// Limits move between CPUs' caches, idle ones are drained, and regions that are too long get shorter.
+    CpuCaches,
 }
 
 /// What tasks remember from one step to the next. All zero bits are nothing.
@@ -19,7 +22,7 @@ pub(super) struct Memory {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 1] = [Self::TransferCaches];
+    pub(super) const ALL: [Self; 2] = [Self::TransferCaches, Self::CpuCaches];
     pub(super) const COUNT: usize = Self::ALL.len();
     /// The longest time that a task asks for until its next step.
     pub(super) const LONGEST_NS: u64 = 60 * INTERVAL_NS;
@@ -30,6 +33,7 @@ impl<C: HeapConfig> Core<C> {
     pub(super) fn perform(&self, task: Task, now_ns: u64, memory: &mut Memory) -> u64 {
         match task {
             Task::TransferCaches => self.shape_transfer_caches(now_ns, &mut memory.transfer_caches),
+            Task::CpuCaches => self.shape_cpu_caches(now_ns),
         }
     }
 }

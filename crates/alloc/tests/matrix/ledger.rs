@@ -56,7 +56,7 @@ pub(crate) fn check<C: HeapConfig>(heap: &Heap<C>, expected: u64) {
             cpu.granted_bytes,
             "capacity of CPU {id} is conserved: {cpu:#?}"
         );
-        assert!(cpu.granted_bytes <= core.cpu_cache().limit_bytes(), "{cpu:#?}");
+        assert!(cpu.granted_bytes <= cpu.limit_bytes, "{cpu:#?}");
         assert!(cpu.held_bytes <= cpu.capacity_bytes, "{cpu:#?}");
     }
 }

@@ -13,9 +13,52 @@ fn available(state: &CpuState) -> i64 {
     state.available_bytes.load(Ordering::Relaxed)
 }
 
+/// The state of a CPU that was used, with such a limit.
+fn populated(limit_bytes: u64) -> CpuState {
+    let state = CpuState::new();
+    assert!(state.populate(limit_bytes));
+    state
+}
+
 #[test]
-fn the_stop_mark_is_the_first_byte_as_exchange_reads_it() {
-    assert_eq!(core::mem::offset_of!(CpuState, stopped), 0);
+fn a_cache_is_stopped_by_one_at_a_time_and_goes_on_with_the_length_that_it_was_given() {
+    let state = CpuState::new();
+    assert!(!state.region().is_stopped());
+    assert_eq!(state.stop(), Some(RegionSize::LEAST));
+    assert!(state.region().is_stopped());
+    assert_eq!(state.stop(), None, "one at a time");
+    state.start(RegionSize::GREATEST);
+    assert!(!state.region().is_stopped());
+    assert_eq!(state.region().size(), RegionSize::GREATEST);
+    assert_eq!(state.stop(), Some(RegionSize::GREATEST));
+}
+
+#[test]
+fn a_cpu_gets_its_limit_once() {
+    let state = populated(1000);
+    assert!(state.is_populated());
+    assert!(!state.populate(1000));
+    assert_eq!(state.limit_bytes(), 1000);
+}
+
+#[test]
+fn a_share_is_given_up_from_the_reserve_first_and_never_from_capacities() {
+    let state = populated(200 << 10);
+    state.grant(1, i64::MAX);
+    assert_eq!(granted(&state), 64 << 10);
+    assert_eq!(state.claim(1, 40 << 10), 1);
+    assert_eq!(state.give_up_share(130 << 10), 130 << 10);
+    assert_eq!(granted(&state), 64 << 10, "the reserve sufficed");
+    assert_eq!(
+        state.give_up_share(1 << 20),
+        30 << 10,
+        "the rest of the reserve, and what is available"
+    );
+    assert_eq!((granted(&state), available(&state)), (40 << 10, 0));
+    assert_eq!(state.limit_bytes(), 40 << 10);
+    assert_eq!(state.give_up_share(1), 0);
+    state.receive_share(160 << 10);
+    assert_eq!(state.limit_bytes(), 200 << 10);
 }
 
 #[test]
@@ -27,7 +70,7 @@ fn nothing_is_claimed_before_something_is_granted() {
 
 #[test]
 fn a_grant_comes_in_steps_of_64_kib_until_the_allowance() {
-    let state = CpuState::new();
+    let state = populated(1 << 30);
     state.grant(1, 150 << 10);
     assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
     state.grant(80 << 10, 150 << 10);
@@ -40,12 +83,21 @@ fn a_grant_comes_in_steps_of_64_kib_until_the_allowance() {
 }
 
 #[test]
+fn no_grant_goes_beyond_the_limit() {
+    let state = populated(100);
+    state.grant(1000, i64::MAX);
+    assert_eq!((granted(&state), available(&state), state.limit_bytes()), (100, 100, 100));
+    state.grant(1000, i64::MAX);
+    assert_eq!(granted(&state), 100);
+}
+
+#[test]
 fn an_allowance_that_shrank_takes_nothing_back_and_grants_nothing() {
-    let state = CpuState::new();
+    let state = populated(1 << 30);
     state.grant(1, 64 << 10);
     state.grant(1, 10);
     assert_eq!((granted(&state), available(&state)), (64 << 10, 64 << 10));
-    let other = CpuState::new();
+    let other = populated(1 << 30);
     other.grant(1, 0);
     other.grant(1, -5);
     assert_eq!((granted(&other), available(&other)), (0, 0));
@@ -53,7 +105,7 @@ fn an_allowance_that_shrank_takes_nothing_back_and_grants_nothing() {
 
 #[test]
 fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
-    let state = CpuState::new();
+    let state = populated(1 << 30);
     state.grant(100, 100);
     assert_eq!(state.claim(3, 32), 3);
     assert_eq!(available(&state), 4);
@@ -67,7 +119,7 @@ fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
 
 #[test]
 fn the_greatest_claim_does_not_overflow() {
-    let state = CpuState::new();
+    let state = populated(u64::MAX);
     state.grant(usize::MAX, i64::MAX);
     assert_eq!(granted(&state), i64::MAX);
     assert_eq!(state.claim(u16::MAX, 256 << 10), u16::MAX);

@@ -4,7 +4,7 @@ use crate::{
     ground::{self, TABLE},
     source::{CountedSource, Event},
 };
-use strata_cpu_cache::{CpuCache, CpuStats, DrainRefusal, IdKind, REGION_BYTES, REGION_SLOTS};
+use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES, REGION_SLOTS, StopRefusal};
 use strata_os::{CallKind, FailingPages, Fault, PageSource, SystemPages};
 use strata_size_classes::SizeClass;
 
@@ -101,12 +101,16 @@ fn without_a_limit_every_class_grows_to_what_it_may_have_and_no_further() {
             // SAFETY: the objects were taken above.
             unsafe { give(&cache, &source, class, objects) };
             most = most.max(cache.objects(cpu, class));
+            if cache.is_short(cpu) {
+                cache.lengthen(cpu).expect("a fence, and nobody else");
+            }
         }
         assert!(most >= 90, "{} objects of {} bytes at most", most, TABLE.size(class));
         slots += usize::try_from(most).expect("a count");
     }
     assert!(slots > REGION_SLOTS / 2, "{slots} slots were used");
     assert!(slots < REGION_SLOTS);
+    assert_eq!(cache.region_bytes(cpu), REGION_BYTES, "as long as can be");
     let stats = cache.cpu_stats(cpu);
     assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes);
     // SAFETY: the objects were taken above.
@@ -142,8 +146,8 @@ fn a_thousand_ids_cost_address_space_and_nothing_else() {
         assert_eq!(cache.cpu_stats(id).drains, 0);
     }
     assert_eq!(cache.cpu_stats(setup.ids), CpuStats::default(), "there is no such id");
-    assert_eq!(cache.drain(&source, setup.ids), Err(DrainRefusal::NoSuchId));
-    assert_eq!(cache.drain(&source, u32::MAX), Err(DrainRefusal::NoSuchId));
+    assert_eq!(cache.drain(&source, setup.ids), Err(StopRefusal::NoSuchId));
+    assert_eq!(cache.drain(&source, u32::MAX), Err(StopRefusal::NoSuchId));
     assert!(cache.drain(&source, cpu).is_ok_and(|bytes| bytes > 0));
     source.assert_whole();
 }
@@ -208,7 +212,7 @@ fn a_cache_for_which_there_is_no_memory_is_not_set_up_and_can_be_later() {
         assert_eq!((cache.ids(), cache.id_kind()), (0, None));
         assert!(cache.slab_range().is_empty());
         assert_eq!(cache.cpu_stats(0), CpuStats::default());
-        assert_eq!(cache.drain(&CountedSource::new(1), 0), Err(DrainRefusal::NoSuchId));
+        assert_eq!(cache.drain(&CountedSource::new(1), 0), Err(StopRefusal::NoSuchId));
     }
     // SAFETY: as above.
     unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");

@@ -6,7 +6,8 @@ use crate::{
     ground::{self, Random, TABLE},
     source::{CountedSource, Event, number},
 };
-use strata_cpu_cache::{CpuCache, CpuStats, IdKind};
+use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES};
+use strata_os::SystemPages;
 use strata_size_classes::{CLASS_SLOTS, SizeClass};
 
 /// What a CPU's cache should be.
@@ -170,6 +171,30 @@ impl Walk<'_> {
         self.model.expected.drains += 1;
     }
 
+    /// The region gets longer, and every object stays; or shorter, and the lowest ones for which there is no slot go.
+    fn resize(&mut self, longer: bool) {
+        let before = self.cache.region_bytes(self.cpu);
+        let resized = if longer {
+            self.cache.lengthen(self.cpu)
+        } else {
+            self.cache.shorten(self.source, &SystemPages::new(), self.cpu)
+        };
+        let after = self.cache.region_bytes(self.cpu);
+        match (resized.expect("a fence, and nobody else"), longer) {
+            (true, true) => assert_eq!(after, 2 * before),
+            (true, false) => assert_eq!(2 * after, before),
+            (false, true) => assert_eq!((before, after), (REGION_BYTES, REGION_BYTES)),
+            (false, false) => assert_eq!(before, after, "the least"),
+        }
+        for event in self.source.events() {
+            let Event::Gave(class, objects) = event else { panic!("a resize takes nothing") };
+            assert!(!longer);
+            self.model.expected.flushed_objects += objects.len() as u64;
+            let stack = &mut self.model.stacks[class.index()];
+            assert_eq!(stack.drain(..objects.len()).collect::<Vec<_>>(), objects, "the lowest");
+        }
+    }
+
     fn receive(&mut self, class: SizeClass, object: *mut u8) {
         self.source.received(class, object);
         self.model.own[class.index()].push(object);
@@ -186,7 +211,8 @@ impl Walk<'_> {
         let expected = &self.model.expected;
         assert_eq!(stats.held_bytes, self.held_bytes());
         assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes, "{stats:?}");
-        assert!(stats.granted_bytes <= self.cache.limit_bytes(), "{stats:?}");
+        assert!(stats.granted_bytes <= stats.limit_bytes, "{stats:?}");
+        assert_eq!(stats.limit_bytes, self.cache.limit_bytes(), "no limit moved");
         assert!(stats.held_bytes <= stats.capacity_bytes, "{stats:?}");
         assert!(stats.populated);
         assert_eq!(
@@ -220,6 +246,7 @@ impl Walk<'_> {
             66..84 => self.refill(class),
             84..99 => self.overflow(class),
             _ if random.below(10) == 0 => self.drain(),
+            _ if random.below(3) == 0 => self.resize(random.below(3) > 0),
             _ => self.source.give_at_most([usize::MAX, 40, 3, 0][random.below(4)]),
         }
     }

@@ -12,8 +12,8 @@ use core::{
     time::Duration,
 };
 use std::{thread, time::Instant};
-use strata_cpu_cache::{CpuCache, DrainRefusal, IdKind};
-use strata_os::{allowed_cpus, for_each_allowed_cpu, thread_id};
+use strata_cpu_cache::{CpuCache, IdKind, StopRefusal};
+use strata_os::{SystemPages, allowed_cpus, for_each_allowed_cpu, thread_id};
 use strata_size_classes::SizeClass;
 use strata_sync::Mutex;
 
@@ -143,19 +143,35 @@ impl Worker<'_> {
 }
 
 impl Storm {
-    /// Empties CPUs at random; says how often it did.
-    fn drain_at_random(&self, mut random: Random) -> usize {
-        let mut drains = 0;
+    /// Empties CPUs at random, makes their regions longer and shorter, and moves limits between them; says how often it
+    /// stopped one.
+    fn stop_at_random(&self, mut random: Random) -> usize {
+        let (cache, source, pages) = (&self.cache, &self.source, SystemPages::new());
+        let mut stops = 0;
         while !self.over.load(Ordering::Relaxed) {
-            let id = random.below(self.cache.ids() as usize);
+            let id = random.below(cache.ids() as usize);
             let id = u32::try_from(id).expect("an id");
-            match self.cache.drain(&self.source, id) {
-                Ok(_) => drains += 1,
-                Err(refusal) => assert_eq!(refusal, DrainRefusal::Busy),
+            let stopped = match random.below(8) {
+                0..2 => cache.drain(source, id).map(|_| ()),
+                2..4 => cache.lengthen(id).map(|_| ()),
+                4..6 => cache.shorten(source, &pages, id).map(|_| ()),
+                6 => {
+                    cache.shuffle(source);
+                    Ok(())
+                }
+                _ => {
+                    cache.drain_idle(source, &pages, 1);
+                    cache.shorten_roomy(source, &pages, 1);
+                    Ok(())
+                }
+            };
+            match stopped {
+                Ok(()) => stops += 1,
+                Err(refusal) => assert_eq!(refusal, StopRefusal::Busy),
             }
             thread::sleep(Duration::from_micros(100));
         }
-        drains
+        stops
     }
 
     /// Moves workers to other CPUs.
@@ -207,9 +223,8 @@ impl Storm {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         thread::scope(|scope| {
             // Two of these, so that one meets the other.
-            let drainers = [1, 2].map(|number| {
-                scope.spawn(move || self.drain_at_random(Random::new(seed ^ number)))
-            });
+            let stoppers = [1, 2]
+                .map(|number| scope.spawn(move || self.stop_at_random(Random::new(seed ^ number))));
             scope.spawn(|| self.move_at_random(Random::new(seed ^ 3)));
             let signals = scope.spawn(|| self.signal_in_turn());
             let workers: Vec<_> = (0..self.workers.len())
@@ -220,16 +235,16 @@ impl Storm {
             }
             self.over.store(true, Ordering::Relaxed);
             signals.join().expect("no panic");
-            let drains: usize =
-                drainers.into_iter().map(|drainer| drainer.join().expect("no panic")).sum();
-            println!("{drains} drains, {} signals", SIGNALS.load(Ordering::Relaxed));
+            let stops: usize =
+                stoppers.into_iter().map(|stopper| stopper.join().expect("no panic")).sum();
+            println!("{stops} stops, {} signals", SIGNALS.load(Ordering::Relaxed));
             workers.into_iter().map(|worker| worker.join().expect("no panic")).sum()
         })
     }
 
     /// At rest: every object is in one place, every byte of capacity is counted.
     fn assert_in_order(&self) {
-        let mut balance = 0;
+        let (mut balance, mut limits, mut populated) = (0, 0, 0);
         for id in 0..self.cache.ids() {
             let stats = self.cache.cpu_stats(id);
             assert_eq!(
@@ -237,10 +252,13 @@ impl Storm {
                 stats.granted_bytes,
                 "capacity of {id}: {stats:?}"
             );
-            assert!(stats.granted_bytes <= self.cache.limit_bytes(), "{id}: {stats:?}");
+            assert!(stats.granted_bytes <= stats.limit_bytes, "{id}: {stats:?}");
             assert!(stats.held_bytes <= stats.capacity_bytes, "{id}: {stats:?}");
             balance += stats.refilled_objects as i64 - stats.flushed_objects as i64;
+            limits += stats.limit_bytes;
+            populated += u64::from(stats.populated);
         }
+        assert_eq!(limits, populated * self.cache.limit_bytes(), "limits move and stay the same");
         let mut out = 0;
         for &class in &self.classes {
             let held: u64 = (0..self.cache.ids()).map(|id| self.cache.objects(id, class)).sum();

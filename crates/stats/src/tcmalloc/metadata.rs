@@ -1,6 +1,6 @@
 //! What the allocator needs for itself.
 
-use crate::{Ledger, Part, Snapshot, figure::Mebibytes, snapshot::used_slab_bytes};
+use crate::{Ledger, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_span::{HUGEPAGE_BYTES, PoolStats};
 
@@ -14,7 +14,7 @@ pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) 
     let map = &heap.map;
     bytes(map.root_touched_bytes + map.leaf_touched_bytes, "Pagemap bytes used", out)?;
     bytes(map.root_touched_bytes, "Pagemap root resident bytes", out)?;
-    bytes(used_slab_bytes(&snapshot.cpus), "per-CPU slab bytes used", out)?;
+    bytes(snapshot.heap.cpu.region_bytes, "per-CPU slab bytes used", out)?;
     bytes(snapshot.slab_resident_bytes, "per-CPU slab resident bytes", out)?;
     bytes(ledger.part_bytes(Part::NeverUsed), "Bytes reserved and never used", out)?;
     number(heap.page_bytes, "Tcmalloc page size", out)?;

@@ -1,0 +1,174 @@
+//! Regions that get longer and shorter while their CPUs run.
+
+use crate::{CpuCache, RegionSize, StopRefusal, cpu_state::CpuState, stopped::Stopped};
+use strata_os::PageSource;
+use strata_size_classes::{ObjectSource, SizeClass};
+use strata_sync::atomic::Ordering;
+
+/// Misses of classes at their greatest capacity after which a region gets longer, if they are also a tenth of all. At half,
+/// a single burst does it; at twice, one that goes on pays for twice as many trips to the layer below first.
+const SLOT_MISSES: u64 = 64;
+
+/// Looks in a row at which a region was too long before it gets shorter.
+const ROOMY_LOOKS: u8 = 4;
+
+impl CpuCache {
+    /// Whether the region of `id` should be longer: of the misses since it was last thought about, those of classes that
+    /// have all the slots they can have are 64 and a tenth. Costs a few loads.
+    pub fn is_short(&self, id: u32) -> bool {
+        let Some(state) = self.state(id) else { return false };
+        let (misses, slot_misses) = since_last_thought(state);
+        slot_misses >= SLOT_MISSES
+            && slot_misses >= misses / 10
+            && state.region().size().larger().is_some()
+    }
+
+    /// Makes the region of `id` twice as long; the objects in it stay. `Ok(false)` if it is as long as can be.
+    ///
+    /// Any thread may ask, for any id, at any time. Costs a system call that interrupts the CPU, or all CPUs of this process
+    /// where concurrency ids pick the caches, at least twice, and a copy of what stands in the region.
+    pub fn lengthen(&self, id: u32) -> Result<bool, StopRefusal> {
+        if let Some(state) = self.state(id) {
+            // Whatever comes of it: where the kernel refuses, nobody asks at each miss.
+            think_again(state);
+        }
+        let mut stopped = self.stop(id)?;
+        let Some(larger) = stopped.size().larger() else { return Ok(false) };
+        self.layouts.prepare(larger, stopped.table);
+        stopped.spread(larger);
+        stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Makes the region of `id` half as long; objects for which there is no slot then go to `source`, and the memory
+    /// behind it to `pages`. `Ok(false)` if it is as short as can be.
+    ///
+    /// Who may ask, and what it costs: as for [`lengthen`](Self::lengthen).
+    pub fn shorten<O, S>(&self, source: &O, pages: &S, id: u32) -> Result<bool, StopRefusal>
+    where
+        O: ObjectSource,
+        S: PageSource,
+    {
+        let mut stopped = self.stop(id)?;
+        think_again(stopped.state);
+        let Some(smaller) = stopped.size().smaller() else { return Ok(false) };
+        self.layouts.prepare(smaller, stopped.table);
+        stopped.gather(source, smaller);
+        stopped.release_behind(pages, smaller.bytes());
+        stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
+    }
+
+    /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and a quarter of the
+    /// slots would do for all capacities, four times in a row. At most `most` a call; says how many.
+    ///
+    /// For the background, each few seconds. Costs a load for each class and CPU that was ever used.
+    pub fn shorten_roomy<O, S>(&self, source: &O, pages: &S, most: u32) -> u32
+    where
+        O: ObjectSource,
+        S: PageSource,
+    {
+        let mut shortened = 0;
+        for id in 0..self.used_ids() {
+            if shortened == most {
+                break;
+            }
+            if self.was_roomy(id) && self.shorten(source, pages, id) == Ok(true) {
+                shortened += 1;
+            }
+        }
+        shortened
+    }
+
+    /// How long the region of `id` is, in bytes; 0 if there is no such id.
+    pub fn region_bytes(&self, id: u32) -> usize {
+        if id >= self.used_ids() {
+            return if id < self.ids() { RegionSize::LEAST.bytes() } else { 0 };
+        }
+        self.state(id).map_or(0, |state| state.region().size().bytes())
+    }
+
+    /// Whether the region of `id` was too long at this look and the ones before.
+    fn was_roomy(&self, id: u32) -> bool {
+        let (Some(state), Some(table)) = (self.state(id), self.table()) else { return false };
+        let size = state.region().size();
+        if !state.is_populated() || size == RegionSize::LEAST {
+            return false;
+        }
+        let layout = self.layouts.of(size);
+        let slots =
+            |class: SizeClass| usize::from(self.header(id, class).capacity(layout.begin(class)));
+        let used: usize = table.classes().map(slots).sum();
+        let (misses, slot_misses) = since_last_thought(state);
+        think_again(state);
+        let roomy = slot_misses <= misses / 100 && used <= size.slots() / 4;
+        let looks = if roomy { state.seen.roomy_looks.load(Ordering::Relaxed) + 1 } else { 0 };
+        let enough = looks >= ROOMY_LOOKS;
+        state.seen.roomy_looks.store(if enough { 0 } else { looks }, Ordering::Relaxed);
+        enough
+    }
+}
+
+/// Misses, and those for want of slots, since the region's length was last thought about.
+fn since_last_thought(state: &CpuState) -> (u64, u64) {
+    let slot_misses = state.slot_misses.load(Ordering::Relaxed);
+    (
+        state.misses().wrapping_sub(state.seen.misses_at_resize.load(Ordering::Relaxed)),
+        slot_misses.wrapping_sub(state.seen.slot_misses_at_resize.load(Ordering::Relaxed)),
+    )
+}
+
+fn think_again(state: &CpuState) {
+    state.seen.misses_at_resize.store(state.misses(), Ordering::Relaxed);
+    let slot_misses = state.slot_misses.load(Ordering::Relaxed);
+    state.seen.slot_misses_at_resize.store(slot_misses, Ordering::Relaxed);
+}
+
+impl Stopped<'_> {
+    /// Moves what stands in the region to where a longer one has it. From the last class to the first: each moves up, into
+    /// what the ones behind it have left.
+    fn spread(&mut self, larger: RegionSize) {
+        for class in self.table.classes().rev() {
+            let (from, to) = self.begins(class, larger);
+            let header = self.header(class);
+            if !header.is_set_up() {
+                continue;
+            }
+            for place in (1..=header.objects(from)).rev() {
+                self.move_slot(from + place, to + place);
+            }
+            self.set_marker(to);
+            self.set_header(class, header.moved(from, to));
+        }
+        self.set_size(larger);
+    }
+
+    /// Moves what stands in the region to where a shorter one has it. From the first class to the last: each moves
+    /// down. What has no slot there goes to `source`.
+    fn gather<O: ObjectSource>(&mut self, source: &O, smaller: RegionSize) {
+        for class in self.table.classes() {
+            let (from, to) = self.begins(class, smaller);
+            let greatest = self.layout_of(smaller).greatest(class);
+            if !self.header(class).is_set_up() {
+                continue;
+            }
+            let held = self.header(class).objects(from);
+            self.give_lowest(source, class, held.saturating_sub(greatest));
+            let header = self.header(class);
+            for place in 1..=header.objects(from) {
+                self.move_slot(from + place, to + place);
+            }
+            self.set_marker(to);
+            let capacity = header.capacity(from);
+            let kept = capacity.min(greatest);
+            self.state.unclaim(capacity - kept, self.table.size(class));
+            self.set_header(class, header.moved(from, to).with_end(to + kept));
+        }
+        self.set_size(smaller);
+    }
+
+    /// Where the class begins now, and in a region of `size`.
+    fn begins(&self, class: SizeClass, size: RegionSize) -> (u16, u16) {
+        (self.layout().begin(class), self.layout_of(size).begin(class))
+    }
+}
