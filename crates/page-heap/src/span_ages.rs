@@ -65,6 +65,11 @@ impl AgeTable {
         row.unwrap_or(&mut self.long).record(pages, age_ns);
     }
 
+    /// The row of one length, if it has one of its own.
+    pub fn row(&self, pages: u64) -> Option<&AgeRow> {
+        usize::try_from(pages).ok().and_then(|pages| self.by_length.get(pages))
+    }
+
     /// The lengths that have pages and a row of their own, with their rows, by rising length.
     pub fn rows(&self) -> impl Iterator<Item = (u64, &AgeRow)> {
         let rows = self.by_length.iter().enumerate().map(|(length, row)| (length as u64, row));

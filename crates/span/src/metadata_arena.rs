@@ -67,6 +67,8 @@ pub struct ArenaStats {
     pub bytes_by_kind: [u64; MetadataKind::COUNT],
     /// Number of blocks.
     pub blocks: u64,
+    /// Of these, kept back for when there are no more, as a number.
+    pub spare_blocks: u64,
     /// Number of reservations for single large pieces.
     pub large_pieces: u64,
     /// The arena's lock.
@@ -162,9 +164,10 @@ impl MetadataArena {
 
     /// What the arena holds now.
     pub fn stats(&self) -> ArenaStats {
-        let unallocated_bytes = {
+        let (unallocated_bytes, spare_blocks) = {
             let blocks = self.current.lock();
-            (blocks.current.bytes() + blocks.spare.bytes()) as u64
+            let bytes = (blocks.current.bytes() + blocks.spare.bytes()) as u64;
+            (bytes, u64::from(blocks.spare.bytes() != 0))
         };
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut bytes_by_kind = [0; MetadataKind::COUNT];
@@ -178,6 +181,7 @@ impl MetadataArena {
             unavailable_bytes: load(&self.unavailable_bytes),
             bytes_by_kind,
             blocks: load(&self.blocks),
+            spare_blocks,
             large_pieces: load(&self.large_pieces),
             lock: self.current.stats(),
         }

@@ -119,10 +119,21 @@ pub struct CpuMisses {
     pub drains: u64,
     /// Times that capacity moved between its classes.
     pub resizes: u64,
+    /// Bytes of its region; 0 if it was never used.
+    pub region_bytes: u64,
+    /// Times that its region became longer or shorter.
+    pub region_resizes: u64,
 }
 
 impl CpuMisses {
-    const NONE: Self = Self { underflows: 0, overflows: 0, drains: 0, resizes: 0 };
+    const NONE: Self = Self {
+        underflows: 0,
+        overflows: 0,
+        drains: 0,
+        resizes: 0,
+        region_bytes: 0,
+        region_resizes: 0,
+    };
 }
 
 /// The details of a heap: 36 KiB, on the stack.
@@ -191,6 +202,8 @@ impl Details {
                 overflows: stats.overflows,
                 drains: stats.drains,
                 resizes: stats.resizes,
+                region_bytes: stats.region_bytes,
+                region_resizes: stats.region_resizes,
             });
         }
     }

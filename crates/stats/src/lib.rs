@@ -32,9 +32,11 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod bounded_text;
 mod class_table;
 mod cpu_table;
 mod details;
+mod dialect;
 #[cfg(feature = "std")]
 mod document;
 mod figure;
@@ -43,12 +45,16 @@ mod heap_map;
 mod json;
 mod ledger;
 mod page_heap_report;
+mod pbtxt;
 mod snapshot;
 mod tcmalloc;
+mod today;
 
+pub use bounded_text::BoundedText;
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
 pub use details::{CapacityDetails, ClassDetails, CpuMisses, Details, TransferDetails};
+pub use dialect::{Dialect, render, report, report_into};
 #[cfg(feature = "std")]
 pub use document::{Document, MapRun, MapSpan, ReadError};
 pub use figures::{Figures, PageHeapDetails};

@@ -1,11 +1,11 @@
 //! What page heaps print about themselves.
 
 mod ages;
-mod allocations;
-mod filler;
+pub(crate) mod allocations;
+pub(crate) mod filler;
 mod legacy;
-mod spans;
-mod temeraire;
+pub(crate) mod spans;
+pub(crate) mod temeraire;
 
 use crate::{PageHeapDetails, Snapshot, figure::Mebibytes, tcmalloc::RULE};
 use core::fmt::{Result, Write};
@@ -101,9 +101,25 @@ impl RenderPageHeap for SelectedFigures {
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+        self.details().render(snapshot, out)
+    }
+}
+
+/// Those of a snapshot that was read from a file.
+impl RenderPageHeap for PageHeapDetails<'_> {
+    fn kind(&self) -> PageHeapKind {
+        (*self).kind()
+    }
+
+    fn details(&self) -> PageHeapDetails<'_> {
+        *self
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
         match self {
-            Self::Temeraire(figures) => figures.render(snapshot, out),
-            Self::Legacy(figures) => figures.render(snapshot, out),
+            Self::Temeraire(figures) => temeraire::render(figures, out),
+            Self::Legacy(figures) => legacy::render(figures, out),
+            Self::Other => render_common(PageHeapKind::Other, snapshot, out),
         }
     }
 }
@@ -112,7 +128,11 @@ impl RenderPageHeap for SelectedFigures {
 impl RenderPageHeap for () {}
 
 /// What can be said of any page heap.
-fn render_common(kind: PageHeapKind, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+pub(crate) fn render_common(
+    kind: PageHeapKind,
+    snapshot: &Snapshot,
+    out: &mut dyn Write,
+) -> Result {
     let (label, stats) = (kind.label(), &snapshot.heap.page_heap);
     writeln!(out, "{RULE}")?;
     writeln!(

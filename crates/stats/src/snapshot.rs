@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub slab_resident_bytes: u64,
     /// Bytes of the heap's own structure that stand in memory or swap.
     pub core_resident_bytes: u64,
+    /// CPUs that the thread which took it may run on, as a number.
+    pub allowed_cpus: u32,
     /// What the kernel counts as the process's; none where it does not tell.
     pub process: Option<ProcessMemory>,
 }
@@ -71,6 +73,7 @@ impl Snapshot {
             taken_ns: core.clock().now_ns(),
             config: core.config(),
             process: process_memory(),
+            allowed_cpus: strata_os::allowed_cpus(),
             heap: core.figures(),
             classes: ClassTable::EMPTY,
             cpus: CpuTable::EMPTY,

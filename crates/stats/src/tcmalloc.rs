@@ -1,17 +1,20 @@
 //! The report in TCMalloc's form of April 2020.
 
 mod classes;
-mod cpus;
-mod experiments;
+pub(crate) mod cpus;
+pub(crate) mod experiments;
 mod ledger_lines;
+mod lines;
 mod metadata;
 mod summary;
-mod tail;
+pub(crate) mod tail;
 
 use crate::{Ledger, PageHeapKind, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
 use strata_alloc::{Core, HeapConfig};
 use strata_page_heap::PageHeap;
+
+pub(crate) use lines::{bytes_line, count_line, pool_lines, sum_line};
 
 /// What frames titles.
 pub(crate) const RULE: &str = "------------------------------------------------";
@@ -53,6 +56,7 @@ pub fn render_tcmalloc<F: RenderPageHeap>(
     cpus::render(&snapshot.cpus, out)?;
     page_heap.render(snapshot, out)?;
     tail::render_guarded(out)?;
+    tail::render_limits(snapshot, out)?;
     tail::render_parameters(snapshot, out)?;
     tail::render_low_level(snapshot, &ledger, out)?;
     ledger_lines::render(&ledger, out)

@@ -18,27 +18,45 @@ impl Display for Lengths {
     }
 }
 
-pub(super) fn render(label: &str, figures: &AllocationFigures, out: &mut dyn Write) -> Result {
+/// How rates are shown.
+#[derive(Clone, Copy)]
+pub(crate) enum Rate {
+    /// With three digits.
+    ThreeDigits,
+    /// With three decimals.
+    Decimals,
+}
+
+pub(crate) fn render(
+    label: &str,
+    figures: &AllocationFigures,
+    rate: Rate,
+    out: &mut dyn Write,
+) -> Result {
     writeln!(out, "{label}: stats on allocation sizes")?;
     writeln!(out, "{label}: {} pages live small allocation", figures.small_live_pages)?;
     writeln!(out, "{label}: {} pages of slack on large allocations", figures.slack_pages)?;
     writeln!(out, "{label}: largest seen allocation {} pages", figures.largest_pages)?;
     writeln!(out, "{label}: per-size information:")?;
-    figures.records().try_for_each(|record| line(label, &record, out))
+    figures.records().try_for_each(|record| line(label, &record, rate, out))
 }
 
-fn line(label: &str, record: &LengthRecord, out: &mut dyn Write) -> Result {
-    writeln!(
+fn line(label: &str, record: &LengthRecord, rate: Rate, out: &mut dyn Write) -> Result {
+    write!(
         out,
-        "{label}: {} page info: {:10} / {:10} a/f, {:8} ({:6.1} MiB) live, {:8} allocs/s ({:6.1} MiB/s)",
+        "{label}: {} page info: {:10} / {:10} a/f, {:8} ({:6.1} MiB) live, ",
         Lengths(record.least_pages, record.greatest_pages),
         record.allocated,
         record.freed,
         record.live(),
         Mebibytes(record.live_bytes),
-        ThreeDigits(record.allocations_per_second),
-        record.bytes_per_second / f64::from(1 << 20),
-    )
+    )?;
+    let per_second = record.allocations_per_second;
+    match rate {
+        Rate::ThreeDigits => write!(out, "{:8}", ThreeDigits(per_second))?,
+        Rate::Decimals => write!(out, "{per_second:8.3}")?,
+    }
+    writeln!(out, " allocs/s ({:6.1} MiB/s)", record.bytes_per_second / f64::from(1 << 20))
 }
 
 #[cfg(test)]

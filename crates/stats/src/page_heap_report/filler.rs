@@ -1,7 +1,10 @@
 //! The filler of the hugepage-aware page heap.
 
 use core::fmt::{Result, Write};
-use strata_temeraire::{FillerFigures, FillerHistory, FillerMoment, Histogram, coarse_bounds_of};
+use strata_temeraire::{
+    FillerFigures, FillerHistory, FillerMoment, Histogram, Population, coarse_bounds_of,
+    histogram_bounds_of,
+};
 
 /// Buckets on a line.
 const BUCKETS_A_LINE: usize = 6;
@@ -30,6 +33,15 @@ fn head(filler: &FillerFigures, pages_per_hugepage: u64, out: &mut dyn Write) ->
         filler.released_hugepages,
         filler.partially_released_hugepages,
     )?;
+    shares(filler, pages_per_hugepage, out)
+}
+
+/// What part of the hugepages is free, released, or a hugepage for the hardware too.
+pub(crate) fn shares(
+    filler: &FillerFigures,
+    pages_per_hugepage: u64,
+    out: &mut dyn Write,
+) -> Result {
     writeln!(
         out,
         "HugePageFiller: {} pages free in {} hugepages, {:.4} free",
@@ -73,47 +85,105 @@ fn histograms(filler: &FillerFigures, pages_per_hugepage: u64, out: &mut dyn Wri
         ("regular", ALLOCATIONS, &regular.allocations_less_one, 1),
         ("released", ALLOCATIONS, &released.allocations_less_one, 1),
     ];
-    rows.iter().try_for_each(|row| histogram(row, pages_per_hugepage, out))
+    let pages = usize::try_from(pages_per_hugepage).unwrap_or(0);
+    rows.iter().try_for_each(|(kind, measure, histogram, above)| {
+        let buckets = coarse_bounds_of(pages).into_iter().zip(histogram.coarse(pages));
+        rows_of_buckets(kind, measure, *above, buckets, out)
+    })
 }
 
-fn histogram(row: &Row<'_>, pages_per_hugepage: u64, out: &mut dyn Write) -> Result {
-    let (kind, measure, histogram, above) = row;
+/// The fine histograms of each population: by free pages, by the longest free range, by allocations.
+pub(crate) fn populations(
+    filler: &FillerFigures,
+    pages_per_hugepage: u64,
+    out: &mut dyn Write,
+) -> Result {
     let pages = usize::try_from(pages_per_hugepage).unwrap_or(0);
-    let (bounds, counts) = (coarse_bounds_of(pages), histogram.coarse(pages));
-    writeln!(out, "HugePageFiller: # of {kind} hps with a<= {measure} <b")?;
-    for (index, (bound, count)) in bounds.iter().zip(&counts).enumerate() {
-        if index % BUCKETS_A_LINE == 0 {
-            write!(out, "HugePageFiller:")?;
-        }
-        write!(out, " <{:3}<={count:6}", u64::from(*bound) + above)?;
-        if index % BUCKETS_A_LINE == BUCKETS_A_LINE - 1 {
-            writeln!(out)?;
+    for population in Population::ALL {
+        let (kind, fullness) = (population_name(population), filler.fullness_of(population));
+        let mut histogram = |measure: &str, histogram: &Histogram, above: u64| {
+            let buckets = histogram_bounds_of(pages).into_iter().zip(histogram.counts);
+            rows_of_buckets(kind, measure, above, buckets, out)
+        };
+        histogram("# of free pages", &fullness.free_pages, 0)?;
+        // A donated hugepage has one allocation, and one free range.
+        if population != Population::Donated {
+            histogram("longest free range", &fullness.longest_free_range, 0)?;
+            histogram("# of allocations", &fullness.allocations_less_one, 1)?;
         }
     }
+    Ok(())
+}
+
+/// What reports call it.
+pub(crate) const fn population_name(population: Population) -> &'static str {
+    match population {
+        Population::SparseRegular => "sparsely-accessed regular",
+        Population::DenseRegular => "densely-accessed regular",
+        Population::Donated => "donated",
+        Population::SparsePartial => "sparsely-accessed partial released",
+        Population::DensePartial => "densely-accessed partial released",
+        Population::SparseReleased => "sparsely-accessed released",
+        Population::DenseReleased => "densely-accessed released",
+    }
+}
+
+/// A title and the buckets, whose bounds are shown with `above` added.
+fn rows_of_buckets(
+    kind: &str,
+    measure: &str,
+    above: u64,
+    buckets: impl Iterator<Item = (u16, u32)>,
+    out: &mut dyn Write,
+) -> Result {
+    writeln!(out, "HugePageFiller: # of {kind} hps with a<= {measure} <b")?;
+    let mut on_line = 0;
+    for (bound, count) in buckets {
+        if on_line == BUCKETS_A_LINE {
+            writeln!(out)?;
+            on_line = 0;
+        }
+        if on_line == 0 {
+            write!(out, "HugePageFiller:")?;
+        }
+        write!(out, " <{:3}<={count:6}", u64::from(bound) + above)?;
+        on_line += 1;
+    }
+    writeln!(out)?;
     writeln!(out)
 }
 
 fn history(history: &FillerHistory, out: &mut dyn Write) -> Result {
     writeln!(out, "HugePageFiller: time series over 5 min interval")?;
     writeln!(out)?;
-    writeln!(
-        out,
-        "HugePageFiller: minimum free pages: {} ({} backed)",
-        history.least_free_pages, history.least_free_backed_pages,
-    )?;
+    least_free(history, out)?;
     for (name, moment) in [("demand", &history.at_peak_demand), ("hps", &history.at_peak_hugepages)]
     {
-        peak(name, moment, out)?;
+        pages_at_peak(name, moment, out)?;
+        hugepages_at_peak(name, moment, out)?;
     }
     writeln!(out)
 }
 
-fn peak(name: &str, moment: &FillerMoment, out: &mut dyn Write) -> Result {
+/// The fewest free pages.
+pub(crate) fn least_free(history: &FillerHistory, out: &mut dyn Write) -> Result {
+    writeln!(
+        out,
+        "HugePageFiller: minimum free pages: {} ({} backed)",
+        history.least_free_pages, history.least_free_backed_pages,
+    )
+}
+
+/// The pages at a peak.
+pub(crate) fn pages_at_peak(name: &str, moment: &FillerMoment, out: &mut dyn Write) -> Result {
     writeln!(
         out,
         "HugePageFiller: at peak {name}: {} pages (and {} free, {} unmapped)",
         moment.used_pages, moment.free_pages, moment.unmapped_pages,
-    )?;
+    )
+}
+
+fn hugepages_at_peak(name: &str, moment: &FillerMoment, out: &mut dyn Write) -> Result {
     writeln!(
         out,
         "HugePageFiller: at peak {name}: {} hps ({} regular, {} donated, {} partial, {} released)",

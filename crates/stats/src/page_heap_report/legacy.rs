@@ -8,5 +8,5 @@ pub(super) fn render(figures: &LegacyFigures, out: &mut dyn Write) -> Result {
     let label = PageHeapKind::Legacy.label();
     spans::render(label, || figures.lengths(), figures.large, out)?;
     ages::render(label, &figures.ages, out)?;
-    allocations::render(label, &figures.allocations, out)
+    allocations::render(label, &figures.allocations, allocations::Rate::ThreeDigits, out)
 }

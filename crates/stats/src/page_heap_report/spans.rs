@@ -24,7 +24,7 @@ impl Display for Length {
 
 /// Writes one line for each length, and one for the long spans; the MiB of a line are backed and unbacked together, and
 /// the cumulative columns are sums of bytes, rounded only here.
-pub(super) fn render<I: Iterator<Item = FreeSpans>>(
+pub(crate) fn render<I: Iterator<Item = FreeSpans>>(
     label: &str,
     lengths: impl Fn() -> I,
     large: FreeSpans,

@@ -17,13 +17,13 @@ pub(super) fn render(figures: &TemeraireFigures, out: &mut dyn Write) -> Result 
     writeln!(out, "{label}: filler donations {}", figures.filler.counters.donations)?;
     filler::render(&figures.filler, pages_per_hugepage, out)?;
     regions(&figures.regions, pages_per_hugepage, out)?;
-    huge_cache(&figures.cache, out)?;
+    huge_cache(&figures.cache, Form::First, out)?;
     huge_allocator(&figures.allocator, out)?;
-    allocations::render(label, &figures.allocations, out)?;
+    allocations::render(label, &figures.allocations, allocations::Rate::ThreeDigits, out)?;
     ages::render(label, &figures.ages, out)
 }
 
-fn components(components: &Components, out: &mut dyn Write) -> Result {
+pub(crate) fn components(components: &Components, out: &mut dyn Write) -> Result {
     writeln!(out)?;
     writeln!(out, "Huge page aware allocator components:")?;
     writeln!(out, "{RULE}")?;
@@ -47,6 +47,14 @@ fn components(components: &Components, out: &mut dyn Write) -> Result {
 }
 
 fn regions(set: &RegionSetFigures, pages_per_hugepage: u64, out: &mut dyn Write) -> Result {
+    region_lines(set, out)?;
+    let (backed, all) = (set.backed_hugepages, set.hugepages);
+    writeln!(out, "HugeRegionSet: {backed} hugepages backed out of {all} total")?;
+    region_share(set, pages_per_hugepage, out)
+}
+
+/// What regions there are.
+pub(crate) fn region_lines(set: &RegionSetFigures, out: &mut dyn Write) -> Result {
     writeln!(out, "HugeRegionSet: 1 MiB+ allocations best-fit into 1024 MiB slabs")?;
     writeln!(out, "HugeRegionSet: {} total regions", set.regions)?;
     for region in set.shown() {
@@ -64,8 +72,15 @@ fn regions(set: &RegionSetFigures, pages_per_hugepage: u64, out: &mut dyn Write)
     if silent != 0 {
         writeln!(out, "HugeRegionSet: {silent} more regions")?;
     }
-    let (backed, all) = (set.backed_hugepages, set.hugepages);
-    writeln!(out, "HugeRegionSet: {backed} hugepages backed out of {all} total")?;
+    Ok(())
+}
+
+/// How much of what is backed is free.
+pub(crate) fn region_share(
+    set: &RegionSetFigures,
+    pages_per_hugepage: u64,
+    out: &mut dyn Write,
+) -> Result {
     writeln!(
         out,
         "HugeRegionSet: {} pages free in backed region, {:.4} free",
@@ -75,8 +90,18 @@ fn regions(set: &RegionSetFigures, pages_per_hugepage: u64, out: &mut dyn Write)
     writeln!(out)
 }
 
-fn huge_cache(cache: &HugeCacheFigures, out: &mut dyn Write) -> Result {
-    writeln!(out, "HugeCache: contains unused, backed hugepage(s)")?;
+/// Which of TCMalloc's two forms.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// That of April 2020.
+    First,
+    /// Today's.
+    Today,
+}
+
+pub(crate) fn huge_cache(cache: &HugeCacheFigures, form: Form, out: &mut dyn Write) -> Result {
+    let time = if form == Form::Today { " (cache_time = 1000ms)" } else { "" };
+    writeln!(out, "HugeCache: contains unused, backed hugepage(s){time}")?;
     writeln!(
         out,
         "HugeCache: {} / {} hugepages cached / cache limit ({:.3} hit rate, {:.3} overflow rate)",
@@ -91,7 +116,9 @@ fn huge_cache(cache: &HugeCacheFigures, out: &mut dyn Write) -> Result {
         mebibytes(cache.fast_unbacked_hugepages),
         mebibytes(cache.periodic_unbacked_hugepages),
     )?;
-    writeln!(out, "HugeCache: {} MiB*s cached since startup", cache.regret_mib_seconds)?;
+    if form == Form::First {
+        writeln!(out, "HugeCache: {} MiB*s cached since startup", cache.regret_mib_seconds)?;
+    }
     // The first of the ranges has one blank more before its greatest value.
     for (name, blank, range) in
         [("usage", " ", cache.usage), ("offpeak", "", cache.off_peak), ("cache", "", cache.size)]
@@ -108,7 +135,7 @@ fn huge_cache(cache: &HugeCacheFigures, out: &mut dyn Write) -> Result {
     writeln!(out)
 }
 
-fn huge_allocator(allocator: &HugeAllocatorFigures, out: &mut dyn Write) -> Result {
+pub(crate) fn huge_allocator(allocator: &HugeAllocatorFigures, out: &mut dyn Write) -> Result {
     writeln!(out, "HugeAllocator: contiguous, unbacked hugepage(s)")?;
     writeln!(
         out,

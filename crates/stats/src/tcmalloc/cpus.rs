@@ -5,7 +5,7 @@ use crate::{CpuTable, MoreCpus, figure::Mebibytes};
 use core::fmt::{Result, Write};
 
 /// Nothing if the heap runs per thread.
-pub(super) fn render(cpus: &CpuTable, out: &mut dyn Write) -> Result {
+pub(crate) fn render(cpus: &CpuTable, out: &mut dyn Write) -> Result {
     if cpus.iter().next().is_none() {
         return Ok(());
     }

@@ -6,7 +6,7 @@ use strata_alloc::FrontEnd;
 use strata_cpu_cache::IdKind;
 
 /// Strata's choices, in the form of TCMalloc's experiments; and which caches run, and why.
-pub(super) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn Write) -> Result {
+pub(crate) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn Write) -> Result {
     let front_end = snapshot.heap.front_end;
     write!(out, "MALLOC EXPERIMENTS:")?;
     for (name, chosen) in [

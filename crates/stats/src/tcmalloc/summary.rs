@@ -1,6 +1,6 @@
 //! The first lines: what is used for what, and what the kernel says.
 
-use super::RULE;
+use super::{RULE, sum_line};
 use crate::{Category, Ledger, Part, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_os::ProcessMemory;
@@ -9,18 +9,18 @@ use strata_os::ProcessMemory;
 pub(super) fn render(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let of = |category| ledger.bytes(category);
     writeln!(out, "{RULE}")?;
-    line(out, ' ', of(Category::InUse), "Bytes in use by application")?;
-    line(out, '+', of(Category::PageHeapFree), "Bytes in page heap freelist")?;
-    line(out, '+', of(Category::Central), "Bytes in central cache freelist")?;
-    line(out, '+', of(Category::PerCpu), "Bytes in per-CPU cache freelist")?;
-    line(out, '+', of(Category::Transfer), "Bytes in transfer cache freelist")?;
-    line(out, '+', of(Category::Thread), "Bytes in thread cache freelists")?;
-    line(out, '+', ledger.part_bytes(Part::Metadata), "Bytes in malloc metadata")?;
+    sum_line(out, ' ', of(Category::InUse), "Bytes in use by application")?;
+    sum_line(out, '+', of(Category::PageHeapFree), "Bytes in page heap freelist")?;
+    sum_line(out, '+', of(Category::Central), "Bytes in central cache freelist")?;
+    sum_line(out, '+', of(Category::PerCpu), "Bytes in per-CPU cache freelist")?;
+    sum_line(out, '+', of(Category::Transfer), "Bytes in transfer cache freelist")?;
+    sum_line(out, '+', of(Category::Thread), "Bytes in thread cache freelists")?;
+    sum_line(out, '+', ledger.part_bytes(Part::Metadata), "Bytes in malloc metadata")?;
     writeln!(out, "MALLOC:   ------------")?;
-    line(out, '=', ledger.actual_bytes(), "Actual memory used (physical + swap)")?;
-    line(out, '+', of(Category::Released), "Bytes released to OS (aka unmapped)")?;
+    sum_line(out, '=', ledger.actual_bytes(), "Actual memory used (physical + swap)")?;
+    sum_line(out, '+', of(Category::Released), "Bytes released to OS (aka unmapped)")?;
     writeln!(out, "MALLOC:   ------------")?;
-    line(out, '=', ledger.virtual_bytes(), "Virtual address space used")?;
+    sum_line(out, '=', ledger.virtual_bytes(), "Virtual address space used")?;
     writeln!(out, "MALLOC:")
 }
 
@@ -36,8 +36,4 @@ pub(super) fn render_process(process: Option<ProcessMemory>, out: &mut dyn Write
         writeln!(out, "TOTAL: {bytes:12} ({:7.1} MiB) {name}", Mebibytes(bytes as u64))?;
     }
     Ok(())
-}
-
-fn line(out: &mut dyn Write, sign: char, bytes: u64, name: &str) -> Result {
-    writeln!(out, "MALLOC: {sign} {bytes:12} ({:7.1} MiB) {name}", Mebibytes(bytes))
 }

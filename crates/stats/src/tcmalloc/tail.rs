@@ -18,8 +18,20 @@ pub(super) fn render_guarded(out: &mut dyn Write) -> Result {
     writeln!(out, "Maximum Slots Allocated: 0 / 0")
 }
 
+/// The limits; none is the greatest number.
+pub(crate) fn render_limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    let limits = snapshot.heap.page_heap.limits.limits;
+    for (name, bytes) in [
+        ("desired_usage_limit_bytes", limits.soft_bytes),
+        ("hard_usage_limit_bytes", limits.hard_bytes),
+    ] {
+        writeln!(out, "PARAMETER {name} {}", if bytes == 0 { u64::MAX } else { bytes })?;
+    }
+    Ok(())
+}
+
 /// The options in force that TCMalloc has too.
-pub(super) fn render_parameters(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+pub(crate) fn render_parameters(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
     let per_cpu = matches!(snapshot.heap.front_end, FrontEnd::PerCpu(_));
     let config = &snapshot.config;
     for (name, value) in [
@@ -33,7 +45,7 @@ pub(super) fn render_parameters(snapshot: &Snapshot, out: &mut dyn Write) -> Res
 }
 
 /// What came from the system.
-pub(super) fn render_low_level(
+pub(crate) fn render_low_level(
     snapshot: &Snapshot,
     ledger: &Ledger,
     out: &mut dyn Write,

@@ -1,4 +1,4 @@
-use super::render;
+use super::{Rate, render};
 use std::string::String;
 use strata_page_heap::AllocationRecords;
 use strata_size_classes::Pages8K;
@@ -15,7 +15,8 @@ fn lengths_are_told_one_by_one_and_from_one_mebibyte_on_by_ranges() {
     }
     records.record_allocation(PageCount::new(300));
     let mut text = String::new();
-    render("PageHeap", &records.figures(1_000_000_000), &mut text).expect("written");
+    render("PageHeap", &records.figures(1_000_000_000), Rate::ThreeDigits, &mut text)
+        .expect("written");
     assert_eq!(
         text,
         "\

@@ -1,0 +1,172 @@
+//! The filler.
+
+use super::Message;
+use crate::page_heap_report::filler::population_name;
+use core::fmt::Result;
+use strata_span::HUGEPAGE_BYTES;
+use strata_temeraire::{
+    DensityFigures, FillerFigures, FillerMoment, Fullness, Histogram, Population, coarse_bounds_of,
+    histogram_bounds_of,
+};
+
+pub(super) fn render(
+    filler: &FillerFigures,
+    page_bytes: u64,
+    todays: bool,
+    heap: &mut Message<'_>,
+) -> Result {
+    heap.numbers([
+        ("filler_full_huge_pages", filler.full_hugepages),
+        ("filler_partial_huge_pages", filler.partial_hugepages),
+        ("filler_released_huge_pages", filler.released_hugepages),
+        ("filler_partially_released_huge_pages", filler.partially_released_hugepages),
+        ("filler_free_pages", filler.free_pages),
+        ("filler_used_pages_in_subreleased", filler.used_pages_in_released),
+        ("filler_used_pages_in_partial_released", filler.used_pages_in_partially_released),
+        ("filler_unmapped_bytes", filler.unmapped_pages * page_bytes),
+        (
+            "filler_hugepageable_used_bytes",
+            filler.used_pages.saturating_sub(filler.used_pages_in_released) * page_bytes,
+        ),
+    ])?;
+    let pages = usize::try_from(HUGEPAGE_BYTES as u64 / page_bytes.max(1)).unwrap_or(0);
+    if todays {
+        since_start(filler, heap)?;
+        Population::ALL.into_iter().try_for_each(|population| {
+            let fullness = filler.fullness_of(population);
+            heap.message("filler_tracker", |tracker| {
+                // An enumerator: words with underscores.
+                write_type(population_name(population), tracker)?;
+                fine(&fullness, pages, tracker)
+            })
+        })?;
+    } else {
+        for (kind, fullness) in [
+            ("REGULAR", filler.regular()),
+            ("DONATED", filler.donated()),
+            ("RELEASED", filler.released()),
+        ] {
+            heap.message("filler_tracker", |tracker| {
+                tracker.field("type", kind)?;
+                coarse(&fullness, pages, tracker)
+            })?;
+        }
+    }
+    heap.message("filler_stats_timeseries", |series| {
+        let history = &filler.history;
+        series.numbers([
+            ("window_ms", 10_000),
+            ("epochs", 30),
+            ("min_free_pages_interval_ms", 300_000),
+            ("min_free_pages", history.least_free_pages),
+            ("min_free_backed_pages", history.least_free_backed_pages),
+        ])?;
+        series.message("at_maximum_demand", |moment| moment_of(&history.at_peak_demand, moment))?;
+        series.message("at_maximum_huge_pages", |moment| {
+            moment_of(&history.at_peak_hugepages, moment)
+        })
+    })
+}
+
+/// What it did since the start, and its hugepages by what their spans hold.
+fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
+    let (counters, skipped) = (&filler.counters, &filler.skipped);
+    heap.numbers([
+        ("filler_previously_released_huge_pages", counters.refilled_hugepages),
+        ("filler_num_pages_subreleased", counters.subreleased_pages),
+        ("filler_num_pages_subreleased_due_to_limit", counters.subreleased_pages_for_limit),
+        ("filler_num_hugepages_broken", counters.broken_hugepages),
+        ("filler_num_hugepages_broken_due_to_limit", counters.broken_hugepages_for_limit),
+    ])?;
+    for (name, figures) in [
+        ("filler_sparsely_accessed_alloc_stats", filler.sparse()),
+        ("filler_densely_accessed_alloc_stats", filler.dense()),
+    ] {
+        let DensityFigures { full, partial, released, partially_released, .. } = figures;
+        heap.message(name, |stats| {
+            stats.numbers([
+                ("full_huge_pages", full),
+                ("partial_huge_pages", partial),
+                ("released_huge_pages", released),
+                ("partially_released_huge_pages", partially_released),
+            ])
+        })?;
+    }
+    heap.message("filler_skipped_subrelease", |stats| {
+        stats.numbers([
+            ("skipped_subrelease_pages", skipped.skipped_pages),
+            ("correctly_skipped_subrelease_pages", skipped.correct_pages),
+            ("pending_skipped_subrelease_pages", skipped.pending_pages),
+        ])
+    })
+}
+
+/// `SPARSELY_ACCESSED_REGULAR` of `sparsely-accessed regular`.
+fn write_type(name: &str, tracker: &mut Message<'_>) -> Result {
+    let out = tracker.out();
+    write!(out, " type: ")?;
+    name.chars().try_for_each(|letter| {
+        out.write_char(match letter {
+            ' ' | '-' => '_',
+            letter => letter.to_ascii_uppercase(),
+        })
+    })
+}
+
+/// The three histograms, each with a name and what its bounds are above those of its buckets.
+fn measures(fullness: &Fullness) -> [(&'static str, &Histogram, u64); 3] {
+    [
+        ("free_pages_histogram", &fullness.free_pages, 0),
+        ("longest_free_range_histogram", &fullness.longest_free_range, 0),
+        ("allocations_histogram", &fullness.allocations_less_one, 1),
+    ]
+}
+
+fn fine(fullness: &Fullness, pages: usize, tracker: &mut Message<'_>) -> Result {
+    measures(fullness).into_iter().try_for_each(|(name, histogram, above)| {
+        let bounds = histogram_bounds_of(pages);
+        buckets(name, above, pages, &bounds, &histogram.counts, tracker)
+    })
+}
+
+fn coarse(fullness: &Fullness, pages: usize, tracker: &mut Message<'_>) -> Result {
+    measures(fullness).into_iter().try_for_each(|(name, histogram, above)| {
+        let bounds = coarse_bounds_of(pages);
+        buckets(name, above, pages, &bounds, &histogram.coarse(pages), tracker)
+    })
+}
+
+/// A message for each bucket; the upper bound is the greatest number in it.
+fn buckets(
+    name: &str,
+    above: u64,
+    pages: usize,
+    bounds: &[u16],
+    counts: &[u32],
+    tracker: &mut Message<'_>,
+) -> Result {
+    let ends = bounds.iter().skip(1).map(|bound| u64::from(*bound)).chain([pages as u64]);
+    for ((begin, end), count) in bounds.iter().zip(ends).zip(counts) {
+        let begin = u64::from(*begin);
+        tracker.message(name, |bucket| {
+            bucket.numbers([
+                ("lower_bound", begin + above),
+                ("upper_bound", end.saturating_sub(1).max(begin) + above),
+                ("value", u64::from(*count)),
+            ])
+        })?;
+    }
+    Ok(())
+}
+
+fn moment_of(moment: &FillerMoment, message: &mut Message<'_>) -> Result {
+    message.numbers([
+        ("num_pages", moment.used_pages),
+        ("num_free_pages", moment.free_pages),
+        ("num_unmapped_pages", moment.unmapped_pages),
+        ("num_regular_huge_pages", moment.regular_hugepages),
+        ("num_donated_huge_pages", moment.donated_hugepages),
+        ("num_partial_huge_pages", moment.partial_hugepages),
+        ("num_released_huge_pages", moment.released_hugepages),
+    ])
+}

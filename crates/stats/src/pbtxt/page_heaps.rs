@@ -1,0 +1,221 @@
+//! Both page heaps.
+
+use super::{Message, filler};
+use crate::PageHeapDetails;
+use core::fmt::Result;
+use strata_page_heap::{
+    AGE_BOUNDS_SECONDS, AgeRow, AllocationFigures, FreeSpans, LegacyFigures, SpanAges,
+};
+use strata_span::HUGEPAGE_BYTES;
+use strata_temeraire::{ComponentBytes, HugeCacheFigures, RecentRange, TemeraireFigures};
+
+/// A page heap that Strata does not know has no fields of its own.
+pub(super) fn render(
+    page_heap: PageHeapDetails<'_>,
+    todays: bool,
+    message: &mut Message<'_>,
+) -> Result {
+    match page_heap {
+        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, todays, message),
+        PageHeapDetails::Legacy(figures) => render_legacy(figures, todays, message),
+        PageHeapDetails::Other => Ok(()),
+    }
+}
+
+fn render_legacy(figures: &LegacyFigures, todays: bool, message: &mut Message<'_>) -> Result {
+    let ages = (!todays).then_some(&figures.ages);
+    frame(todays, message, |message| {
+        spans(figures.lengths(), figures.large, figures.page_bytes, ages, message)?;
+        message.message("huge_page_allocator", |heap| {
+            heap.field("using_hpaa", false)?;
+            records(&figures.allocations, heap)
+        })
+    })
+}
+
+fn render_temeraire(figures: &TemeraireFigures, todays: bool, message: &mut Message<'_>) -> Result {
+    frame(todays, message, |message| {
+        // The ages of the hugepage-aware heap were in the text alone.
+        let lengths = figures.spans.lengths();
+        spans(lengths, figures.spans.large, figures.page_bytes, None, message)?;
+        message.message("huge_page_allocator", |heap| temeraire(figures, todays, heap))
+    })
+}
+
+/// Of today's fields, those of a page heap are a message.
+fn frame(
+    todays: bool,
+    message: &mut Message<'_>,
+    write: impl FnOnce(&mut Message<'_>) -> Result,
+) -> Result {
+    if !todays {
+        return write(message);
+    }
+    message.message("page_allocator", |allocator| {
+        allocator.field("tag", "NORMAL")?;
+        write(allocator)
+    })
+}
+
+/// A `page_heap` for each length of free spans.
+fn spans(
+    lengths: impl Iterator<Item = FreeSpans>,
+    large: FreeSpans,
+    page_bytes: u64,
+    ages: Option<&SpanAges>,
+    message: &mut Message<'_>,
+) -> Result {
+    for spans in lengths {
+        message.message("page_heap", |entry| {
+            entry.field("span_size", spans.pages * page_bytes)?;
+            bytes_and_spans(&spans, entry)?;
+            let rows = ages.and_then(|ages| {
+                Some((ages.live.row(spans.pages)?, ages.unmapped.row(spans.pages)?))
+            });
+            rows.map_or(Ok(()), |rows| ages_of(rows, page_bytes, entry))
+        })?;
+    }
+    message.message("page_heap", |entry| {
+        entry.field("span_size", -1)?;
+        bytes_and_spans(&large, entry)?;
+        let rows = ages.map(|ages| (&ages.live.long, &ages.unmapped.long));
+        rows.map_or(Ok(()), |rows| ages_of(rows, page_bytes, entry))
+    })?;
+    message.field("min_large_span_size", large.pages * page_bytes)
+}
+
+fn bytes_and_spans(spans: &FreeSpans, entry: &mut Message<'_>) -> Result {
+    entry.numbers([
+        ("present", spans.backed_bytes),
+        ("released", spans.unmapped_bytes),
+        ("num_spans", spans.backed_spans + spans.unmapped_spans),
+    ])
+}
+
+fn ages_of(rows: (&AgeRow, &AgeRow), page_bytes: u64, entry: &mut Message<'_>) -> Result {
+    entry.field("avg_live_age_secs", rows.0.mean_seconds())?;
+    entry.field("avg_released_age_secs", rows.1.mean_seconds())?;
+    for (name, row) in [("live_age_hist", rows.0), ("released_age_hist", rows.1)] {
+        let ends = AGE_BOUNDS_SECONDS.iter().skip(1).map(Some).chain([None]);
+        for ((pages, begin), end) in row.pages.iter().zip(AGE_BOUNDS_SECONDS).zip(ends) {
+            entry.message(name, |bucket| {
+                bucket.numbers([("bytes", pages * page_bytes), ("min_age_secs", begin)])?;
+                end.map_or(Ok(()), |end| bucket.field("max_age_secs", end))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -> Result {
+    heap.field("using_hpaa", true)?;
+    heap.field("using_hpaa_subrelease", true)?;
+    let components = &figures.components;
+    for (name, bytes) in [
+        ("filler_usage", components.filler),
+        ("region_usage", components.region),
+        ("cache_usage", components.cache),
+        ("alloc_usage", components.allocator),
+    ] {
+        let ComponentBytes { used, free, unmapped } = bytes;
+        heap.message(name, |usage| {
+            usage.numbers([("used", used), ("free", free), ("unmapped", unmapped)])
+        })?;
+    }
+    filler::render(&figures.filler, figures.page_bytes, todays, heap)?;
+    regions(figures, todays, heap)?;
+    huge_cache(&figures.cache, todays, heap)?;
+    let allocator = &figures.allocator;
+    heap.numbers([
+        ("num_huge_address_map_treap_nodes_used", allocator.nodes_used),
+        ("num_huge_address_map_treap_nodes_created", allocator.nodes_created),
+        ("contiguous_free_bytes", hugepage_bytes(allocator.longest_hugepages)),
+        ("num_total_requested_huge_pages", allocator.requested_hugepages),
+        ("num_in_use_huge_pages", allocator.in_use_hugepages),
+        ("filler_donated_huge_pages", figures.filler.counters.donations),
+    ])?;
+    if todays {
+        heap.field("filler_abandoned_pages", figures.filler.abandoned_pages)?;
+    }
+    records(&figures.allocations, heap)
+}
+
+fn regions(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -> Result {
+    let set = &figures.regions;
+    heap.numbers([("min_huge_region_alloc_size", 1 << 20), ("huge_region_size", 1 << 30)])?;
+    for region in set.shown() {
+        heap.message("huge_region_details", |details| {
+            details.numbers([
+                ("used_bytes", region.used_bytes),
+                ("free_bytes", region.free_bytes),
+                ("longest_free_range_bytes", region.longest_free_bytes),
+                ("unbacked_bytes", region.unbacked_bytes),
+                ("total_unbacked_bytes", region.unbacked_bytes_since_start),
+            ])
+        })?;
+    }
+    if todays {
+        heap.numbers([
+            ("huge_region_low_water_mark_bytes", hugepage_bytes(set.least_backed_free_hugepages)),
+            ("backed_fully_free_bytes", hugepage_bytes(set.backed_free_hugepages)),
+        ])?;
+    }
+    Ok(())
+}
+
+fn huge_cache(cache: &HugeCacheFigures, todays: bool, heap: &mut Message<'_>) -> Result {
+    heap.numbers([
+        ("huge_cache_time_const", 1000),
+        ("cached_huge_page_bytes", hugepage_bytes(cache.cached_hugepages)),
+        ("max_cached_huge_page_bytes", hugepage_bytes(cache.limit_hugepages)),
+    ])?;
+    heap.field("huge_cache_hit_rate", cache.hit_rate())?;
+    heap.field("huge_cache_overflow_rate", cache.overflow_rate())?;
+    heap.numbers([
+        ("fast_unbacked_bytes", hugepage_bytes(cache.fast_unbacked_hugepages)),
+        ("periodic_unbacked_bytes", hugepage_bytes(cache.periodic_unbacked_hugepages)),
+    ])?;
+    if !todays {
+        heap.field("huge_cache_regret", cache.regret_mib_seconds)?;
+    }
+    for (name, range) in [
+        ("huge_cache_usage_stats", cache.usage),
+        ("huge_cache_offpeak_stats", cache.off_peak),
+        ("huge_cache_cache_stats", cache.size),
+    ] {
+        let RecentRange { least, current, greatest } = range;
+        heap.message(name, |stats| {
+            stats.numbers([
+                ("min_bytes", hugepage_bytes(least)),
+                ("current_bytes", hugepage_bytes(current)),
+                ("max_bytes", hugepage_bytes(greatest)),
+            ])
+        })?;
+    }
+    Ok(())
+}
+
+fn records(figures: &AllocationFigures, heap: &mut Message<'_>) -> Result {
+    heap.numbers([
+        ("num_small_allocation_pages", figures.small_live_pages),
+        ("num_slack_pages", figures.slack_pages),
+        ("largest_allocation_pages", figures.largest_pages),
+    ])?;
+    figures.records().try_for_each(|record| {
+        heap.message("hpaa_stat", |stat| {
+            stat.numbers([
+                ("min_span_pages", record.least_pages),
+                ("max_span_pages", record.greatest_pages),
+                ("num_spans_allocated", record.allocated),
+                ("num_spans_freed", record.freed),
+                ("live_bytes", record.live_bytes),
+            ])?;
+            stat.field("spans_allocated_per_second", record.allocations_per_second)?;
+            stat.field("bytes_allocated_per_second", record.bytes_per_second)
+        })
+    })
+}
+
+const fn hugepage_bytes(hugepages: u64) -> u64 {
+    hugepages.saturating_mul(HUGEPAGE_BYTES as u64)
+}

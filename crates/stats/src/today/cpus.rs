@@ -1,0 +1,74 @@
+//! The per-CPU caches: what they hold, what they may hold, how often they missed.
+
+use super::classes::heading;
+use crate::tcmalloc::{RULE, cpus};
+use crate::{CpuMisses, Details, Snapshot};
+use core::fmt::{Result, Write};
+
+/// Nothing if the heap runs per thread.
+pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write) -> Result {
+    if snapshot.cpus.iter().next().is_none() {
+        return Ok(());
+    }
+    cpus::render(&snapshot.cpus, out)?;
+    heading(&["Size class capacity statistics in per-cpu caches"], out)?;
+    for ((index, class), (_, details)) in snapshot.classes.iter().zip(details.classes()) {
+        let capacity = &details.capacity;
+        writeln!(
+            out,
+            "class {index:3} [ {:8} bytes ] : {:6} (minimum), {:7.1} (average), {:6} (maximum), {:6} maximum allowed \
+             capacity",
+            class.object_bytes,
+            capacity.least,
+            capacity.mean(),
+            capacity.greatest,
+            capacity.allowed,
+        )?;
+    }
+    misses(snapshot, details, out)?;
+    slabs(details, out)
+}
+
+fn misses(snapshot: &Snapshot, details: &Details, out: &mut dyn Write) -> Result {
+    heading(&["Number of per-CPU cache underflows, overflows, and drains"], out)?;
+    let total = &snapshot.heap.cpu;
+    let total = CpuMisses {
+        underflows: total.underflows,
+        overflows: total.overflows,
+        drains: total.drains,
+        resizes: total.resizes,
+        ..CpuMisses::default()
+    };
+    line("Total  ", &total, out)?;
+    for (id, misses) in details.cpus() {
+        write!(out, "cpu {id:3}")?;
+        line("", misses, out)?;
+    }
+    Ok(())
+}
+
+fn line(front: &str, misses: &CpuMisses, out: &mut dyn Write) -> Result {
+    let CpuMisses { underflows, overflows, drains, resizes, .. } = *misses;
+    let ratio = if underflows == 0 { 0.0 } else { overflows as f64 / underflows as f64 };
+    writeln!(
+        out,
+        "{front}: {underflows:11} underflows, {overflows:11} overflows, overflows / underflows: {ratio:5.2}, {drains:12} \
+         drains (reclaims), {resizes:11} resizes"
+    )
+}
+
+/// Each CPU's slab has a size of its own.
+fn slabs(details: &Details, out: &mut dyn Write) -> Result {
+    writeln!(out, "{RULE}")?;
+    writeln!(out, "Per-CPU cache slab resizing info:")?;
+    writeln!(out, "{RULE}")?;
+    for (id, CpuMisses { region_bytes, region_resizes, .. }) in details.cpus() {
+        let shift = region_bytes.checked_ilog2().unwrap_or(0);
+        writeln!(
+            out,
+            "cpu {id:3}: current shift: {shift:3} (slab size: {:4} KiB), {region_resizes:11} growths and shrinkages",
+            region_bytes >> 10,
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The sections of both page heaps.
+
+use crate::page_heap_report::{PageHeapKind, allocations, filler, render_common, spans, temeraire};
+use crate::{PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
+use core::fmt::{Result, Write};
+use strata_page_heap::{LegacyFigures, ReleasedBytes};
+use strata_span::HUGEPAGE_BYTES;
+use strata_temeraire::{DensityFigures, FillerFigures, TemeraireFigures};
+
+/// A page heap that Strata does not know has the section that every page heap has.
+pub(super) fn render<F: RenderPageHeap>(
+    page_heap: &F,
+    snapshot: &Snapshot,
+    out: &mut dyn Write,
+) -> Result {
+    match page_heap.details() {
+        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, snapshot, out),
+        PageHeapDetails::Legacy(figures) => render_legacy(figures, snapshot, out),
+        PageHeapDetails::Other => render_common(page_heap.kind(), snapshot, out),
+    }
+}
+
+fn render_legacy(figures: &LegacyFigures, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    let label = PageHeapKind::Legacy.label();
+    spans::render(label, || figures.lengths(), figures.large, out)?;
+    allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
+    released(label, snapshot, out)
+}
+
+fn render_temeraire(
+    figures: &TemeraireFigures,
+    snapshot: &Snapshot,
+    out: &mut dyn Write,
+) -> Result {
+    let label = PageHeapKind::HugePageAware.label();
+    let pages_per_hugepage = HUGEPAGE_BYTES as u64 / figures.page_bytes.max(1);
+    spans::render(label, || figures.spans.lengths(), figures.spans.large, out)?;
+    temeraire::components(&figures.components, out)?;
+    let filler = &figures.filler;
+    writeln!(
+        out,
+        "{label}: filler donations {} ({} pages from abandoned donations)",
+        filler.counters.donations, filler.abandoned_pages,
+    )?;
+    filler_section(filler, figures.page_bytes, pages_per_hugepage, out)?;
+    regions(figures, pages_per_hugepage, out)?;
+    temeraire::huge_cache(&figures.cache, temeraire::Form::Today, out)?;
+    temeraire::huge_allocator(&figures.allocator, out)?;
+    allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
+    released(label, snapshot, out)?;
+    // Regions are made as the newer rule has it, and hugepages are broken when a release asks for it.
+    writeln!(out, "PARAMETER hpaa_subrelease 1")
+}
+
+fn filler_section(
+    filler: &FillerFigures,
+    page_bytes: u64,
+    pages_per_hugepage: u64,
+    out: &mut dyn Write,
+) -> Result {
+    writeln!(out, "HugePageFiller: densely pack small requests into hugepages")?;
+    let overall = DensityFigures {
+        hugepages: filler.hugepages,
+        full: filler.full_hugepages,
+        partial: filler.partial_hugepages,
+        released: filler.released_hugepages,
+        partially_released: filler.partially_released_hugepages,
+    };
+    for (whose, figures) in [
+        ("Overall", overall),
+        ("those with sparsely-accessed spans", filler.sparse()),
+        ("those with densely-accessed spans", filler.dense()),
+    ] {
+        let DensityFigures { hugepages, full, partial, released, partially_released } = figures;
+        writeln!(
+            out,
+            "HugePageFiller: {whose}, {hugepages} total, {full} full, {partial} partial, {released} released \
+             ({partially_released} partially), 0 quarantined"
+        )?;
+    }
+    filler::shares(filler, pages_per_hugepage, out)?;
+    let counters = &filler.counters;
+    writeln!(
+        out,
+        "HugePageFiller: Since startup, {} pages subreleased, {} hugepages broken, ({} pages, {} hugepages due to \
+         reaching tcmalloc limit)",
+        counters.subreleased_pages,
+        counters.broken_hugepages,
+        counters.subreleased_pages_for_limit,
+        counters.broken_hugepages_for_limit,
+    )?;
+    writeln!(out)?;
+    writeln!(out, "HugePageFiller: fullness histograms")?;
+    writeln!(out)?;
+    filler::populations(filler, pages_per_hugepage, out)?;
+    writeln!(
+        out,
+        "HugePageFiller: {} hugepages became full after being previously released",
+        counters.refilled_hugepages,
+    )?;
+    writeln!(out)?;
+    history(filler, page_bytes, out)
+}
+
+fn history(filler: &FillerFigures, page_bytes: u64, out: &mut dyn Write) -> Result {
+    let (history, skipped) = (&filler.history, &filler.skipped);
+    writeln!(out, "HugePageFiller: time series over 5 min interval")?;
+    writeln!(out)?;
+    // Free for as long as five minutes: the least at any moment.
+    let free = history.least_free_pages.saturating_mul(page_bytes);
+    writeln!(out, "HugePageFiller: realized fragmentation: {:.1} MiB", Mebibytes(free))?;
+    filler::least_free(history, out)?;
+    filler::pages_at_peak("demand", &history.at_peak_demand, out)?;
+    writeln!(out)?;
+    writeln!(
+        out,
+        "HugePageFiller: Since the start of the execution, {} pages were skipped due to either recent peaks, or the sum \
+         of short-term fluctuations and long-term trends.",
+        skipped.skipped_pages,
+    )?;
+    let judged = skipped.correct_pages.wrapping_add(skipped.incorrect_pages);
+    let share =
+        if judged == 0 { 0.0 } else { 100.0 * skipped.correct_pages as f64 / judged as f64 };
+    writeln!(
+        out,
+        "HugePageFiller: {share:.4}% of pages confirmed correct, {} pending, as per anticipated 300s realized \
+         fragmentation.",
+        skipped.pending_pages,
+    )?;
+    writeln!(out)
+}
+
+fn regions(figures: &TemeraireFigures, pages_per_hugepage: u64, out: &mut dyn Write) -> Result {
+    let set = &figures.regions;
+    temeraire::region_lines(set, out)?;
+    writeln!(
+        out,
+        "HugeRegionSet: {} hugepages backed, {} backed and free, {} low water mark free backed, out of {} total",
+        set.backed_hugepages,
+        set.backed_free_hugepages,
+        set.least_backed_free_hugepages,
+        set.hugepages,
+    )?;
+    temeraire::region_share(set, pages_per_hugepage, out)
+}
+
+/// What background work gave back, whether the memory had been wanted of late or not.
+pub(super) const fn background(released: &ReleasedBytes) -> u64 {
+    released.policy.wrapping_add(released.idle)
+}
+
+/// What went back to the kernel, by reason.
+fn released(label: &str, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    let released = &snapshot.heap.page_heap.released;
+    let page_bytes = snapshot.heap.page_bytes.max(1);
+    // The words are TCMalloc's, the second unit included.
+    for (bytes, what) in [
+        (released.total(), "released in total"),
+        (released.call, "released from ReleaseMemoryToSystem"),
+        (background(released), "MiB released from ProcessBackgroundActions"),
+        (released.soft_limit, "MiB released from soft malloc limit hits"),
+        (released.hard_limit, "MiB released from hard malloc limit hits"),
+    ] {
+        let pages = bytes / page_bytes;
+        writeln!(out, "{label}: {pages} pages ({:6.1} MiB) {what}", Mebibytes(bytes))?;
+    }
+    Ok(())
+}

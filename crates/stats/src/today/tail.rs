@@ -1,0 +1,59 @@
+//! What comes behind the page heap.
+
+use super::{classes::heading, page_heaps::background};
+use crate::tcmalloc::{RULE, tail};
+use crate::{Ledger, Snapshot, figure::Mebibytes};
+use core::fmt::{Result, Write};
+
+pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result {
+    guarded(out)?;
+    limits(snapshot, out)?;
+    heading(&["Parameters"], out)?;
+    tail::render_parameters(snapshot, out)?;
+    tail::render_low_level(snapshot, ledger, out)
+}
+
+/// The state of guarded sampling, which Strata does not do: the section says so.
+fn guarded(out: &mut dyn Write) -> Result {
+    writeln!(out)?;
+    writeln!(out, "{RULE}")?;
+    writeln!(out, "GWP-ASan Status (inactive)")?;
+    writeln!(out, "{RULE}")?;
+    for line in [
+        "Successful Allocations: 0",
+        "Failed Allocations: 0",
+        "Skipped Allocations (No Slots): 0",
+        "Skipped Allocations (Filtered): 0",
+        "Skipped Allocations (Too Large): 0",
+        "Currently Allocated: 0 / 0",
+        "Allocated High-Watermark: 0 / 0",
+        "Object Pages Touched: 0 / 0",
+        "Currently Quarantined: 0",
+        "PARAMETER tcmalloc_guarded_sample_parameter -1",
+    ] {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+fn limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
+    heading(&["Configured limits and related statistics"], out)?;
+    tail::render_limits(snapshot, out)?;
+    let figures = &snapshot.heap.page_heap.limits;
+    writeln!(out, "Number of times soft limit was hit: {}", figures.soft_hits)?;
+    writeln!(out, "Number of times hard limit was hit: {}", figures.hard_hits)?;
+    let shrank = figures.hard_hits.saturating_sub(figures.hard_failures);
+    writeln!(out, "Number of times memory shrank below hard limit: {shrank}")?;
+    let released = &snapshot.heap.page_heap.released;
+    let page_bytes = snapshot.heap.page_bytes.max(1);
+    for (bytes, what) in [
+        (released.total(), "Total number of pages released"),
+        (released.call, "Number of pages released by ReleaseMemoryToSystem"),
+        (background(released), "Number of pages released by ProcessBackgroundActions"),
+        (released.soft_limit, "Number of pages released after soft limit hits"),
+        (released.hard_limit, "Number of pages released after hard limit hits"),
+    ] {
+        writeln!(out, "{what}: {} ({:7.1} MiB)", bytes / page_bytes, Mebibytes(bytes))?;
+    }
+    writeln!(out, "Number of active partitions: 1")
+}
