@@ -1,10 +1,15 @@
 //! Blocks that are spans of their own.
 
 use crate::{Core, HeapConfig, misuse, small::add, threads::Standing};
+use strata_os::{PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{Address, PageCount, Platform, SpanHandle, SpanPlace};
 use strata_sync::thread_block::Slot;
+
+/// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few microseconds; clearing
+/// so much takes fifty.
+const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
 
 impl<C: HeapConfig> Core<C> {
     /// A block of its own span; null when memory is exhausted or the request is impossible.
@@ -21,12 +26,27 @@ impl<C: HeapConfig> Core<C> {
             return core::ptr::null_mut();
         };
         let block = span.start::<C::Pages>().pointer();
-        if !span.is_zeroed() {
+        if !span.is_zeroed() && !self.is_zero_once_released(span) {
             // SAFETY: the span is ours, committed, and at least `size` bytes long.
             unsafe { block.write_bytes(0, size) };
         }
         span.set_zeroed(false);
         block
+    }
+
+    /// Gives the memory of a long span back whose last owner touched less than half of it: the kernel's zeroes come when
+    /// somebody looks, while ours would make all of it resident. False if the memory is better cleared.
+    fn is_zero_once_released(&self, span: SpanHandle) -> bool {
+        let range = span.range::<C::Pages>();
+        if range.bytes < ASKS_KERNEL_FROM_BYTES {
+            return false;
+        }
+        let source = self.source();
+        let hardly_touched = source
+            .residency(range)
+            .is_ok_and(|found| found.resident_bytes + found.swapped_bytes < range.bytes / 2);
+        // SAFETY: the span is ours, and nothing stands in it yet.
+        hardly_touched && unsafe { source.release(range, Release::Forced) }.is_ok()
     }
 
     /// Takes back what the page map has no class for: a large block, or nothing of ours.

@@ -258,6 +258,16 @@ impl Span {
         self.mark(Self::DENSE, dense);
     }
 
+    /// Whether the page heap looks, when the span ends, how much of it was touched.
+    pub fn is_watched(&self) -> bool {
+        self.has(Self::WATCHED)
+    }
+
+    /// Says whether the page heap looks how much of it was touched.
+    pub fn set_watched(&self, watched: bool) {
+        self.mark(Self::WATCHED, watched);
+    }
+
     /// How many of its objects are out of the central free list.
     #[inline(always)]
     pub fn objects_out(&self) -> u32 {
@@ -381,6 +391,7 @@ impl Span {
     const ZEROED: u8 = 1;
     const DONATED: u8 = 2;
     const DENSE: u8 = 4;
+    const WATCHED: u8 = 8;
 
     fn has(&self, mark: u8) -> bool {
         self.marks.load(Ordering::Relaxed) & mark != 0

@@ -1,13 +1,15 @@
 //! When the kernel is told about hugepages.
 
+use crate::touch_history::TouchHistory;
 use strata_os::{AddressRange, Advice, PageSource, ThpMode, thp_mode};
 use strata_span::{HugepageCount, Platform};
-use strata_sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What the heap tells the kernel about hugepages, and what it knows of the system's mode.
 ///
 /// Small programs must not pay: their hugepages fill page by page. A fresh hugepage is advised only
-/// where the heap is large enough that its pages are about to be used.
+/// where the heap is large enough that its pages are about to be used, and behind a large span only if the program
+/// is known to touch most of such spans.
 #[derive(Debug)]
 pub(crate) struct HugepageAdvice {
     /// The system's mode, plus one; 0 until somebody asked. Written by whoever asks first, all the
@@ -17,6 +19,10 @@ pub(crate) struct HugepageAdvice {
     failures: AtomicU64,
     /// Bytes that were advised to be on hugepages, each time they were.
     advised_bytes: AtomicU64,
+    /// Whether a run for one large span was forbidden, so that advice has to take that back.
+    has_forbidden_runs: AtomicBool,
+    /// How much of its large spans the program touches.
+    touched: TouchHistory,
 }
 
 /// Advice given so far.
@@ -50,6 +56,8 @@ impl HugepageAdvice {
                 mode: AtomicU8::new(0),
                 failures: AtomicU64::new(0),
                 advised_bytes: AtomicU64::new(0),
+                has_forbidden_runs: AtomicBool::new(false),
+                touched: TouchHistory::new(),
             }
         }
     }
@@ -60,9 +68,66 @@ impl HugepageAdvice {
         in_use_bytes > Self::THRESHOLD_BYTES && (single || run >= Self::LEAST_RUN)
     }
 
+    /// Tells the kernel about a fresh run for one span; `large`: the span has it alone. True if the run is left on
+    /// small pages and [`Self::learn`] wants to hear of the span when it ends.
+    pub(crate) fn tell<E: Platform>(&self, platform: &E, run: AddressRange, large: bool) -> bool {
+        if large && platform.source().touchable() {
+            let choice = self.touched.next(run);
+            if let Some(range) = choice.look_at {
+                self.look(platform, range);
+            }
+            if choice.on_small_pages {
+                self.leave_on_small_pages(platform, run);
+                return true;
+            }
+        }
+        self.ask(platform, run);
+        false
+    }
+
+    /// The same for a run that a large span grows into. `watched`: its beginning was left on small pages.
+    pub(crate) fn tell_grown<E: Platform>(&self, platform: &E, run: AddressRange, watched: bool) {
+        if watched {
+            self.leave_on_small_pages(platform, run);
+        } else {
+            self.ask(platform, run);
+        }
+    }
+
+    /// Looks how much was touched of a large span that was left on small pages, and is about to end.
+    pub(crate) fn learn<E: Platform>(&self, platform: &E, span: AddressRange) {
+        if let Some(range) = self.touched.end(span) {
+            self.look(platform, range);
+        }
+    }
+
+    fn look<E: Platform>(&self, platform: &E, range: AddressRange) {
+        if let Ok(found) = platform.source().residency(range) {
+            self.touched.note(found.resident_bytes + found.swapped_bytes, range.bytes);
+        }
+    }
+
+    /// Sees to it that the kernel backs a run with small pages, whatever it was told of it before.
+    fn leave_on_small_pages<E: Platform>(&self, platform: &E, run: AddressRange) {
+        let backs_with_hugepages = match self.mode() {
+            ThpMode::Always => true,
+            ThpMode::Madvise => self.advised_bytes.load(Ordering::Relaxed) > 0,
+            _ => false,
+        };
+        if backs_with_hugepages {
+            self.has_forbidden_runs.store(true, Ordering::Relaxed);
+            self.count(platform.source().advise(run, Advice::NoHugepage).is_ok());
+        }
+    }
+
     /// Asks for hugepages behind a fresh range, where the system leaves that to us.
-    pub(crate) fn ask<E: Platform>(&self, platform: &E, range: AddressRange) {
-        if platform.source().touchable() && self.mode() == ThpMode::Madvise {
+    fn ask<E: Platform>(&self, platform: &E, range: AddressRange) {
+        let must_ask = match self.mode() {
+            ThpMode::Madvise => true,
+            ThpMode::Always => self.has_forbidden_runs.load(Ordering::Relaxed),
+            _ => false,
+        };
+        if platform.source().touchable() && must_ask {
             self.advised_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
             self.count(platform.source().advise(range, Advice::Hugepage).is_ok());
         }

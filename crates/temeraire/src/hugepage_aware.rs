@@ -190,9 +190,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             unsafe { platform.spans().deallocate_span(span) };
             return None;
         };
-        if let Some((first, count)) = found.advise {
-            self.advice.ask(platform, first.range(count));
-        }
+        let watched = found.advise.is_some_and(|(first, count)| {
+            self.advice.tell(platform, first.range(count), request.pages > PageCount::PER_HUGEPAGE)
+        });
+        span.set_watched(watched);
         span.set_range(found.first, request.pages);
         span.set_place(SpanPlace::InUse);
         span.set_zeroed(found.zeroed);
@@ -205,6 +206,9 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         // All that is needed of the span is read before its structure goes.
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         let donated_tail = span.has_donated_tail();
+        if span.is_watched() {
+            self.advice.learn(platform, span.range::<P>());
+        }
         span.set_place(SpanPlace::Unused);
         platform.map().clear_ends(first, pages);
         // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
@@ -242,7 +246,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return false;
         };
         if let Some((first, count)) = grown.advise {
-            self.advice.ask(platform, first.range(count));
+            self.advice.tell_grown(platform, first.range(count), span.is_watched());
         }
         if from > PageCount::ONE {
             platform.map().clear_range(first + from - PageCount::ONE, PageCount::ONE);

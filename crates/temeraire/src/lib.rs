@@ -65,6 +65,7 @@ mod survey;
 #[cfg(test)]
 mod test_ground;
 mod time_series;
+mod touch_history;
 mod tracker;
 
 pub use advice::AdviceFigures;

@@ -1,0 +1,105 @@
+//! How much of its large spans a program touches.
+
+use strata_os::AddressRange;
+use strata_span::HUGEPAGE_BYTES;
+use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
+
+/// What is known of large spans: whether most of such a span is touched while it lives.
+///
+/// On a hugepage the first byte touched costs 2 MiB of memory and the time to clear them; on small pages it costs one
+/// of them. Which is better depends on the program: buffers are filled, tables made for the worst case are not. So
+/// one fresh run in eight is left on small pages, where the kernel can tell what was touched; it is looked at when its
+/// span ends, or when the next such run is handed out. After one that was hardly touched all fresh runs are left on
+/// small pages and looked at, until two in a row were touched: the mistake that costs memory weighs more than the one
+/// that costs faults.
+///
+/// A counter with saturation as in branch prediction (J. E. Smith: "A study of branch prediction strategies",
+/// ISCA 1981), with unequal steps.
+#[derive(Debug)]
+pub(crate) struct TouchHistory {
+    /// From 0, most of a span is touched, to [`Self::MOST_DOUBT`].
+    doubt: AtomicU8,
+    /// Fresh runs so far, wrapping.
+    runs: AtomicU32,
+    /// Where to look at the last trial; 0 if its span ended.
+    open_trial: AtomicUsize,
+}
+
+impl TouchHistory {
+    /// Doubt from which on runs are left on small pages.
+    const DOUBTFUL: u8 = 2;
+    const MOST_DOUBT: u8 = 3;
+    /// One run in so many, the second first, is a trial. With half as many, a program that touches everything has a
+    /// quarter of its fresh memory on small pages; with twice, it is found out later that it no longer does.
+    const RUNS_BY_TRIAL: u32 = 8;
+    /// Longer runs are no trials: a program's one great array shall not be the eighth.
+    const LONGEST_TRIAL_BYTES: usize = 128 << 20;
+
+    strata_sync::const_fn! {
+        /// Nothing known: spans are expected to be touched.
+        pub(crate) const fn new() -> Self {
+            Self { doubt: AtomicU8::new(0), runs: AtomicU32::new(0), open_trial: AtomicUsize::new(0) }
+        }
+    }
+
+    /// Decides about the next fresh run.
+    pub(crate) fn next(&self, run: AddressRange) -> Choice {
+        let before = self.runs.fetch_add(1, Ordering::Relaxed);
+        let is_trial = before % Self::RUNS_BY_TRIAL == 1 && run.bytes <= Self::LONGEST_TRIAL_BYTES;
+        let last_trial = if is_trial {
+            let this = Self::sample(run).map_or(0, |sample| sample.start);
+            self.open_trial.swap(this, Ordering::Relaxed)
+        } else {
+            0
+        };
+        Choice {
+            on_small_pages: is_trial || self.is_doubtful(),
+            look_at: (last_trial != 0).then(|| AddressRange::new(last_trial, HUGEPAGE_BYTES)),
+        }
+    }
+
+    /// A span that was left on small pages is about to end: where to look at it.
+    pub(crate) fn end(&self, span: AddressRange) -> Option<AddressRange> {
+        let open = self.open_trial.load(Ordering::Relaxed);
+        if (span.start..span.end()).contains(&open) {
+            self.open_trial.store(0, Ordering::Relaxed);
+        }
+        Self::sample(span)
+    }
+
+    /// The part of a span that is looked at: one hugepage, behind the first if there is one, as programs write to the
+    /// beginning of a block in any case. None of a span that has no whole hugepage.
+    fn sample(span: AddressRange) -> Option<AddressRange> {
+        let first = span.start.checked_next_multiple_of(HUGEPAGE_BYTES)?;
+        let whole = span.end().checked_sub(first)? / HUGEPAGE_BYTES;
+        (whole > 0).then(|| AddressRange::new(first + whole / 2 * HUGEPAGE_BYTES, HUGEPAGE_BYTES))
+    }
+
+    /// Enters what was found: so many bytes touched of so many looked at.
+    pub(crate) fn note(&self, touched_bytes: usize, bytes: usize) {
+        let doubt = self.doubt.load(Ordering::Relaxed);
+        let doubt = if touched_bytes >= bytes / 2 {
+            doubt.saturating_sub(1)
+        } else {
+            doubt.saturating_add(Self::DOUBTFUL).min(Self::MOST_DOUBT)
+        };
+        // Of two at once one is lost: a sample fewer.
+        self.doubt.store(doubt, Ordering::Relaxed);
+    }
+
+    fn is_doubtful(&self) -> bool {
+        self.doubt.load(Ordering::Relaxed) >= Self::DOUBTFUL
+    }
+}
+
+/// What to do about a fresh run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Choice {
+    /// It gets no hugepages, and is looked at when its span ends.
+    pub(crate) on_small_pages: bool,
+    /// A part of an older span, to be looked at and entered now.
+    pub(crate) look_at: Option<AddressRange>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+use super::TouchHistory;
+use strata_os::AddressRange;
+use strata_span::HUGEPAGE_BYTES;
+
+const RUN: AddressRange = AddressRange::new(64 * HUGEPAGE_BYTES, 4 * HUGEPAGE_BYTES);
+const LONG: AddressRange = AddressRange::new(64 * HUGEPAGE_BYTES, 1 << 30);
+
+#[test]
+fn one_run_in_eight_is_a_trial_while_spans_are_touched() {
+    let history = TouchHistory::new();
+    for _ in 0..5 {
+        let small = (0..8).filter(|_| history.next(RUN).on_small_pages).count();
+        assert_eq!(small, 1);
+        history.note(HUGEPAGE_BYTES, HUGEPAGE_BYTES);
+    }
+}
+
+#[test]
+fn very_long_runs_are_no_trials_but_follow_what_was_found() {
+    let history = TouchHistory::new();
+    assert!((0..64).all(|_| !history.next(LONG).on_small_pages));
+    history.note(4096, HUGEPAGE_BYTES);
+    assert!((0..64).all(|_| history.next(LONG).on_small_pages));
+}
+
+#[test]
+fn doubt_comes_with_one_untouched_span_and_goes_with_two_touched_in_a_row() {
+    let history = TouchHistory::new();
+    history.note(4096, HUGEPAGE_BYTES);
+    history.note(4096, HUGEPAGE_BYTES);
+    history.note(HUGEPAGE_BYTES, HUGEPAGE_BYTES);
+    assert!(history.is_doubtful());
+    history.note(4096, HUGEPAGE_BYTES);
+    assert!(history.is_doubtful());
+    history.note(HUGEPAGE_BYTES, HUGEPAGE_BYTES);
+    history.note(HUGEPAGE_BYTES, HUGEPAGE_BYTES);
+    assert!(!history.is_doubtful());
+}
+
+#[test]
+fn a_trial_whose_span_lives_is_looked_at_when_the_next_begins() {
+    let history = TouchHistory::new();
+    let looks = |history: &TouchHistory| (0..8).filter_map(|_| history.next(RUN).look_at).last();
+    assert_eq!(looks(&history), None);
+    let sample = AddressRange::new(66 * HUGEPAGE_BYTES, HUGEPAGE_BYTES);
+    assert_eq!(looks(&history), Some(sample));
+    assert_eq!(history.end(RUN), Some(sample));
+    assert_eq!(looks(&history), None);
+}
+
+#[test]
+fn the_sample_is_a_whole_hugepage_of_the_span_and_not_its_first_if_it_has_another() {
+    let at = 64 * HUGEPAGE_BYTES;
+    let sample = |start, bytes| TouchHistory::sample(AddressRange::new(start, bytes));
+    assert_eq!(sample(at, HUGEPAGE_BYTES), Some(AddressRange::new(at, HUGEPAGE_BYTES)));
+    assert_eq!(
+        sample(at, 2 * HUGEPAGE_BYTES + 5),
+        Some(AddressRange::new(at + HUGEPAGE_BYTES, HUGEPAGE_BYTES))
+    );
+    assert_eq!(sample(at + 8192, HUGEPAGE_BYTES), None);
+    assert_eq!(sample(usize::MAX - 8192, 8192), None);
+}
