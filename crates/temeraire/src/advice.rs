@@ -45,6 +45,8 @@ impl HugepageAdvice {
     /// Hugepages that one allocation has to span at least to be advised: of two hugepages it fills
     /// more than half for certain, and of one it may touch a little.
     const LEAST_RUN: HugepageCount = HugepageCount::new(2);
+    /// Shorter spans are many to a hugepage, objects of a class in most of them.
+    const MOST_PACKED_BYTES: usize = 256 << 10;
     /// Most hugepages to be forbidden at a time. Each is a mapping of its own, of which a process
     /// may have 65 530 by default.
     pub(crate) const MOST_FORBIDDEN: usize = 8192;
@@ -68,10 +70,15 @@ impl HugepageAdvice {
         in_use_bytes > Self::THRESHOLD_BYTES && (single || run >= Self::LEAST_RUN)
     }
 
-    /// Tells the kernel about a fresh run for one span; `large`: the span has it alone. True if the run is left on
-    /// small pages and [`Self::learn`] wants to hear of the span when it ends.
-    pub(crate) fn tell<E: Platform>(&self, platform: &E, run: AddressRange, large: bool) -> bool {
-        if large && platform.source().touchable() {
+    /// Tells the kernel about a fresh run that is taken for a span of `span_bytes`. True if the run is left on small
+    /// pages and [`Self::learn`] wants to hear of the span when it ends.
+    pub(crate) fn tell<E: Platform>(
+        &self,
+        platform: &E,
+        run: AddressRange,
+        span_bytes: usize,
+    ) -> bool {
+        if span_bytes > Self::MOST_PACKED_BYTES && platform.source().touchable() {
             let choice = self.touched.next(run);
             if let Some(range) = choice.look_at {
                 self.look(platform, range);

@@ -191,7 +191,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return None;
         };
         let watched = found.advise.is_some_and(|(first, count)| {
-            self.advice.tell(platform, first.range(count), request.pages > PageCount::PER_HUGEPAGE)
+            self.advice.tell(platform, first.range(count), request.pages.bytes())
         });
         span.set_watched(watched);
         span.set_range(found.first, request.pages);

@@ -1,5 +1,6 @@
 //! How much of its large spans a program touches.
 
+use core::ops::RangeInclusive;
 use strata_os::AddressRange;
 use strata_span::HUGEPAGE_BYTES;
 use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -19,7 +20,7 @@ use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 pub(crate) struct TouchHistory {
     /// From 0, most of a span is touched, to [`Self::MOST_DOUBT`].
     doubt: AtomicU8,
-    /// Fresh runs so far, wrapping.
+    /// Fresh runs so far that might have been trials, wrapping.
     runs: AtomicU32,
     /// Where to look at the last trial; 0 if its span ended.
     open_trial: AtomicUsize,
@@ -32,8 +33,9 @@ impl TouchHistory {
     /// One run in so many, the second first, is a trial. With half as many, a program that touches everything has a
     /// quarter of its fresh memory on small pages; with twice, it is found out later that it no longer does.
     const RUNS_BY_TRIAL: u32 = 8;
-    /// Longer runs are no trials: a program's one great array shall not be the eighth.
-    const LONGEST_TRIAL_BYTES: usize = 128 << 20;
+    /// Bytes that a trial may have. Longer runs are none: a program's one great array shall not be the eighth. Of
+    /// shorter ones a span may have no whole hugepage to look at.
+    const TRIALS: RangeInclusive<usize> = 2 * HUGEPAGE_BYTES..=128 << 20;
 
     strata_sync::const_fn! {
         /// Nothing known: spans are expected to be touched.
@@ -44,8 +46,8 @@ impl TouchHistory {
 
     /// Decides about the next fresh run.
     pub(crate) fn next(&self, run: AddressRange) -> Choice {
-        let before = self.runs.fetch_add(1, Ordering::Relaxed);
-        let is_trial = before % Self::RUNS_BY_TRIAL == 1 && run.bytes <= Self::LONGEST_TRIAL_BYTES;
+        let is_trial = Self::TRIALS.contains(&run.bytes)
+            && self.runs.fetch_add(1, Ordering::Relaxed) % Self::RUNS_BY_TRIAL == 1;
         let last_trial = if is_trial {
             let this = Self::sample(run).map_or(0, |sample| sample.start);
             self.open_trial.swap(this, Ordering::Relaxed)
