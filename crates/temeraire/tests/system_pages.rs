@@ -142,3 +142,39 @@ fn hugepages_are_asked_for_once_the_heap_is_large_and_forbidden_where_it_is_brok
     small.into_iter().chain([block]).for_each(|span| heap.deallocate(span));
     assert_eq!((advised().forbidden_hugepages, advised().failures), (0, 0));
 }
+
+/// Hands out forty spans of 8 MiB, touches `touched` bytes of each, and says what the kernel says of all.
+fn residency_of_large_spans(touched: usize) -> strata_os::Residency {
+    let heap = Heap::new();
+    let spans: Vec<_> = (0..40)
+        .map(|_| {
+            let span = heap.allocate((8 << 20) / Pages8K::BYTES);
+            memory(span).iter_mut().take(touched).step_by(4096).for_each(|byte| *byte = 1);
+            span
+        })
+        .collect();
+    let mut sum = strata_os::Residency::default();
+    heap.heap.for_each_reservation(|range| {
+        let found = heap.ground.source.residency(range).unwrap_or_default();
+        sum.resident_bytes += found.resident_bytes;
+        sum.hugepage_bytes += found.hugepage_bytes;
+    });
+    spans.into_iter().for_each(|span| heap.deallocate(span));
+    sum
+}
+
+#[test]
+fn large_spans_of_a_program_that_touches_little_stay_on_small_pages() {
+    let found = residency_of_large_spans(1);
+    // The first few are on hugepages, until the first trial is looked at.
+    assert!(found.resident_bytes < 12 * HUGEPAGE_BYTES, "{found:?}");
+}
+
+#[test]
+fn large_spans_of_a_program_that_fills_them_are_on_hugepages_but_for_one_in_eight() {
+    let found = residency_of_large_spans(8 << 20);
+    assert!(found.resident_bytes >= 320 << 20, "{found:?}");
+    if matches!(thp_mode(), ThpMode::Madvise | ThpMode::Always) {
+        assert!(found.hugepage_bytes >= 240 << 20, "{found:?}");
+    }
+}
