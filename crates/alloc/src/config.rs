@@ -1,5 +1,6 @@
 //! The choices that are made at start.
 
+use crate::PathText;
 use core::fmt;
 
 /// Which page heap a [`Standard`](crate::Standard) heap uses.
@@ -49,6 +50,24 @@ pub enum ExitReport {
     None,
     /// The report in TCMalloc's form.
     Tcmalloc,
+    /// One screen of summary.
+    Brief,
+    /// What stands out, and what to do about it.
+    Explain,
+    /// The figures as JSON, on one line.
+    Json,
+}
+
+/// How much the files of snapshots hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum SnapshotDetail {
+    /// The figures, and each hugepage with its spans.
+    #[default]
+    Map,
+    /// The figures alone.
+    Figures,
 }
 
 /// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
@@ -68,6 +87,10 @@ pub struct Config {
     pub max_total_thread_cache_bytes: usize,
     /// `exit_report`: what is printed at the end of a program under `libstrata.so`.
     pub exit_report: ExitReport,
+    /// `snapshot_interval`: seconds between two snapshots; 0 for one at the end alone.
+    pub snapshot_interval_seconds: u64,
+    /// `snapshot_detail`: how much a snapshot's file holds.
+    pub snapshot_detail: SnapshotDetail,
 }
 
 impl Config {
@@ -79,6 +102,8 @@ impl Config {
         max_per_cpu_cache_size: 3 << 19,
         max_total_thread_cache_bytes: 32 << 20,
         exit_report: ExitReport::None,
+        snapshot_interval_seconds: 0,
+        snapshot_detail: SnapshotDetail::Map,
     };
 
     /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
@@ -95,20 +120,30 @@ impl Config {
     /// ```
     pub fn parse(text: &[u8], mut complain: impl FnMut(Complaint<'_>)) -> Self {
         let mut config = Self::DEFAULT;
-        for pair in
-            text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
-        {
-            let (key, value) = match pair.iter().position(|&byte| byte == b':') {
-                Some(colon) => pair.split_at(colon),
-                None => (pair, [].as_slice()),
-            };
-            let value = value.strip_prefix(b":");
+        for (key, value) in pairs(text) {
             let outcome = value.map_or(Err(Problem::NoValue), |value| config.set(key, value));
             if let Err(problem) = outcome {
                 complain(Complaint { key, value: value.unwrap_or_default(), problem });
             }
         }
         config
+    }
+
+    /// The path of the last pair of `text` with the key `snapshot_file`, if it can be used. A path is no part of the other
+    /// options, which are copied about.
+    ///
+    /// ```
+    /// use strata_alloc::Config;
+    ///
+    /// let path = Config::snapshot_file(b"front_end:per_thread,snapshot_file:/run/%p.json");
+    /// assert_eq!(path.expect("there is one").as_bytes(), b"/run/%p.json");
+    /// ```
+    pub fn snapshot_file(text: &[u8]) -> Option<PathText> {
+        let paths = pairs(text).filter_map(|(key, value)| match key {
+            b"snapshot_file" => usable_path(value?),
+            _ => None,
+        });
+        paths.last()
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
@@ -140,7 +175,24 @@ impl Config {
             b"exit_report" => {
                 self.exit_report = one_of(
                     value,
-                    &[(b"none", ExitReport::None), (b"tcmalloc", ExitReport::Tcmalloc)],
+                    &[
+                        (b"none", ExitReport::None),
+                        (b"tcmalloc", ExitReport::Tcmalloc),
+                        (b"brief", ExitReport::Brief),
+                        (b"explain", ExitReport::Explain),
+                        (b"json", ExitReport::Json),
+                    ],
+                )?;
+            }
+            b"snapshot_file" => {
+                // Kept by who writes there: see `snapshot_file`.
+                usable_path(value).ok_or(Problem::BadValue)?;
+            }
+            b"snapshot_interval" => self.snapshot_interval_seconds = seconds(value)?,
+            b"snapshot_detail" => {
+                self.snapshot_detail = one_of(
+                    value,
+                    &[(b"map", SnapshotDetail::Map), (b"figures", SnapshotDetail::Figures)],
                 )?;
             }
             _ => return Err(Problem::UnknownKey),
@@ -195,6 +247,23 @@ impl fmt::Display for Complaint<'_> {
     }
 }
 
+/// The pairs of `text`: each key, and its value if it has one.
+fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    let pairs = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+    pairs.filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = match pair.iter().position(|&byte| byte == b':') {
+            Some(colon) => pair.split_at(colon),
+            None => (pair, [].as_slice()),
+        };
+        (key, value.strip_prefix(b":"))
+    })
+}
+
+/// A path that is not empty and not too long.
+fn usable_path(value: &[u8]) -> Option<PathText> {
+    PathText::new(value).filter(|path| !path.is_empty())
+}
+
 fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {
     choices
         .iter()
@@ -220,6 +289,13 @@ fn bytes(value: &[u8]) -> Result<usize, Problem> {
     };
     let number = number.map_err(|_| Problem::BadValue)?;
     number.checked_mul(1 << shift).ok_or(Problem::BadValue)
+}
+
+/// A number of seconds: decimal.
+fn seconds(value: &[u8]) -> Result<u64, Problem> {
+    let is_number = value.iter().all(u8::is_ascii_digit);
+    let text = core::str::from_utf8(value).ok().filter(|_| is_number);
+    text.and_then(|text| text.parse().ok()).ok_or(Problem::BadValue)
 }
 
 #[cfg(test)]

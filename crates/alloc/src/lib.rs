@@ -37,6 +37,7 @@ mod heap_core;
 mod large;
 
 mod misuse;
+mod path_text;
 mod reallocate;
 mod release;
 mod selected_page_heap;
@@ -48,6 +49,7 @@ mod threads;
 pub use background::BackgroundFigures;
 pub use config::{
     Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, PageHeapChoice, Problem,
+    SnapshotDetail,
 };
 pub use figures::HeapFigures;
 pub use fork::watch_forks;
@@ -55,5 +57,6 @@ pub use front_end::{FrontEnd, WhyPerThread};
 pub use heap::Heap;
 pub use heap_config::{HeapConfig, Standard};
 pub use heap_core::Core;
+pub use path_text::PathText;
 pub use selected_page_heap::{SelectedFigures, SelectedPageHeap};
 pub use threads::ThreadStats;

@@ -1,4 +1,4 @@
-//! The report at the end of a program: `STRATA_CONF=exit_report:tcmalloc`.
+//! The report and the snapshot at the end of a program: `STRATA_CONF=exit_report:tcmalloc,snapshot_file:PATH`.
 //!
 //! What is asked for is read by the library's constructor, before main; the report is written by its destructor, after the
 //! program's own exit handlers. Nothing is registered for that, and nothing allocated.
@@ -8,9 +8,10 @@
 //!
 //! A program that ends by `_exit`, as some shells do, or by a signal, runs no destructors and prints no report.
 
-use crate::heap::HEAP;
+use crate::{heap::HEAP, snapshots};
 use strata_alloc::{Config, ExitReport};
 use strata_os::{KeptStderr, environment, process_id, warn_line};
+use strata_stats::Extent;
 use strata_sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Whether a report is to be written. Set by the constructor, read by the destructor.
@@ -30,8 +31,9 @@ static DESTRUCTOR: extern "C" fn() = report;
 /// Finds out whether a report is wanted, and if so sets the heap up, so that a program without a block has one too.
 pub(crate) fn prepare() {
     // What is wrong with the options is said when the heap is set up.
-    let config = environment(c"STRATA_CONF").map(|text| Config::parse(text, |_| ()));
-    if config.is_none_or(|config| config.exit_report == ExitReport::None) {
+    let Some(text) = environment(c"STRATA_CONF") else { return };
+    let has_file = snapshots::prepare(text);
+    if Config::parse(text, |_| ()).exit_report == ExitReport::None && !has_file {
         return;
     }
     let block = HEAP.allocate(1);
@@ -52,16 +54,29 @@ fn only_process() -> u32 {
     })
 }
 
-extern "C" fn report() {
-    if !WANTED.load(Ordering::Relaxed) {
-        return;
-    }
+/// Whether this process writes reports and snapshots.
+pub(crate) fn is_asked() -> bool {
     let only = ONLY.load(Ordering::Relaxed);
-    if only != 0 && only != process_id() {
+    WANTED.load(Ordering::Relaxed) && (only == 0 || only == process_id())
+}
+
+extern "C" fn report() {
+    if !is_asked() {
         return;
     }
-    if let (Some(core), Some(mut out)) = (HEAP.core(), STDERR.open()) {
-        // What standard error does not take is lost: nobody is left to be told.
-        let _ = strata_stats::report_tcmalloc(core, &mut out);
+    let Some(core) = HEAP.core() else { return };
+    snapshots::write(core);
+    let form = core.config().exit_report;
+    if form == ExitReport::None {
+        return;
     }
+    let Some(mut out) = STDERR.open() else { return };
+    // What standard error does not take is lost: nobody is left to be told.
+    let _ = match form {
+        ExitReport::None => Ok(()),
+        ExitReport::Tcmalloc => strata_stats::report_tcmalloc(core, &mut out),
+        ExitReport::Brief => strata_stats::report_brief(core, &mut out),
+        ExitReport::Explain => strata_stats::report_explain(core, &mut out),
+        ExitReport::Json => strata_stats::report_json(core, Extent::Figures, &mut out),
+    };
 }

@@ -17,8 +17,11 @@ type Pages = strata_size_classes::Pages32K;
 #[cfg(strata_page_size = "256k")]
 type Pages = strata_size_classes::Pages256K;
 
+/// What the program's heap is made of.
+pub(crate) type Program = Standard<Pages>;
+
 /// Configured by `STRATA_CONF`. Costs nothing before the first block.
-pub(crate) static HEAP: Heap<Standard<Pages>> = Heap::new();
+pub(crate) static HEAP: Heap<Program> = Heap::new();
 
 /// The alignment to name for a block that needs none beyond what its size gives it.
 pub(crate) const ANY_ALIGN: usize = 1;

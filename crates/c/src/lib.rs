@@ -56,6 +56,7 @@ mod operator_new;
 #[cfg(panic = "abort")]
 mod panic;
 mod sized;
+mod snapshots;
 mod start;
 mod throw;
 #[cfg(target_arch = "x86_64")]

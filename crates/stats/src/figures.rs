@@ -45,13 +45,14 @@ impl<'a> From<&'a SelectedFigures> for PageHeapDetails<'a> {
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};
-/// use strata_stats::{Figures, Snapshot};
+/// use strata_stats::{Figures, Snapshot, explain};
 ///
 /// let heap: Heap = Heap::with(Config::DEFAULT);
 /// heap.allocate(48);
 /// let snapshot = Snapshot::take(heap.core().expect("the first block set it up"));
 /// // A snapshot alone will do; what needs more is then not told.
 /// assert_eq!(Figures::from(&snapshot).ledger().in_use_bytes, 48);
+/// assert_eq!(explain(&snapshot, None).iter().count(), 0);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Figures<'a> {

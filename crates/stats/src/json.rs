@@ -17,7 +17,7 @@ pub(crate) const FORMAT: &str = "strata-snapshot";
 /// How much a snapshot's file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Extent {
-    /// The figures: some 20 KiB.
+    /// The figures: some 60 KiB.
     #[default]
     Figures,
     /// Also each hugepage and span: some 20 bytes a span, and a system call a hugepage.

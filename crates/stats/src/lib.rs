@@ -32,13 +32,17 @@
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+mod amount;
 mod bounded_text;
+mod brief;
 mod class_table;
 mod cpu_table;
 mod details;
 mod dialect;
+mod difference;
 #[cfg(feature = "std")]
 mod document;
+mod explain;
 mod figure;
 mod figures;
 mod heap_map;
@@ -47,19 +51,24 @@ mod ledger;
 mod page_heap_report;
 mod pbtxt;
 mod snapshot;
+mod snapshot_file;
 mod tcmalloc;
 mod today;
 
 pub use bounded_text::BoundedText;
+pub use brief::{render_brief, report_brief};
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
 pub use details::{CapacityDetails, ClassDetails, CpuMisses, Details, TransferDetails};
 pub use dialect::{Dialect, render, report, report_into};
+pub use difference::{ClassDifference, Difference};
 #[cfg(feature = "std")]
 pub use document::{Document, MapRun, MapSpan, ReadError};
+pub use explain::{Finding, Findings, WhyNotReleased, explain, report_explain};
 pub use figures::{Figures, PageHeapDetails};
 pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 pub use snapshot::Snapshot;
+pub use snapshot_file::write_snapshot_file;
 pub use tcmalloc::{render_tcmalloc, report_tcmalloc};

@@ -18,7 +18,8 @@ fn nothing_said_leaves_the_defaults() {
 fn every_key_acts() {
     let (config, problems) = parsed(
         "page_heap:legacy,front_end:per_thread,cpu_id:cpu,max_per_cpu_cache_size:64K,\
-         max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc",
+         max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc,\
+         snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures",
     );
     assert_eq!(problems, []);
     assert_eq!(config.page_heap, PageHeapChoice::Legacy);
@@ -27,6 +28,17 @@ fn every_key_acts() {
     assert_eq!(config.max_per_cpu_cache_size, 64 << 10);
     assert_eq!(config.max_total_thread_cache_bytes, 1 << 20);
     assert_eq!(config.exit_report, ExitReport::Tcmalloc);
+    assert_eq!(config.snapshot_interval_seconds, 30);
+    assert_eq!(config.snapshot_detail, SnapshotDetail::Figures);
+}
+
+#[test]
+fn the_last_usable_path_counts() {
+    let path = |text: &[u8]| Config::snapshot_file(text).map(|path| path.as_bytes().to_vec());
+    assert_eq!(path(b"snapshot_interval:1"), None);
+    assert_eq!(path(b"snapshot_file"), None);
+    assert_eq!(path(b"snapshot_file:a, snapshot_file:b:c ,x"), Some(b"b:c".to_vec()));
+    assert_eq!(path(b"snapshot_file:a,snapshot_file:"), Some(b"a".to_vec()));
 }
 
 #[test]
@@ -41,6 +53,11 @@ fn bad_pairs_are_named_and_change_nothing() {
         ("max_per_cpu_cache_size:1.5M", Problem::BadValue),
         ("max_per_cpu_cache_size:99999999999999999999", Problem::BadValue),
         ("max_per_cpu_cache_size:99999999999T", Problem::BadValue),
+        ("exit_report:loud", Problem::BadValue),
+        ("snapshot_file:", Problem::BadValue),
+        ("snapshot_interval:1s", Problem::BadValue),
+        ("snapshot_interval:", Problem::BadValue),
+        ("snapshot_detail:all", Problem::BadValue),
         (":", Problem::UnknownKey),
     ] {
         assert_eq!(parsed(text), (Config::DEFAULT, [problem].into()), "{text:?}");

@@ -1,0 +1,192 @@
+//! When something stands out.
+
+use super::{Finding, Findings, WhyNotReleased};
+use crate::{Category, Figures, Ledger, PageHeapDetails, Part, Snapshot};
+use strata_alloc::{FrontEnd, WhyPerThread};
+use strata_page_heap::ReleasedBytes;
+
+/// A finding is about at least so many bytes: of less, nobody would act.
+const LEAST_BYTES: u64 = 1 << 20;
+
+/// And about at least this part of what the heap has, one fiftieth: at twice, a program of 10 GiB would not hear of 300
+/// MiB; at half, the list of a large program is of classes that do not matter.
+const LEAST_PART: u64 = 50;
+
+/// Caches stand out from a quarter of what the program has, and from 8 MiB: what 5 CPUs may hold each by default.
+const CACHES_PART: u64 = 4;
+const CACHES_LEAST_BYTES: u64 = 8 << 20;
+
+/// Free pages stand out from an eighth of what the program has, and from 8 MiB: a few hugepages are what a program that
+/// breathes needs.
+const FREE_PART: u64 = 8;
+const FREE_LEAST_BYTES: u64 = 8 << 20;
+
+pub(super) fn apply(
+    figures: &Figures<'_>,
+    ledger: &Ledger,
+    earlier: Option<&Snapshot>,
+    findings: &mut Findings,
+) {
+    let snapshot = figures.snapshot;
+    let least = LEAST_BYTES.max(ledger.actual_bytes() / LEAST_PART);
+    fragmented_classes(snapshot, least, findings);
+    idle_cpus(snapshot, earlier, least, findings);
+    caches(ledger, least, findings);
+    unreleased_pages(figures, ledger, least, findings);
+    hugepages(figures, least, findings);
+    limits(snapshot, earlier, findings);
+    metadata(ledger, least, findings);
+    if let Some(earlier) = earlier {
+        growth(snapshot, earlier, findings);
+    }
+    if snapshot.heap.page_heap.release_failures != 0 {
+        findings.add(Finding::RefusedReleases { times: snapshot.heap.page_heap.release_failures });
+    }
+    if let FrontEnd::PerThread(why) = snapshot.heap.front_end
+        && why != WhyPerThread::Asked
+    {
+        findings.add(Finding::NoPerCpuCaches { why });
+    }
+}
+
+/// More than half of a class's spans are free objects that lie in the central free list.
+fn fragmented_classes(snapshot: &Snapshot, least: u64, findings: &mut Findings) {
+    for (_, class) in snapshot.classes.iter() {
+        let span_bytes = class.live_pages.saturating_mul(snapshot.heap.page_bytes);
+        let free_bytes = class.central_objects.saturating_mul(class.object_bytes);
+        if free_bytes >= least && free_bytes > span_bytes / 2 {
+            findings.add(Finding::FragmentedClass {
+                object_bytes: class.object_bytes,
+                spans: class.spans,
+                objects_in_use: class.objects_in_use(),
+                span_bytes,
+                free_bytes,
+            });
+        }
+    }
+}
+
+/// Of caches on which no thread may run now; with an earlier snapshot also those that did not change since.
+fn idle_cpus(snapshot: &Snapshot, earlier: Option<&Snapshot>, least: u64, findings: &mut Findings) {
+    let (mut caches, mut held_bytes, mut since_earlier) = (0, 0u64, false);
+    for (id, cpu) in snapshot.cpus.iter() {
+        let then = earlier.and_then(|earlier| earlier.cpus.iter().nth(id)).map(|(_, cpu)| cpu);
+        let unchanged = then.is_some_and(|then| {
+            (then.held_bytes, then.unallocated_bytes) == (cpu.held_bytes, cpu.unallocated_bytes)
+        });
+        if cpu.populated && cpu.held_bytes != 0 && (!cpu.active || unchanged) {
+            caches += 1;
+            held_bytes = held_bytes.wrapping_add(cpu.held_bytes);
+            since_earlier |= cpu.active;
+        }
+    }
+    if held_bytes >= least {
+        findings.add(Finding::IdleCpuCaches { caches, held_bytes, since_earlier });
+    }
+}
+
+fn caches(ledger: &Ledger, least: u64, findings: &mut Findings) {
+    let [per_cpu_bytes, thread_bytes, transfer_bytes] =
+        [Category::PerCpu, Category::Thread, Category::Transfer]
+            .map(|category| ledger.bytes(category));
+    let all = per_cpu_bytes.saturating_add(thread_bytes).saturating_add(transfer_bytes);
+    let in_use_bytes = ledger.in_use_bytes;
+    if all >= least.max(CACHES_LEAST_BYTES) && all > in_use_bytes / CACHES_PART {
+        findings.add(Finding::LargeCaches {
+            per_cpu_bytes,
+            thread_bytes,
+            transfer_bytes,
+            in_use_bytes,
+        });
+    }
+}
+
+fn unreleased_pages(figures: &Figures<'_>, ledger: &Ledger, least: u64, findings: &mut Findings) {
+    let free_bytes = ledger.bytes(Category::PageHeapFree);
+    if free_bytes < least.max(FREE_LEAST_BYTES) || free_bytes <= ledger.in_use_bytes / FREE_PART {
+        return;
+    }
+    let page_heap = &figures.snapshot.heap.page_heap;
+    let kept_back_bytes = match figures.page_heap {
+        PageHeapDetails::Temeraire(temeraire) => {
+            temeraire.filler.skipped.pending_pages.saturating_mul(figures.snapshot.heap.page_bytes)
+        }
+        PageHeapDetails::Legacy(_) | PageHeapDetails::Other => 0,
+    };
+    let why = if page_heap.release_failures != 0 {
+        WhyNotReleased::Refused { times: page_heap.release_failures }
+    } else if kept_back_bytes != 0 {
+        WhyNotReleased::RecentDemand { kept_back_bytes }
+    } else if page_heap.released.total() == 0 {
+        WhyNotReleased::NobodyAsked
+    } else {
+        WhyNotReleased::Rate
+    };
+    findings.add(Finding::UnreleasedPages { free_bytes, why });
+}
+
+fn hugepages(figures: &Figures<'_>, least: u64, findings: &mut Findings) {
+    let PageHeapDetails::Temeraire(temeraire) = figures.page_heap else { return };
+    let filler = &temeraire.filler;
+    let bytes = |pages: u64| pages.saturating_mul(figures.snapshot.heap.page_bytes);
+    let used_bytes = bytes(filler.used_pages_in_released);
+    if used_bytes >= least && used_bytes > bytes(filler.used_pages) / 20 {
+        findings.add(Finding::BrokenHugepages {
+            hugepages: filler.released_hugepages,
+            used_bytes,
+            released_bytes: bytes(filler.unmapped_pages),
+        });
+    }
+    let abandoned = bytes(filler.abandoned_pages);
+    if abandoned >= least {
+        findings.add(Finding::AbandonedTails { bytes: abandoned });
+    }
+}
+
+fn limits(snapshot: &Snapshot, earlier: Option<&Snapshot>, findings: &mut Findings) {
+    let released = snapshot.heap.page_heap.released;
+    let then = earlier.map_or(ReleasedBytes::NONE, |earlier| earlier.heap.page_heap.released);
+    let soft_bytes = released.soft_limit.saturating_sub(then.soft_limit);
+    let hard_bytes = released.hard_limit.saturating_sub(then.hard_limit);
+    if soft_bytes.saturating_add(hard_bytes) != 0 {
+        let since_earlier = earlier.is_some();
+        findings.add(Finding::LimitReached { soft_bytes, hard_bytes, since_earlier });
+    }
+}
+
+fn metadata(ledger: &Ledger, least: u64, findings: &mut Findings) {
+    let (metadata_bytes, in_use_bytes) = (ledger.part_bytes(Part::Metadata), ledger.in_use_bytes);
+    // Above what every heap has at its start, 1 MiB at most, and a tenth of what the program has.
+    if metadata_bytes >= least.max(2 << 20) && metadata_bytes > in_use_bytes / 10 {
+        findings.add(Finding::LargeMetadata { metadata_bytes, in_use_bytes });
+    }
+}
+
+/// In use grew by a tenth and a megabyte, and more than half of what was allocated stayed. (A program that fills a cache
+/// at its start looks the same: the words say so.)
+fn growth(snapshot: &Snapshot, earlier: &Snapshot, findings: &mut Findings) {
+    let difference = snapshot.diff(earlier);
+    let grown_bytes = u64::try_from(difference.part_bytes(Part::InUse)).unwrap_or(0);
+    let elapsed_ns = u64::try_from(difference.elapsed_ns()).unwrap_or(0);
+    let before = Ledger::of(earlier).in_use_bytes;
+    let allocated_bytes = difference.allocated_bytes();
+    if grown_bytes < LEAST_BYTES || grown_bytes <= before / 10 || grown_bytes <= allocated_bytes / 2
+    {
+        return;
+    }
+    let most = difference.classes().max_by_key(|class| class.in_use_bytes);
+    let (class_bytes, class_grown) =
+        most.map_or((0, 0), |class| (class.object_bytes, class.in_use_bytes));
+    let small: i64 = difference.classes().map(|class| class.in_use_bytes).sum();
+    let large = difference.part_bytes(Part::InUse).saturating_sub(small);
+    let (class_bytes, class_grown) =
+        if large > class_grown { (0, large) } else { (class_bytes, class_grown) };
+    findings.add(Finding::Growth {
+        grown_bytes,
+        elapsed_ns,
+        allocated_bytes,
+        freed_bytes: difference.deallocated_bytes(),
+        class_bytes,
+        class_grown_bytes: u64::try_from(class_grown).unwrap_or(0),
+    });
+}

@@ -1,0 +1,190 @@
+//! How findings are put.
+
+use super::{Finding, WhyNotReleased};
+use crate::amount::{Amount, Percent};
+use core::fmt::{Display, Formatter, Result};
+
+/// What is said when nothing stands out.
+pub(super) fn nothing_found(actual_bytes: u64, f: &mut Formatter<'_>) -> Result {
+    writeln!(
+        f,
+        "Nothing stands out in {}: no class is fragmented, no cache is large or idle, and no free pages lie about.",
+        Amount(actual_bytes)
+    )
+}
+
+/// Starts the part that says what to do.
+const DO: &str = "\n   What to do: ";
+
+impl Display for Finding {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::FragmentedClass {
+                object_bytes,
+                spans,
+                objects_in_use,
+                span_bytes,
+                free_bytes,
+            } => {
+                let used = objects_in_use.saturating_mul(*object_bytes);
+                write!(
+                    f,
+                    "Fragmentation: {} free in spans of objects of {object_bytes} bytes.\n   \
+                     {spans} spans, {} in all, are held by {objects_in_use} objects of the program, which fill {:.1} of \
+                     them.{DO}a span goes back when its last object is freed. Find what keeps objects of this size for long \
+                     among many that come and go, and allocate it apart, in one piece, or at another time. Until then the \
+                     room is used again for objects of this size, and for nothing else.",
+                    Amount(*free_bytes),
+                    Amount(*span_bytes),
+                    Percent { part: used, whole: *span_bytes },
+                )
+            }
+            Self::IdleCpuCaches { caches, held_bytes, since_earlier } => {
+                let why = if *since_earlier {
+                    "nothing moved in them since the earlier snapshot"
+                } else {
+                    "the program has no thread that may run there now"
+                };
+                write!(
+                    f,
+                    "Idle caches: {} in the caches of {caches} CPUs.\n   They hold free objects, and {why}.{DO}malloc_trim(0) \
+                     empties all caches. A lower max_per_cpu_cache_size keeps them smaller; fewer CPUs (taskset) make fewer \
+                     of them.",
+                    Amount(*held_bytes),
+                )
+            }
+            Self::LargeCaches { per_cpu_bytes, thread_bytes, transfer_bytes, in_use_bytes } => {
+                write!(
+                    f,
+                    "Large caches: {} of free objects, {:.0} of what the program holds.\n   {} lie in caches of CPUs, {} in \
+                 caches of threads, {} between them.{DO}this is what speed is bought with. If memory is short, lower \
+                 max_per_cpu_cache_size or max_total_thread_cache_bytes in STRATA_CONF; malloc_trim(0) empties all caches \
+                 once.",
+                    Amount(self.weight_bytes()),
+                    Percent { part: self.weight_bytes(), whole: *in_use_bytes },
+                    Amount(*per_cpu_bytes),
+                    Amount(*thread_bytes),
+                    Amount(*transfer_bytes),
+                )
+            }
+            Self::UnreleasedPages { free_bytes, why } => {
+                write!(
+                    f,
+                    "Free memory: {} in free pages that still have memory behind them.\n   {why}",
+                    Amount(*free_bytes)
+                )
+            }
+            Self::BrokenHugepages { hugepages, used_bytes, released_bytes } => write!(
+                f,
+                "Broken hugepages: {} of the program's spans stand on small pages.\n   {} were given back out of {hugepages} \
+                 hugepages that are in use, which the hardware can no longer map as one: more misses of its address \
+                 caches.{DO}give less back, or less often: a program that will want the memory again soon should not be \
+                 trimmed. Where memory matters more than time, this is as it should be.",
+                Amount(*used_bytes),
+                Amount(*released_bytes),
+            ),
+            Self::RefusedReleases { times } => write!(
+                f,
+                "Refused releases: the kernel refused {times} times to take memory back.\n   Memory that is locked (mlock, \
+                 mlockall) cannot be given back.{DO}unlock it, or do without the release."
+            ),
+            Self::Growth { .. } => growth(self, f),
+            Self::LimitReached { soft_bytes, hard_bytes, since_earlier } => write!(
+                f,
+                "A limit is reached: {} were given back because of it {}.\n   {} for the soft limit, {} for the hard limit \
+                 or because the system had no more. What is given back so is often wanted again at once, and faulted \
+                 in.{DO}raise the limit, or find what grew: two snapshots and --diff tell.",
+                Amount(self.weight_bytes()),
+                if *since_earlier { "since the earlier snapshot" } else { "since the start" },
+                Amount(*soft_bytes),
+                Amount(*hard_bytes),
+            ),
+            Self::LargeMetadata { metadata_bytes, in_use_bytes } => write!(
+                f,
+                "Large books: {} of the allocator's own, {:.0} of what the program holds.\n   They grow with the most spans \
+                 and threads that there ever were, and never shrink.{DO}nothing, if the program holds less now than it \
+                 did; else the kinds of metadata in the ledger tell what it is.",
+                Amount(*metadata_bytes),
+                Percent { part: *metadata_bytes, whole: *in_use_bytes },
+            ),
+            Self::AbandonedTails { bytes } => write!(
+                f,
+                "Abandoned hugepages: {} of large blocks that are gone, on hugepages whose tails are still in use.\n   The \
+                 unused end of a large block was lent to small ones, which outlived it.{DO}sizes of large blocks just above \
+                 a multiple of 2 MiB waste most; round them, or reuse the blocks.",
+                Amount(*bytes)
+            ),
+            Self::NoPerCpuCaches { why } => write!(
+                f,
+                "No caches per CPU: {}.\n   Each thread has a cache of its own instead, which costs memory by the number of \
+                 threads.{DO}a kernel and a C library with restartable sequences (Linux 4.18, glibc 2.35) are what it needs.",
+                why.as_str()
+            ),
+        }
+    }
+}
+
+/// Nanoseconds of an hour.
+const HOUR_NS: f64 = 3.6e12;
+
+fn growth(finding: &Finding, f: &mut Formatter<'_>) -> Result {
+    let Finding::Growth {
+        grown_bytes,
+        elapsed_ns,
+        allocated_bytes,
+        freed_bytes,
+        class_bytes,
+        class_grown_bytes,
+    } = finding
+    else {
+        return Ok(());
+    };
+    let seconds = *elapsed_ns as f64 / 1e9;
+    // The conversion saturates, which is what an absurd rate should look like.
+    let an_hour = (*grown_bytes as f64 * HOUR_NS / (*elapsed_ns as f64).max(1.0)) as u64;
+    write!(
+        f,
+        "Growth: {} more in use than {seconds:.0} s before, {} an hour.\n   Of {} that were allocated since, {} were freed. ",
+        Amount(*grown_bytes),
+        Amount(an_hour),
+        Amount(*allocated_bytes),
+        Amount(*freed_bytes),
+    )?;
+    match class_bytes {
+        0 => write!(f, "Most of it, {}, are large blocks.", Amount(*class_grown_bytes))?,
+        size => {
+            write!(f, "Most of it, {}, are objects of {size} bytes.", Amount(*class_grown_bytes))?
+        }
+    }
+    write!(
+        f,
+        "{DO}a program that starts, or fills a cache of its own, looks like this once; one that leaks, at each pair of \
+         snapshots. If it goes on, look for what allocates such blocks."
+    )
+}
+
+impl Display for WhyNotReleased {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self {
+            Self::NobodyAsked => {
+                write!(f, "Nothing was given back yet.{DO}malloc_trim(0) gives it back now.")
+            }
+            Self::RecentDemand { kept_back_bytes } => write!(
+                f,
+                "{} of it are kept because the program wanted as much within the last minutes (skip intervals).{DO}nothing: \
+                 it goes back when demand stays low. malloc_trim(0) gives back what can go at once.",
+                Amount(*kept_back_bytes)
+            ),
+            Self::Refused { times } => write!(
+                f,
+                "The kernel refused {times} times to take memory back.{DO}see whether the program locks its memory (mlock, \
+                 mlockall)."
+            ),
+            Self::Rate => write!(
+                f,
+                "Some was given back, and this is left.{DO}wait, if the background work is on; malloc_trim(0) gives back \
+                 what can go at once."
+            ),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Snapshots in files.
+
+use crate::{Extent, RenderPageHeap, report_json};
+use core::fmt::{self, Write};
+use strata_alloc::{Core, HeapConfig};
+use strata_os::{NewFile, process_id};
+use strata_page_heap::PageHeap;
+
+/// Bytes of the longest path, with all that stands for something else replaced.
+const LONGEST_PATH: usize = 480;
+
+/// Writes a snapshot to a file that appears whole or not at all; `%p` in `path` stands for the process's number, `%%` for
+/// a percent sign.
+///
+/// Any thread may call it at any time. It allocates nothing and needs some 80 KiB of stack.
+///
+/// # Errors
+///
+/// The system's number: see [`NewFile::create`] and [`NewFile::commit`]. `EINVAL` for another letter behind `%`.
+pub fn write_snapshot_file<C: HeapConfig>(
+    core: &Core<C>,
+    path: &[u8],
+    extent: Extent,
+) -> Result<(), i32>
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
+    let path = Path::expand(path, process_id())?;
+    let mut file = NewFile::create(path.as_bytes())?;
+    // What was not taken is told by `commit`, which knows why.
+    let _ = report_json(core, extent, &mut file);
+    file.commit()
+}
+
+/// A path on the stack.
+struct Path {
+    bytes: [u8; LONGEST_PATH],
+    length: usize,
+}
+
+impl Path {
+    fn expand(pattern: &[u8], process_id: u32) -> Result<Self, i32> {
+        let mut path = Self { bytes: [0; LONGEST_PATH], length: 0 };
+        let mut rest = pattern.iter();
+        while let Some(byte) = rest.next() {
+            let pushed = match byte {
+                b'%' => match rest.next() {
+                    Some(b'p') => write!(path, "{process_id}"),
+                    Some(b'%') => path.push(b"%"),
+                    _ => return Err(INVALID),
+                },
+                plain => path.push(core::slice::from_ref(plain)),
+            };
+            pushed.map_err(|_| TOO_LONG)?;
+        }
+        Ok(path)
+    }
+
+    fn push(&mut self, more: &[u8]) -> fmt::Result {
+        let end = self.length.saturating_add(more.len());
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(more);
+        self.length = end;
+        Ok(())
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+impl Write for Path {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes())
+    }
+}
+
+/// `EINVAL` and `ENAMETOOLONG` of Linux, the same on all its machines that Strata runs on.
+const INVALID: i32 = 22;
+const TOO_LONG: i32 = 36;
+
+#[cfg(test)]
+mod tests;
