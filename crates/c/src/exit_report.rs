@@ -11,7 +11,7 @@
 use crate::{heap::HEAP, snapshots};
 use strata_alloc::{Config, ExitReport};
 use strata_os::{KeptStderr, environment, process_id, warn_line};
-use strata_stats::Extent;
+use strata_stats::{Dialect, report};
 use strata_sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Whether a report is to be written. Set by the constructor, read by the destructor.
@@ -26,7 +26,7 @@ static STDERR: KeptStderr = KeptStderr::new();
 /// The destructor: the C library calls what stands in this section when the program ends.
 #[used]
 #[unsafe(link_section = ".fini_array")]
-static DESTRUCTOR: extern "C" fn() = report;
+static DESTRUCTOR: extern "C" fn() = at_the_end;
 
 /// Finds out whether a report is wanted, and if so sets the heap up, so that a program without a block has one too.
 pub(crate) fn prepare() {
@@ -60,7 +60,7 @@ pub(crate) fn is_asked() -> bool {
     WANTED.load(Ordering::Relaxed) && (only == 0 || only == process_id())
 }
 
-extern "C" fn report() {
+extern "C" fn at_the_end() {
     if !is_asked() {
         return;
     }
@@ -74,9 +74,9 @@ extern "C" fn report() {
     // What standard error does not take is lost: nobody is left to be told.
     let _ = match form {
         ExitReport::None => Ok(()),
-        ExitReport::Tcmalloc => strata_stats::report_tcmalloc(core, &mut out),
-        ExitReport::Brief => strata_stats::report_brief(core, &mut out),
-        ExitReport::Explain => strata_stats::report_explain(core, &mut out),
-        ExitReport::Json => strata_stats::report_json(core, Extent::Figures, &mut out),
+        ExitReport::Tcmalloc => report(core, Dialect::TcmallocText, &mut out),
+        ExitReport::Brief => report(core, Dialect::Brief, &mut out),
+        ExitReport::Explain => report(core, Dialect::Explain, &mut out),
+        ExitReport::Json => report(core, Dialect::Json, &mut out),
     };
 }

@@ -1,6 +1,9 @@
 //! The forms of a report, and the ways to have one.
 
-use crate::{BoundedText, Details, RenderPageHeap, Snapshot, render_tcmalloc, tcmalloc, today};
+use crate::{
+    BoundedText, Details, Extent, Figures, RenderPageHeap, Snapshot, brief, explain, json,
+    render_tcmalloc, tcmalloc, today,
+};
 use core::fmt::{Result, Write};
 use strata_alloc::{Core, HeapConfig};
 use strata_page_heap::PageHeap;
@@ -18,15 +21,24 @@ pub enum Dialect {
     TcmallocPbtxt,
     /// The same with the fields of today.
     TcmallocPbtxtToday,
+    /// One screen of summary, in a user's words.
+    Brief,
+    /// What stands out, ranked, and what to do about it.
+    Explain,
+    /// The figures as one line of JSON: what files of snapshots hold, without the map.
+    Json,
 }
 
 impl Dialect {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 7] = [
         Self::TcmallocText,
         Self::TcmallocTextToday,
         Self::TcmallocPbtxt,
         Self::TcmallocPbtxtToday,
+        Self::Brief,
+        Self::Explain,
+        Self::Json,
     ];
 
     /// Its name on a command line.
@@ -36,6 +48,9 @@ impl Dialect {
             Self::TcmallocTextToday => "tcmalloc-today",
             Self::TcmallocPbtxt => "pbtxt",
             Self::TcmallocPbtxtToday => "pbtxt-today",
+            Self::Brief => "brief",
+            Self::Explain => "explain",
+            Self::Json => "json",
         }
     }
 }
@@ -51,7 +66,12 @@ where
 {
     match dialect {
         Dialect::TcmallocText => tcmalloc::report_tcmalloc(core, out),
-        _ => report_with_details(core, dialect, out),
+        Dialect::Brief => brief::report_brief(core, out),
+        Dialect::Explain => explain::report_explain(core, out),
+        Dialect::Json => json::report_json(core, Extent::Figures, out),
+        Dialect::TcmallocTextToday | Dialect::TcmallocPbtxt | Dialect::TcmallocPbtxtToday => {
+            report_with_details(core, dialect, out)
+        }
     }
 }
 
@@ -94,6 +114,7 @@ pub fn render<F: RenderPageHeap>(
     page_heap: &F,
     out: &mut dyn Write,
 ) -> Result {
+    let figures = || Figures { snapshot, page_heap: page_heap.details() };
     match dialect {
         Dialect::TcmallocText => render_tcmalloc(snapshot, page_heap, out),
         Dialect::TcmallocTextToday => today::render(snapshot, details, page_heap, out),
@@ -103,6 +124,9 @@ pub fn render<F: RenderPageHeap>(
         Dialect::TcmallocPbtxtToday => {
             crate::pbtxt::render(crate::pbtxt::Fields::Today, snapshot, details, page_heap, out)
         }
+        Dialect::Brief => brief::render_brief(figures(), None, out),
+        Dialect::Explain => write!(out, "{}", explain::explain(figures(), None)),
+        Dialect::Json => json::render_json(figures(), out),
     }
 }
 
