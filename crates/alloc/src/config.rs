@@ -70,6 +70,18 @@ pub enum SnapshotDetail {
     Figures,
 }
 
+/// What follows the line about a misuse.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum MisuseChoice {
+    /// The program ends.
+    #[default]
+    Abort,
+    /// The call has no effect, and what it was about is never used again.
+    Report,
+}
+
 /// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -91,6 +103,11 @@ pub struct Config {
     pub snapshot_interval_seconds: u64,
     /// `snapshot_detail`: how much a snapshot's file holds.
     pub snapshot_detail: SnapshotDetail,
+    /// `hardened`: whether every call goes past the caches and is checked.
+    pub hardened: bool,
+    /// `misuse`: what follows the line about a misuse; of several heaps in a process, what the last one that does not
+    /// say `abort` says.
+    pub misuse: MisuseChoice,
 }
 
 impl Config {
@@ -104,6 +121,8 @@ impl Config {
         exit_report: ExitReport::None,
         snapshot_interval_seconds: 0,
         snapshot_detail: SnapshotDetail::Map,
+        hardened: false,
+        misuse: MisuseChoice::Abort,
     };
 
     /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
@@ -193,6 +212,13 @@ impl Config {
                 self.snapshot_detail = one_of(
                     value,
                     &[(b"map", SnapshotDetail::Map), (b"figures", SnapshotDetail::Figures)],
+                )?;
+            }
+            b"hardened" => self.hardened = one_of(value, &[(b"true", true), (b"false", false)])?,
+            b"misuse" => {
+                self.misuse = one_of(
+                    value,
+                    &[(b"abort", MisuseChoice::Abort), (b"report", MisuseChoice::Report)],
                 )?;
             }
             _ => return Err(Problem::UnknownKey),

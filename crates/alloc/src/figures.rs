@@ -28,6 +28,8 @@ pub struct HeapFigures {
     pub slab_reserved_bytes: u64,
     /// The threads' caches.
     pub thread_caches: ThreadCachesStats,
+    /// Free blocks that a hardened heap keeps from use, in bytes: pools and quarantines.
+    pub hardened_bytes: u64,
     /// What the threads did.
     pub threads: ThreadStats,
     /// The metadata arena.
@@ -50,6 +52,7 @@ impl HeapFigures {
             .wrapping_sub(self.middle.transfer_bytes)
             .wrapping_sub(self.cpu.held_bytes)
             .wrapping_sub(self.thread_caches.held_bytes)
+            .wrapping_sub(self.hardened_bytes)
             .wrapping_add(large)
     }
 
@@ -82,6 +85,7 @@ impl<C: HeapConfig> Core<C> {
             cpu,
             slab_reserved_bytes: self.cpu_cache().slab_range().bytes as u64,
             thread_caches: self.thread_caches().stats(),
+            hardened_bytes: self.hardened.held_bytes(),
             threads: self.thread_stats(),
             arena: self.arena().stats(),
             map: self.map().stats(),

@@ -1,6 +1,6 @@
 //! Which caches stand in front, and why.
 
-use crate::{Config, CpuIdChoice, FrontEndChoice};
+use crate::{Config, CpuIdChoice, FrontEndChoice, Observer};
 use strata_cpu_cache::{CpuCache, IdKind, Setup};
 use strata_os::{PageSource, possible_cpus, rseq};
 use strata_size_classes::SizeClassTable;
@@ -16,6 +16,8 @@ pub enum FrontEnd {
     PerCpu(IdKind),
     /// Per thread; why.
     PerThread(WhyPerThread),
+    /// None: every call goes to the observer.
+    Observed(Observer),
 }
 
 /// Why a heap's caches are per thread.
@@ -64,6 +66,9 @@ pub(crate) fn choose<S: PageSource>(
     cpu: &CpuCache,
 ) -> (FrontEnd, Registration) {
     let per_thread = |why| (FrontEnd::PerThread(why), Registration::Libc);
+    if config.hardened {
+        return (FrontEnd::Observed(Observer::Hardened), Registration::Libc);
+    }
     if slot == Slot::UNBOUND {
         return per_thread(WhyPerThread::NoSlot);
     }

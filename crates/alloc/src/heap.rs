@@ -1,6 +1,10 @@
 //! The heap, and the paths of a block whose class is cached.
 
-use crate::{Config, Core, HeapConfig, Standard, set_up_lock::SetUpLock};
+use crate::{
+    Config, Core, HeapConfig, Standard,
+    observer::{BlockRequest, Said},
+    set_up_lock::SetUpLock,
+};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
@@ -94,7 +98,7 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match C::Pages::TABLE.entry(size) {
-            Some(entry) => self.allocate_class(entry, exhausted),
+            Some(entry) => self.allocate_class::<false>(entry, size, 1, exhausted),
             None => self.allocate_large(size, 1, exhausted),
         }
     }
@@ -115,7 +119,7 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match Self::entry(size, align) {
-            Some(entry) => self.allocate_class(entry, exhausted),
+            Some(entry) => self.allocate_class::<false>(entry, size, align, exhausted),
             None => self.allocate_large(size, align, exhausted),
         }
     }
@@ -124,7 +128,8 @@ impl<C: HeapConfig> Heap<C> {
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
-                let block = self.allocate_class(entry, |_, _| core::ptr::null_mut());
+                let block =
+                    self.allocate_class::<true>(entry, size, align, |_, _| core::ptr::null_mut());
                 if !block.is_null() {
                     // SAFETY: the block is ours and at least `size` bytes long.
                     unsafe { block.write_bytes(0, size) };
@@ -132,7 +137,14 @@ impl<C: HeapConfig> Heap<C> {
                 block
             }
             None => self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
-                core.allocate_large_zeroed(self.slot.load(), size, align)
+                let slot = self.slot.load();
+                match core.observer() {
+                    Some(observer) => {
+                        let request = BlockRequest { size, align, zeroed: true };
+                        core.allocate_observed(slot, observer, request)
+                    }
+                    None => core.allocate_large_zeroed(slot, size, align),
+                }
             }),
         }
     }
@@ -148,11 +160,11 @@ impl<C: HeapConfig> Heap<C> {
         let class = self.map.class_at(Address::of(pointer).value());
         if class.is_none() {
             // SAFETY: the caller's promise.
-            return unsafe { self.deallocate_unlisted(pointer) };
+            return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
         }
         let size = C::Pages::TABLE.size(class);
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class(class, size, pointer) };
+        unsafe { self.deallocate_class(class, size, pointer, Said::NOTHING) };
     }
 
     /// Takes a block back whose size and alignment are known. No page map is asked.
@@ -164,15 +176,21 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
         match Self::entry(size, align) {
-            // SAFETY: the caller's promise; equal requests have equal classes.
-            Some(entry) => unsafe { self.deallocate_class(entry.class(), entry.size(), pointer) },
+            Some(entry) => {
+                let said = Said::layout(size, align);
+                // SAFETY: the caller's promise; equal requests have equal classes.
+                unsafe { self.deallocate_class(entry.class(), entry.size(), pointer, said) }
+            }
             // SAFETY: the caller's promise.
-            None => unsafe { self.deallocate_unlisted(pointer) },
+            None => unsafe { self.deallocate_unlisted(pointer, Said::layout(size, align)) },
         }
     }
 
     /// How many bytes a block of such a request has; none if there can be no such block.
     pub fn rounded_size(&self, size: usize, align: usize) -> Option<usize> {
+        if let Some(observer) = self.core().and_then(Core::observer) {
+            return observer.rounded_size::<C>(size, align);
+        }
         match Self::entry(size, align) {
             Some(entry) => Some(entry.size()),
             None => crate::large::rounded_size::<C::Pages>(size, align),
@@ -200,8 +218,10 @@ impl<C: HeapConfig> Heap<C> {
     /// The class for a request; none for a large one.
     #[inline(always)]
     pub(crate) fn entry(size: usize, align: usize) -> Option<ClassEntry> {
-        // All classes above 8 bytes are multiples of 16.
-        if align <= 16 {
+        // All classes are multiples of 8, and those above 8 bytes of 16.
+        if align <= 8 {
+            C::Pages::TABLE.entry(size)
+        } else if align <= 16 {
             C::Pages::TABLE.entry(size.max(align))
         } else {
             C::Pages::TABLE.entry_aligned(size, align)
@@ -216,18 +236,20 @@ impl<C: HeapConfig> Heap<C> {
         &self.map
     }
 
-    /// The common path: count, pop.
+    /// The common path: count, pop. What was asked for goes to the slow path alone, for those who observe.
     #[inline(always)]
-    fn allocate_class(
+    fn allocate_class<const ZEROED: bool>(
         &self,
         entry: ClassEntry,
+        size: usize,
+        align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let slot = self.slot.load();
         let (allocated, limit) = thread_block::allocated_and_limit(slot);
         let allocated = allocated.wrapping_add(entry.size() as u64);
         if allocated > limit {
-            return self.allocate_uncounted(entry, exhausted);
+            return self.allocate_uncounted::<ZEROED>(size, align, exhausted);
         }
         // SAFETY: the limit of a thread's slot lies above 0 only while the per-CPU caches of the heap that has the slot are set up
         // and the thread is registered for them.
@@ -245,13 +267,13 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(always)]
-    unsafe fn deallocate_class(&self, class: SizeClass, size: usize, pointer: *mut u8) {
+    unsafe fn deallocate_class(&self, class: SizeClass, size: usize, pointer: *mut u8, said: Said) {
         let slot = self.slot.load();
         let (deallocated, limit) = thread_block::deallocated_and_limit(slot);
         let deallocated = deallocated.wrapping_add(size as u64);
         if deallocated > limit {
             // SAFETY: the caller's promise.
-            return unsafe { self.deallocate_uncounted(class, pointer) };
+            return unsafe { self.deallocate_uncounted(class, pointer, said) };
         }
         // SAFETY: as in `allocate_class`; and the block is the caller's to give.
         if !unsafe { self.cpu.push(class, pointer) } {
@@ -264,15 +286,24 @@ impl<C: HeapConfig> Heap<C> {
     /// The limit stopped this thread: it is new, or not of the kind that the common path is for.
     #[cold]
     #[inline(never)]
-    fn allocate_uncounted(
+    fn allocate_uncounted<const ZEROED: bool>(
         &self,
-        entry: ClassEntry,
+        size: usize,
+        align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        let block = self
-            .core_or_set_up()
-            .map_or(core::ptr::null_mut(), |core| core.allocate_uncounted(self.slot.load(), entry));
-        if block.is_null() { exhausted(entry.size(), 1) } else { block }
+        let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
+            let slot = self.slot.load();
+            match (core.observer(), Self::entry(size, align)) {
+                (Some(observer), _) => {
+                    let request = BlockRequest { size, align, zeroed: ZEROED };
+                    core.allocate_observed(slot, observer, request)
+                }
+                (None, Some(entry)) => core.allocate_uncounted(slot, entry),
+                (None, None) => core::ptr::null_mut(),
+            }
+        });
+        if block.is_null() { exhausted(size, align) } else { block }
     }
 
     /// This CPU has no object of the class.
@@ -298,7 +329,14 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
-            core.allocate_large(self.slot.load(), size, align)
+            let slot = self.slot.load();
+            match core.observer() {
+                Some(observer) => {
+                    let request = BlockRequest { size, align, zeroed: false };
+                    core.allocate_observed(slot, observer, request)
+                }
+                None => core.allocate_large(slot, size, align),
+            }
         });
         if block.is_null() { exhausted(size, align) } else { block }
     }
@@ -308,11 +346,16 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate_class`].
     #[cold]
     #[inline(never)]
-    unsafe fn deallocate_uncounted(&self, class: SizeClass, pointer: *mut u8) {
-        match self.core() {
+    unsafe fn deallocate_uncounted(&self, class: SizeClass, pointer: *mut u8, said: Said) {
+        let Some(core) = self.core() else {
+            return crate::misuse::before_the_first_block(said.function(), pointer);
+        };
+        let slot = self.slot.load();
+        match core.observer() {
             // SAFETY: the caller's promise.
-            Some(core) => unsafe { core.deallocate_uncounted(self.slot.load(), class, pointer) },
-            None => crate::misuse::never_handed_out(pointer),
+            Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
+            // SAFETY: the caller's promise.
+            None => unsafe { core.deallocate_uncounted(slot, class, pointer) },
         }
     }
 
@@ -335,12 +378,19 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate`].
     #[cold]
     #[inline(never)]
-    unsafe fn deallocate_unlisted(&self, pointer: *mut u8) {
-        match self.core() {
-            _ if pointer.is_null() => {}
+    unsafe fn deallocate_unlisted(&self, pointer: *mut u8, said: Said) {
+        if pointer.is_null() {
+            return;
+        }
+        let Some(core) = self.core() else {
+            return crate::misuse::before_the_first_block(said.function(), pointer);
+        };
+        let slot = self.slot.load();
+        match core.observer() {
             // SAFETY: the caller's promise.
-            Some(core) => unsafe { core.deallocate_unlisted(self.slot.load(), pointer) },
-            None => crate::misuse::never_handed_out(pointer),
+            Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
+            // SAFETY: the caller's promise.
+            None => unsafe { core.deallocate_unlisted(slot, pointer, said) },
         }
     }
 

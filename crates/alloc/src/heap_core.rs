@@ -1,17 +1,18 @@
 //! The state of a heap: its layers, side by side, and what finds them.
 
 use crate::{
-    Config, FrontEnd, HeapConfig,
+    Config, FrontEnd, HeapConfig, MisuseChoice, Observer,
     background::Background,
     fork::ForkEntry,
     front_end::{self, Registration},
+    hardened::Hardened,
     slots,
     threads::{Standing, Threads},
 };
 use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
 use strata_central::{MiddleSource, MiddleTier};
 use strata_cpu_cache::CpuCache;
-use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
+use strata_os::{AddressRange, OnMisuse, PageSource, Purpose, ReserveRequest, set_on_misuse};
 use strata_page_heap::PageHeap;
 use strata_size_classes::PageSize;
 use strata_span::{Address, MetadataArena, PageMap, Platform, SpanPool};
@@ -44,6 +45,7 @@ pub struct Core<C: HeapConfig> {
     pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
     pub(crate) background: Background,
+    pub(crate) hardened: Hardened,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
 }
@@ -92,7 +94,7 @@ impl<C: HeapConfig> Core<C> {
         unsafe { Self::write_to(place, config, reservation.range) };
         // SAFETY: the core was written above.
         let core = unsafe { place.as_ref() };
-        if !core.map.prepare(&core.arena, source) {
+        if !core.map.prepare(&core.arena, source) || !core.prepare_observer() {
             // SAFETY: nobody else knows the core.
             unsafe { Self::destroy(place) };
             return None;
@@ -137,6 +139,9 @@ impl<C: HeapConfig> Core<C> {
         let core = unsafe { place.as_ref() };
         C::configure(&core.page_heap, &core.identity.config);
         core.thread_caches.set_limit(config.max_total_thread_cache_bytes as u64);
+        if config.misuse == MisuseChoice::Report {
+            set_on_misuse(OnMisuse::Report);
+        }
     }
 
     /// What has to wait until the heap can serve: registrations with the C library, which may allocate.
@@ -180,6 +185,23 @@ impl<C: HeapConfig> Core<C> {
     /// Which caches stand in front, and why.
     pub fn front_end(&self) -> FrontEnd {
         self.identity.front_end
+    }
+
+    /// Who observes the heap's calls, if somebody does.
+    #[inline]
+    pub fn observer(&self) -> Option<Observer> {
+        match self.identity.front_end {
+            FrontEnd::Observed(observer) => Some(observer),
+            FrontEnd::PerCpu(_) | FrontEnd::PerThread(_) => None,
+        }
+    }
+
+    /// Makes what the observer needs before the first block. False when there is no memory for it.
+    fn prepare_observer(&self) -> bool {
+        match self.observer() {
+            Some(Observer::Hardened) => self.prepare_hardened(),
+            None => true,
+        }
     }
 
     /// The page heap.
@@ -227,6 +249,10 @@ impl<C: HeapConfig> Core<C> {
             (0..cpu.used_ids()).filter_map(|id| cpu.drain(&middle, id).ok()).sum::<u64>()
         };
         bytes += self.with_cpu_cache_stops(drain_all).unwrap_or(0);
+        for shard in self.hardened.shards() {
+            bytes += shard.empty(&middle, C::Pages::TABLE);
+        }
+        bytes += self.empty_large_quarantine();
         bytes + middle.drain_all_transfers() as u64
     }
 
@@ -260,6 +286,7 @@ impl<C: HeapConfig> Core<C> {
         self.threads.acquire();
         self.background.acquire();
         self.stops.acquire();
+        self.hardened.acquire();
         self.thread_caches.acquire();
         self.middle.acquire();
         self.page_heap.acquire();
@@ -283,6 +310,8 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.middle.release() };
         // SAFETY: as above.
         unsafe { self.thread_caches.release() };
+        // SAFETY: as above.
+        unsafe { self.hardened.release() };
         // SAFETY: as above.
         unsafe { self.stops.release() };
         // SAFETY: as above.

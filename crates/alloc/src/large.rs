@@ -1,10 +1,10 @@
 //! Blocks that are spans of their own.
 
-use crate::{Core, HeapConfig, misuse, small::add, threads::Standing};
+use crate::{Core, HeapConfig, observer::Said};
 use strata_os::{PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
-use strata_span::{Address, PageCount, Platform, SpanHandle, SpanPlace};
+use strata_span::{Address, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace};
 use strata_sync::thread_block::Slot;
 
 /// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few microseconds; clearing
@@ -53,15 +53,18 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// # Safety
     ///
-    /// `pointer` is a block of this heap that nobody uses any more, or else the program ends here.
-    pub(crate) unsafe fn deallocate_unlisted(&self, slot: Slot, pointer: *mut u8) {
+    /// `pointer` is a block of this heap that nobody uses any more, or else that is reported here.
+    pub(crate) unsafe fn deallocate_unlisted(&self, slot: Slot, pointer: *mut u8, said: Said) {
         let address = Address::of(pointer);
+        let report = |offence, span, last| {
+            self.report_misuse(offence, said.function(), address, span, last);
+        };
         let Some(span) = self.map().span_at(address.value()) else {
-            misuse::never_handed_out(pointer)
+            return self.report_no_block(said.function(), address);
         };
         let start = span.start::<C::Pages>();
         if span.place() != SpanPlace::InUse {
-            misuse::freed_before(pointer, span, start.value());
+            return report(Offence::DoubleFree, Some(span), LastOperation::Freed);
         }
         if !span.class().is_none() {
             // Entered while we looked: the page map knows its class now.
@@ -69,13 +72,9 @@ impl<C: HeapConfig> Core<C> {
             return unsafe { self.deallocate_uncounted(slot, span.class(), pointer) };
         }
         if start != address {
-            misuse::inside_block(pointer, span, start.value());
+            return report(Offence::InsideABlock, Some(span), LastOperation::Unknown);
         }
-        let bytes = span.bytes::<C::Pages>();
-        match self.standing(slot) {
-            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.deallocated, bytes),
-            Standing::Alone => self.count_deallocated_alone(bytes),
-        }
+        self.count_deallocated(slot, span.bytes::<C::Pages>());
         // SAFETY: the span is a block of this heap, which the caller gives up.
         unsafe { self.page_heap().deallocate(self, span) };
     }
@@ -91,11 +90,7 @@ impl<C: HeapConfig> Core<C> {
         if !unsafe { self.page_heap().extend(self, span, request.pages) } {
             return false;
         }
-        let added = span.bytes::<C::Pages>() - before;
-        match self.standing(slot) {
-            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.allocated, added),
-            Standing::Alone => self.count_allocated_alone(added),
-        }
+        self.count_allocated(slot, span.bytes::<C::Pages>() - before);
         true
     }
 
@@ -124,11 +119,7 @@ impl<C: HeapConfig> Core<C> {
             None => return None,
         };
         span.set_class(SizeClass::NONE);
-        let bytes = span.bytes::<C::Pages>();
-        match self.standing(slot) {
-            Standing::PerCpu(words) | Standing::Cached(words, _) => add(&words.allocated, bytes),
-            Standing::Alone => self.count_allocated_alone(bytes),
-        }
+        self.count_allocated(slot, span.bytes::<C::Pages>());
         Some(span)
     }
 }
@@ -139,7 +130,7 @@ pub(crate) fn rounded_size<P: PageSize>(size: usize, align: usize) -> Option<usi
 }
 
 /// The span for a block; none for what no address space can hold.
-fn request<P: PageSize>(size: usize, align: usize) -> Option<SpanRequest<P>> {
+pub(crate) fn request<P: PageSize>(size: usize, align: usize) -> Option<SpanRequest<P>> {
     if size > isize::MAX as usize || align > isize::MAX as usize {
         return None;
     }

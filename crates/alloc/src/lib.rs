@@ -31,12 +31,14 @@ mod figures;
 mod fork;
 mod front_end;
 mod global_alloc;
+mod hardened;
 mod heap;
 mod heap_config;
 mod heap_core;
 mod large;
 
 mod misuse;
+mod observer;
 mod path_text;
 mod reallocate;
 mod release;
@@ -48,8 +50,8 @@ mod threads;
 
 pub use background::BackgroundFigures;
 pub use config::{
-    Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, PageHeapChoice, Problem,
-    SnapshotDetail,
+    Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MisuseChoice, PageHeapChoice,
+    Problem, SnapshotDetail,
 };
 pub use figures::HeapFigures;
 pub use fork::watch_forks;
@@ -57,6 +59,7 @@ pub use front_end::{FrontEnd, WhyPerThread};
 pub use heap::Heap;
 pub use heap_config::{HeapConfig, Standard};
 pub use heap_core::Core;
+pub use observer::Observer;
 pub use path_text::PathText;
 pub use selected_page_heap::{SelectedFigures, SelectedPageHeap};
 pub use threads::ThreadStats;

@@ -1,8 +1,8 @@
 //! Blocks that change their size.
 
-use crate::{Heap, HeapConfig};
+use crate::{Heap, HeapConfig, observer::BlockRequest};
 use strata_size_classes::PageSize;
-use strata_span::{Address, HUGEPAGE_BYTES};
+use strata_span::{Address, Function, HUGEPAGE_BYTES};
 
 /// A block that grows to this size or more is moved to the start of a hugepage, from where it can grow further in place: a
 /// vector that doubles copies itself for the last time here. At half, small vectors keep hugepages of their own half
@@ -18,6 +18,11 @@ impl<C: HeapConfig> Heap<C> {
     /// it is not part of this heap's blocks.
     pub unsafe fn usable_size(&self, pointer: *mut u8) -> usize {
         let address = Address::of(pointer);
+        if let Some(core) = self.core()
+            && let Some(observer) = core.observer()
+        {
+            return core.usable_size_observed(observer, pointer);
+        }
         let class = self.map_words().class_at(address.value());
         if !class.is_none() {
             return C::Pages::TABLE.size(class);
@@ -39,12 +44,22 @@ impl<C: HeapConfig> Heap<C> {
     /// `pointer` is a block of this heap, asked for with this alignment; nobody else uses it, and if the answer is
     /// another block, nobody uses it any more.
     pub unsafe fn reallocate(&self, pointer: *mut u8, align: usize, new_size: usize) -> *mut u8 {
+        let slot = self.slot();
+        let Some(core) = self.core() else {
+            crate::misuse::before_the_first_block(Function::Realloc, pointer);
+            return core::ptr::null_mut();
+        };
+        if let Some(observer) = core.observer() {
+            let request = BlockRequest { size: new_size, align, zeroed: false };
+            // SAFETY: the caller's promise.
+            return unsafe { core.reallocate_observed(slot, observer, pointer, request) };
+        }
         // SAFETY: the caller's promise.
         let old_size = unsafe { self.usable_size(pointer) };
         if old_size == 0 {
-            crate::misuse::never_handed_out(pointer);
+            core.report_no_block(Function::Realloc, Address::of(pointer));
+            return core::ptr::null_mut();
         }
-        let slot = self.slot();
         let old_is_large = self.map_words().class_at(Address::of(pointer).value()).is_none();
         let (mut wanted, mut wanted_align) = (new_size, align);
         match Self::entry(new_size, align) {

@@ -43,13 +43,14 @@ impl<C: HeapConfig> Core<C> {
                 counted(block, &words.allocated, bytes)
             }
             Standing::Alone => {
-                let mut block = [core::ptr::null_mut()];
-                if self.source_of_objects().take(class, &mut block) == 0 {
-                    return core::ptr::null_mut();
+                let block = self.take_past_caches(class);
+                if !block.is_null() {
+                    self.count_allocated_alone(bytes);
                 }
-                self.count_allocated_alone(bytes);
-                let [block] = block;
                 block
+            }
+            Standing::Observed(words) => {
+                counted(self.take_past_caches(class), &words.allocated, bytes)
             }
         }
     }
@@ -98,7 +99,20 @@ impl<C: HeapConfig> Core<C> {
                 unsafe { self.source_of_objects().give(class, &mut [pointer]) };
                 self.count_deallocated_alone(bytes);
             }
+            Standing::Observed(words) => {
+                // SAFETY: the block is the caller's to give.
+                unsafe { self.source_of_objects().give(class, &mut [pointer]) };
+                add(&words.deallocated, bytes);
+            }
         }
+    }
+
+    /// An object from the middle tier; null if that has no more.
+    fn take_past_caches(&self, class: SizeClass) -> *mut u8 {
+        let mut object = [core::ptr::null_mut()];
+        self.source_of_objects().take(class, &mut object);
+        let [object] = object;
+        object
     }
 
     /// Takes a block back from a registered thread whose CPU has no room for it.

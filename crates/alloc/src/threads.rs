@@ -1,6 +1,6 @@
 //! The threads that use a heap: their words, their caches, and what they allocated and freed.
 
-use crate::{Core, FrontEnd, HeapConfig, front_end};
+use crate::{Core, FrontEnd, HeapConfig, front_end, small::add};
 use core::{ffi::c_void, ptr::NonNull};
 use strata_os::{ExitKey, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
@@ -97,6 +97,8 @@ pub(crate) enum Standing<'a, P: PageSize> {
     PerCpu(&'a SlotWords),
     /// It has a cache of its own.
     Cached(&'a SlotWords, &'a ThreadCache<P>),
+    /// Its heap is observed and has no caches: it is counted, and served from behind them.
+    Observed(&'a SlotWords),
     /// Neither: it ended, is just beginning, stands between vfork and exec, or found no memory.
     Alone,
 }
@@ -118,6 +120,7 @@ impl<C: HeapConfig> Core<C> {
                 Standing::PerCpu(words)
             }
             FrontEnd::PerCpu(_) => Standing::Alone,
+            FrontEnd::Observed(_) => Standing::Observed(words),
             FrontEnd::PerThread(_) => {
                 let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
                 // SAFETY: the record is this thread's, not null, and stays until the thread ends.
@@ -128,6 +131,41 @@ impl<C: HeapConfig> Core<C> {
                     None => Standing::Alone,
                 }
             }
+        }
+    }
+
+    /// The kernel's number of this thread, as its record has it; 0 if it has none.
+    pub(crate) fn thread_number(&self, slot: Slot) -> u32 {
+        if slot == Slot::UNBOUND {
+            return 0;
+        }
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        if words.record.load(Ordering::Relaxed).is_null() && !self.bind(slot, words) {
+            return 0;
+        }
+        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+        // SAFETY: the record is this thread's, not null, and stays until the thread ends.
+        unsafe { (*record).thread_id }
+    }
+
+    /// Counts what this thread allocated past the caches.
+    pub(crate) fn count_allocated(&self, slot: Slot, bytes: usize) {
+        match self.standing(slot) {
+            Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
+                add(&words.allocated, bytes);
+            }
+            Standing::Alone => self.count_allocated_alone(bytes),
+        }
+    }
+
+    /// Counts what this thread freed past the caches.
+    pub(crate) fn count_deallocated(&self, slot: Slot, bytes: usize) {
+        match self.standing(slot) {
+            Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
+                add(&words.deallocated, bytes);
+            }
+            Standing::Alone => self.count_deallocated_alone(bytes),
         }
     }
 
@@ -190,13 +228,12 @@ impl<C: HeapConfig> Core<C> {
         if !watch_this_thread() {
             return false;
         }
-        let cache = if per_cpu {
-            core::ptr::null_mut()
-        } else {
-            match self.new_cache() {
+        let cache = match self.front_end() {
+            FrontEnd::PerCpu(_) | FrontEnd::Observed(_) => core::ptr::null_mut(),
+            FrontEnd::PerThread(_) => match self.new_cache() {
                 Some(cache) => cache.as_ptr().cast(),
                 None => return false,
-            }
+            },
         };
         let Some(record) = self.threads.record_pool.allocate(self.arena(), self.metadata()) else {
             self.end_cache(cache);

@@ -1,4 +1,4 @@
-//! Lines that stop a program which gives back what it does not have.
+//! Lines that stop a program which gives back what it does not have, each compared whole.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
@@ -7,100 +7,114 @@ use strata_alloc::{Config, Heap};
 
 const CHILD: &str = "STRATA_ALLOC_MISUSE";
 
-/// Runs the test `name` again in a child, which dies, and returns what it wrote; in the child runs `misuse`.
-fn line_of(name: &str, misuse: impl FnOnce(&Heap)) -> Option<String> {
+/// Runs the test `name` again in a child, which dies, and returns what it wrote, with every address and thread named
+/// `_`; in the child runs `misuse`, on a heap that is configured so.
+fn line_of(name: &str, conf: &str, misuse: impl FnOnce(&Heap)) -> Option<String> {
+    if env::var_os(CHILD).is_some_and(|child| child == *format!("{name} {conf}")) {
+        misuse(&Heap::with(Config::parse(conf.as_bytes(), |_| ())));
+        return None;
+    }
     if env::var_os(CHILD).is_some() {
-        misuse(&Heap::with(Config::DEFAULT));
         return None;
     }
     let child = Command::new(env::current_exe().unwrap())
         .args([name, "--exact", "--nocapture"])
-        .env(CHILD, "1")
+        .env(CHILD, format!("{name} {conf}"))
         .output()
         .unwrap();
     assert_eq!(child.status.signal(), Some(libc::SIGABRT), "{child:?}");
-    Some(String::from_utf8(child.stderr).unwrap())
+    Some(plain(&String::from_utf8(child.stderr).unwrap()))
 }
 
-/// The line with every hexadecimal number made `0x_`.
-fn without_addresses(line: &str) -> String {
-    let mut parts = line.split("0x");
+/// The line with every address and thread named `_`.
+fn plain(line: &str) -> String {
+    let without_addresses = without_numbers(line, "0x", |digit| digit.is_ascii_hexdigit());
+    without_numbers(&without_addresses, "thread ", |digit| digit.is_ascii_digit())
+}
+
+fn without_numbers(line: &str, mark: &str, is_digit: impl Fn(char) -> bool) -> String {
+    let mut parts = line.split(mark);
     let mut plain = parts.next().unwrap_or_default().to_string();
     for part in parts {
-        plain.push_str("0x_");
-        plain.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_hexdigit()));
+        plain.push_str(mark);
+        plain.push('_');
+        plain.push_str(part.trim_start_matches(&is_digit));
     }
     plain
 }
 
-#[test]
-fn a_pointer_before_the_first_block() {
-    let Some(line) = line_of("a_pointer_before_the_first_block", |heap| {
+/// The test's own name, and a line for each configuration.
+macro_rules! misuse {
+    ($name:ident, $($conf:literal => $line:literal),+ ; $misuse:expr) => {
+        #[test]
+        fn $name() {
+            $(
+                if let Some(line) = line_of(stringify!($name), $conf, $misuse) {
+                    assert_eq!(line, concat!("strata: ", $line, "\n"), $conf);
+                }
+            )+
+        }
+    };
+}
+
+misuse!(a_pointer_before_the_first_block,
+    "" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown",
+    "hardened:true" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown";
+    |heap| {
         let mut local = 0_u64;
         // SAFETY: none: this is the misuse.
         unsafe { heap.deallocate((&raw mut local).cast()) };
-    }) else {
-        return;
-    };
-    assert_eq!(
-        without_addresses(&line),
-        "strata: free of a pointer that was never handed out: 0x_, in no span\n"
-    );
-}
+    }
+);
 
-#[test]
-fn a_pointer_to_the_stack() {
-    let Some(line) = line_of("a_pointer_to_the_stack", |heap| {
+misuse!(a_pointer_to_the_stack,
+    "" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown",
+    "hardened:true" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown";
+    |heap| {
         heap.allocate(10);
         let mut local = 0_u64;
         // SAFETY: none: this is the misuse.
         unsafe { heap.deallocate((&raw mut local).cast()) };
-    }) else {
-        return;
-    };
-    assert_eq!(
-        without_addresses(&line),
-        "strata: free of a pointer that was never handed out: 0x_, in no span\n"
-    );
-}
+    }
+);
 
-#[test]
-fn a_pointer_beyond_all_addresses() {
-    let Some(line) = line_of("a_pointer_beyond_all_addresses", |heap| {
+misuse!(a_pointer_beyond_all_addresses,
+    "" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown",
+    "hardened:true" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown";
+    |heap| {
         heap.allocate(10);
         // SAFETY: none: this is the misuse.
         unsafe { heap.deallocate(core::ptr::without_provenance_mut(usize::MAX - 15)) };
-    }) else {
-        return;
-    };
-    assert_eq!(
-        line,
-        "strata: free of a pointer that was never handed out: 0xfffffffffffffff0, in no span\n"
-    );
-}
+    }
+);
 
-#[test]
-fn a_large_block_freed_twice() {
-    let Some(line) = line_of("a_large_block_freed_twice", |heap| {
-        let block = heap.allocate(1 << 20);
-        // SAFETY: the block is ours.
-        unsafe { heap.deallocate(block) };
+misuse!(a_pointer_of_the_stack_resized,
+    "" => "pointer that was never handed out: realloc(0x_), in no span, thread _; last: unknown",
+    "hardened:true" => "pointer that was never handed out: realloc(0x_), in no span, thread _; last: unknown";
+    |heap| {
+        heap.allocate(10);
+        let mut local = 0_u64;
         // SAFETY: none: this is the misuse.
-        unsafe { heap.deallocate(block) };
-    }) else {
-        return;
-    };
-    let line = without_addresses(&line);
-    let known = [
-        "strata: double free: 0x_, in the free span of 128 pages at 0x_\n",
-        "strata: free of a pointer that was never handed out: 0x_, in no span\n",
-    ];
-    assert!(known.contains(&line.as_str()), "{line}");
-}
+        unsafe { heap.reallocate((&raw mut local).cast(), 1, 100) };
+    }
+);
 
-#[test]
-fn a_small_block_freed_twice() {
-    let Some(line) = line_of("a_small_block_freed_twice", |heap| {
+misuse!(a_large_block_freed_twice,
+    "" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown",
+    "hardened:true" => "double free: free(0x_), large block, span 0x_ of 102 pages, thread _; last: freed by thread _";
+    |heap| {
+        let neighbours = [(); 40].map(|()| heap.allocate(100 << 13));
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(neighbours[20]) };
+        // SAFETY: none: this is the misuse.
+        unsafe { heap.deallocate(neighbours[20]) };
+    }
+);
+
+misuse!(a_small_block_freed_twice,
+    "" => "double free: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed",
+    "hardened:true" => "double free: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed by thread _";
+    |heap| {
         // Neighbours keep the span where it is.
         let neighbours = [heap.allocate(100), heap.allocate(100)];
         assert!(neighbours.iter().all(|neighbour| !neighbour.is_null()));
@@ -110,23 +124,132 @@ fn a_small_block_freed_twice() {
         // SAFETY: none: this is the misuse, seen when the block leaves the caches.
         unsafe { heap.deallocate(block) };
         heap.release(usize::MAX);
-    }) else {
-        return;
-    };
-    assert!(line.starts_with("strata: double free"), "{line}");
-    // By its size, or by its number where the thread's own cache sees it.
-    assert!(line.contains("112") || line.contains("class 8,"), "names the class: {line}");
-}
+    }
+);
 
-#[test]
-fn a_pointer_into_a_small_block() {
-    let Some(line) = line_of("a_pointer_into_a_small_block", |heap| {
+misuse!(a_pointer_into_a_small_block,
+    "" => "pointer into a block: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 112 bytes",
+    "hardened:true" => "pointer into a block: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: unknown";
+    |heap| {
         let block = heap.allocate(100);
         // SAFETY: none: this is the misuse, seen when the pointer leaves the caches.
         unsafe { heap.deallocate(block.wrapping_add(16)) };
         heap.release(usize::MAX);
-    }) else {
-        return;
-    };
-    assert!(line.starts_with("strata: free of a pointer"), "{line}");
+    }
+);
+
+misuse!(a_block_given_back_with_another_size,
+    "" => "wrong size: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 208 bytes",
+    "hardened:true" => "wrong size: sized free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: allocated with 100 bytes by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: none: this is the misuse.
+        unsafe { heap.deallocate_sized(block, 200, 1) };
+        heap.release(usize::MAX);
+    }
+);
+
+misuse!(a_byte_behind_a_block_written,
+    "hardened:true" => "write beyond the end of a block: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: allocated with 100 bytes by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: none: this is the misuse.
+        unsafe { block.wrapping_add(100).write(0) };
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+);
+
+misuse!(a_byte_behind_a_large_block_written,
+    "hardened:true" => "write beyond the end of a block: free(0x_), large block, span 0x_ of 64 pages, thread _; \
+                        last: allocated with 500000 bytes by thread _";
+    |heap| {
+        let block = heap.allocate(500_000);
+        // SAFETY: none: this is the misuse.
+        unsafe { block.wrapping_add(500_000).write(0) };
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+);
+
+misuse!(bytes_before_a_block_written,
+    "hardened:true" => "write before the beginning of a block: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, \
+                        thread _; last: allocated with 100 bytes by thread _";
+    |heap| {
+        // Of two neighbours the second.
+        let mut blocks: Vec<*mut u8> = (0..500).map(|_| heap.allocate(100)).collect();
+        blocks.sort();
+        let pair = blocks.windows(2).find(|pair| pair[1].addr() - pair[0].addr() == 112).unwrap();
+        // SAFETY: none: this is the misuse.
+        unsafe { pair[1].wrapping_sub(8).cast::<u64>().write(0x4141) };
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(pair[1]) };
+    }
+);
+
+misuse!(a_free_block_written,
+    "hardened:true" => "write after free: sweep(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: freed by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+        // SAFETY: none: this is the misuse.
+        unsafe { block.wrapping_add(50).write(1) };
+        heap.core().unwrap().sweep();
+    }
+);
+
+misuse!(a_free_block_written_and_wanted_again,
+    "hardened:true" => "write after free: malloc(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: freed by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+        // SAFETY: none: this is the misuse.
+        unsafe { block.write(1) };
+        for _ in 0..100_000 {
+            let other = heap.allocate(100);
+            // SAFETY: the block is ours.
+            unsafe { heap.deallocate(other) };
+        }
+    }
+);
+
+misuse!(a_freed_block_resized,
+    "hardened:true" => "use of a freed block: realloc(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: freed by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+        // SAFETY: none: this is the misuse.
+        unsafe { heap.reallocate(block, 1, 1000) };
+    }
+);
+
+/// A page behind or before a large block is no memory of anybody's.
+#[test]
+fn the_pages_around_a_large_block_fault() {
+    for offset in [500_000 + 8192, -1] {
+        let name = "the_pages_around_a_large_block_fault";
+        if env::var(CHILD).is_ok_and(|child| child == format!("{name} {offset}")) {
+            let heap: Heap = Heap::with(Config::parse(b"hardened:true", |_| ()));
+            let block = heap.allocate(500_000);
+            // SAFETY: none: this is the misuse.
+            unsafe { block.wrapping_offset(offset).write(1) };
+        }
+        if env::var_os(CHILD).is_some() {
+            continue;
+        }
+        let child = Command::new(env::current_exe().unwrap())
+            .args([name, "--exact", "--nocapture"])
+            .env(CHILD, format!("{name} {offset}"))
+            .output()
+            .unwrap();
+        assert_eq!(child.status.signal(), Some(libc::SIGSEGV), "{offset}: {child:?}");
+    }
 }

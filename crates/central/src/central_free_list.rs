@@ -7,7 +7,10 @@ use crate::{
 use core::marker::PhantomData;
 use strata_page_heap::{Density, PageHeap, SpanRequest};
 use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
-use strata_span::{Address, PageCount, Platform, SpanHandle, SpanList, SpanPlace};
+use strata_span::{
+    Address, Function, LastOperation, Misuse, Offence, PageCount, Platform, SpanHandle, SpanList,
+    SpanPlace,
+};
 use strata_sync::{
     LockStats, Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
@@ -98,7 +101,7 @@ impl<P: PageSize> CentralFreeList<P> {
     /// spans belong to another back end go to `others`.
     ///
     /// A pointer that is no object of the class, or is free already, ends the process with a line
-    /// that says so.
+    /// that says so, or, where misuse is reported only, is left alone.
     ///
     /// # Safety
     ///
@@ -118,7 +121,7 @@ impl<P: PageSize> CentralFreeList<P> {
         for chunk in objects.chunks_mut(LOOK_UP) {
             let mut places = [None; LOOK_UP];
             for (place, object) in places.iter_mut().zip(chunk) {
-                let found = locate(back_end.platform, class, *object);
+                let Some(found) = locate(back_end.platform, class, *object) else { continue };
                 let home = found.span.back_end();
                 if home == back_end.number {
                     *place = Some(found);
@@ -257,11 +260,12 @@ impl<P: PageSize> CentralFreeList<P> {
         let mut places = places.iter().flatten().peekable();
         while let Some(place) = places.next() {
             let span = place.span;
-            put_object::<P>(class, place);
-            let mut run = 1;
+            let mut run = u32::from(put_object::<P>(class, place));
             while let Some(next) = places.next_if(|next| next.span == span) {
-                put_object::<P>(class, next);
-                run += 1;
+                run += u32::from(put_object::<P>(class, next));
+            }
+            if run == 0 {
+                continue;
             }
             let out = span.objects_out().wrapping_sub(run);
             spans.set_objects_out(span, out);
@@ -402,28 +406,32 @@ where
     unsafe { page_heap.deallocate(platform, span) };
 }
 
-/// Where an object of `class` is. Ends the process if there is none at that address.
+/// Where an object of `class` is. A pointer that is none is reported, and left alone if the process goes on.
 #[inline]
-fn locate<E: Platform>(platform: &E, class: SizeClass, object: *mut u8) -> Place {
+fn locate<E: Platform>(platform: &E, class: SizeClass, object: *mut u8) -> Option<Place> {
     let address = Address::of(object);
     let Some(span) = platform.map().span_at(address.value()) else {
-        never_handed_out::<E::Pages>(class, address);
+        report::<E::Pages>(Offence::NeverHandedOut, address, None, freed_with::<E::Pages>(class));
+        return None;
     };
     if span.class() != class {
         wrong_class::<E::Pages>(class, address, span);
+        return None;
     }
     let info = E::Pages::TABLE.info(class);
     let offset = address.offset_from(span.objects_start::<E::Pages>());
     let index = info.object_index(offset);
     if index >= span.object_capacity() || index as usize * info.size as usize != offset {
-        inside_an_object::<E::Pages>(class, address, span, offset);
+        let last = freed_with::<E::Pages>(class);
+        report::<E::Pages>(Offence::InsideABlock, address, Some(span), last);
+        return None;
     }
-    Place { span, index }
+    Some(Place { span, index })
 }
 
-/// Marks one object as free. Ends the process if it is free already. The lock is held.
+/// Marks one object as free; false if it was free already, which is reported. The lock is held.
 #[inline]
-fn put_object<P: PageSize>(class: SizeClass, place: &Place) {
+fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
     let Place { span, index } = *place;
     // Between the look-up and the lock the span can only have left the class if another free of the same
     // object was in the way.
@@ -431,65 +439,43 @@ fn put_object<P: PageSize>(class: SizeClass, place: &Place) {
     // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
     if span.class() != class || !unsafe { span_objects::put(&span, index) } {
         freed_twice::<P>(class, place);
+        return false;
     }
+    true
 }
 
 #[cold]
 #[inline(never)]
-fn never_handed_out<P: PageSize>(class: SizeClass, address: Address) -> ! {
-    let (address, size) = (address.value(), P::TABLE.size(class));
-    strata_sync::crash!(
-        "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is in no span",
-        class.index()
-    );
-}
-
-#[cold]
-#[inline(never)]
-fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) -> ! {
-    let (address, size, start, pages) =
-        (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
-    let index = class.index();
-    if span.place() != SpanPlace::InUse {
-        strata_sync::crash!(
-            "free of a pointer that was never handed out, or double free: {address:#x}, as class {index} of \
-             {size} bytes, is in a free span at {start:#x} of {pages} pages"
-        );
-    }
-    strata_sync::crash!(
-        "free with the wrong size: {address:#x}, as class {index} of {size} bytes, is in a span at \
-         {start:#x} of {pages} pages with class {} of {} bytes",
-        span.class().index(),
-        P::TABLE.size(span.class())
-    );
-}
-
-#[cold]
-#[inline(never)]
-fn inside_an_object<P: PageSize>(
-    class: SizeClass,
+fn report<P: PageSize>(
+    offence: Offence,
     address: Address,
-    span: SpanHandle,
-    offset: usize,
-) -> ! {
-    let (address, size, start, pages) =
-        (address.value(), P::TABLE.size(class), span.start::<P>().value(), span.pages());
-    strata_sync::crash!(
-        "free of a pointer that was never handed out: {address:#x}, as class {} of {size} bytes, is {} bytes \
-         into an object in a span at {start:#x} of {pages} pages",
-        class.index(),
-        offset % size.max(1)
-    );
+    span: Option<SpanHandle>,
+    last: LastOperation,
+) {
+    let span = span.as_deref();
+    Misuse { offence, function: Function::Flush, address, span, last }.report::<P>();
+}
+
+/// How an object of the class came: with its size, or with a pointer of which the page map says so.
+fn freed_with<P: PageSize>(class: SizeClass) -> LastOperation {
+    LastOperation::FreedWith { bytes: P::TABLE.size(class) }
 }
 
 #[cold]
 #[inline(never)]
-fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) -> ! {
+fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) {
+    // A span that went back to the page heap had all its objects: this one came twice.
+    let (offence, last) = match span.place() {
+        SpanPlace::InUse => (Offence::WrongSize, freed_with::<P>(class)),
+        _ => (Offence::DoubleFree, LastOperation::Freed),
+    };
+    report::<P>(offence, address, Some(span), last);
+}
+
+#[cold]
+#[inline(never)]
+fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) {
     let Place { span, index } = *place;
-    let (size, start, pages) = (P::TABLE.size(class), span.start::<P>().value(), span.pages());
-    let address = start.wrapping_add(index as usize * size);
-    strata_sync::crash!(
-        "double free: {address:#x}, class {} of {size} bytes, in a span at {start:#x} of {pages} pages",
-        class.index()
-    );
+    let address = span.objects_start::<P>().add(index as usize * P::TABLE.size(class));
+    report::<P>(Offence::DoubleFree, address, Some(span), LastOperation::Freed);
 }

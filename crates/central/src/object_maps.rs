@@ -1,15 +1,15 @@
-//! Where bitmaps live that do not fit into a span's own word.
+//! Where bitmaps live that do not fit into a span's own word, and records of single objects.
 
 use core::ptr::NonNull;
 use strata_span::{MetadataKind, Platform};
 use strata_sync::{
     LockStats, Mutex,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
     const_fn,
 };
 
-/// Bitmaps by the power of two of their words, from 1 word to 4 096: a span of 262 144 objects.
-const SIZES: usize = 13;
+/// Bitmaps by the power of two of their words, from 1 word to 65 536: as many records as a span has objects at most.
+const SIZES: usize = 17;
 
 /// Bitmaps of free objects, taken from the metadata arena and used again.
 ///
@@ -23,6 +23,8 @@ pub struct ObjectMaps {
     /// Both written under the lock, read by figures.
     in_use_bytes: AtomicU64,
     created_bytes: AtomicU64,
+    /// Whether spans have records. Written before the first span, read with each.
+    has_records: AtomicBool,
 }
 
 /// What the bitmaps take.
@@ -59,8 +61,19 @@ impl ObjectMaps {
                 free: Mutex::new(FreeMaps { lists: [None; SIZES] }),
                 in_use_bytes: AtomicU64::new(0),
                 created_bytes: AtomicU64::new(0),
+                has_records: AtomicBool::new(false),
             }
         }
+    }
+
+    /// From now on each new span has a word for each object, zero at first, for who stands above: see
+    /// [`Span::records`](strata_span::Span::records). Only before the first span.
+    pub fn keep_records(&self) {
+        self.has_records.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_records(&self) -> bool {
+        self.has_records.load(Ordering::Relaxed)
     }
 
     /// A bitmap of at least `words` words, of any content. None when there is no memory, or no bitmap is

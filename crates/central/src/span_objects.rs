@@ -24,12 +24,19 @@ pub(crate) fn prepare<E: Platform>(
     span.set_note(0);
     span.set_objects_out(0);
     span.set_object_capacity(objects);
+    if maps.has_records() && !prepare_records(platform, maps, span) {
+        return false;
+    }
     if objects <= INLINE_OBJECTS {
         span.set_object_map(low_bits(objects) as usize);
         return true;
     }
     let count = word_count(objects);
-    let Some(first) = maps.allocate(platform, count) else { return false };
+    let Some(first) = maps.allocate(platform, count) else {
+        // SAFETY: `prepare_records` gave them to the span just now, which nobody else knows.
+        unsafe { discard_records(maps, span) };
+        return false;
+    };
     let mut left = objects;
     for index in 0..count {
         // SAFETY: the map has at least `count` words.
@@ -40,6 +47,29 @@ pub(crate) fn prepare<E: Platform>(
     }
     span.set_object_map(Address::of(first.as_ptr()).value());
     true
+}
+
+/// Gives a span a record for each of its objects, all zero. False if there was no memory.
+fn prepare_records<E: Platform>(platform: &E, maps: &ObjectMaps, span: SpanHandle) -> bool {
+    let count = span.object_capacity() as usize;
+    let Some(first) = maps.allocate(platform, count) else { return false };
+    // SAFETY: the piece has at least `count` words, and was just given to us alone.
+    unsafe { first.write_bytes(0, count) };
+    span.set_records(Address::of(first.as_ptr()).value());
+    true
+}
+
+/// Takes the records from a span, if it has any.
+///
+/// # Safety
+///
+/// `prepare` gave them to the span from the same `maps`, and the span is the caller's alone.
+unsafe fn discard_records(maps: &ObjectMaps, span: SpanHandle) {
+    if let Some(records) = Address::new(span.records()).non_null() {
+        span.set_records(0);
+        // SAFETY: `prepare_records` took them for as many objects, and the caller gives the span up.
+        unsafe { maps.deallocate(records.cast(), span.object_capacity() as usize) };
+    }
 }
 
 /// Takes the bitmap from a span.
@@ -55,6 +85,8 @@ pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
         // SAFETY: `prepare` took the map for as many objects, and the caller gives the span up.
         unsafe { maps.deallocate(map.cast(), word_count(objects)) };
     }
+    // SAFETY: the caller's promise.
+    unsafe { discard_records(maps, span) };
     span.set_object_map(0);
     span.set_objects_offset(0);
     span.set_object_capacity(0);

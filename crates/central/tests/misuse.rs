@@ -4,7 +4,7 @@
 
 use std::{os::unix::process::ExitStatusExt, process::Command};
 use strata_central::{MiddleTier, TransferPolicy};
-use strata_os::{ManualClock, SystemPages};
+use strata_os::{ManualClock, SystemPages, thread_id};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
 use strata_span::Ground;
@@ -70,7 +70,9 @@ fn a_double_free_is_seen_at_the_flush() {
         let Parts { class, objects, span, give } = parts;
         let (object, index) = (objects[3].addr(), class.index());
         expect(format!(
-            "double free: {object:#x}, class {index} of 48 bytes, in a span at {span:#x} of 1 pages"
+            "double free: flush of a cache({object:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
+             thread {}; last: freed",
+            thread_id()
         ));
         give(class, objects[3]);
         give(class, objects[3]);
@@ -81,13 +83,14 @@ fn a_double_free_is_seen_at_the_flush() {
 fn a_double_free_of_an_object_whose_span_is_free_is_seen() {
     ends_with_its_line("a_double_free_of_an_object_whose_span_is_free_is_seen", |parts, expect| {
         let Parts { class, objects, span, give } = parts;
-        let (object, index) = (objects[0].addr(), class.index());
+        let object = objects[0].addr();
         for object in objects {
             give(class, object);
         }
         expect(format!(
-            "free of a pointer that was never handed out, or double free: {object:#x}, as class {index} of 48 \
-             bytes, is in a free span at {span:#x} of 1 pages"
+            "double free: flush of a cache({object:#x}), no block, free span {span:#x} of 1 pages, thread {}; \
+             last: freed",
+            thread_id()
         ));
         give(class, objects[0]);
     });
@@ -99,9 +102,10 @@ fn a_pointer_into_an_object_was_never_handed_out() {
         let Parts { class, objects, span, give } = parts;
         let (object, index) = (objects[2].wrapping_add(16), class.index());
         expect(format!(
-            "free of a pointer that was never handed out: {:#x}, as class {index} of 48 bytes, is 16 bytes \
-             into an object in a span at {span:#x} of 1 pages",
-            object.addr()
+            "pointer into a block: flush of a cache({:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
+             thread {}; last: freed with 48 bytes",
+            object.addr(),
+            thread_id()
         ));
         give(class, object);
     });
@@ -112,10 +116,12 @@ fn a_pointer_to_elsewhere_was_never_handed_out() {
     ends_with_its_line("a_pointer_to_elsewhere_was_never_handed_out", |parts, expect| {
         let Parts { class, give, .. } = parts;
         let mut elsewhere = [0_u8; 64];
-        let (object, index) = (elsewhere.as_mut_ptr(), class.index());
+        let object = elsewhere.as_mut_ptr();
         expect(format!(
-            "free of a pointer that was never handed out: {:#x}, as class {index} of 48 bytes, is in no span",
-            object.addr()
+            "pointer that was never handed out: flush of a cache({:#x}), in no span, thread {}; last: freed \
+             with 48 bytes",
+            object.addr(),
+            thread_id()
         ));
         give(class, object);
     });
@@ -127,11 +133,11 @@ fn a_free_with_a_size_of_another_class_is_seen() {
         let Parts { class, objects, span, give } = parts;
         let wrong = Pages8K::TABLE.entry(512).expect("a class").class();
         expect(format!(
-            "free with the wrong size: {:#x}, as class {} of 512 bytes, is in a span at {span:#x} of 1 \
-             pages with class {} of 48 bytes",
+            "wrong size: flush of a cache({:#x}), class {} of 48 bytes, span {span:#x} of 1 pages, thread {}; \
+             last: freed with 512 bytes",
             objects[0].addr(),
-            wrong.index(),
-            class.index()
+            class.index(),
+            thread_id()
         ));
         give(wrong, objects[0]);
     });

@@ -56,9 +56,11 @@ mod kept_stderr;
 mod kernel_file;
 pub mod membarrier;
 mod message;
+mod misuse;
 mod new_file;
 mod page_source;
 mod process;
+mod random;
 mod range;
 mod residency;
 pub mod rseq;
@@ -79,6 +81,7 @@ pub use failing_pages::{FailingPages, Fault};
 pub use futex::{WaitEnd, futex_wait, futex_wake};
 pub use kept_stderr::{KeptStderr, StderrWriter};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
+pub use misuse::{OnMisuse, misuse, misuses_reported, set_on_misuse};
 pub use new_file::NewFile;
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
@@ -87,6 +90,7 @@ pub use process::{
     ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, process_id, process_memory,
     process_name, read_own_memory, thread_id,
 };
+pub use random::random_bits;
 pub use range::AddressRange;
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};

@@ -34,6 +34,7 @@ extern crate std;
 
 mod address;
 mod metadata_arena;
+mod misuse;
 mod page_map;
 mod pages;
 mod platform;
@@ -46,6 +47,7 @@ mod span_tree;
 
 pub use address::Address;
 pub use metadata_arena::{ArenaStats, MetadataArena, MetadataKind};
+pub use misuse::{Function, LastOperation, Misuse, Offence};
 pub use page_map::{PageMap, PageMapStats, PageMapWords};
 pub use pages::{HUGEPAGE_BYTES, HUGEPAGE_SHIFT, Hugepage, HugepageCount, PageCount, PageId};
 pub use platform::{Ground, Platform};

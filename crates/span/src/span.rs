@@ -46,6 +46,7 @@ pub struct Span {
     objects_offset: AtomicU16,
     object_map: AtomicUsize,
     note: AtomicU64,
+    records: AtomicUsize,
 }
 
 // loom's atomics are larger.
@@ -332,6 +333,27 @@ impl Span {
     #[inline(always)]
     pub fn set_note(&self, note: u64) {
         self.note.store(note, Ordering::Relaxed);
+    }
+
+    /// The word of who observes the heap: where the records of the objects are, or the record of a large block.
+    #[inline(always)]
+    pub fn records(&self) -> usize {
+        self.records.load(Ordering::Acquire)
+    }
+
+    /// Sets the word of who observes the heap.
+    pub fn set_records(&self, word: usize) {
+        // Release pairs with the acquire in `records`: what the word leads to is seen.
+        self.records.store(word, Ordering::Release);
+    }
+
+    /// Puts `new` in place of `old` in the word of who observes the heap.
+    ///
+    /// # Errors
+    ///
+    /// What stands there, if it is not `old`: another thread was first.
+    pub fn exchange_records(&self, old: usize, new: usize) -> Result<usize, usize> {
+        self.records.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
     /// The next span of the list that this one is on.

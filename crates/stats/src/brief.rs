@@ -162,6 +162,7 @@ const fn front_end(front_end: FrontEnd) -> &'static str {
         FrontEnd::PerCpu(IdKind::Concurrency) => "caches per CPU, by concurrency id",
         FrontEnd::PerCpu(IdKind::Cpu) => "caches per CPU",
         FrontEnd::PerThread(_) => "caches per thread",
+        FrontEnd::Observed(_) => "no caches, every call observed",
     }
 }
 

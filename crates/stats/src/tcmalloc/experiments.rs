@@ -27,5 +27,8 @@ pub(crate) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn
         FrontEnd::PerThread(why) => {
             writeln!(out, "MALLOC FRONT END: per-thread caches ({})", why.as_str())
         }
+        FrontEnd::Observed(observer) => {
+            writeln!(out, "MALLOC FRONT END: no caches ({})", observer.as_str())
+        }
     }
 }

@@ -1,0 +1,111 @@
+//! Bytes behind a block that nobody but the heap writes.
+
+use strata_span::Address;
+
+/// Free slots whose content is at most this long are looked through as a whole when they are handed out again; of
+/// longer ones the first and the last half of it. (The sweep looks at all of it.)
+pub(super) const CHECKED_WHOLE: usize = 8 << 10;
+
+/// The canary of a slot: eight bytes, none of them zero, repeated from the block's end to the slot's, at the same places
+/// of each word. So what is written first and what is written last agree where they overlap.
+///
+/// No byte is zero, so that the commonest of all overflows, the end of a string, is seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Canary([u8; 8]);
+
+impl Canary {
+    /// The least that a slot has of it.
+    pub(super) const BYTES: usize = 8;
+
+    /// The canary of the slot at `start`.
+    pub(super) fn of(start: Address, secret: u64) -> Self {
+        let mixed = (start.value() as u64 ^ secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Self((mixed ^ mixed >> 29 | 0x0101_0101_0101_0101).to_le_bytes())
+    }
+
+    /// Writes it behind the `size` bytes of a block in a slot of `bytes` bytes: the first eight, and the slot's last.
+    ///
+    /// # Safety
+    ///
+    /// The slot at `start` is the caller's, `bytes` long, a multiple of 8, and at least 8 longer than `size`.
+    pub(super) unsafe fn write(self, start: Address, bytes: usize, size: usize) {
+        let (first, last) = (start.add(size), start.add(bytes - Self::BYTES));
+        // SAFETY: the caller's promise: the slot goes on for 8 bytes.
+        unsafe { first.pointer().cast::<u64>().write_unaligned(self.word_at(size)) };
+        // SAFETY: as above, and aligned.
+        unsafe { last.pointer().cast::<u64>().write(self.word_at(0)) };
+    }
+
+    /// Whether it stands as [`write`](Self::write) wrote it.
+    ///
+    /// # Safety
+    ///
+    /// As for `write`; others may write at the same time, which is what is looked for.
+    pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
+        // SAFETY: the caller's promise.
+        let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
+        // SAFETY: as above.
+        first == self.word_at(size) && unsafe { self.is_end_whole(start, bytes) }
+    }
+
+    /// Whether the slot's last eight bytes stand.
+    ///
+    /// # Safety
+    ///
+    /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
+    pub(super) unsafe fn is_end_whole(self, start: Address, bytes: usize) -> bool {
+        let last = start.add(bytes - Self::BYTES).pointer().cast::<u64>();
+        // SAFETY: the caller's promise.
+        unsafe { last.read_volatile() == self.word_at(0) }
+    }
+
+    /// Whether a free slot is as it was left: zeroes, and its last eight bytes. Of a long slot both ends are looked at.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    pub(super) unsafe fn is_untouched(self, start: Address, bytes: usize) -> bool {
+        let content = bytes - Self::BYTES;
+        let part = if content > CHECKED_WHOLE { CHECKED_WHOLE / 2 } else { content };
+        // SAFETY: the caller's promise.
+        let begins_zero = unsafe { is_zero(start, part) };
+        // SAFETY: as above.
+        let ends_zero = part == content || unsafe { is_zero(start.add(content - part), part) };
+        // SAFETY: as above.
+        begins_zero && ends_zero && unsafe { self.is_end_whole(start, bytes) }
+    }
+
+    /// The same, of every slot all of it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    pub(super) unsafe fn is_untouched_whole(self, start: Address, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        let is_zero = unsafe { is_zero(start, bytes - Self::BYTES) };
+        // SAFETY: as above.
+        is_zero && unsafe { self.is_end_whole(start, bytes) }
+    }
+
+    /// The eight bytes that stand at `offset` bytes into a slot.
+    fn word_at(self, offset: usize) -> u64 {
+        let turn = (offset % Self::BYTES) as u32 * u8::BITS;
+        u64::from_le_bytes(self.0).rotate_right(turn).to_le()
+    }
+}
+
+/// Whether `bytes` bytes from `start`, both multiples of 8, are zero.
+///
+/// # Safety
+///
+/// They are readable.
+unsafe fn is_zero(start: Address, bytes: usize) -> bool {
+    let words = core::ptr::slice_from_raw_parts(start.pointer().cast::<u64>(), bytes / 8);
+    // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
+    let words = unsafe { &*words };
+    // In parts, so that the compiler compares many words at once, and a written block is told early.
+    words.chunks(64).all(|part| part.iter().fold(0, |sum, word| sum | word) == 0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+use super::*;
+
+#[repr(align(16))]
+struct Place([u8; 64]);
+
+#[test]
+fn every_byte_behind_the_block_is_watched_where_eight_are() {
+    for size in 0..=56 {
+        for bytes in [(size + 8_usize).next_multiple_of(8), 64] {
+            let mut slot = Place([0xaa; 64]);
+            let start = Address::of(&raw mut slot);
+            let canary = Canary::of(start, 42);
+            // SAFETY: the place is ours, and 64 bytes long.
+            unsafe { canary.write(start, bytes, size) };
+            assert!(slot.0[..size].iter().all(|&byte| byte == 0xaa), "the block stays");
+            // SAFETY: as above.
+            assert!(unsafe { canary.is_whole(start, bytes, size) }, "{size} of {bytes}");
+            for at in (size..size + 8).chain(bytes - 8..bytes) {
+                let old = core::mem::replace(&mut slot.0[at], 0);
+                // SAFETY: as above.
+                assert!(!unsafe { canary.is_whole(start, bytes, size) }, "{at}, {size} of {bytes}");
+                slot.0[at] = old;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_byte_in_a_free_slot_is_seen() {
+    let mut slot = Place([0; 64]);
+    let start = Address::of(&raw mut slot);
+    let canary = Canary::of(start, 42);
+    // SAFETY: the place is ours, and 64 bytes long.
+    unsafe { canary.write(start, 64, 56) };
+    // SAFETY: as above.
+    assert!(unsafe { canary.is_untouched(start, 64) });
+    for at in 0..64 {
+        let old = core::mem::replace(&mut slot.0[at], 0);
+        slot.0[at] = 1;
+        // SAFETY: as above.
+        let some = unsafe { canary.is_untouched(start, 64) };
+        // SAFETY: as above.
+        let whole = unsafe { canary.is_untouched_whole(start, 64) };
+        assert!(at >= 56 && old == 1 || !some && !whole, "{at}");
+        slot.0[at] = old;
+    }
+}

@@ -1,0 +1,368 @@
+//! Large blocks of a hardened heap: guard pages around them, and addresses that fault after they were freed.
+//!
+//! A block is a span with a guard of at least a page at both ends. The span's word has the block's size, with a
+//! mark when it was freed; its object map the block's address; its note which guards stand. What of the last page lies
+//! behind the block is canary.
+//!
+//! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again. Both, guards
+//! and queue, have budgets: the kernel lets a process have 65 530 mappings, and address space may be limited.
+
+use super::canary::Canary;
+use crate::{
+    Core, HeapConfig,
+    observer::{BlockRequest, Said},
+};
+use strata_os::{AddressRange, PageSource, Release};
+use strata_page_heap::{Density, PageHeap, SpanRequest};
+use strata_size_classes::{PageSize, SizeClass};
+use strata_span::{
+    Address, Function, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace,
+};
+use strata_sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+    thread_block::Slot,
+};
+
+/// Blocks with guards at the same time: three mappings each, and as many again are left to the program. Beyond it, blocks
+/// have canaries alone.
+const MOST_GUARDED: u64 = 8192;
+
+/// Freed blocks that wait, and bytes of address space that they may keep, unless it is one block.
+const MOST_WAITING: usize = 32;
+const MOST_WAITING_BYTES: usize = 64 << 20;
+
+/// Set in the span's word when the block was freed.
+const FREED: usize = 1 << 63;
+
+/// In the span's note: the guard before the block stands; the one behind it does.
+const GUARDED_BEFORE: u64 = 1;
+const GUARDED_BEHIND: u64 = 2;
+
+/// Freed large blocks that wait before their pages are used again. All zero bits are none.
+#[derive(Debug)]
+pub(crate) struct LargeQuarantine {
+    /// The oldest first. Rank: with the shards; the page heap is entered after it was let go.
+    waiting: Mutex<Waiting>,
+    /// Blocks with guards, at most. Written by who makes and takes guards.
+    guarded: AtomicU64,
+    /// Freed blocks whose pages could not be made accessible again: they are lost.
+    lost_bytes: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    spans: [Option<SpanHandle>; MOST_WAITING],
+    first: usize,
+    count: usize,
+    bytes: usize,
+}
+
+/// Where a block lies in its span.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GuardedRequest<P: PageSize> {
+    span: SpanRequest<P>,
+    /// Bytes before the block, all of them guard.
+    lead: usize,
+    /// Bytes of the block's pages.
+    body: usize,
+}
+
+/// The span for a block with its guards; none for what no address space can hold.
+pub(super) fn request<P: PageSize>(size: usize, align: usize) -> Option<GuardedRequest<P>> {
+    let guard = P::BYTES.max(strata_os::kernel_page_bytes());
+    let lead = guard.max(align);
+    let body = size.max(1).checked_next_multiple_of(guard)?;
+    let bytes = body.checked_add(lead)?.checked_add(guard)?;
+    let plain = crate::large::request::<P>(bytes, align.max(guard))?;
+    let span = SpanRequest { density: Density::Sparse, ..plain };
+    Some(GuardedRequest { span, lead, body })
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// A block between guards; null when memory is exhausted or the request impossible.
+    pub(super) fn allocate_guarded(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
+        let Some(guarded) = self::request::<C::Pages>(request.size, request.align) else {
+            return core::ptr::null_mut();
+        };
+        let Some(span) = self.page_heap().allocate(self, guarded.span) else {
+            return core::ptr::null_mut();
+        };
+        span.set_class(SizeClass::NONE);
+        let pages = span.page_count::<C::Pages>();
+        if !self.map().ensure(self.arena(), self.metadata(), span.first(), pages) {
+            // SAFETY: the span was just allocated there, and nobody knows it.
+            unsafe { self.page_heap().deallocate(self, span) };
+            return core::ptr::null_mut();
+        }
+        self.map().set_range(span, SizeClass::NONE);
+        let start = span.start::<C::Pages>().add(guarded.lead);
+        if request.zeroed && !span.is_zeroed() {
+            // SAFETY: the span is ours, committed, and the block's pages lie in it.
+            unsafe { start.pointer().write_bytes(0, request.size) };
+        }
+        span.set_zeroed(false);
+        span.set_object_map(start.value());
+        self.write_large_canary(start, guarded.body, request.size);
+        self.raise_guards(span, start, guarded.body);
+        span.set_objects_out(self.thread_number(slot));
+        span.set_records(request.size);
+        self.count_allocated(slot, span.bytes::<C::Pages>());
+        start.pointer()
+    }
+
+    /// Takes a large block back, or tells what else the pointer is. `span` is the one that it lies in.
+    #[cold]
+    pub(super) fn deallocate_guarded(
+        &self,
+        slot: Slot,
+        address: Address,
+        span: Option<SpanHandle>,
+        said: Said,
+    ) {
+        let Some((span, size)) = self.guarded_block(address, span, said.function()) else { return };
+        if said.said().is_some_and(|(said, _)| said != size) {
+            return self.report_large(Offence::WrongSize, said.function(), address, span);
+        }
+        if !self.is_large_canary_whole(span, address, size) {
+            return self.report_large(Offence::Overflow, said.function(), address, span);
+        }
+        if span.exchange_records(size, size | FREED).is_err() {
+            return self.report_large(Offence::DoubleFree, said.function(), address, span);
+        }
+        span.set_objects_out(self.thread_number(slot));
+        self.count_deallocated(slot, span.bytes::<C::Pages>());
+        self.close_block(span, address, size);
+        self.quarantine(span);
+    }
+
+    /// The size of the large block at an address; of what is none it is told.
+    pub(super) fn guarded_size(
+        &self,
+        address: Address,
+        span: Option<SpanHandle>,
+        function: Function,
+    ) -> Option<usize> {
+        self.guarded_block(address, span, function).map(|(_, size)| size)
+    }
+
+    /// Gives all freed blocks that wait to the page heap; says how many bytes.
+    pub(crate) fn empty_large_quarantine(&self) -> u64 {
+        let mut bytes = 0;
+        while let Some(span) = self.hardened.large.take_oldest::<C::Pages>() {
+            bytes += span.bytes::<C::Pages>() as u64;
+            self.give_back(span);
+        }
+        bytes
+    }
+
+    /// The span and the size of the large block at an address; of what is none it is told.
+    fn guarded_block(
+        &self,
+        address: Address,
+        span: Option<SpanHandle>,
+        function: Function,
+    ) -> Option<(SpanHandle, usize)> {
+        let freed = match function {
+            Function::Free | Function::SizedFree => Offence::DoubleFree,
+            _ => Offence::UseOfFreedBlock,
+        };
+        let report = |offence, span, last| {
+            self.report_misuse(offence, function, address, span, last);
+            None
+        };
+        let Some(span) = span else {
+            self.report_no_block(function, address);
+            return None;
+        };
+        if span.place() != SpanPlace::InUse {
+            return report(freed, Some(span), LastOperation::Freed);
+        }
+        let word = span.records();
+        if !span.class().is_none() || span.object_map() != address.value() {
+            return report(Offence::InsideABlock, Some(span), LastOperation::Unknown);
+        }
+        if word & FREED != 0 {
+            let last = LastOperation::FreedBy { thread: span.objects_out() };
+            return report(freed, Some(span), last);
+        }
+        Some((span, word))
+    }
+
+    #[cold]
+    fn report_large(
+        &self,
+        offence: Offence,
+        function: Function,
+        address: Address,
+        span: SpanHandle,
+    ) {
+        let (thread, word) = (span.objects_out(), span.records());
+        let last = match word & FREED {
+            0 => LastOperation::Allocated { thread, bytes: word },
+            _ => LastOperation::FreedBy { thread },
+        };
+        self.report_misuse(offence, function, address, Some(span), last);
+    }
+
+    /// Makes the pages before and behind a block inaccessible, as far as budget and kernel let us.
+    fn raise_guards(&self, span: SpanHandle, start: Address, body: usize) {
+        span.set_note(0);
+        if self.hardened.large.guarded.fetch_add(1, Ordering::Relaxed) >= MOST_GUARDED {
+            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        let range = span.range::<C::Pages>();
+        let block = AddressRange::new(start.value(), body);
+        let mut note = 0;
+        for (guard, mark) in
+            [(before(range, block), GUARDED_BEFORE), (behind(range, block), GUARDED_BEHIND)]
+        {
+            // SAFETY: the span is ours, and nothing is in its guards.
+            if unsafe { self.source().decommit(guard) }.is_ok() {
+                note |= mark;
+            }
+        }
+        if note == 0 {
+            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
+        }
+        span.set_note(note);
+    }
+
+    /// Makes the pages of a block that was freed inaccessible, or at least empty.
+    fn close_block(&self, span: SpanHandle, start: Address, size: usize) {
+        let body = self.body(span, start);
+        // SAFETY: the block was given up, by this call alone, as the exchange of its word says.
+        if unsafe { self.source().decommit(body) }.is_ok() {
+            return;
+        }
+        // SAFETY: as above.
+        if unsafe { self.source().release(body, Release::Forced) }.is_err() {
+            // SAFETY: as above; the pages are accessible still.
+            unsafe { start.pointer().write_bytes(0, size) };
+        }
+    }
+
+    /// Puts a freed block's span behind those that wait, and lets go those for which there is no room.
+    fn quarantine(&self, span: SpanHandle) {
+        let mut next = self.hardened.large.put::<C::Pages>(span);
+        while let Some(span) = next {
+            self.give_back(span);
+            next = self.hardened.large.take_surplus::<C::Pages>();
+        }
+    }
+
+    /// Gives a freed block's span to the page heap, all of it accessible. Where the kernel refuses that, the span is
+    /// lost.
+    fn give_back(&self, span: SpanHandle) {
+        if span.note() != 0 {
+            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
+        }
+        if self.source().commit(span.range::<C::Pages>()).is_err() {
+            let bytes = span.bytes::<C::Pages>() as u64;
+            self.hardened.large.lost_bytes.fetch_add(bytes, Ordering::Relaxed);
+            return;
+        }
+        let inner = span.page_count::<C::Pages>().saturating_sub(PageCount::new(2));
+        self.map().clear_range(span.first() + PageCount::ONE, inner);
+        self.map().set_ends(span);
+        span.set_records(0);
+        span.set_object_map(0);
+        span.set_objects_out(0);
+        span.set_note(0);
+        // SAFETY: it came from this page heap, its block was given up, and it waits nowhere.
+        unsafe { self.page_heap().deallocate(self, span) };
+    }
+
+    /// The pages of the block at `start`.
+    fn body(&self, span: SpanHandle, start: Address) -> AddressRange {
+        let guard = C::Pages::BYTES.max(strata_os::kernel_page_bytes());
+        let end = span.range::<C::Pages>().end().wrapping_sub(guard);
+        AddressRange::new(start.value(), end.wrapping_sub(start.value()))
+    }
+
+    fn write_large_canary(&self, start: Address, body: usize, size: usize) {
+        if body - size >= Canary::BYTES {
+            // SAFETY: the block's pages are ours, and at least 8 bytes longer than the block.
+            unsafe { self.hardened.canary(start).write(start, body, size) };
+        }
+    }
+
+    fn is_large_canary_whole(&self, span: SpanHandle, start: Address, size: usize) -> bool {
+        let body = self.body(span, start).bytes;
+        let canary = self.hardened.canary(start);
+        // SAFETY: the block's pages are accessible while it is out.
+        body.saturating_sub(size) < Canary::BYTES || unsafe { canary.is_whole(start, body, size) }
+    }
+}
+
+impl LargeQuarantine {
+    /// Bytes of spans that wait, and of those that were lost.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        self.waiting.lock().bytes as u64 + self.lost_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Takes the lock, so that a fork finds the queue at rest.
+    pub(crate) fn acquire(&self) {
+        self.waiting.acquire();
+    }
+
+    /// Gives it back after the fork.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub(crate) unsafe fn release(&self) {
+        // SAFETY: the caller holds the lock.
+        unsafe { self.waiting.release() };
+    }
+
+    /// Puts a span at the end; takes the oldest one out if there is no room.
+    fn put<P: PageSize>(&self, span: SpanHandle) -> Option<SpanHandle> {
+        let mut waiting = self.waiting.lock();
+        let oldest = if waiting.count == MOST_WAITING { waiting.pop::<P>() } else { None };
+        let end = (waiting.first + waiting.count) % MOST_WAITING;
+        if let Some(place) = waiting.spans.get_mut(end) {
+            *place = Some(span);
+            waiting.count += 1;
+            waiting.bytes += span.range::<P>().bytes;
+        }
+        if let Some(oldest) = oldest {
+            return Some(oldest);
+        }
+        if waiting.is_surplus() { waiting.pop::<P>() } else { None }
+    }
+
+    fn take_surplus<P: PageSize>(&self) -> Option<SpanHandle> {
+        let mut waiting = self.waiting.lock();
+        if waiting.is_surplus() { waiting.pop::<P>() } else { None }
+    }
+
+    fn take_oldest<P: PageSize>(&self) -> Option<SpanHandle> {
+        self.waiting.lock().pop::<P>()
+    }
+}
+
+impl Waiting {
+    /// Whether more waits than may.
+    fn is_surplus(&self) -> bool {
+        self.count > 1 && self.bytes > MOST_WAITING_BYTES
+    }
+
+    /// Takes the oldest span out.
+    fn pop<P: PageSize>(&mut self) -> Option<SpanHandle> {
+        let span = self.spans.get_mut(self.first)?.take()?;
+        self.first = (self.first + 1) % MOST_WAITING;
+        self.count -= 1;
+        self.bytes -= span.bytes::<P>();
+        Some(span)
+    }
+}
+
+fn before(span: AddressRange, block: AddressRange) -> AddressRange {
+    AddressRange::new(span.start, block.start.wrapping_sub(span.start))
+}
+
+fn behind(span: AddressRange, block: AddressRange) -> AddressRange {
+    AddressRange::new(block.end(), span.end().wrapping_sub(block.end()))
+}

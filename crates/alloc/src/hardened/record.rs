@@ -1,0 +1,72 @@
+//! What is known of a slot, in a word.
+
+use strata_sync::atomic::{AtomicU64, Ordering};
+
+/// State, size and thread: 19 bits of size, 2 of state, and the thread's number above.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Record(u64);
+
+/// Where a slot is in its life.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum State {
+    /// Never handed out since its span was cut.
+    New,
+    /// A block of the program's.
+    Live,
+    /// It was a block, and was given back.
+    Freed,
+}
+
+const SIZE_BITS: u32 = 20;
+const LIVE: u64 = 1 << SIZE_BITS;
+const FREED: u64 = 2 << SIZE_BITS;
+const STATES: u64 = 3 << SIZE_BITS;
+
+static_assertions::const_assert!(strata_size_classes::MAX_SIZE < 1 << SIZE_BITS);
+
+impl Record {
+    /// A block of `size` bytes, handed out to `thread`.
+    pub(super) fn live(size: usize, thread: u32) -> Self {
+        Self(u64::from(thread) << 32 | LIVE | size as u64 & (LIVE - 1))
+    }
+
+    /// A slot that `thread` gave back.
+    pub(super) fn freed(thread: u32) -> Self {
+        Self(u64::from(thread) << 32 | FREED)
+    }
+
+    pub(super) fn state(self) -> State {
+        match self.0 & STATES {
+            0 => State::New,
+            LIVE => State::Live,
+            _ => State::Freed,
+        }
+    }
+
+    /// How many bytes the block has.
+    pub(super) fn size(self) -> usize {
+        (self.0 & (LIVE - 1)) as usize
+    }
+
+    /// Who handed it out or gave it back.
+    pub(super) fn thread(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(super) fn load(word: &AtomicU64) -> Self {
+        // Acquire pairs with the release in `store`: the canary of what is no longer new is seen.
+        Self(word.load(Ordering::Acquire))
+    }
+
+    pub(super) fn store(self, word: &AtomicU64) {
+        word.store(self.0, Ordering::Release);
+    }
+
+    /// Puts `new` in place of what stands there, so that of two threads that give the same block back one sees the other.
+    pub(super) fn swap(word: &AtomicU64, new: Self) -> Self {
+        Self(word.swap(new.0, Ordering::AcqRel))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+use super::*;
+use std::{boxed::Box, collections::BTreeSet, vec::Vec};
+use strata_size_classes::{PageSize, Pages8K};
+use strata_sync::Mutex;
+
+/// Counts upwards, and notes what came back.
+#[derive(Default)]
+struct Numbers {
+    last: Mutex<usize>,
+    back: Mutex<Vec<usize>>,
+}
+
+// SAFETY: 1. the count is what was written. 2. nobody follows these addresses. 3. nothing here unwinds.
+unsafe impl ObjectSource for Numbers {
+    fn take(&self, _: SizeClass, out: &mut [*mut u8]) -> usize {
+        let mut last = self.last.lock();
+        for slot in out.iter_mut() {
+            *last += 16;
+            *slot = core::ptr::without_provenance_mut(*last);
+        }
+        out.len()
+    }
+    unsafe fn give(&self, _: SizeClass, objects: &mut [*mut u8]) {
+        self.back.lock().extend(objects.iter().map(|object| object.addr()));
+    }
+}
+
+fn shard() -> Box<Shard> {
+    let layout = core::alloc::Layout::new::<Shard>();
+    // SAFETY: the layout is not empty.
+    let place = unsafe { std::alloc::alloc_zeroed(layout) };
+    // SAFETY: all zero bits are a shard, and the memory came from this allocator with its layout.
+    unsafe { Box::from_raw(place.cast()) }
+}
+
+#[test]
+fn a_slot_is_in_one_place_and_comes_back_after_others() {
+    let table = Pages8K::TABLE;
+    let class = table.entry(100).unwrap().class();
+    let (shard, source) = (shard(), Numbers::default());
+    shard.seed(12345);
+    let mut out = BTreeSet::new();
+    let mut order = Vec::new();
+    for _ in 0..200 {
+        let slot = shard.allocate(&source, table, class);
+        assert!(out.insert(slot.addr()), "no slot is handed out twice");
+        order.push(slot.addr());
+    }
+    assert!(!order.is_sorted(), "slots come in no order");
+    let (mut soonest, mut sum) = (usize::MAX, 0);
+    for round in 0..1000 {
+        let freed = *out.first().unwrap();
+        out.remove(&freed);
+        // SAFETY: nobody follows the address.
+        unsafe {
+            shard.deallocate(&source, table, class, core::ptr::without_provenance_mut(freed))
+        };
+        let mut waited = 0;
+        loop {
+            let slot = shard.allocate(&source, table, class).addr();
+            waited += 1;
+            assert!(out.insert(slot), "round {round}: no slot is handed out twice");
+            if slot == freed || waited == 20 {
+                break;
+            }
+        }
+        soonest = soonest.min(waited);
+        sum += waited;
+        while out.len() > 200 {
+            let extra = out.pop_last().unwrap();
+            // SAFETY: as above.
+            unsafe {
+                shard.deallocate(&source, table, class, core::ptr::without_provenance_mut(extra));
+            }
+        }
+    }
+    assert!(sum / 1000 > 15, "a freed slot seldom comes at once: {sum}, {soonest}");
+    let held = shard.held_bytes();
+    assert_eq!(shard.empty(&source, table), held);
+    assert_eq!(shard.held_bytes(), 0);
+    let back: BTreeSet<usize> = source.back.lock().iter().copied().collect();
+    assert!(back.is_disjoint(&out), "what is out did not go back");
+    assert_eq!(back.len() + out.len(), *source.last.lock() / 16, "every slot is somewhere");
+}
