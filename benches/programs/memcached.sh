@@ -4,10 +4,10 @@ case $1 in
 prepare) ;;
 run)
     directory=$(mktemp -d) || exit
-    memcached -u nobody -s "$directory/socket" -a 0777 -m 64 -t 4 2>log &
+    memcached -u "$(id -un)" -s "$directory/socket" -a 0777 -m 64 -t 4 2>log &
     server=$!
     trap 'kill "$server" 2>/dev/null; wait "$server"; rm -rf "$directory"' EXIT
-    python3 - "$directory/socket" "$2" <<'PYTHON'
+    python3 - "$directory/socket" "$2" <<'PYTHON' || { cat log; exit 1; }
 import random, socket, sys, threading, time
 
 def connect():
@@ -23,7 +23,7 @@ def connect():
 scale, wrong = int(sys.argv[2]), []
 def client(number):
     rng, stream = random.Random(number), connect()
-    for step in range(2500 * scale):
+    for step in range(800 * scale):
         key = b"k%d-%d" % (number, rng.randrange(400))
         size = int(2 ** rng.uniform(0, 15))
         value = bytes([65 + (step + number) % 26]) * size

@@ -31,7 +31,7 @@ CONF
     nginx -p "$directory" -c "$directory/nginx.conf" -e "$directory/error.log" &
     server=$!
     trap 'kill "$server" 2>/dev/null; wait "$server"; rm -rf "$directory"' EXIT
-    python3 - "$directory/socket" <<'PYTHON'
+    python3 - "$directory/socket" <<'PYTHON' || { cat "$directory/error.log"; exit 1; }
 import gzip, hashlib, socket, sys, time
 def get(path, packed):
     for _ in range(200):
