@@ -49,6 +49,8 @@ mod heap_map;
 mod json;
 mod ledger;
 mod page_heap_report;
+#[cfg(feature = "std")]
+mod parse;
 mod pbtxt;
 mod snapshot;
 mod snapshot_file;
@@ -69,6 +71,8 @@ pub use figures::{Figures, PageHeapDetails};
 pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
+#[cfg(feature = "std")]
+pub use parse::{Figure, Line, Report, parse};
 pub use snapshot::Snapshot;
 pub use snapshot_file::write_snapshot_file;
 pub use tcmalloc::{render_tcmalloc, report_tcmalloc};
