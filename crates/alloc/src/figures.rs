@@ -1,6 +1,6 @@
 //! What a heap holds, layer by layer.
 
-use crate::{Core, FrontEnd, HeapConfig, ThreadStats};
+use crate::{Core, FrontEnd, HeapConfig, LargeStats, ThreadStats};
 use strata_central::MiddleStats;
 use strata_cpu_cache::CpuStats;
 use strata_page_heap::{PageHeap, PageHeapStats};
@@ -32,6 +32,8 @@ pub struct HeapFigures {
     pub hardened_bytes: u64,
     /// What the threads did.
     pub threads: ThreadStats,
+    /// The large blocks that the application has.
+    pub large: LargeStats,
     /// The metadata arena.
     pub arena: ArenaStats,
     /// The page map, part of the arena.
@@ -46,19 +48,26 @@ impl HeapFigures {
     /// Bytes that the application holds, counted at the layers: objects that spans handed out, less those that caches
     /// hold, and large blocks.
     pub fn in_use_bytes(&self) -> u64 {
-        let large = self.page_heap.in_use_bytes.wrapping_sub(self.middle.span_bytes);
         self.middle
             .out_bytes
             .wrapping_sub(self.middle.transfer_bytes)
             .wrapping_sub(self.cpu.held_bytes)
             .wrapping_sub(self.thread_caches.held_bytes)
             .wrapping_sub(self.hardened_bytes)
-            .wrapping_add(large)
+            .wrapping_add(self.large_bytes())
     }
 
     /// The same, counted at the threads: what they allocated less what they freed.
     pub fn in_use_bytes_by_threads(&self) -> u64 {
         self.threads.allocated_bytes.wrapping_sub(self.threads.deallocated_bytes)
+    }
+
+    /// Bytes of large blocks: of spans that are out, and neither have a class nor went to the metadata arena.
+    pub fn large_bytes(&self) -> u64 {
+        self.page_heap
+            .in_use_bytes
+            .wrapping_sub(self.middle.span_bytes)
+            .wrapping_sub(self.arena.adopted_bytes)
     }
 
     /// Bytes mapped from the source: spans, metadata, slabs, and the heap's own structure.
@@ -87,6 +96,7 @@ impl<C: HeapConfig> Core<C> {
             thread_caches: self.thread_caches().stats(),
             hardened_bytes: self.hardened.held_bytes(),
             threads: self.thread_stats(),
+            large: self.large.stats(),
             arena: self.arena().stats(),
             map: self.map().stats(),
             spans: self.spans().stats(),

@@ -6,6 +6,7 @@ use crate::{
     fork::ForkEntry,
     front_end::{self, Registration},
     hardened::Hardened,
+    large_stats::LargeCounters,
     slots,
     threads::{Standing, Threads},
 };
@@ -46,6 +47,7 @@ pub struct Core<C: HeapConfig> {
     pub(crate) fork_entry: ForkEntry,
     pub(crate) background: Background,
     pub(crate) hardened: Hardened,
+    pub(crate) large: LargeCounters,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
 }

@@ -74,7 +74,9 @@ impl<C: HeapConfig> Core<C> {
         if start != address {
             return report(Offence::InsideABlock, Some(span), LastOperation::Unknown);
         }
-        self.count_deallocated(slot, span.bytes::<C::Pages>());
+        let bytes = span.bytes::<C::Pages>();
+        self.large.note_deallocated(bytes);
+        self.count_deallocated(slot, bytes);
         // SAFETY: the span is a block of this heap, which the caller gives up.
         unsafe { self.page_heap().deallocate(self, span) };
     }
@@ -90,7 +92,9 @@ impl<C: HeapConfig> Core<C> {
         if !unsafe { self.page_heap().extend(self, span, request.pages) } {
             return false;
         }
-        self.count_allocated(slot, span.bytes::<C::Pages>() - before);
+        let added = span.bytes::<C::Pages>() - before;
+        self.large.note_extended(added);
+        self.count_allocated(slot, added);
         true
     }
 
@@ -108,18 +112,26 @@ impl<C: HeapConfig> Core<C> {
         self.page_heap().stats().system_bytes >= bytes as u64
     }
 
+    /// Whether so many bytes are reserved: a request for more is not worth what the heap has ahead.
+    fn has_reserved(&self, bytes: usize) -> bool {
+        self.page_heap().stats().reserved_bytes >= bytes as u64
+    }
+
     fn allocate_span(&self, slot: Slot, size: usize, align: usize) -> Option<SpanHandle> {
         let request = request::<C::Pages>(size, align)?;
-        let span = match self.page_heap().allocate(self, request) {
-            Some(span) => span,
-            // What lies in caches may hold spans apart that would do together.
-            None if self.has_had(request.pages.bytes()) && self.empty_caches(slot) > 0 => {
-                self.page_heap().allocate(self, request)?
-            }
-            None => return None,
-        };
+        let mut found = self.page_heap().allocate(self, request);
+        // What lies in caches may hold spans apart that would do together.
+        if found.is_none() && self.has_had(request.pages.bytes()) && self.empty_caches(slot) > 0 {
+            found = self.page_heap().allocate(self, request);
+        }
+        while found.is_none() && self.has_reserved(request.pages.bytes()) && self.make_room() {
+            found = self.page_heap().allocate(self, request);
+        }
+        let span = found?;
         span.set_class(SizeClass::NONE);
-        self.count_allocated(slot, span.bytes::<C::Pages>());
+        let bytes = span.bytes::<C::Pages>();
+        self.large.note_allocated(bytes);
+        self.count_allocated(slot, bytes);
         Some(span)
     }
 }

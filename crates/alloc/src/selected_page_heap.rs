@@ -136,6 +136,10 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.set_limits(limits))
     }
 
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        chosen!(self.give_back_reserve(platform))
+    }
+
     fn stats(&self) -> PageHeapStats {
         chosen!(self.stats())
     }

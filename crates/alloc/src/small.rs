@@ -9,11 +9,14 @@ use strata_sync::{
 
 impl<C: HeapConfig> Core<C> {
     /// A block, for a thread whom the limit stopped. Where memory has run out, what caches hold is given back before
-    /// the answer is null.
+    /// the answer is null, and room is made for metadata.
     pub(crate) fn allocate_uncounted(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
-        let block = self.allocate_through_caches(slot, entry);
+        let mut block = self.allocate_through_caches(slot, entry);
         if block.is_null() && self.empty_caches(slot) > 0 {
-            return self.allocate_through_caches(slot, entry);
+            block = self.allocate_through_caches(slot, entry);
+        }
+        while block.is_null() && self.make_room() {
+            block = self.allocate_through_caches(slot, entry);
         }
         block
     }

@@ -224,6 +224,10 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         self.state.lock().take_peak().bytes() as u64
     }
 
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        self.state.lock().give_back_reserve(platform)
+    }
+
     fn stats(&self) -> PageHeapStats {
         let stats = self.state.lock().stats();
         PageHeapStats { lock: self.state.stats(), ..stats }

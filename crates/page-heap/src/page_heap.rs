@@ -164,6 +164,14 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         self.stats().in_use_bytes
     }
 
+    /// Gives address space that was reserved ahead, and that no span was ever in, back to the source, a part of it at a
+    /// time; says how many bytes. The caller tries again then what found no address space, which may have been metadata
+    /// for what is free here. A heap that reserves nothing ahead has nothing to give.
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        let _ = platform;
+        0
+    }
+
     /// The figures that every page heap has.
     fn stats(&self) -> PageHeapStats;
 

@@ -135,6 +135,28 @@ impl Reserve {
         }
     }
 
+    /// Gives a half of the longest stretch that nobody has taken back to the source, or the last hugepage of it; says how
+    /// many bytes. For when there is no address space, or no charge, for anything else: metadata above all.
+    pub fn give_back_half<E: Platform>(&mut self, platform: &E) -> usize {
+        let longest = self.stocks.iter_mut().max_by_key(|stock| stock.range.bytes);
+        let Some(stock) = longest.filter(|stock| !stock.range.is_empty()) else { return 0 };
+        let bytes = (stock.range.bytes / 2).next_multiple_of(HUGEPAGE_BYTES);
+        let kept = stock.range.bytes - bytes;
+        let tail = AddressRange::new(stock.range.start + kept, bytes);
+        // SAFETY: nobody has taken any of it.
+        if unsafe { platform.source().unreserve(tail) }.is_err() {
+            return 0;
+        }
+        let noted = self.log.shorten(tail.end(), bytes);
+        debug_assert!(noted, "a stock is the end of a reservation");
+        stock.range.bytes = kept;
+        self.committed_bytes -= stock.committed_bytes.saturating_sub(kept) as u64;
+        stock.committed_bytes = stock.committed_bytes.min(kept);
+        self.stats.reserved_bytes -= bytes as u64;
+        self.doublings = 0;
+        bytes
+    }
+
     /// The figures.
     pub const fn stats(&self) -> ReserveStats {
         let mut stats = self.stats;

@@ -57,6 +57,8 @@ impl MetadataKind {
 pub struct ArenaStats {
     /// Mapped by the arena, in blocks and in reservations for large pieces.
     pub reserved_bytes: u64,
+    /// In blocks that it was given from memory of others.
+    pub adopted_bytes: u64,
     /// Handed out, alignment included.
     pub allocated_bytes: u64,
     /// Of the blocks, not handed out yet: the rest of the current block, and the spare one.
@@ -81,6 +83,8 @@ pub struct ArenaStats {
 /// system calls of a new block. Pieces above [`MetadataArena::LARGE_BYTES`] get a reservation of
 /// their own, of which only what is touched costs memory.
 ///
+/// Where the source has no more, it goes on in memory that it is given by others ([`adopt`](Self::adopt)).
+///
 /// What is given back goes to a typed free list above ([`Pool`](crate::Pool)).
 #[derive(Debug)]
 pub struct MetadataArena {
@@ -90,6 +94,7 @@ pub struct MetadataArena {
     large_pieces: AtomicU64,
     /// All counters: written under the lock, read by figures.
     reserved_bytes: AtomicU64,
+    adopted_bytes: AtomicU64,
     unavailable_bytes: AtomicU64,
     bytes_by_kind: [AtomicU64; MetadataKind::COUNT],
     ranges: RangeLog,
@@ -102,6 +107,8 @@ struct Blocks {
     /// Kept for the moment when the source has no more: what is free already may need a little metadata to be
     /// handed out. Had with the second block, so that a small process does without.
     spare: Block,
+    /// Whether the source had no more when a block was last asked for.
+    refused: bool,
 }
 
 /// The rest of a block; empty if both are 0.
@@ -109,6 +116,8 @@ struct Blocks {
 struct Block {
     next: usize,
     end: usize,
+    /// Whether it lies in somebody else's memory.
+    adopted: bool,
 }
 
 impl MetadataArena {
@@ -116,6 +125,8 @@ impl MetadataArena {
     pub const BLOCK_BYTES: usize = 1 << 20;
     /// Size of a block where address space is short.
     pub const SMALL_BLOCK_BYTES: usize = 1 << 17;
+    /// What is left of a block is little below this: room for the structures of one span.
+    const SHORT_BYTES: usize = 4096;
     /// Pieces of this size and more get a reservation of their own.
     pub const LARGE_BYTES: usize = 1 << 16;
 
@@ -123,10 +134,15 @@ impl MetadataArena {
         /// An arena that has nothing yet.
         pub const fn new() -> Self {
             Self {
-                current: Mutex::new(Blocks { current: Block::NONE, spare: Block::NONE }),
+                current: Mutex::new(Blocks {
+                    current: Block::NONE,
+                    spare: Block::NONE,
+                    refused: false,
+                }),
                 blocks: AtomicU64::new(0),
                 large_pieces: AtomicU64::new(0),
                 reserved_bytes: AtomicU64::new(0),
+                adopted_bytes: AtomicU64::new(0),
                 unavailable_bytes: AtomicU64::new(0),
                 bytes_by_kind: no_bytes(),
                 ranges: RangeLog::new(),
@@ -153,6 +169,8 @@ impl MetadataArena {
                 && let Some(end) = start.value().checked_add(bytes)
                 && end <= block.end
                 && block.next != 0
+                // Somebody else's memory goes before the notes are read by which ours does.
+                && !(block.adopted && matches!(kind, MetadataKind::Ranges))
             {
                 self.count(kind, end - block.next);
                 block.next = end;
@@ -160,6 +178,26 @@ impl MetadataArena {
             }
             self.begin_block(source, &mut blocks)?;
         }
+    }
+
+    /// Whether the source has no more blocks, and little is left of those that it gave: then [`adopt`](Self::adopt) helps.
+    pub fn is_short(&self) -> bool {
+        let blocks = self.current.lock();
+        blocks.refused && blocks.current.bytes() < Self::SHORT_BYTES && blocks.spare.bytes() == 0
+    }
+
+    /// Goes on with `range`, which the source of the blocks did not give. What is left of the current block is lost.
+    ///
+    /// # Safety
+    ///
+    /// `range` is aligned to 16, readable and writable, reads as zero, is nobody else's, and stays until nobody uses the arena's
+    /// pieces any more.
+    pub unsafe fn adopt(&self, range: AddressRange) {
+        let mut blocks = self.current.lock();
+        let block = Block { next: range.start, end: range.end(), adopted: true };
+        let left_over = core::mem::replace(&mut blocks.current, block).bytes();
+        self.unavailable_bytes.fetch_add(left_over as u64, Ordering::Relaxed);
+        self.adopted_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
     }
 
     /// What the arena holds now.
@@ -176,6 +214,7 @@ impl MetadataArena {
         }
         ArenaStats {
             reserved_bytes: load(&self.reserved_bytes),
+            adopted_bytes: load(&self.adopted_bytes),
             allocated_bytes: bytes_by_kind.iter().sum(),
             unallocated_bytes,
             unavailable_bytes: load(&self.unavailable_bytes),
@@ -222,6 +261,7 @@ impl MetadataArena {
         if fresh.is_some() && !is_first && blocks.spare.bytes() == 0 {
             blocks.spare = self.new_block(source, Self::SMALL_BLOCK_BYTES).unwrap_or(Block::NONE);
         }
+        blocks.refused = fresh.is_none();
         let next = match fresh {
             Some(fresh) => fresh,
             None if blocks.spare.bytes() != 0 => core::mem::replace(&mut blocks.spare, Block::NONE),
@@ -241,7 +281,8 @@ impl MetadataArena {
         self.count(MetadataKind::Ranges, size_of::<range_log::Node>());
         // SAFETY: the block is fresh, committed memory, and its first bytes are left to this note.
         unsafe { self.ranges.push_at(place.cast(), range) };
-        Some(Block { next: range.start + size_of::<range_log::Node>(), end: range.end() })
+        let next = range.start + size_of::<range_log::Node>();
+        Some(Block { next, end: range.end(), adopted: false })
     }
 
     /// A reservation for one large piece.
@@ -277,7 +318,7 @@ impl MetadataArena {
 }
 
 impl Block {
-    const NONE: Self = Self { next: 0, end: 0 };
+    const NONE: Self = Self { next: 0, end: 0, adopted: false };
 
     const fn bytes(&self) -> usize {
         self.end - self.next

@@ -8,7 +8,7 @@ use strata_sync::{
     const_fn,
 };
 
-/// A list of address ranges that only grows; readers need no lock.
+/// A list of address ranges; readers need no lock while ranges are only added.
 #[derive(Debug)]
 pub struct RangeLog {
     /// Written by `push`, read by `for_each`; publishes the node.
@@ -73,6 +73,22 @@ impl RangeLog {
         }
     }
 
+    /// Notes that the last `bytes` bytes of a range, which ends at `end`, are not part of it any more; false, and nothing
+    /// changes, if there is no such range.
+    pub fn shorten(&mut self, end: usize, bytes: usize) -> bool {
+        let mut next = NonNull::new(self.newest.load(Ordering::Relaxed));
+        while let Some(mut node) = next {
+            // SAFETY: nodes stay as long as the log, which is the caller's alone.
+            let node = unsafe { node.as_mut() };
+            if node.range.end() == end && node.range.bytes >= bytes {
+                node.range.bytes -= bytes;
+                return true;
+            }
+            next = NonNull::new(node.older);
+        }
+        false
+    }
+
     /// Calls `visit` for each range, the newest first. A range may be given back inside `visit`
     /// even where its own note stands in it: the note was read before.
     pub fn for_each(&self, mut visit: impl FnMut(AddressRange)) {
@@ -80,7 +96,7 @@ impl RangeLog {
         let mut next = NonNull::new(self.newest.load(Ordering::Acquire));
         while let Some(node) = next {
             // SAFETY: nodes are in the metadata arena, which stands as long as the log is used,
-            // and are never changed after publication.
+            // and are changed after publication by `shorten` alone, which has the log to itself.
             let Node { range, older } = unsafe { node.read() };
             next = NonNull::new(older);
             visit(range);

@@ -93,6 +93,11 @@ impl HugeAllocator {
         &self.reserve
     }
 
+    /// A part of what was reserved ahead goes back to the source; says how many bytes.
+    pub(crate) fn give_back_reserve<E: Platform>(&mut self, platform: &E) -> usize {
+        self.reserve.give_back_half(platform)
+    }
+
     /// Makes sure that the page map has room for a run's pages; if not, the run goes back.
     fn enter<E: Platform>(
         &mut self,

@@ -283,6 +283,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         self.state.lock().records.take_peak_pages().bytes() as u64
     }
 
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        self.state.lock().allocator.give_back_reserve(platform)
+    }
+
     fn stats(&self) -> PageHeapStats {
         let stats = {
             let state = self.state.lock();

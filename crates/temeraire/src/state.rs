@@ -321,16 +321,35 @@ impl<P: PageSize> State<P> {
         if let Some(filled) = self.filler.allocate(pages, align, dense, now_ns) {
             return Some(Found::of(filled.first, filled.zeroed));
         }
-        let tracker = self.hire(platform)?;
+        let Some(tracker) = self.hire(platform) else {
+            return self.allocate_among_others(pages, align, dense, now_ns);
+        };
         let Some(got) = self.take_hugepages(platform, HugepageCount::ONE, 1, now_ns) else {
             self.dismiss_unused(tracker);
-            return None;
+            return self.allocate_among_others(pages, align, dense, now_ns);
         };
         let hugepage = got.range.first;
         self.assign(platform, tracker, hugepage, got.range.zeroed, now_ns);
         let filled = self.filler.contribute(tracker, pages, dense, false, now_ns)?;
         let advise = got.fresh.then_some((hugepage, HugepageCount::ONE));
         Some(Found { advise, ..Found::of(filled.first, filled.zeroed) })
+    }
+
+    /// Where there is no fresh hugepage, a page of the hugepages that are kept for spans of the other density: better than none.
+    /// Those for dense spans count on it that each has one page.
+    #[cold]
+    fn allocate_among_others(
+        &mut self,
+        pages: PageCount<P>,
+        align: PageCount<P>,
+        dense: bool,
+        now_ns: u64,
+    ) -> Option<Found<P>> {
+        if pages != PageCount::ONE || align != PageCount::ONE {
+            return None;
+        }
+        let filled = self.filler.allocate(pages, align, !dense, now_ns)?;
+        Some(Found::of(filled.first, filled.zeroed))
     }
 
     /// Pages from a region, from a new one if that is worth it.

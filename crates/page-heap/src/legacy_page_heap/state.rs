@@ -314,6 +314,11 @@ impl<P: PageSize> State<P> {
         at
     }
 
+    /// A part of what was reserved ahead goes back.
+    pub(super) fn give_back_reserve<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
+        self.reserve.give_back_half(platform)
+    }
+
     pub(super) fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
         self.reserve.for_each_reservation(visit);
     }

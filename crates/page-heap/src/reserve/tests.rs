@@ -121,3 +121,34 @@ fn what_lies_just_behind_a_piece_can_be_taken_by_its_address() {
     assert_eq!((stats.reservations, stats.taken_bytes), (1, 32 << 20));
     assert_eq!(stats.committed_ahead_bytes, 0);
 }
+
+#[test]
+fn what_nobody_took_goes_back_by_halves_until_nothing_is_left() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 3).expect("memory");
+    let (mut left, mut rounds) = (13_usize, 0);
+    while left > 0 {
+        let given = reserve.give_back_half(&site);
+        assert_eq!(given, left.div_ceil(2) << 21);
+        left -= given >> 21;
+        rounds += 1;
+        let stats = reserve.stats();
+        assert_eq!(stats.reserved_bytes, ((3 + left) << 21) as u64);
+        let mut noted = 0;
+        reserve.for_each_reservation(|range| noted += range.bytes as u64);
+        assert_eq!(noted, stats.reserved_bytes);
+    }
+    assert_eq!((reserve.give_back_half(&site), rounds), (0, 4));
+    assert_eq!(reserve.stats().committed_ahead_bytes, 0);
+    assert!(take(&mut reserve, &site, 3).is_some(), "there is more where that came from");
+}
+
+#[test]
+fn what_the_source_does_not_take_back_is_kept() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 3).expect("memory");
+    let before = reserve.stats();
+    site.source.arm(Fault::always().of(CallKinds::UNRESERVE));
+    assert_eq!(reserve.give_back_half(&site), 0);
+    assert_eq!(reserve.stats(), before);
+}

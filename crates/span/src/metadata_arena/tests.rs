@@ -11,7 +11,7 @@ fn take(arena: &MetadataArena, bytes: usize, align: usize) -> Option<usize> {
 fn assert_sums(arena: &MetadataArena) {
     let stats = arena.stats();
     let sum = stats.allocated_bytes + stats.unallocated_bytes + stats.unavailable_bytes;
-    assert_eq!(stats.reserved_bytes, sum, "{stats:?}");
+    assert_eq!(stats.reserved_bytes + stats.adopted_bytes, sum, "{stats:?}");
     let mut mapped = 0;
     arena.for_each_range(|range| mapped += range.bytes as u64);
     assert_eq!(stats.reserved_bytes, mapped, "{stats:?}");
@@ -140,4 +140,34 @@ fn a_spare_block_is_kept_for_when_the_source_has_no_more() {
         stats.reserved_bytes,
         stats.allocated_bytes + stats.unallocated_bytes + stats.unavailable_bytes
     );
+}
+
+#[test]
+fn memory_of_others_serves_when_the_source_has_no_more() {
+    let arena = MetadataArena::new();
+    let source = FailingPages::new(SystemPages::new());
+    let take = |bytes, kind| arena.allocate(&source, bytes, 8, kind);
+    take(64, MetadataKind::Other).expect("memory");
+    source.arm(Fault::always());
+    assert!(!arena.is_short());
+    while take(64, MetadataKind::Other).is_some() {}
+    assert!(arena.is_short());
+    let wish = ReserveRequest { bytes: 1 << 17, align: 1 << 17, purpose: Purpose::Heap };
+    let lent = SystemPages::new().reserve(wish).expect("address space").range;
+    SystemPages::new().commit(lent).expect("memory");
+    // SAFETY: fresh memory, known to nobody else, that stays mapped.
+    unsafe { arena.adopt(lent) };
+    assert!(!arena.is_short());
+    let piece = take(64, MetadataKind::Other).expect("it was given some");
+    assert!(lent.contains(Address::of(piece.as_ptr().cast_const()).value()));
+    assert!(
+        take(64, MetadataKind::Ranges).is_none(),
+        "notes of ranges lie in the arena's own blocks"
+    );
+    assert_eq!(arena.stats().adopted_bytes, 1 << 17);
+    assert_sums(&arena);
+    source.disarm();
+    let note = take(64, MetadataKind::Ranges).expect("memory is back");
+    assert!(!lent.contains(Address::of(note.as_ptr().cast_const()).value()));
+    assert_sums(&arena);
 }

@@ -1,0 +1,38 @@
+//! Room for metadata where address space has run out.
+//!
+//! Blocks of another size need bitmaps of another size, so that a heap whose pages are all free again may find no metadata to hand them
+//! out. Then address space that was reserved ahead goes back to the kernel, and where there is none, free pages
+//! become metadata, and stay it.
+
+use crate::{Core, HeapConfig};
+use strata_page_heap::{PageHeap, SpanRequest};
+use strata_size_classes::SizeClass;
+use strata_span::{MetadataArena, PageCount, Platform};
+
+impl<C: HeapConfig> Core<C> {
+    /// Makes room after an allocation failed; says whether it is worth another try.
+    #[cold]
+    pub(crate) fn make_room(&self) -> bool {
+        self.page_heap().give_back_reserve(self) > 0
+            || (self.arena().is_short() && self.give_pages_to_metadata())
+    }
+
+    /// Makes a small span part of the metadata arena; false if there is none.
+    fn give_pages_to_metadata(&self) -> bool {
+        let Some(pages) = PageCount::holding(MetadataArena::SMALL_BLOCK_BYTES) else {
+            return false;
+        };
+        let Some(span) = self.page_heap().allocate(self, SpanRequest::of(pages)) else {
+            return false;
+        };
+        span.set_class(SizeClass::NONE);
+        if !span.is_zeroed() {
+            // SAFETY: the span is ours, committed, and this long.
+            unsafe { span.start::<C::Pages>().pointer().write_bytes(0, pages.bytes()) };
+        }
+        // SAFETY: zeroed pages that nobody else knows; the span is never given back, and its pages go when the heap
+        // ends, after the last use of the arena but for the notes of its own ranges, which do not lie there.
+        unsafe { self.arena().adopt(span.range::<C::Pages>()) };
+        true
+    }
+}
