@@ -132,6 +132,14 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.take_peak_bytes())
     }
 
+    fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        chosen!(self.maintain(platform, now_ns))
+    }
+
+    fn for_each_part(&self, visit: impl FnMut(&'static str, u64)) {
+        chosen!(self.for_each_part(visit));
+    }
+
     fn set_limits(&self, limits: MemoryLimits) {
         chosen!(self.set_limits(limits))
     }

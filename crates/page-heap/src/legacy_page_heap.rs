@@ -7,7 +7,10 @@ use crate::{LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
-use strata_sync::Mutex;
+use strata_sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 use wish::Wish;
 
 /// Free spans in lists by length, best fit, and coalescing of neighbours.
@@ -49,9 +52,9 @@ use wish::Wish;
 /// ```
 #[derive(Debug)]
 pub struct LegacyPageHeap<P: PageSize> {
-    /// Held while a span is on its way to the kernel, so that a fork can wait for it.
-    /// Rank: above `state`.
-    on_the_way: Mutex<()>,
+    /// Spans on their way to the kernel. Changed under the lock of `state`, so that who holds that and reads 0 knows that
+    /// none is; a fork waits for that.
+    underway: AtomicUsize,
     /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under
     /// it.
     state: Mutex<State<P>>,
@@ -71,9 +74,13 @@ impl<P: PageSize> LegacyPageHeap<P> {
 
     /// Gives the next span back.
     fn release_one<E: Platform<Pages = P>>(&self, platform: &E, reason: ReleaseReason) -> Step<P> {
-        let _on_the_way = self.on_the_way.lock();
-        let Some(span) = self.state.lock().begin_release(platform) else {
-            return Step::NothingFree;
+        let span = {
+            let mut state = self.state.lock();
+            let Some(span) = state.begin_release(platform) else {
+                return Step::NothingFree;
+            };
+            self.underway.fetch_add(1, Ordering::Relaxed);
+            span
         };
         // SAFETY: the span is free, and its place hides it from everyone else until the state is
         // locked again.
@@ -81,6 +88,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
         let pages = span.page_count();
         let now_ns = platform.clock().now_ns();
         let mut state = self.state.lock();
+        self.underway.fetch_sub(1, Ordering::Relaxed);
         match answer {
             Ok(()) => {
                 state.end_release(platform, span, reason, now_ns);
@@ -141,7 +149,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
 // 4. Nothing here dereferences an address of the pages.
 unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     #[cfg(not(strata_loom))]
-    const EMPTY: Self = Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) };
+    const EMPTY: Self = Self { underway: AtomicUsize::new(0), state: Mutex::new(State::new()) };
 
     const EMPTY_IS_ZERO: bool = true;
 
@@ -256,21 +264,27 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     }
 
     fn acquire(&self) {
-        self.on_the_way.acquire();
-        self.state.acquire();
+        loop {
+            self.state.acquire();
+            // What is underway would stay so for ever in a child that has no such thread.
+            if self.underway.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            // SAFETY: taken a moment ago, and no guard exists.
+            unsafe { self.state.release() };
+            strata_sync::spin_hint();
+        }
     }
 
     unsafe fn release_lock(&self) {
-        // SAFETY: the caller took both locks with `acquire`.
+        // SAFETY: the caller took it with `acquire`.
         unsafe { self.state.release() };
-        // SAFETY: as above.
-        unsafe { self.on_the_way.release() };
     }
 }
 
 impl<P: PageSize> Default for LegacyPageHeap<P> {
     fn default() -> Self {
-        Self { on_the_way: Mutex::new(()), state: Mutex::new(State::new()) }
+        Self { underway: AtomicUsize::new(0), state: Mutex::new(State::new()) }
     }
 }
 

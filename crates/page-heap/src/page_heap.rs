@@ -144,6 +144,22 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// each find that the other went too far.
     fn set_limits(&self, limits: MemoryLimits);
 
+    /// Does one bounded step of work that no allocation waits for, such as making hugepages whole again, if one is due at
+    /// `now_ns`, a time of the platform's clock; says when the next one is due. A heap without such work is never due.
+    ///
+    /// The heap's background work calls it every few seconds; any thread may call it at any time.
+    fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        let _ = (platform, now_ns);
+        u64::MAX
+    }
+
+    /// Calls `visit` with the name of each part that the heap is made of, and how often the part came into play so far.
+    /// The conformance suite fails for a heap of which a part stays at 0 over all its programs: what no program reaches is
+    /// not built. A heap of one piece has no parts.
+    fn for_each_part(&self, visit: impl FnMut(&'static str, u64)) {
+        let _ = visit;
+    }
+
     /// Says whether `bytes` bytes of kernel pages may be given back inside of spans of `hugepage` that are out, and has the
     /// kernel treat it accordingly. A heap that keeps no books on hugepages refuses.
     ///

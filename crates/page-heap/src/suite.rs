@@ -18,8 +18,10 @@
 mod failing;
 mod limits;
 mod model;
+mod parts;
 mod program;
 mod range_set;
+mod reentry;
 mod seed;
 mod test_ground;
 mod threads;
@@ -35,10 +37,11 @@ pub use limits::{
 };
 pub use program::{
     a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
-    aligned_spans_are_aligned_and_fit_in_again, everything_freed_can_be_released,
-    impossible_requests_are_refused, neighbours_of_another_heap_are_left_alone,
-    spans_that_grow_take_nothing_from_others,
+    aligned_spans_are_aligned_and_fit_in_again, demand_may_ebb_and_flow,
+    everything_freed_can_be_released, impossible_requests_are_refused,
+    neighbours_of_another_heap_are_left_alone, spans_that_grow_take_nothing_from_others,
 };
+pub use reentry::programs_may_run_while_memory_is_given_back;
 pub use seed::Seed;
 pub use threads::{figures_need_little_stack, threads_share_a_heap};
 
@@ -46,8 +49,11 @@ use crate::PageHeap;
 use strata_span::PageSize;
 
 /// Runs the whole suite over `H`. Takes a second or so.
-pub fn run<P: PageSize, H: PageHeap<P>>() {
+///
+/// It also fails if one of the heap's parts ([`PageHeap::for_each_part`]) was reached by none of its programs.
+pub fn run<P: PageSize, H: PageHeap<P> + 'static>() {
     let seed = Seed::from_environment();
+    parts::forget();
     for round in 0..4 {
         a_random_program_agrees_with_a_model::<P, H>(seed.derived(round), 1_500);
     }
@@ -67,4 +73,7 @@ pub fn run<P: PageSize, H: PageHeap<P>>() {
     limits_below_what_is_live_lose_nothing::<P, H>(seed);
     threads_share_a_heap::<P, H>(seed, 4, 1_000);
     figures_need_little_stack::<P, H>(seed);
+    demand_may_ebb_and_flow::<P, H>(seed);
+    programs_may_run_while_memory_is_given_back::<P, H>(seed, 3_000);
+    parts::demand_all();
 }

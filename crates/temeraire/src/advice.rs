@@ -151,6 +151,12 @@ impl HugepageAdvice {
         done
     }
 
+    /// Whether the kernel may be asked to put hugepages together: not where the system wants none. A source without memory
+    /// behind it may always.
+    pub(crate) fn collapses<E: Platform>(&self, platform: &E) -> bool {
+        !platform.source().touchable() || matches!(self.mode(), ThpMode::Always | ThpMode::Madvise)
+    }
+
     /// Whether forbidding has a meaning: the system makes hugepages, for all or for who asks.
     pub(crate) fn forbids<E: Platform>(&self, platform: &E) -> bool {
         match self.mode() {

@@ -130,6 +130,11 @@ impl Demand {
         };
     }
 
+    /// How the decisions turned out that are judged already.
+    pub(crate) const fn judged(&self) -> SkipJudgement {
+        self.judgement
+    }
+
     /// How the decisions turned out.
     pub(crate) fn judgement(&mut self, now_ns: u64) -> SkipJudgement {
         self.expire(now_ns / SECOND_NS + 1);

@@ -8,6 +8,7 @@ use crate::{
     histogram::Fullness,
     huge_cache::HugeCacheFigures,
     region::RegionFigures,
+    treatment::CollapseFigures,
 };
 use strata_page_heap::{AllocationFigures, SpanAges};
 
@@ -39,6 +40,8 @@ pub struct TemeraireFigures {
     pub ages: SpanAges,
     /// Advice about hugepages.
     pub advice: AdviceFigures,
+    /// How making hugepages whole goes.
+    pub collapse: CollapseFigures,
 }
 
 impl TemeraireFigures {
@@ -56,6 +59,7 @@ impl TemeraireFigures {
             allocations: AllocationFigures::NONE,
             ages: SpanAges::NONE,
             advice: AdviceFigures::default(),
+            collapse: CollapseFigures::default(),
         }
     }
 }

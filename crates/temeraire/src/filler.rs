@@ -49,6 +49,8 @@ pub(crate) struct Filler<P: PageSize> {
 pub struct FillerCounters {
     /// Tails of large allocations that came.
     pub donations: u64,
+    /// Large allocations that went while others lived on their tails.
+    pub abandonments: u64,
     /// Pages given back to the kernel from hugepages in use.
     pub subreleased_pages: u64,
     /// The same, because a limit was hit.
@@ -59,6 +61,10 @@ pub struct FillerCounters {
     pub broken_hugepages_for_limit: u64,
     /// Released hugepages that became full again.
     pub refilled_hugepages: u64,
+    /// Donated tails on which a span came to stand.
+    pub reused_tails: u64,
+    /// Spans that came to stand on hugepages of which parts had been given back.
+    pub reused_partial: u64,
 }
 
 impl FillerCounters {
@@ -96,11 +102,14 @@ impl<P: PageSize> Filler<P> {
         unaccounted_pages: 0,
         counters: FillerCounters {
             donations: 0,
+            abandonments: 0,
             subreleased_pages: 0,
             subreleased_pages_for_limit: 0,
             broken_hugepages: 0,
             broken_hugepages_for_limit: 0,
             refilled_hugepages: 0,
+            reused_tails: 0,
+            reused_partial: 0,
         },
         reports: 0,
         reported_hugepages: 0,
@@ -125,6 +134,8 @@ impl<P: PageSize> Filler<P> {
         // A run with `align - 1` pages more has room at any multiple.
         let run = pages.get() + align.get() - 1;
         let tracker = if dense { self.find_dense() } else { self.find_sparse(run) }?;
+        self.counters.reused_tails += u64::from(tracker.donated.get());
+        self.counters.reused_partial += u64::from(tracker.released_pages() > 0);
         let taken = self.change(tracker, |tracker| {
             tracker.donated.set(false);
             tracker.allocate(pages.get(), align.get())
@@ -210,6 +221,14 @@ impl<P: PageSize> Filler<P> {
         let abandoned = usize::from(tracker.abandoned_pages.get()) + pages.get();
         tracker.abandoned_pages.set((abandoned & 0xffff) as u16);
         self.abandoned_pages += pages.get();
+        self.counters.abandonments += 1;
+    }
+
+    /// Takes a wholly backed tracker off the lists so that nothing is allocated from it, and it is not retired, while the
+    /// kernel is asked to make a hugepage of it. [`Self::end_release`] ends that.
+    pub(crate) fn begin_treatment(&mut self, tracker: Handle<HugepageTracker>) {
+        self.unlist(tracker);
+        self.list_releasing(tracker);
     }
 
     /// Takes a tracker off the lists so that nothing is allocated from it while pages of it are

@@ -84,6 +84,14 @@ pub struct RecentRange {
     pub greatest: u64,
 }
 
+/// Some of these.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CacheCounts {
+    pub(crate) hits: u64,
+    pub(crate) overflows: u64,
+    pub(crate) periodic_unbacked: u64,
+}
+
 impl HugeCacheFigures {
     /// The share of wishes that were met from the cache; 0 before the first.
     pub fn hit_rate(&self) -> f64 {
@@ -276,6 +284,15 @@ impl HugeCache {
         let least = self.size_range.least(now_ns).unwrap_or(0);
         if least * 5 >= self.limit().get() {
             self.limit_above_least = self.limit_above_least.saturating_sub((least / 2).max(1));
+        }
+    }
+
+    /// What was counted since the start.
+    pub(crate) const fn counts(&self) -> CacheCounts {
+        CacheCounts {
+            hits: self.hits,
+            overflows: self.overflows,
+            periodic_unbacked: self.periodic_unbacked,
         }
     }
 

@@ -275,6 +275,15 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         self.break_used(platform, hugepage, bytes)
     }
 
+    fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        self.treat(platform, now_ns)
+    }
+
+    fn for_each_part(&self, mut visit: impl FnMut(&'static str, u64)) {
+        let state = self.state.lock();
+        state.parts().into_iter().for_each(|(name, count)| visit(name, count));
+    }
+
     fn set_limits(&self, limits: MemoryLimits) {
         self.state.lock().limits.limits = limits;
     }
@@ -331,6 +340,30 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
 }
 
 impl<P: PageSize> State<P> {
+    /// The parts of the heap, and how often they came into play.
+    fn parts(&self) -> [(&'static str, u64); 15] {
+        let filler = self.filler.counters;
+        let judged = self.filler.demand.judged();
+        let cache = self.cache.counts();
+        [
+            ("donations", filler.donations),
+            ("donated tails reused", filler.reused_tails),
+            ("abandonments", filler.abandonments),
+            ("broken hugepages", filler.broken_hugepages),
+            ("hugepages broken for a limit", filler.broken_hugepages_for_limit),
+            ("partly released hugepages reused", filler.reused_partial),
+            ("refilled hugepages", filler.refilled_hugepages),
+            ("pages not subreleased", judged.skipped_pages),
+            ("regions", self.regions.totals().regions as u64),
+            ("hugepages given back by regions", self.regions_given_back),
+            ("cache hits", cache.hits),
+            ("cache overflows", cache.overflows),
+            ("cache trims on request", cache.periodic_unbacked),
+            ("broken hugepages that emptied", self.emptied_broken),
+            ("collapses", self.treatment.figures().collapsed),
+        ]
+    }
+
     /// The figures that every page heap has, but for the lock's.
     fn stats(&self) -> PageHeapStats {
         let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;

@@ -67,6 +67,7 @@ mod test_ground;
 mod time_series;
 mod touch_history;
 mod tracker;
+mod treatment;
 
 pub use advice::AdviceFigures;
 pub use demand::{FillerHistory, FillerMoment, SkipIntervals, SkipJudgement};
@@ -83,3 +84,4 @@ pub use histogram::{
 pub use huge_cache::{HugeCacheFigures, RecentRange};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;
+pub use treatment::CollapseFigures;

@@ -103,6 +103,7 @@ impl<P: PageSize> HugePageAware<P> {
                 state.release_failures += 1;
                 return given.pages();
             }
+            state.regions_given_back += count.get() as u64;
             given += count;
         }
     }

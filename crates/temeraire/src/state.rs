@@ -14,6 +14,7 @@ use crate::{
     region_set::RegionSet,
     supply::{FoundHugepages, KeeperHandle},
     tracker::HugepageTracker,
+    treatment::Treatment,
 };
 use strata_os::Clock;
 use strata_page_heap::{AllocationRecords, Density, LimitFigures, ReleasedBytes, SpanRequest};
@@ -40,6 +41,11 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) forbidden_hugepages: usize,
     /// None: the standard ones.
     pub(crate) skip_intervals: Option<SkipIntervals>,
+    /// Hugepages that regions gave back to the kernel since the start.
+    pub(crate) regions_given_back: u64,
+    /// Hugepages of the filler that had been given back in part and emptied.
+    pub(crate) emptied_broken: u64,
+    pub(crate) treatment: Treatment,
     /// When the heap was first used.
     pub(crate) first_used_ns: Option<u64>,
     /// What the clock said at the last look, and how many small spans came or went since.
@@ -92,6 +98,9 @@ impl<P: PageSize> State<P> {
                 spans_in_use: 0,
                 forbidden_hugepages: 0,
                 skip_intervals: None,
+                regions_given_back: 0,
+                emptied_broken: 0,
+                treatment: Treatment::NONE,
                 first_used_ns: None,
                 looked_ns: 0,
                 spans_since_look: 0,
@@ -212,6 +221,7 @@ impl<P: PageSize> State<P> {
             self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
             return;
         }
+        self.emptied_broken += 1;
         self.cache.note_returned_elsewhere(now_ns, range.count);
         self.depart(Departure { range, backed_pages, cause, forbidden }, departures);
     }

@@ -76,6 +76,7 @@ impl<P: PageSize> State<P> {
         self.filler.begin_survey(&mut figures.filler, now_ns);
         self.regions.survey::<P>(&mut figures.regions);
         figures.cache = self.cache.figures(now_ns);
+        figures.collapse = self.collapse_figures();
         figures.allocator = self.survey_allocator();
         let elapsed_ns = now_ns.saturating_sub(self.first_used_ns.unwrap_or(now_ns));
         self.records.fill_in(&mut figures.allocations, elapsed_ns);
@@ -134,7 +135,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// The run of whole free hugepages that `at` is in, and whether it is backed.
-    fn free_range_at(&self, at: Hugepage) -> Option<(HugeRange, bool)> {
+    pub(crate) fn free_range_at(&self, at: Hugepage) -> Option<(HugeRange, bool)> {
         let cached = self.cache.ranges().holding(at).map(|range| (range, true));
         cached.or_else(|| Some((self.allocator.free().holding(at)?, false)))
     }

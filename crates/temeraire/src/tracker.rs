@@ -86,6 +86,8 @@ pub(crate) struct HugepageTracker {
     pub(crate) abandoned_pages: Cell<u16>,
     /// Its position on the filler's list, see `filler_lists`.
     pub(crate) list: Cell<u16>,
+    /// The second of the last look at whether the kernel backs it with a hugepage, plus one; 0: never.
+    pub(crate) treated_second: Cell<u32>,
     hugepage: Cell<Hugepage>,
     pub(crate) next: Cell<Option<Handle<Self>>>,
     pub(crate) previous: Cell<Option<Handle<Self>>>,

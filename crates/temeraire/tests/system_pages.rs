@@ -1,6 +1,6 @@
 //! The heap over real memory: what it says of the memory is so.
 
-use strata_os::{MonotonicClock, PageSource, SystemPages, ThpMode, thp_mode};
+use strata_os::{Clock, MonotonicClock, PageSource, SystemPages, ThpMode, thp_mode};
 use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::{PageSize, Pages8K};
 use strata_span::{Ground, HUGEPAGE_BYTES, PageCount, SpanHandle};
@@ -177,4 +177,34 @@ fn large_spans_of_a_program_that_fills_them_are_on_hugepages_but_for_one_in_eigh
     if matches!(thp_mode(), ThpMode::Madvise | ThpMode::Always) {
         assert!(found.hugepage_bytes >= 240 << 20, "{found:?}");
     }
+}
+
+#[test]
+fn full_hugepages_on_small_pages_are_put_together_where_the_kernel_can() {
+    let heap = Heap::new();
+    let per_mib = (1 << 20) / Pages8K::BYTES;
+    // The first 16 MiB are not advised, and stand on small pages where the system waits for advice.
+    let spans: Vec<_> = (0..24 * per_mib).map(|_| heap.allocate(1)).collect();
+    spans.iter().for_each(|span| memory(*span).fill(7));
+    let hugepage_bytes = || {
+        let mut bytes = 0;
+        heap.heap.for_each_reservation(|range| {
+            bytes += heap.ground.source.residency(range).map_or(0, |found| found.hugepage_bytes);
+        });
+        bytes
+    };
+    let (before, resident) = (hugepage_bytes(), heap.resident_bytes());
+    let now_ns = heap.ground.clock.now_ns();
+    heap.heap.maintain(&heap.ground, now_ns);
+    let figures = heap.heap.figures(&heap.ground).collapse;
+    if thp_mode() == ThpMode::Never {
+        assert_eq!(figures.asked, 0, "nothing is asked for where the system wants no hugepages");
+    } else {
+        assert!(figures.asked > 0);
+        let grown = hugepage_bytes() - before;
+        assert!(grown as u64 >= figures.collapsed * HUGEPAGE_BYTES as u64, "{grown} {figures:?}");
+        assert!(heap.resident_bytes() <= resident + figures.collapsed as usize * (64 << 12));
+    }
+    assert!(spans.iter().all(|span| memory(*span).iter().all(|byte| *byte == 7)));
+    spans.into_iter().for_each(|span| heap.deallocate(span));
 }

@@ -5,6 +5,7 @@ mod transfer_caches;
 
 use super::INTERVAL_NS;
 use crate::{Core, HeapConfig};
+use strata_page_heap::PageHeap;
 
 /// A kind of background work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,6 +14,8 @@ pub(super) enum Task {
     TransferCaches,
     /// Limits move between CPUs' caches, idle ones are drained, and regions that are too long get shorter.
     CpuCaches,
+    /// The page heap does what it has to do besides allocations.
+    PageHeap,
 }
 
 /// What tasks remember from one step to the next. All zero bits are nothing.
@@ -22,7 +25,7 @@ pub(super) struct Memory {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 2] = [Self::TransferCaches, Self::CpuCaches];
+    pub(super) const ALL: [Self; 3] = [Self::TransferCaches, Self::CpuCaches, Self::PageHeap];
     pub(super) const COUNT: usize = Self::ALL.len();
     /// The longest time that a task asks for until its next step.
     pub(super) const LONGEST_NS: u64 = 60 * INTERVAL_NS;
@@ -34,6 +37,10 @@ impl<C: HeapConfig> Core<C> {
         match task {
             Task::TransferCaches => self.shape_transfer_caches(now_ns, &mut memory.transfer_caches),
             Task::CpuCaches => self.shape_cpu_caches(now_ns),
+            Task::PageHeap => {
+                let due_ns = self.page_heap().maintain(self, now_ns);
+                due_ns.min(now_ns.saturating_add(Task::LONGEST_NS))
+            }
         }
     }
 }

@@ -26,14 +26,12 @@ pub fn a_hard_limit_is_kept<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     assert!(model.allocate(SpanRequest::of(PageCount::ONE)), "memory is not short");
     let hard_bytes = backed(&model) + 24 * HUGEPAGE_BYTES as u64;
     heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes });
-    let mut refused = 0;
     for _ in 0..STEPS {
         match seed.below(8) {
             0..4 => {
                 let request = random_request(&mut seed);
                 let before = heap.stats();
                 if !model.allocate(request) {
-                    refused += 1;
                     let least = before.in_use_bytes + request.pages.bytes() as u64;
                     // All that is free can go, and a heap that fails has let it go or knew before.
                     assert!(least + ground.arena().allocated_bytes() > hard_bytes, "{before:?}");
@@ -52,8 +50,10 @@ pub fn a_hard_limit_is_kept<P: PageSize, H: PageHeap<P>>(seed: Seed) {
         // Structures for what came after the last look may come on top.
         assert!(backed(&model) <= hard_bytes + (1 << 20), "{} {hard_bytes}", backed(&model));
     }
+    let too_much = PageCount::holding(usize::try_from(hard_bytes).unwrap_or(0)).expect("pages");
+    assert!(!model.allocate(SpanRequest::of(too_much)), "all that and the rest is too much");
     let limits = heap.stats().limits;
-    assert!(refused > 0 && limits.hard_hits >= limits.hard_failures, "{limits:?}");
+    assert!(limits.hard_failures > 0 && limits.hard_hits >= limits.hard_failures, "{limits:?}");
     assert_eq!(limits.soft_hits, 0);
     heap.set_limits(MemoryLimits::NONE);
     assert!(model.allocate(SpanRequest::of(PageCount::new(1 << 12))), "the limit is gone");

@@ -1,9 +1,9 @@
 //! A heap and what the suite knows of it.
 
-use super::{Seed, test_ground::TestGround};
+use super::{Seed, parts, test_ground::TestGround};
 use crate::{Density, PageHeap, ReleaseReason, ReleasedBytes, SpanRequest};
 use std::vec::Vec;
-use strata_os::AddressRange;
+use strata_os::{AddressRange, Clock};
 use strata_span::SizeClass;
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
 
@@ -27,6 +27,14 @@ pub(super) struct Out<P: PageSize> {
 impl<P: PageSize> Out<P> {
     fn range(self) -> AddressRange {
         self.pages.range_from(self.first)
+    }
+}
+
+impl<P: PageSize, H: PageHeap<P>> Drop for Model<'_, P, H> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            parts::note(self.heap);
+        }
     }
 }
 
@@ -54,7 +62,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         assert_eq!(span.place(), SpanPlace::InUse);
         assert_eq!(span.class(), SizeClass::NONE, "a span comes without a class");
         let out = Out { span, first, pages };
-        self.ground.source().note_handed_out(out.range(), span.is_zeroed());
+        self.ground.note_handed_out(out.range(), span.is_zeroed());
         self.out.push(out);
         self.in_use += pages;
         self.check_map(out);
@@ -97,7 +105,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         if expected > before.pages {
             let added = expected - before.pages;
             let range = added.range_from(before.first + before.pages);
-            self.ground.source().note_handed_out(range, false);
+            self.ground.note_handed_out(range, false);
             self.in_use += added;
             self.check_map_forgot_end_of(before);
             self.out[index] = after;
@@ -133,6 +141,16 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
             assert!(bytes >= free, "at the hard limit {free} bytes can be had, not {bytes}");
         }
         released
+    }
+
+    /// Lets some seconds pass, and has the heap do what is due then.
+    pub(super) fn maintain(&mut self, seconds: u64) {
+        self.ground.clock.advance(seconds * 1_000_000_000);
+        let before = self.heap.stats();
+        self.heap.maintain(self.ground, self.ground.clock.now_ns());
+        let after = self.heap.stats();
+        assert_eq!(after.in_use_bytes, before.in_use_bytes, "nothing comes and goes by itself");
+        assert_eq!(after.released, before.released, "to give back is not maintenance");
     }
 
     /// Compares the figures and all spans that are out with the model.

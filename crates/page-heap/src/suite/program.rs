@@ -32,6 +32,58 @@ pub fn a_random_program_agrees_with_a_model<P: PageSize, H: PageHeap<P>>(seed: S
     model.deallocate_all(&mut seed);
 }
 
+/// A program as servers are: demand of small and of awkward large spans rises, falls at random places and rises again,
+/// while the program asks for memory to go back, a limit comes and goes, time passes, and the heap is maintained.
+pub fn demand_may_ebb_and_flow<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(15);
+    let mut model = Model::new(&ground, &heap);
+    let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+    let small = 16 * per_hugepage;
+    let tide = |model: &mut Model<'_, P, H>, seed: &mut Seed| {
+        while model.out() < small {
+            assert!(model.allocate(SpanRequest::of(PageCount::ONE)), "memory is not short");
+        }
+        for _ in 0..20 {
+            model.maintain(6);
+        }
+        // Whole neighbourhoods go, and of others every second page.
+        while model.out() > small / 4 {
+            model.deallocate(seed.below(model.out()));
+        }
+    };
+    for round in 0..3 {
+        tide(&mut model, &mut seed);
+        let reason = [ReleaseReason::Call, ReleaseReason::Policy, ReleaseReason::SoftLimit][round];
+        model.release(PageCount::new(2 * per_hugepage), reason);
+        ground.clock.advance(400 * SECOND_NS);
+        model.release(PageCount::new(4 * per_hugepage), reason);
+        model.check();
+    }
+    // Spans that end in the middle of a hugepage leave tails, on which others come to live.
+    for round in 0..80 {
+        let awkward = PageCount::new(per_hugepage + per_hugepage / 2 + 1 + round % 3);
+        assert!(model.allocate(SpanRequest::of(awkward)), "memory is not short");
+        if round % 4 == 0 {
+            assert!(model.allocate(SpanRequest::of(PageCount::new(1 + per_hugepage / 8))));
+        }
+        if round % 8 == 7 {
+            for _ in 0..6 {
+                model.deallocate(model.out() - 1 - seed.below(8));
+            }
+        }
+    }
+    model.check();
+    while model.out() > small / 8 {
+        model.deallocate(seed.below(model.out()));
+    }
+    ground.clock.advance(SECOND_NS);
+    model.release(PageCount::new(64 * per_hugepage), ReleaseReason::Call);
+    tide(&mut model, &mut seed);
+    model.check_reservations();
+    model.deallocate_all(&mut seed);
+}
+
 /// The clock jumps, forwards by years and backwards, between and within releases.
 pub fn a_clock_may_jump<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
@@ -210,7 +262,8 @@ pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
     model: &mut Model<'_, P, H>,
     seed: &mut Seed,
 ) {
-    match seed.below(17) {
+    match seed.below(18) {
+        17 => model.maintain(0),
         0 => {
             let reason = [
                 ReleaseReason::Call,

@@ -1,7 +1,7 @@
 //! The ground that the suite's heaps stand on.
 
 use super::witness::Witness;
-use strata_os::{FailingPages, ManualClock, PageSource, SimulatedPages, SystemPages};
+use strata_os::{AddressRange, FailingPages, ManualClock, PageSource, SimulatedPages, SystemPages};
 use strata_span::{Ground, PageSize, Platform};
 
 /// Simulated pages that are watched and can be made to fail, real metadata that can be made to
@@ -19,6 +19,12 @@ impl<P: PageSize> TestGround<P> {
         // Not at zero: a clock that jumps backwards needs room.
         let clock = ManualClock::new(1_000_000_000_000_000);
         Self(Ground::new(source, FailingPages::new(SystemPages::new()), clock))
+    }
+
+    /// Notes that a span was handed out, and writes to all of it.
+    pub(super) fn note_handed_out(&self, range: AddressRange, zeroed: bool) {
+        self.0.source.note_handed_out(range, zeroed);
+        self.faults().source().touch(range);
     }
 
     /// The source's switch.

@@ -3,6 +3,7 @@
 use super::{
     Seed,
     model::{random_growth, random_request},
+    parts,
     test_ground::TestGround,
 };
 use crate::{PageHeap, ReleaseReason};
@@ -32,6 +33,7 @@ pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u6
         released.load(Ordering::Relaxed),
         "all threads' releases add up"
     );
+    parts::note(&heap);
 }
 
 /// Figures are taken on a stack of 64 KiB, as a signal handler may have: of it the runtime of the thread needs some, too.
@@ -74,7 +76,7 @@ fn one_thread<P: PageSize, H: PageHeap<P>>(
         if growing && seed.below(5) < 3 {
             let request = random_request::<P>(&mut seed);
             let Some(span) = heap.allocate(ground, request) else { continue };
-            ground.source().note_handed_out(span.range::<P>(), span.is_zeroed());
+            ground.note_handed_out(span.range::<P>(), span.is_zeroed());
             out.push(span);
         } else if !out.is_empty() && seed.below(4) == 0 {
             let span: SpanHandle = out[seed.below(out.len())];
@@ -84,7 +86,7 @@ fn one_thread<P: PageSize, H: PageHeap<P>>(
             if unsafe { heap.extend(ground, span, wanted) } && wanted > before {
                 let added = span.page_count::<P>() - before;
                 let range = added.range_from(span.first::<P>() + before);
-                ground.source().note_handed_out(range, false);
+                ground.note_handed_out(range, false);
             }
         } else if !out.is_empty() {
             let span = out.swap_remove(seed.below(out.len()));

@@ -10,6 +10,8 @@ use strata_sync::{Mutex, MutexGuard};
 #[derive(Debug)]
 pub(super) struct Witness<S> {
     source: S,
+    /// Run whenever memory is given back, before it is: what other threads could do at that moment.
+    during_release: Mutex<Option<fn()>>,
     /// Guards the books; nothing is locked under it, and heaps hold their own locks around it.
     books: Mutex<Books>,
 }
@@ -23,7 +25,7 @@ struct Books {
 
 impl<S> Witness<S> {
     pub(super) fn new(source: S) -> Self {
-        Self { source, books: Mutex::new(Books::default()) }
+        Self { source, during_release: Mutex::new(None), books: Mutex::new(Books::default()) }
     }
 
     pub(super) fn source(&self) -> &S {
@@ -41,6 +43,11 @@ impl<S> Witness<S> {
         );
         books.in_use.insert(range);
         books.written.insert(range);
+    }
+
+    /// From now on runs `program` whenever memory is given back.
+    pub(super) fn run_during_release(&self, program: fn()) {
+        *self.during_release.lock() = Some(program);
     }
 
     /// Notes that a span is about to be given back.
@@ -97,6 +104,11 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
     }
 
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        // The lock is left before the program runs, which may give memory back itself.
+        let program = *self.during_release.lock();
+        if let Some(program) = program {
+            program();
+        }
         self.demand_unused(range, "released");
         // SAFETY: the caller's promise is the same.
         unsafe { self.source.release(range, how) }?;

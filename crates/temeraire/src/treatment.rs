@@ -1,0 +1,332 @@
+//! Making hugepages whole again.
+//!
+//! A hugepage that stands full in the books may lie on small pages in memory: because parts of it had been given back
+//! and were used again, because the kernel had none when it was first touched, or because the heap was small then and did
+//! not ask. The kernel's own thread finds such places in minutes to hours, and only where it may; here they are looked
+//! for in turn, asked about, and put together by `MADV_COLLAPSE` (Linux 6.1).
+//!
+//! Rules as in TCMalloc (`hugepage treatment`, 2025): a hugepage is looked at again after five minutes at the earliest;
+//! one is collapsed only if less than 64 kernel pages of it are missing and less than 128 are in swap, since the kernel
+//! fills what is missing; and where that takes it long, or it refuses, the pauses get longer.
+
+use crate::{
+    advice::HugepageAdvice,
+    departures::{Cause, Departures},
+    handle::Handle,
+    hugepage_aware::HugePageAware,
+    state::State,
+    supply::KeeperHandle,
+    tracker::{FillerSet, HugepageTracker},
+};
+use strata_os::{Advice, Clock, PageSource, Residency};
+use strata_span::{HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageSize, Platform};
+use strata_sync::atomic::Ordering;
+
+const SECOND_NS: u64 = 1_000_000_000;
+const MILLISECOND_NS: u64 = 1_000_000;
+
+/// Time between two steps, unless the kernel is slow. At half, twice as many hugepages are looked at; at twice, a heap of
+/// a gibibyte is looked at in a minute and a half.
+const PAUSE_NS: u64 = 5 * SECOND_NS;
+/// The pause doubles so often at most: to 160 seconds.
+const MOST_DOUBLINGS: u32 = 5;
+/// A collapse that takes longer than this doubles the pause.
+const SLOW_NS: u64 = 30 * MILLISECOND_NS;
+/// One that takes less halves it.
+const QUICK_NS: u64 = 15 * MILLISECOND_NS;
+/// A step ends when it has taken so long.
+const STEP_NS: u64 = 20 * MILLISECOND_NS;
+/// Most hugepages that one step asks the kernel about: a few microseconds each.
+const MOST_ASKED: usize = 64;
+/// Hugepages that are looked at with the lock held once.
+const LOOKS: usize = 128;
+/// How often a step takes the lock to look.
+const MOST_WALKS: usize = 64;
+/// Seconds until the same hugepage is asked about again.
+const AGAIN_AFTER: u32 = 300;
+/// Kernel pages that may be missing: the kernel fills them when it collapses.
+const MOST_MISSING_BYTES: usize = 64 << 12;
+/// Kernel pages that may be in swap: the kernel reads them back when it collapses.
+const MOST_SWAPPED_BYTES: usize = 128 << 12;
+
+/// How making hugepages whole goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct CollapseFigures {
+    /// Hugepages that the kernel was asked about, each time they were.
+    pub asked: u64,
+    /// Of these, hugepages that were whole.
+    pub whole: u64,
+    /// Of these, hugepages of which too much was missing or in swap.
+    pub sparse: u64,
+    /// Hugepages that were made whole.
+    pub collapsed: u64,
+    /// How often the kernel refused.
+    pub failures: u64,
+    /// What collapses took, in nanoseconds.
+    pub total_ns: u64,
+    /// The longest of them, in nanoseconds.
+    pub longest_ns: u64,
+    /// The pause between two steps now, in nanoseconds.
+    pub pause_ns: u64,
+}
+
+/// Where treatment is. All zero bits are before its beginning.
+#[derive(Debug)]
+pub(crate) struct Treatment {
+    /// The address at which the next look begins.
+    cursor: usize,
+    /// When the next step is due; 0: at once.
+    due_ns: u64,
+    doublings: u32,
+    figures: CollapseFigures,
+}
+
+impl Treatment {
+    pub(crate) const NONE: Self = Self {
+        cursor: 0,
+        due_ns: 0,
+        doublings: 0,
+        figures: CollapseFigures {
+            asked: 0,
+            whole: 0,
+            sparse: 0,
+            collapsed: 0,
+            failures: 0,
+            total_ns: 0,
+            longest_ns: 0,
+            pause_ns: 0,
+        },
+    };
+
+    pub(crate) fn figures(&self) -> CollapseFigures {
+        CollapseFigures { pause_ns: self.pause_ns(), ..self.figures }
+    }
+
+    const fn pause_ns(&self) -> u64 {
+        PAUSE_NS << self.doublings
+    }
+
+    fn count(&mut self, outcome: Outcome) {
+        self.figures.asked += 1;
+        match outcome {
+            Outcome::Whole => self.figures.whole += 1,
+            Outcome::Sparse => self.figures.sparse += 1,
+            Outcome::Collapsed { took_ns } => {
+                self.figures.collapsed += 1;
+                self.figures.total_ns = self.figures.total_ns.saturating_add(took_ns);
+                self.figures.longest_ns = self.figures.longest_ns.max(took_ns);
+                if took_ns > SLOW_NS {
+                    self.back_off();
+                } else if took_ns < QUICK_NS {
+                    self.doublings = self.doublings.saturating_sub(1);
+                }
+            }
+            Outcome::Refused => {
+                self.figures.failures += 1;
+                self.back_off();
+            }
+        }
+    }
+
+    fn back_off(&mut self) {
+        self.doublings = (self.doublings + 1).min(MOST_DOUBLINGS);
+    }
+}
+
+/// What became of a hugepage that was looked at.
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    /// It is one for the hardware.
+    Whole,
+    /// Too much of it is not in memory.
+    Sparse,
+    Collapsed {
+        took_ns: u64,
+    },
+    /// The kernel refused, to answer or to collapse.
+    Refused,
+}
+
+/// A hugepage that is being treated: on no list meanwhile, so that it neither gives pages out nor goes.
+struct Patient {
+    tracker: Handle<HugepageTracker>,
+    hugepage: Hugepage,
+    /// The kernel was told not to make a hugepage of it.
+    forbidden: bool,
+}
+
+impl<P: PageSize> HugePageAware<P> {
+    /// One step of treatment, if it is due.
+    pub(crate) fn treat<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        let end = {
+            let mut state = self.state.lock();
+            let treatment = &mut state.treatment;
+            let due_ns = treatment.due_ns;
+            // A clock that jumped back is believed: the due moment lies too far ahead.
+            if now_ns < due_ns && due_ns - now_ns <= PAUSE_NS << MOST_DOUBLINGS {
+                return due_ns;
+            }
+            treatment.due_ns = now_ns.saturating_add(treatment.pause_ns());
+            let small =
+                PageCount::<P>::new(state.in_use_pages).bytes() < HugepageAdvice::THRESHOLD_BYTES;
+            if small || !self.advice.collapses(platform) {
+                return state.treatment.due_ns;
+            }
+            now_ns.saturating_add(STEP_NS)
+        };
+        let mut asked = 0;
+        for _ in 0..MOST_WALKS {
+            let (patient, at_end) = self.next_patient(platform, now_ns);
+            if let Some(patient) = patient {
+                asked += 1;
+                let (outcome, allowed) = self.ask_and_collapse(platform, &patient);
+                self.discharge(platform, &patient, outcome, allowed);
+                let refused = matches!(outcome, Outcome::Refused);
+                if refused || asked == MOST_ASKED || platform.clock().now_ns() >= end {
+                    break;
+                }
+            }
+            if at_end {
+                break;
+            }
+        }
+        let mut state = self.state.lock();
+        state.treatment.due_ns = now_ns.saturating_add(state.treatment.pause_ns());
+        state.treatment.due_ns
+    }
+
+    /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk came to the end of the
+    /// address space, to begin anew with the next step.
+    fn next_patient<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        now_ns: u64,
+    ) -> (Option<Patient>, bool) {
+        let mut state = self.state.lock();
+        let cursor = state.treatment.cursor;
+        let mut next: Option<(usize, usize)> = None;
+        state.allocator.reserve().for_each_reservation(|range| {
+            let start = range.start.max(cursor);
+            if start < range.end() && next.is_none_or(|(first, _)| start < first) {
+                next = Some((start, range.end()));
+            }
+        });
+        let Some((start, end)) = next else {
+            state.treatment.cursor = 0;
+            return (None, true);
+        };
+        let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
+        let mut found = None;
+        for _ in 0..LOOKS {
+            if at >= end || found.is_some() {
+                break;
+            }
+            let keeper = state.keeper_of(platform, at);
+            if let Some(KeeperHandle::Tracker(tracker)) = keeper
+                && is_patient(&tracker, now_ns)
+            {
+                found = Some(tracker);
+            }
+            at = match state.free_range_at(at) {
+                Some((range, _)) if keeper.is_none() => range.end(),
+                _ => at + HugepageCount::ONE,
+            };
+        }
+        state.treatment.cursor = at.address().value();
+        let patient = found.map(|tracker| {
+            tracker.treated_second.set(second(now_ns));
+            state.filler.begin_treatment(tracker);
+            self.underway.fetch_add(1, Ordering::Relaxed);
+            let (hugepage, forbidden) = (tracker.hugepage(), tracker.forbidden.get());
+            Patient { tracker, hugepage, forbidden }
+        });
+        (patient, false)
+    }
+
+    /// Has the kernel make a hugepage of it, if it is none and little is missing. Also says whether it may be one again
+    /// that was forbidden.
+    fn ask_and_collapse<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        patient: &Patient,
+    ) -> (Outcome, bool) {
+        let range = patient.hugepage.range(HugepageCount::ONE);
+        let Ok(residency) = platform.source().residency(range) else {
+            return (Outcome::Refused, false);
+        };
+        let Residency { resident_bytes, hugepage_bytes, swapped_bytes } = residency;
+        if hugepage_bytes >= HUGEPAGE_BYTES {
+            return (Outcome::Whole, false);
+        }
+        let missing = HUGEPAGE_BYTES.saturating_sub(resident_bytes);
+        if missing >= MOST_MISSING_BYTES || swapped_bytes >= MOST_SWAPPED_BYTES {
+            return (Outcome::Sparse, false);
+        }
+        let allowed =
+            patient.forbidden && platform.source().advise(range, Advice::Hugepage).is_ok();
+        let before_ns = platform.clock().now_ns();
+        let outcome = match platform.source().advise(range, Advice::Collapse) {
+            Ok(()) => {
+                let took_ns = platform.clock().now_ns().saturating_sub(before_ns);
+                Outcome::Collapsed { took_ns }
+            }
+            Err(_) => Outcome::Refused,
+        };
+        (outcome, allowed)
+    }
+
+    /// Puts it back on its list, or where it belongs if it emptied meanwhile.
+    fn discharge<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        patient: &Patient,
+        outcome: Outcome,
+        allowed: bool,
+    ) {
+        let mut departures = Departures::new();
+        {
+            let mut state = self.state.lock();
+            let now_ns = state.time(platform);
+            state.treatment.count(outcome);
+            if allowed && patient.tracker.forbidden.replace(false) {
+                state.forbidden_hugepages -= 1;
+            }
+            let emptied = state.filler.end_release(patient.tracker, || {}, now_ns);
+            if let Some(emptied) = emptied {
+                state.retire(platform, emptied, Cause::Emptied, now_ns, &mut departures);
+                state.trim_cache(platform, now_ns, &mut departures);
+            }
+            if departures.is_empty() {
+                self.underway.fetch_sub(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        self.carry_out(platform, &departures);
+    }
+}
+
+/// Whether a hugepage is worth a look: wholly backed as far as the heap knows, seven eighths of it in use, and not looked
+/// at of late. At three quarters, what is about to empty is put together for nothing.
+fn is_patient(tracker: &HugepageTracker, now_ns: u64) -> bool {
+    let backed = matches!(tracker.set.get(), FillerSet::Regular | FillerSet::RegularDense);
+    let dense = 8 * tracker.used_pages() >= 7 * tracker.length();
+    let treated = tracker.treated_second.get();
+    // Of a future that the clock took back, too.
+    let rested = treated == 0 || second(now_ns).wrapping_sub(treated) >= AGAIN_AFTER;
+    backed && dense && rested
+}
+
+/// Seconds of a clock, plus one, modulo 2^32 and never 0.
+fn second(now_ns: u64) -> u32 {
+    (((now_ns / SECOND_NS) & 0xffff_ffff) as u32).wrapping_add(1).max(1)
+}
+
+impl<P: PageSize> State<P> {
+    pub(crate) fn collapse_figures(&self) -> CollapseFigures {
+        self.treatment.figures()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use super::{CollapseFigures, MOST_MISSING_BYTES, SECOND_NS};
+use crate::{
+    hugepage_aware::HugePageAware,
+    test_ground::{TestGround, ground},
+};
+use std::{boxed::Box, vec::Vec};
+use strata_os::{AddressRange, Advice, CallKinds, Fault, PageSource};
+use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
+use strata_size_classes::{PageSize, Pages8K};
+use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
+
+const PER_HUGEPAGE: usize = HUGEPAGE_BYTES / Pages8K::BYTES;
+
+struct Heap {
+    ground: TestGround<Pages8K>,
+    heap: Box<HugePageAware<Pages8K>>,
+    live: Vec<SpanHandle>,
+}
+
+impl Heap {
+    /// A heap of `hugepages` hugepages full of single pages, which all were written to.
+    fn full(hugepages: usize) -> Self {
+        let heap = Box::new(HugePageAware::new());
+        let mut heap = Self { ground: ground(), heap, live: Vec::new() };
+        heap.fill(hugepages * PER_HUGEPAGE);
+        heap
+    }
+
+    fn fill(&mut self, pages: usize) {
+        while self.live.len() < pages {
+            let request = SpanRequest::of(PageCount::ONE);
+            let span = self.heap.allocate(&self.ground, request).expect("memory is not short");
+            self.ground.source.source().touch(span.range::<Pages8K>());
+            self.live.push(span);
+        }
+    }
+
+    /// Every eighth page of all hugepages but one goes, to the kernel too, and is used again: small pages stand there.
+    fn break_all(&mut self) {
+        let pages = self.live.len();
+        for index in (0..pages / 8).rev() {
+            self.free(index * 8);
+        }
+        let all = PageCount::new(pages);
+        self.heap.release(&self.ground, all, ReleaseReason::HardLimit);
+        self.fill(pages);
+    }
+
+    fn free(&mut self, index: usize) {
+        let span = self.live.swap_remove(index);
+        // SAFETY: the test got it from this heap, and uses it no more.
+        unsafe { self.heap.deallocate(&self.ground, span) };
+    }
+
+    /// Lets `seconds` pass, and has done what is due.
+    fn maintain(&self, seconds: u64) -> CollapseFigures {
+        self.ground.clock.advance(seconds * SECOND_NS);
+        self.heap.maintain(&self.ground, strata_os::Clock::now_ns(&self.ground.clock));
+        self.heap.figures(&self.ground).collapse
+    }
+
+    fn hugepage_bytes(&self) -> usize {
+        let mut bytes = 0;
+        self.heap.for_each_reservation(|range| {
+            let answer = self.ground.source.residency(range).expect("the range is reserved");
+            bytes += answer.hugepage_bytes;
+        });
+        bytes
+    }
+}
+
+#[test]
+fn hugepages_that_were_given_back_in_part_and_are_full_again_are_made_whole() {
+    let mut heap = Heap::full(12);
+    // What is committed ahead counts as well.
+    let whole = heap.hugepage_bytes() / HUGEPAGE_BYTES;
+    heap.break_all();
+    assert_eq!(heap.hugepage_bytes() / HUGEPAGE_BYTES, whole - 12);
+    let figures = heap.maintain(1);
+    assert_eq!((figures.asked, figures.collapsed, figures.failures), (12, 12, 0));
+    assert_eq!(heap.hugepage_bytes() / HUGEPAGE_BYTES, whole);
+}
+
+#[test]
+fn a_hugepage_is_looked_at_again_after_five_minutes_at_the_earliest() {
+    let mut heap = Heap::full(12);
+    assert_eq!(heap.maintain(1).whole, 12);
+    heap.break_all();
+    for _ in 0..29 {
+        assert_eq!(heap.maintain(10).asked, 12);
+    }
+    assert_eq!(heap.maintain(60).collapsed, 12);
+}
+
+#[test]
+fn steps_are_no_closer_than_the_pause_and_due_times_of_a_future_that_was_taken_back_do_not_count() {
+    let heap = Heap::full(12);
+    let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
+    let due_ns = heap.heap.maintain(&heap.ground, now_ns);
+    assert_eq!(due_ns, now_ns + 5 * SECOND_NS);
+    assert_eq!(heap.heap.maintain(&heap.ground, now_ns + SECOND_NS), due_ns);
+    let back_ns = now_ns / 2;
+    assert_eq!(heap.heap.maintain(&heap.ground, back_ns), back_ns + 5 * SECOND_NS);
+}
+
+#[test]
+fn small_heaps_and_hugepages_that_are_not_nearly_full_are_left_alone() {
+    let heap = Heap::full(7);
+    assert_eq!(heap.maintain(1).asked, 0, "14 MiB are small");
+    let mut heap = Heap::full(16);
+    for index in (0..heap.live.len() / 4).rev() {
+        heap.free(index * 4);
+    }
+    assert_eq!(heap.maintain(10).asked, 0, "three quarters are in use");
+}
+
+#[test]
+fn what_is_not_in_memory_is_not_brought_there() {
+    let mut heap = Heap::full(12);
+    heap.break_all();
+    for index in (0..12).map(|hugepage| hugepage * PER_HUGEPAGE) {
+        // Kernel pages inside of spans go, without the page heap's knowledge.
+        let inside = AddressRange::new(heap.live[index].start::<Pages8K>().value(), 4096);
+        let hugepage = inside.start & !(HUGEPAGE_BYTES - 1);
+        let inside = AddressRange::new(hugepage, MOST_MISSING_BYTES);
+        // SAFETY: nothing stands in simulated pages.
+        unsafe { heap.ground.source.release(inside, strata_os::Release::Forced) }
+            .expect("released");
+    }
+    let figures = heap.maintain(1);
+    assert!(figures.sparse > 0);
+    assert_eq!(figures.collapsed + figures.sparse, figures.asked);
+}
+
+#[test]
+fn a_kernel_that_refuses_is_asked_less_and_less_often_and_nothing_changes() {
+    let mut heap = Heap::full(12);
+    heap.break_all();
+    let stats = heap.heap.stats();
+    heap.ground.source.arm(Fault::always().of(CallKinds::ADVISE));
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        pauses.push(heap.maintain(161).pause_ns / SECOND_NS);
+    }
+    assert_eq!(pauses[..6], [10, 20, 40, 80, 160, 160]);
+    let figures = heap.heap.figures(&heap.ground).collapse;
+    assert_eq!((figures.collapsed, figures.failures), (0, 8));
+    assert_eq!(heap.heap.stats().in_use_bytes, stats.in_use_bytes);
+    assert_eq!(heap.heap.stats().free_bytes, stats.free_bytes);
+    heap.ground.source.disarm();
+    for _ in 0..10 {
+        heap.maintain(161);
+    }
+    let figures = heap.heap.figures(&heap.ground).collapse;
+    assert_eq!((figures.collapsed, figures.pause_ns), (12, 5 * SECOND_NS));
+}
+
+#[test]
+fn a_hugepage_that_empties_while_it_is_made_whole_is_kept_for_the_next() {
+    let heap = Heap::full(12);
+    let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
+    let (patient, _) = heap.heap.next_patient(&heap.ground, now_ns);
+    let patient = patient.expect("a full hugepage");
+    let range = patient.hugepage.range(strata_span::HugepageCount::ONE);
+    let (inside, others): (Vec<_>, Vec<_>) =
+        heap.live.iter().partition(|span| range.contains(span.start::<Pages8K>().value()));
+    for span in &inside {
+        // SAFETY: the test got it from this heap, and uses it no more.
+        unsafe { heap.heap.deallocate(&heap.ground, *span) };
+    }
+    let another = heap.heap.allocate(&heap.ground, SpanRequest::of(PageCount::ONE)).expect("page");
+    assert!(!range.contains(another.start::<Pages8K>().value()), "it gives nothing out meanwhile");
+    heap.ground.source.advise(range, Advice::Collapse).expect("simulated");
+    heap.heap.discharge(&heap.ground, &patient, super::Outcome::Collapsed { took_ns: 1 }, false);
+    let figures = heap.heap.figures(&heap.ground);
+    assert_eq!(figures.cache.cached_hugepages, 1);
+    assert_eq!(heap.heap.stats().in_use_bytes, (others.len() as u64 + 1) * 8192);
+}
