@@ -40,6 +40,20 @@ pub enum CpuIdChoice {
     Cpu,
 }
 
+/// Whether a heap has a thread of its own, which gives back what nobody uses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum BackgroundThread {
+    /// As the heap was made: see [`Heap::with_background_thread`](crate::Heap::with_background_thread).
+    #[default]
+    Auto,
+    /// Yes, once it has grown.
+    On,
+    /// No: threads that miss their caches do it in small steps.
+    Off,
+}
+
 /// What is printed to stderr when the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -108,6 +122,12 @@ pub struct Config {
     /// `misuse`: what follows the line about a misuse; of several heaps in a process, what the last one that does not
     /// say `abort` says.
     pub misuse: MisuseChoice,
+    /// `background_thread`: whether the heap has a thread of its own.
+    pub background_thread: BackgroundThread,
+    /// `release_rate`: bytes of free pages that go back to the kernel each second, wanted of late or not.
+    pub release_rate: usize,
+    /// `release_delay`: milliseconds after which memory that nobody wanted goes back; `u64::MAX` for never.
+    pub release_delay_ms: u64,
 }
 
 impl Config {
@@ -123,6 +143,9 @@ impl Config {
         snapshot_detail: SnapshotDetail::Map,
         hardened: false,
         misuse: MisuseChoice::Abort,
+        background_thread: BackgroundThread::Auto,
+        release_rate: 4 << 20,
+        release_delay_ms: 2000,
     };
 
     /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
@@ -221,6 +244,18 @@ impl Config {
                     &[(b"abort", MisuseChoice::Abort), (b"report", MisuseChoice::Report)],
                 )?;
             }
+            b"background_thread" => {
+                self.background_thread = one_of(
+                    value,
+                    &[
+                        (b"auto", BackgroundThread::Auto),
+                        (b"true", BackgroundThread::On),
+                        (b"false", BackgroundThread::Off),
+                    ],
+                )?;
+            }
+            b"release_rate" => self.release_rate = bytes(value)?,
+            b"release_delay" => self.release_delay_ms = milliseconds(value)?,
             _ => return Err(Problem::UnknownKey),
         }
         Ok(())
@@ -322,6 +357,24 @@ fn seconds(value: &[u8]) -> Result<u64, Problem> {
     let is_number = value.iter().all(u8::is_ascii_digit);
     let text = core::str::from_utf8(value).ok().filter(|_| is_number);
     text.and_then(|text| text.parse().ok()).ok_or(Problem::BadValue)
+}
+
+/// A time in milliseconds: decimal with the unit `ms` or `s`, up to an hour; `never` is `u64::MAX`.
+fn milliseconds(value: &[u8]) -> Result<u64, Problem> {
+    const LONGEST: u64 = 3_600_000;
+    if value == b"never" {
+        return Ok(u64::MAX);
+    }
+    let (digits, unit) = match (value.strip_suffix(b"ms"), value.strip_suffix(b"s")) {
+        (Some(digits), _) => (digits, 1),
+        (None, Some(digits)) => (digits, 1000),
+        (None, None) => return Err(Problem::BadValue),
+    };
+    let number = bytes(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
+    number
+        .and_then(|number| (number as u64).checked_mul(unit))
+        .filter(|milliseconds| *milliseconds <= LONGEST)
+        .ok_or(Problem::BadValue)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a heap holds, layer by layer.
 
-use crate::{Core, FrontEnd, HeapConfig, LargeStats, ThreadStats};
+use crate::{BackgroundFigures, Core, FrontEnd, HeapConfig, LargeStats, ThreadStats};
 use strata_central::MiddleStats;
 use strata_cpu_cache::CpuStats;
 use strata_page_heap::{PageHeap, PageHeapStats};
@@ -42,6 +42,8 @@ pub struct HeapFigures {
     pub spans: PoolStats,
     /// Bytes of the heap's own structure.
     pub core_bytes: u64,
+    /// What the background work did.
+    pub background: BackgroundFigures,
 }
 
 impl HeapFigures {
@@ -81,7 +83,10 @@ impl HeapFigures {
 
 impl<C: HeapConfig> Core<C> {
     /// The figures, from any thread, without allocation. Costs a lock a class and a load per class and CPU.
+    ///
+    /// Waits until the background step that is underway, if any, is done.
     pub fn figures(&self) -> HeapFigures {
+        let _still = self.hold_background();
         let mut cpu = CpuStats::default();
         for id in 0..self.cpu_cache().ids() {
             cpu.merge(&self.cpu_cache().cpu_stats(id));
@@ -101,6 +106,7 @@ impl<C: HeapConfig> Core<C> {
             map: self.map().stats(),
             spans: self.spans().stats(),
             core_bytes: self.own_range().bytes as u64,
+            background: self.background_figures(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The heap, and the paths of a block whose class is cached.
 
 use crate::{
-    Config, Core, HeapConfig, Standard,
+    BackgroundThread, Config, Core, HeapConfig, Standard,
     observer::{BlockRequest, Said},
     set_up_lock::SetUpLock,
 };
@@ -52,6 +52,8 @@ pub struct Heap<C: HeapConfig = Standard> {
 enum Options {
     /// From `STRATA_CONF`.
     Environment,
+    /// The same, with a thread unless that says otherwise.
+    EnvironmentWithThread,
     /// From the program.
     Given(Config),
 }
@@ -60,6 +62,16 @@ impl<C: HeapConfig> Heap<C> {
     /// A heap that reads its options from the variable `STRATA_CONF` at its first block.
     pub const fn new() -> Self {
         Self::from_options(Options::Environment)
+    }
+
+    /// The same, with a thread of its own once it has grown past 32 MiB, unless `STRATA_CONF` says
+    /// `background_thread:false`. The thread gives back to the kernel what nobody uses any more, even if no thread of the
+    /// program ever calls again.
+    ///
+    /// It is made in an allocation, with every signal blocked, and is gone in the child of a fork. When the heap is dropped
+    /// it ends first.
+    pub const fn with_background_thread() -> Self {
+        Self::from_options(Options::EnvironmentWithThread)
     }
 
     /// A heap with the given options, which does not look at the environment.
@@ -210,9 +222,25 @@ impl<C: HeapConfig> Heap<C> {
     pub fn config(&self) -> Config {
         match (self.core(), &self.options) {
             (Some(core), _) => core.config(),
-            (None, Options::Given(config)) => *config,
-            (None, Options::Environment) => crate::environment::config(),
+            (None, _) => self.read_options(),
         }
+    }
+
+    /// Gives the heap a thread now, whatever its size; says whether it has one. It has none where `background_thread:false`
+    /// was said, where no thread can be had, and in the child of a vfork.
+    ///
+    /// Not from a signal handler: making a thread allocates.
+    ///
+    /// ```
+    /// use strata_alloc::{Config, Heap};
+    /// static HEAP: Heap = Heap::with(Config::DEFAULT);
+    /// assert!(HEAP.start_background_thread());
+    /// assert!(HEAP.core().is_some_and(|core| core.background_figures().has_thread));
+    /// ```
+    pub fn start_background_thread(&self) -> bool {
+        self.core_or_set_up().is_some_and(|core| {
+            core.config().background_thread != BackgroundThread::Off && core.start_thread()
+        })
     }
 
     /// The class for a request; none for a large one.
@@ -417,12 +445,25 @@ impl<C: HeapConfig> Heap<C> {
         Some(core)
     }
 
+    fn read_options(&self) -> Config {
+        match &self.options {
+            Options::Environment => crate::environment::config(),
+            Options::EnvironmentWithThread => {
+                let config = crate::environment::config();
+                match config.background_thread {
+                    BackgroundThread::Auto => {
+                        Config { background_thread: BackgroundThread::On, ..config }
+                    }
+                    BackgroundThread::On | BackgroundThread::Off => config,
+                }
+            }
+            Options::Given(config) => *config,
+        }
+    }
+
     /// Makes the state and publishes it, if there is memory for it.
     fn make_core(&self) {
-        let config = match &self.options {
-            Options::Environment => crate::environment::config(),
-            Options::Given(config) => *config,
-        };
+        let config = self.read_options();
         let Some(core) = Core::<C>::create(config) else { return };
         // SAFETY: the core was just created and stays until the heap is dropped.
         let made = unsafe { core.as_ref() };

@@ -139,6 +139,7 @@ impl<C: HeapConfig> Core<C> {
         unsafe { place.cast::<Identity>().write(identity) };
         // SAFETY: every field is valid now.
         let core = unsafe { place.as_ref() };
+        core.begin_in_process();
         C::configure(&core.page_heap, &core.identity.config);
         core.thread_caches.set_limit(config.max_total_thread_cache_bytes as u64);
         if config.misuse == MisuseChoice::Report {
@@ -161,6 +162,7 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) unsafe fn destroy(core: NonNull<Self>) {
         // SAFETY: the caller's promise.
         let this = unsafe { core.as_ref() };
+        this.end_thread();
         crate::fork::unregister(&this.fork_entry);
         this.threads.forget_all(this.slot());
         slots::release(core.cast());

@@ -1,6 +1,6 @@
 //! Blocks that are spans of their own.
 
-use crate::{Core, HeapConfig, observer::Said};
+use crate::{Core, HeapConfig, background::Call, observer::Said};
 use strata_os::{PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
@@ -79,6 +79,7 @@ impl<C: HeapConfig> Core<C> {
         self.count_deallocated(slot, bytes);
         // SAFETY: the span is a block of this heap, which the caller gives up.
         unsafe { self.page_heap().deallocate(self, span) };
+        self.note_large(bytes, Call::Deallocation);
     }
 
     /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.
@@ -132,6 +133,7 @@ impl<C: HeapConfig> Core<C> {
         let bytes = span.bytes::<C::Pages>();
         self.large.note_allocated(bytes);
         self.count_allocated(slot, bytes);
+        self.note_large(bytes, Call::Allocation);
         Some(span)
     }
 }

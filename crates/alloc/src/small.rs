@@ -1,6 +1,6 @@
 //! Blocks of a size class, off the common path.
 
-use crate::{Core, HeapConfig, threads::Standing};
+use crate::{Core, HeapConfig, background::Call, threads::Standing};
 use strata_size_classes::{ClassEntry, ObjectSource, PageSize, SizeClass};
 use strata_sync::{
     atomic::{AtomicU64, Ordering},
@@ -31,7 +31,7 @@ impl<C: HeapConfig> Core<C> {
                     // SAFETY: as above.
                     block = unsafe { self.cpu_cache().refill(&self.source_of_objects(), class) };
                     // SAFETY: as above.
-                    unsafe { self.note_cpu_miss() };
+                    unsafe { self.note_cpu_miss(Call::Allocation) };
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -41,7 +41,7 @@ impl<C: HeapConfig> Core<C> {
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
-                    self.note_miss();
+                    self.note_miss(Call::Allocation);
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -50,10 +50,13 @@ impl<C: HeapConfig> Core<C> {
                 if !block.is_null() {
                     self.count_allocated_alone(bytes);
                 }
+                self.note_miss(Call::Allocation);
                 block
             }
             Standing::Observed(words) => {
-                counted(self.take_past_caches(class), &words.allocated, bytes)
+                let block = self.take_past_caches(class);
+                self.note_miss(Call::Allocation);
+                counted(block, &words.allocated, bytes)
             }
         }
     }
@@ -84,7 +87,7 @@ impl<C: HeapConfig> Core<C> {
                     // SAFETY: as above.
                     unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
                     // SAFETY: as above.
-                    unsafe { self.note_cpu_miss() };
+                    unsafe { self.note_cpu_miss(Call::Deallocation) };
                 }
                 add(&words.deallocated, bytes);
             }
@@ -93,7 +96,7 @@ impl<C: HeapConfig> Core<C> {
                 if unsafe { cache.push(class, bytes, pointer) } {
                     // SAFETY: as above.
                     unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
-                    self.note_miss();
+                    self.note_miss(Call::Deallocation);
                 }
                 add(&words.deallocated, bytes);
             }
@@ -101,11 +104,13 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: the block is the caller's to give.
                 unsafe { self.source_of_objects().give(class, &mut [pointer]) };
                 self.count_deallocated_alone(bytes);
+                self.note_miss(Call::Deallocation);
             }
             Standing::Observed(words) => {
                 // SAFETY: the block is the caller's to give.
                 unsafe { self.source_of_objects().give(class, &mut [pointer]) };
                 add(&words.deallocated, bytes);
+                self.note_miss(Call::Deallocation);
             }
         }
     }
@@ -140,8 +145,8 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// The per-CPU caches are set up and this thread is registered.
-    unsafe fn note_cpu_miss(&self) {
-        self.note_miss();
+    unsafe fn note_cpu_miss(&self, call: Call) {
+        self.note_miss(call);
         // SAFETY: the caller's promise.
         let id = unsafe { self.cpu_cache().current_id() };
         if self.cpu_cache().is_short(id) {

@@ -19,7 +19,7 @@ pub(crate) static ENDS: Mutex<()> = Mutex::new(());
 static EXIT_KEY: AtomicU32 = AtomicU32::new(0);
 
 /// The thread has ended as far as heaps are concerned: what it still allocates goes past all caches.
-const ENDED: u32 = 1;
+pub(crate) const ENDED: u32 = 1;
 
 /// What a heap knows of one thread. Lies in the metadata arena; linked in the heap's list.
 #[repr(C)]

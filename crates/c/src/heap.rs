@@ -21,7 +21,7 @@ type Pages = strata_size_classes::Pages256K;
 pub(crate) type Program = Standard<Pages>;
 
 /// Configured by `STRATA_CONF`. Costs nothing before the first block.
-pub(crate) static HEAP: Heap<Program> = Heap::new();
+pub(crate) static HEAP: Heap<Program> = Heap::with_background_thread();
 
 /// The alignment to name for a block that needs none beyond what its size gives it.
 pub(crate) const ANY_ALIGN: usize = 1;

@@ -1,14 +1,19 @@
-use crate::{Config, Heap, HeapConfig, SelectedPageHeap};
+use crate::{BackgroundThread, Config, Core, Heap, HeapConfig, SelectedPageHeap};
+use core::sync::atomic::Ordering;
 use std::vec::Vec;
-use strata_os::{ManualClock, SystemPages};
+use strata_os::{Clock, ManualClock, SystemPages};
+use strata_page_heap::PageHeap;
 use strata_size_classes::{PageSize, Pages8K};
 
-static CLOCK: ManualClock = ManualClock::new(1);
+const SECOND_NS: u64 = 1_000_000_000;
+const MIB: usize = 1 << 20;
 
-/// The standard heap, with time in our hands.
-struct Timed;
+static CLOCKS: [ManualClock; 16] = [const { ManualClock::new(SECOND_NS) }; 16];
 
-impl HeapConfig for Timed {
+/// The standard heap, with time in our hands: a clock for each test.
+struct Timed<const TEST: usize>;
+
+impl<const TEST: usize> HeapConfig for Timed<TEST> {
     type Pages = Pages8K;
     type Source = SystemPages;
     type PageHeap = SelectedPageHeap<Pages8K>;
@@ -19,29 +24,63 @@ impl HeapConfig for Timed {
         &SOURCE
     }
     fn clock() -> &'static ManualClock {
-        &CLOCK
+        &CLOCKS[TEST]
+    }
+    fn configure(page_heap: &Self::PageHeap, config: &Config) {
+        page_heap.select(config.page_heap);
     }
 }
 
-fn allocate_and_free(heap: &Heap<Timed>, count: usize, size: usize) {
+fn heap<const TEST: usize>(options: &str) -> Heap<Timed<TEST>> {
+    Heap::with(Config::parse(options.as_bytes(), |complaint| std::panic!("{complaint}")))
+}
+
+fn allocate<C: HeapConfig>(heap: &Heap<C>, count: usize, size: usize) -> Vec<*mut u8> {
     let blocks: Vec<_> = (0..count).map(|_| heap.allocate(size)).collect();
+    for &block in &blocks {
+        // SAFETY: the block is ours and this long.
+        unsafe { block.write_bytes(1, size) };
+    }
+    blocks
+}
+
+fn free<C: HeapConfig>(heap: &Heap<C>, blocks: Vec<*mut u8>) {
     for block in blocks {
         // SAFETY: the block is ours.
         unsafe { heap.deallocate(block) };
     }
 }
 
+fn allocate_and_free<C: HeapConfig>(heap: &Heap<C>, count: usize, size: usize) {
+    free(heap, allocate(heap, count, size));
+}
+
+/// Lets `milliseconds` pass, with all the steps that a thread of the heap's own would do.
+fn pass<C: HeapConfig<Clock = ManualClock>>(core: &Core<C>, milliseconds: u64) {
+    let end_ns = C::clock().now_ns() + milliseconds * 1_000_000;
+    while C::clock().now_ns() < end_ns {
+        let now_ns = C::clock().now_ns();
+        let due_ns = core.background_step(now_ns);
+        C::clock().set(due_ns.clamp(now_ns, end_ns));
+    }
+}
+
+fn released<C: HeapConfig>(core: &Core<C>) -> (u64, u64) {
+    let released = core.page_heap().stats().released;
+    (released.idle, released.policy)
+}
+
 #[test]
 fn what_lies_in_transfer_caches_goes_back_in_time() {
-    let heap: Heap<Timed> = Heap::with(Config::DEFAULT);
+    let heap = heap::<0>("");
     allocate_and_free(&heap, 5000, 500);
     let core = heap.core().unwrap();
     let class = Pages8K::TABLE.entry(500).unwrap().class();
     let before = core.middle().class_stats(class).transfer.used;
     assert!(before > 0, "the burst left objects in the transfer cache");
     // Another size keeps missing while seconds go by.
-    for _ in 0..40 {
-        CLOCK.advance(1_000_000_000);
+    for _ in 0..80 {
+        CLOCKS[0].advance(SECOND_NS / 2);
         allocate_and_free(&heap, 3000, 3000);
     }
     let after = core.middle().class_stats(class).transfer;
@@ -50,14 +89,180 @@ fn what_lies_in_transfer_caches_goes_back_in_time() {
 }
 
 #[test]
-fn a_clock_that_jumps_back_does_not_stop_the_rounds() {
-    let heap: Heap<Timed> = Heap::with(Config::DEFAULT);
+fn a_clock_that_jumps_back_does_not_stop_the_steps() {
+    let heap = heap::<1>("");
+    CLOCKS[1].set(1000 * SECOND_NS);
     allocate_and_free(&heap, 3000, 3000);
     let core = heap.core().unwrap();
-    core.background.due_ns.store(u64::MAX, core::sync::atomic::Ordering::Relaxed);
+    pass(core, 1000);
+    let before = core.background_figures().steps;
+    CLOCKS[1].set(SECOND_NS);
     for _ in 0..10 {
-        CLOCK.advance(1_000_000_000);
+        CLOCKS[1].advance(SECOND_NS);
         allocate_and_free(&heap, 3000, 3000);
     }
-    assert!(core.background_figures().steps >= 5);
+    assert!(core.background_figures().steps >= before + 5);
+    // What is idle by the new time goes back.
+    pass(core, 10_000);
+    let stats = core.page_heap().stats();
+    assert!(stats.free_bytes <= 2 * MIB as u64, "{stats:?}");
+}
+
+#[test]
+fn what_nobody_wants_goes_back_after_the_delay_and_not_before() {
+    for page_heap in ["temeraire", "legacy"] {
+        let options = std::format!("page_heap:{page_heap},release_rate:0,release_delay:9s");
+        let heap = heap::<2>(&options);
+        let blocks = allocate(&heap, 64, MIB);
+        let core = heap.core().unwrap();
+        pass(core, 20_000);
+        free(&heap, blocks);
+        let before = core.page_heap().stats();
+        pass(core, 8_000);
+        assert_eq!(released(core), (0, 0), "{page_heap}");
+        pass(core, 6_000);
+        assert_eq!(released(core).1, 0);
+        let after = core.page_heap().stats();
+        assert!(after.free_bytes <= 3 * MIB as u64, "{page_heap}: {before:?} {after:?}");
+    }
+}
+
+#[test]
+fn what_is_wanted_again_and_again_stays() {
+    let heap = heap::<3>("release_rate:0,release_delay:3s");
+    for _ in 0..30 {
+        allocate_and_free(&heap, 64, MIB);
+        pass(heap.core().unwrap(), 1_000);
+    }
+    let core = heap.core().unwrap();
+    assert_eq!(released(core), (0, 0), "each second wants all of it");
+    pass(core, 10_000);
+    assert!(released(core).0 >= 60 * MIB as u64);
+}
+
+#[test]
+fn the_rate_holds_whatever_is_wanted() {
+    let heap = heap::<4>("release_rate:4M,release_delay:never");
+    let kept = allocate(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    pass(core, 1_000);
+    free(&heap, kept);
+    pass(core, 5_000);
+    let (idle, policy) = released(core);
+    let mib = policy as usize / MIB;
+    assert_eq!(idle, 0);
+    assert!((14..=30).contains(&mib), "{mib} MiB in five seconds");
+}
+
+#[test]
+fn never_is_never() {
+    let heap = heap::<5>("release_rate:0,release_delay:never");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    pass(core, 100_000);
+    assert_eq!(released(core), (0, 0));
+}
+
+#[test]
+fn caches_of_cpus_that_nobody_uses_are_emptied() {
+    let heap = heap::<6>("");
+    allocate_and_free(&heap, 2000, 100);
+    let core = heap.core().unwrap();
+    let held = core.figures().cpu.held_bytes;
+    if core.per_cpu().is_none() {
+        return;
+    }
+    assert!(held > 0);
+    for _ in 0..5 {
+        pass(core, 1_000);
+        // In use, without a miss.
+        allocate_and_free(&heap, 1, 100);
+    }
+    assert!(core.figures().cpu.held_bytes > 0, "a cache in use is left alone");
+    pass(core, 5_000);
+    let figures = core.figures();
+    assert_eq!((figures.cpu.held_bytes, figures.middle.transfer_bytes), (0, 0));
+    assert!(core.background_figures().drained_bytes >= held);
+}
+
+#[test]
+fn a_heap_at_rest_is_left_alone_until_somebody_misses() {
+    let heap = heap::<7>("release_delay:1s");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    pass(core, 20_000);
+    assert!(core.background.at_rest.load(Ordering::Relaxed));
+    let steps = core.background_figures().steps;
+    pass(core, 30_000);
+    assert_eq!(core.background_figures().steps, steps, "nothing to do");
+    allocate_and_free(&heap, 64, MIB);
+    assert!(!core.background.at_rest.load(Ordering::Relaxed));
+    pass(core, 20_000);
+    assert!(core.page_heap().stats().free_bytes <= 3 * MIB as u64);
+}
+
+#[test]
+fn slow_paths_do_it_where_no_thread_does() {
+    let heap = heap::<8>("release_rate:0,release_delay:1s,background_thread:false");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    // Small blocks that miss from time to time.
+    for _ in 0..400 {
+        CLOCKS[8].advance(SECOND_NS / 20);
+        allocate_and_free(&heap, 1000, 3000);
+    }
+    let stats = core.page_heap().stats();
+    assert!(stats.released.idle > 0 && stats.free_bytes <= 6 * MIB as u64, "{stats:?}");
+    assert!(!core.background_figures().has_thread);
+}
+
+#[test]
+fn steps_of_two_threads_do_not_meet() {
+    let heap = heap::<9>("release_delay:1s");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    let hold = core.hold_background();
+    let steps = core.background_figures().steps;
+    CLOCKS[9].advance(10 * SECOND_NS);
+    std::thread::scope(|scope| {
+        scope.spawn(|| core.background_step(CLOCKS[9].now_ns()));
+    });
+    assert_eq!(core.background_figures().steps, steps);
+    drop(hold);
+    core.background_step(CLOCKS[9].now_ns());
+    assert_eq!(core.background_figures().steps, steps + 1);
+}
+
+#[test]
+fn a_heap_gets_a_thread_when_it_has_grown_and_loses_it_when_it_ends() {
+    let heap: Heap = Heap::with(Config::parse(b"background_thread:true", |_| ()));
+    allocate_and_free(&heap, 10, MIB);
+    let core = heap.core().unwrap();
+    assert!(!core.background_figures().has_thread, "10 MiB are small");
+    allocate_and_free(&heap, 40, MIB);
+    let figures = core.background_figures();
+    assert_eq!((figures.has_thread, figures.thread_starts), (true, 1));
+    allocate_and_free(&heap, 40, MIB);
+    assert_eq!(core.background_figures().thread_starts, 1);
+    drop(heap);
+}
+
+#[test]
+fn a_heap_has_no_thread_unless_it_was_asked_for() {
+    for config in [Config::DEFAULT, Config::parse(b"background_thread:false", |_| ())] {
+        let heap: Heap = Heap::with(config);
+        allocate_and_free(&heap, 40, MIB);
+        assert!(!heap.core().unwrap().background_figures().has_thread);
+        let asked = heap.start_background_thread();
+        assert_eq!(asked, config.background_thread != BackgroundThread::Off);
+    }
+}
+
+#[test]
+fn heaps_with_threads_come_and_go() {
+    for _ in 0..50 {
+        let heap: Heap = Heap::with(Config::DEFAULT);
+        assert!(heap.start_background_thread());
+        allocate_and_free(&heap, 100, 1000);
+    }
 }

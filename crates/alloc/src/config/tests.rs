@@ -19,7 +19,8 @@ fn every_key_acts() {
     let (config, problems) = parsed(
         "page_heap:legacy,front_end:per_thread,cpu_id:cpu,max_per_cpu_cache_size:64K,\
          max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc,\
-         snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures",
+         snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures,\
+         background_thread:true,release_rate:1M,release_delay:5s",
     );
     assert_eq!(problems, []);
     assert_eq!(config.page_heap, PageHeapChoice::Legacy);
@@ -30,6 +31,8 @@ fn every_key_acts() {
     assert_eq!(config.exit_report, ExitReport::Tcmalloc);
     assert_eq!(config.snapshot_interval_seconds, 30);
     assert_eq!(config.snapshot_detail, SnapshotDetail::Figures);
+    assert_eq!(config.background_thread, BackgroundThread::On);
+    assert_eq!((config.release_rate, config.release_delay_ms), (1 << 20, 5000));
 }
 
 #[test]
@@ -39,6 +42,18 @@ fn the_last_usable_path_counts() {
     assert_eq!(path(b"snapshot_file"), None);
     assert_eq!(path(b"snapshot_file:a, snapshot_file:b:c ,x"), Some(b"b:c".to_vec()));
     assert_eq!(path(b"snapshot_file:a,snapshot_file:"), Some(b"a".to_vec()));
+}
+
+#[test]
+fn times_have_units() {
+    let delay = |text: &str| parsed(text).0.release_delay_ms;
+    assert_eq!(delay("release_delay:1500ms"), 1500);
+    assert_eq!(delay("release_delay:0s"), 0);
+    assert_eq!(delay("release_delay:never"), u64::MAX);
+    for text in ["5", "s", "ms", "1.5s", "-1s", "1Ks", "0x1s", "3601s", "99999999999999999999s"] {
+        let (config, problems) = parsed(&std::format!("release_delay:{text}"));
+        assert_eq!((config, problems), (Config::DEFAULT, [Problem::BadValue].into()), "{text}");
+    }
 }
 
 #[test]

@@ -1,0 +1,184 @@
+//! A heap's own thread.
+//!
+//! It is born in an allocation that finds the heap grown past [`BIRTH_BYTES`], when the layers are done and no lock is held:
+//! making a thread allocates, and may come back into this very heap. In a free it is never born, since making
+//! one frees too. A small program never has it.
+//!
+//! A child of a fork has none. It gets one when its heap has grown by as much again: most children become another program
+//! soon, and some do what a process with two threads may not (unshare(2), setns(2)).
+
+use super::BackgroundFigures;
+use crate::{BackgroundThread, Core, HeapConfig, threads::ENDED};
+use core::ffi::c_void;
+use strata_os::{Clock, futex_wait, futex_wake, name_this_thread, process_id, start_thread};
+use strata_page_heap::PageHeap;
+use strata_span::Platform;
+use strata_sync::{
+    atomic::{AtomicU32, AtomicU64, Ordering},
+    thread_block,
+};
+
+/// Growth of a heap that gives it a thread, in bytes with memory behind them. At half as much, compilers and scripts
+/// have one; at twice, programs of 50 MiB keep what they freed until their next miss.
+pub(crate) const BIRTH_BYTES: u64 = 32 << 20;
+
+/// The thread's stack: steps need some 20 KiB of it, and what is never touched costs address space alone.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Time between two looks at whether a thread that is to end has ended.
+const LOOK_NS: u64 = 200_000;
+
+/// There is no thread.
+const ABSENT: u32 = 0;
+/// There is one, or somebody is making it.
+const PRESENT: u32 = 1;
+/// There is one, and it is to end.
+const ENDING: u32 = 2;
+
+/// The thread's standing. All zero bits are no thread, in a process that is not known yet.
+#[derive(Debug)]
+pub(super) struct Thread {
+    /// [`ABSENT`], [`PRESENT`] or [`ENDING`]. Made present by who makes the thread, absent by the thread as the last thing that it
+    /// does, by who failed to make it, and in the child of a fork.
+    state: AtomicU32,
+    /// Changes when the thread is to look again. Slept on by the thread.
+    call: AtomicU32,
+    /// The process that the heap is at home in: a child that no handler of ours saw has no thread, whatever `state` says.
+    process: AtomicU32,
+    /// Backed bytes from which on growth counts. Written in the child of a fork, and where no thread could be made.
+    base_bytes: AtomicU64,
+    /// Threads made, and failures to make one.
+    starts: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// Whether the heap has a thread in this process, as far as known.
+    pub(super) fn has_thread(&self) -> bool {
+        self.background.thread.state.load(Ordering::Relaxed) != ABSENT
+    }
+
+    /// Gives the heap a thread if it is to have one and has grown enough; says whether it has one. In an allocation,
+    /// with no lock held.
+    #[inline(never)]
+    pub(super) fn consider_thread(&self) -> bool {
+        if self.config().background_thread != BackgroundThread::On {
+            return false;
+        }
+        let stats = self.page_heap().stats();
+        let backed_bytes = stats.in_use_bytes + stats.free_bytes;
+        let thread = &self.background.thread;
+        let base_bytes = thread.base_bytes.load(Ordering::Relaxed);
+        if backed_bytes < base_bytes.saturating_add(BIRTH_BYTES) {
+            return false;
+        }
+        let started = self.start_thread();
+        if !started {
+            // Tried again after as much growth.
+            thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
+        }
+        started
+    }
+
+    /// Makes the heap's thread, unless it has one; says whether it has one. With no lock held.
+    pub(crate) fn start_thread(&self) -> bool {
+        let thread = &self.background.thread;
+        // A child of vfork has its parent's words, where this stands; and no thread is made by one that is ending.
+        let block = thread_block::block();
+        let is_free = block.reentry.load(Ordering::Relaxed) == 0
+            && block.state.load(Ordering::Relaxed) & ENDED == 0;
+        if !is_free || thread.process.load(Ordering::Relaxed) != process_id() {
+            return false;
+        }
+        if thread
+            .state
+            .compare_exchange(ABSENT, PRESENT, Ordering::Acquire, Ordering::Relaxed)
+            .is_err()
+        {
+            return true;
+        }
+        let core = core::ptr::from_ref(self).cast_mut().cast();
+        // SAFETY: the thread uses the core until it has made `state` absent, for which the end of the heap waits. No
+        // lock is held, and an allocation that comes back here finds the state present.
+        let started = unsafe { start_thread(STACK_BYTES, run::<C>, core) };
+        match started {
+            Ok(()) => thread.starts.fetch_add(1, Ordering::Relaxed),
+            Err(_) => {
+                thread.state.store(ABSENT, Ordering::Relaxed);
+                thread.failures.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+        started.is_ok()
+    }
+
+    /// Ends the thread, if there is one, and waits for that: the heap ends.
+    pub(crate) fn end_thread(&self) {
+        let thread = &self.background.thread;
+        if thread.process.load(Ordering::Relaxed) != process_id() {
+            return;
+        }
+        let ending =
+            thread.state.compare_exchange(PRESENT, ENDING, Ordering::Relaxed, Ordering::Relaxed);
+        if ending.is_err() {
+            return;
+        }
+        thread.wake();
+        // Acquire pairs with the release in `run`: the thread's last use of the core lies before.
+        while thread.state.load(Ordering::Acquire) != ABSENT {
+            // Nobody wakes us: the thread's last access is the one that we wait for.
+            futex_wait(&thread.state, ENDING, Some(LOOK_NS));
+        }
+    }
+
+    /// Makes this process the one that the heap is at home in.
+    pub(crate) fn begin_in_process(&self) {
+        self.background.thread.process.store(process_id(), Ordering::Relaxed);
+    }
+
+    /// The same in the child of a fork, which has no thread, and may have one when it has grown.
+    pub(crate) fn begin_in_child(&self) {
+        self.begin_in_process();
+        let stats = self.page_heap().stats();
+        let thread = &self.background.thread;
+        thread.base_bytes.store(stats.in_use_bytes + stats.free_bytes, Ordering::Relaxed);
+        thread.state.store(ABSENT, Ordering::Relaxed);
+    }
+}
+
+impl Thread {
+    /// Has the thread look again at what is due.
+    pub(super) fn wake(&self) {
+        self.call.fetch_add(1, Ordering::Relaxed);
+        futex_wake(&self.call, 1);
+    }
+
+    pub(super) fn add_figures(&self, figures: &mut BackgroundFigures) {
+        figures.has_thread = self.state.load(Ordering::Relaxed) != ABSENT;
+        figures.thread_starts = self.starts.load(Ordering::Relaxed);
+        figures.thread_failures = self.failures.load(Ordering::Relaxed);
+    }
+}
+
+/// What the thread does: steps as they are due.
+extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
+    name_this_thread(c"strata");
+    // SAFETY: `start_thread` gave the core, which stands until the state is absent.
+    let core = unsafe { Core::<C>::of_raw(core) };
+    let thread = &core.background.thread;
+    loop {
+        // Before the look at what is due: who calls after that finds the word changed.
+        let call = thread.call.load(Ordering::Relaxed);
+        if thread.state.load(Ordering::Relaxed) == ENDING {
+            break;
+        }
+        let now_ns = core.clock().now_ns();
+        let due_ns = core.background_step(now_ns);
+        core.background.counters.thread_runs.fetch_add(1, Ordering::Relaxed);
+        if due_ns > now_ns {
+            futex_wait(&thread.call, call, Some(due_ns - now_ns));
+        }
+    }
+    // Release pairs with the acquire in `end_thread`. The core may be gone after this.
+    thread.state.store(ABSENT, Ordering::Release);
+    core::ptr::null_mut()
+}
