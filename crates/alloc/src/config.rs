@@ -100,6 +100,7 @@ pub enum MisuseChoice {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Config {
     /// `page_heap`: which page heap.
     pub page_heap: PageHeapChoice,

@@ -76,6 +76,7 @@ unsafe impl Send for Records {}
 /// What all threads of a heap did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ThreadStats {
     /// Threads with a record, now.
     pub threads: u64,

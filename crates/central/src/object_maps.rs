@@ -30,6 +30,7 @@ pub struct ObjectMaps {
 /// What the bitmaps take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ObjectMapsStats {
     /// Bytes of bitmaps of spans.
     pub in_use_bytes: u64,

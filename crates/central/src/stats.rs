@@ -92,6 +92,7 @@ impl ClassStats {
 /// `span_bytes = out + central`, exactly: each word of a class's figures is of one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct MiddleStats {
     /// In transfer caches.
     pub transfer_bytes: u64,

@@ -1,11 +1,13 @@
 //! The `strata` command.
 //!
-//! It must not know how the library works: it finds the file, and tells it by the environment what was asked for.
+//! It must not know how the library works: it finds the file, and tells it by the environment what was asked for. What
+//! the library wrote about itself, it reads by way of `strata-stats`.
 
 mod choices;
 mod library;
 mod preload;
 mod run;
+mod stats;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -21,11 +23,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Run(run::Options),
+    Stats(stats::Options),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Run(options) => run::perform(&options),
+        Task::Stats(options) => stats::perform(&options),
     }
 }
 

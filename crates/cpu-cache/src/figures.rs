@@ -7,6 +7,7 @@ use strata_sync::atomic::{AtomicI64, AtomicU64, Ordering};
 /// The figures of one CPU's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct CpuStats {
     /// Bytes of free objects in it.
     pub held_bytes: u64,

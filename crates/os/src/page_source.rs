@@ -101,6 +101,7 @@ impl core::error::Error for MapError {}
 /// Which pages of a range stand in memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Residency {
     /// Bytes in memory.
     pub resident_bytes: usize,

@@ -106,6 +106,7 @@ pub fn process_name() -> ProcessName {
 /// What the kernel counts as this process's memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ProcessMemory {
     /// Bytes in memory (`VmRSS`).
     pub resident_bytes: usize,

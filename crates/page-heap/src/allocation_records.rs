@@ -31,6 +31,7 @@ pub struct AllocationRecords<P: PageSize> {
 /// For one length.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 struct Counts {
     allocated: u64,
     freed: u64,
@@ -39,6 +40,7 @@ struct Counts {
 /// For a range of lengths.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 struct RangeCounts {
     counts: Counts,
     allocated_pages: u64,

@@ -8,6 +8,7 @@ use strata_sync::LockStats;
 /// `system = in use + free + unmapped`, at any moment at which nothing is underway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct PageHeapStats {
     /// Address space reserved from the source.
     pub reserved_bytes: u64,
@@ -36,6 +37,7 @@ pub struct PageHeapStats {
 /// Bytes given back to the kernel since the start, by [`ReleaseReason`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ReleasedBytes {
     /// Because the program asked.
     pub call: u64,

@@ -23,6 +23,7 @@ pub struct LegacyFigures {
 /// Free spans of one length, as numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub(crate) struct SpanCounts {
     pub(crate) backed: u32,
     pub(crate) unmapped: u32,
@@ -34,6 +35,7 @@ static_assertions::const_assert!(size_of::<LegacyFigures>() <= 19 << 10);
 /// Free spans of some length, or of some length and more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FreeSpans {
     /// Their length in pages, or the least length.
     pub pages: u64,

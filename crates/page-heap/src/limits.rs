@@ -6,6 +6,7 @@ use strata_span::{PageCount, PageSize, Platform};
 /// its platform. 0: no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct MemoryLimits {
     /// Above this many bytes a heap that grows gives back what is free first, whatever recent demand was. Nothing fails.
     pub soft_bytes: u64,
@@ -21,6 +22,7 @@ impl MemoryLimits {
 /// The limits in force, and how often they were met.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct LimitFigures {
     /// The limits.
     pub limits: MemoryLimits,

@@ -13,6 +13,7 @@ pub const AGE_ROWS: usize = 64;
 /// Pages by how long they have been free, for backed and for unbacked spans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct SpanAges {
     /// Backed ("live") spans.
     pub live: AgeTable,
@@ -23,6 +24,7 @@ pub struct SpanAges {
 /// Ages by length of span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct AgeTable {
     /// All lengths together.
     pub total: AgeRow,
@@ -35,6 +37,7 @@ pub struct AgeTable {
 /// Pages of some lengths, by age.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct AgeRow {
     /// Pages by column, bounds see [`AGE_BOUNDS_SECONDS`].
     pub pages: [u64; AGE_COLUMNS],

@@ -54,6 +54,7 @@ impl MetadataKind {
 /// What a metadata arena holds, in bytes unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ArenaStats {
     /// Mapped by the arena, in blocks and in reservations for large pieces.
     pub reserved_bytes: u64,

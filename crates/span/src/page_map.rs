@@ -150,6 +150,7 @@ unsafe fn leaf_of<'a>(
 /// The size of the page map, in bytes unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct PageMapStats {
     /// Address space of the root.
     pub root_reserved_bytes: u64,

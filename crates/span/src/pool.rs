@@ -34,6 +34,7 @@ pub unsafe trait PoolItem {
 /// How many structures a pool made and how many are out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct PoolStats {
     /// Handed out and not given back.
     pub in_use: u64,

@@ -1,9 +1,10 @@
 //! Files of snapshots, read back.
 
-use crate::{Details, Figures, PageHeapDetails, Snapshot, json};
+use crate::{Details, Dialect, Figures, PageHeapDetails, Snapshot, html::Moment, json, render};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::boxed::Box;
+use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
 use strata_alloc::SelectedFigures;
@@ -102,6 +103,26 @@ impl Document {
     pub fn figures(&self) -> Figures<'_> {
         let page_heap = self.page_heap.as_deref().map_or(PageHeapDetails::Other, Into::into);
         Figures { snapshot: &self.snapshot, page_heap }
+    }
+
+    /// One line that says what it is of: the program, its number, and when.
+    pub fn title(&self) -> String {
+        let (name, number) = (&self.process_name, self.process_id);
+        format!("{name} (process {number}), {} UTC", Moment(self.unix_seconds))
+    }
+
+    /// The snapshot in a form that is text; what the file does not have counts as none.
+    ///
+    /// # Errors
+    ///
+    /// Those of `out`.
+    pub fn render(&self, dialect: Dialect, out: &mut dyn fmt::Write) -> fmt::Result {
+        let no_details = Details::EMPTY;
+        let details = self.details.as_deref().unwrap_or(&no_details);
+        match &self.page_heap {
+            Some(page_heap) => render(dialect, &self.snapshot, details, &**page_heap, out),
+            None => render(dialect, &self.snapshot, details, &(), out),
+        }
     }
 
     /// Writes the file again.

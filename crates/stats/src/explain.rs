@@ -68,7 +68,7 @@ pub enum Finding {
         /// How often.
         times: u64,
     },
-    /// In use grew, and little of what was allocated was freed.
+    /// In use grew by a tenth or more.
     Growth {
         /// By how much, in bytes.
         grown_bytes: u64,

@@ -47,6 +47,8 @@ mod figure;
 mod figures;
 mod glibc;
 mod heap_map;
+#[cfg(feature = "std")]
+mod html;
 mod json;
 mod ledger;
 mod page_heap_report;
@@ -70,6 +72,8 @@ pub use document::{Document, MapRun, MapSpan, ReadError};
 pub use explain::{Finding, Findings, WhyNotReleased, explain, report_explain};
 pub use figures::{Figures, PageHeapDetails};
 pub use glibc::{GlibcFigures, Pieces, render_malloc_info, render_malloc_stats};
+#[cfg(feature = "std")]
+pub use html::render_html;
 pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};

@@ -5,6 +5,7 @@
 /// They are jemalloc's seven (`mutexes.*` in its manual), under names that say their units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct LockStats {
     /// Times the lock was taken (`num_ops`).
     pub operations: u64,

@@ -28,6 +28,7 @@ pub(crate) struct HugepageAdvice {
 /// Advice given so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct AdviceFigures {
     /// Bytes that the kernel was asked to back with hugepages, each time they came from it.
     pub advised_bytes: u64,

@@ -28,6 +28,7 @@ impl SkipIntervals {
 /// Decisions to keep memory, judged five minutes later: right if demand came back meanwhile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct SkipJudgement {
     /// Pages that were kept back so far.
     pub skipped_pages: u64,
@@ -177,6 +178,7 @@ impl Demand {
 /// The filler at one moment, in pages and hugepages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FillerMoment {
     /// Pages in use.
     pub used_pages: u64,
@@ -217,6 +219,7 @@ impl FillerMoment {
 /// The filler over the last five minutes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FillerHistory {
     /// The fewest free pages at any moment, backed or not.
     pub least_free_pages: u64,

@@ -70,6 +70,7 @@ static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 25 << 10);
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Components {
     /// Within hugepages.
     pub filler: ComponentBytes,
@@ -84,6 +85,7 @@ pub struct Components {
 /// What a component has, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ComponentBytes {
     /// In spans.
     pub used: u64,
@@ -96,6 +98,7 @@ pub struct ComponentBytes {
 /// The filler at one moment, in hugepages and pages.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FillerFigures {
     /// Hugepages.
     pub hugepages: u64,
@@ -172,6 +175,7 @@ impl Population {
 /// Hugepages with spans of one density, as numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct DensityFigures {
     /// All of them.
     pub hugepages: u64,
@@ -249,6 +253,7 @@ impl FillerFigures {
 /// All regions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct RegionSetFigures {
     /// How many there are.
     pub regions: u64,
@@ -284,6 +289,7 @@ impl RegionSetFigures {
 /// The huge allocator, in hugepages unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct HugeAllocatorFigures {
     /// Nodes of address maps in use, the cache's included, as a number.
     pub nodes_used: u64,

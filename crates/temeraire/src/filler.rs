@@ -46,6 +46,7 @@ pub(crate) struct Filler<P: PageSize> {
 /// What the filler did since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FillerCounters {
     /// Tails of large allocations that came.
     pub donations: u64,

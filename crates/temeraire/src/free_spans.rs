@@ -21,6 +21,7 @@ pub struct FreeSpanTable {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 struct Counts {
     backed: u32,
     unmapped: u32,

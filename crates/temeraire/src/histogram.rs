@@ -11,6 +11,7 @@ pub const COARSE_BUCKETS: usize = 24;
 /// Hugepages by a number of pages: fine at both ends, in sixteenths of a hugepage between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Histogram {
     /// Hugepages in each bucket; bounds see [`histogram_bounds`].
     pub counts: [u32; HISTOGRAM_BUCKETS],
@@ -109,6 +110,7 @@ impl Histogram {
 /// How full the hugepages of one kind are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct Fullness {
     /// By free pages, backed or not.
     pub free_pages: Histogram,

@@ -45,6 +45,7 @@ type Window = TimeSeries<Extremes, 16, { HugeCache::WINDOW_NS / 16 }>;
 /// What a cache tells, in hugepages unless named otherwise.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct HugeCacheFigures {
     /// Held.
     pub cached_hugepages: u64,
@@ -75,6 +76,7 @@ pub struct HugeCacheFigures {
 /// The least, the current and the greatest value of the last two seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct RecentRange {
     /// The least.
     pub least: u64,

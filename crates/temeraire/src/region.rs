@@ -72,6 +72,7 @@ struct Backing {
 /// A region at one moment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct RegionFigures {
     /// In use, in bytes.
     pub used_bytes: u64,

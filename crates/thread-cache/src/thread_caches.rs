@@ -60,6 +60,7 @@ struct Past {
 /// What all caches hold and did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct ThreadCachesStats {
     /// Caches of threads at present.
     pub caches: u64,

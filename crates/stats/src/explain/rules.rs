@@ -162,16 +162,14 @@ fn metadata(ledger: &Ledger, least: u64, findings: &mut Findings) {
     }
 }
 
-/// In use grew by a tenth and a megabyte, and more than half of what was allocated stayed. (A program that fills a cache
-/// at its start looks the same: the words say so.)
+/// In use grew by a tenth and a megabyte. (A program that fills a cache at its start looks the same: the words say so.)
 fn growth(snapshot: &Snapshot, earlier: &Snapshot, findings: &mut Findings) {
     let difference = snapshot.diff(earlier);
     let grown_bytes = u64::try_from(difference.part_bytes(Part::InUse)).unwrap_or(0);
     let elapsed_ns = u64::try_from(difference.elapsed_ns()).unwrap_or(0);
     let before = Ledger::of(earlier).in_use_bytes;
     let allocated_bytes = difference.allocated_bytes();
-    if grown_bytes < LEAST_BYTES || grown_bytes <= before / 10 || grown_bytes <= allocated_bytes / 2
-    {
+    if grown_bytes < LEAST_BYTES || grown_bytes <= before / 10 {
         return;
     }
     let most = difference.classes().max_by_key(|class| class.in_use_bytes);
