@@ -35,6 +35,7 @@ mod hardened;
 mod heap;
 mod heap_config;
 mod heap_core;
+mod idle;
 mod large;
 mod large_stats;
 mod misuse;

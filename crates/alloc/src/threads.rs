@@ -7,7 +7,7 @@ use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
     LockStats, Mutex,
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     thread_block::{self, Slot, SlotWords},
 };
 use strata_thread_cache::ThreadCache;
@@ -29,8 +29,9 @@ pub(crate) struct ThreadRecord {
     previous: Option<NonNull<ThreadRecord>>,
     /// The thread's words, readable until the record is unlinked.
     words: *const SlotWords,
-    /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU.
-    cache: *mut c_void,
+    /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU, and while the thread is idle.
+    /// Written and read by the thread.
+    cache: AtomicPtr<c_void>,
     /// The heap, and how to tell it that the thread ends.
     core: *const c_void,
     end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
@@ -125,9 +126,9 @@ impl<C: HeapConfig> Core<C> {
             FrontEnd::PerThread(_) => {
                 let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
                 // SAFETY: the record is this thread's, not null, and stays until the thread ends.
-                let cache = unsafe { (*record).cache }.cast::<ThreadCache<C::Pages>>();
-                match NonNull::new(cache) {
-                    // SAFETY: the cache came with the record and stays as long.
+                let place = unsafe { &(*record).cache };
+                match self.cache_in(place) {
+                    // SAFETY: the cache stays until this thread is idle or ends.
                     Some(cache) => Standing::Cached(words, unsafe { cache.as_ref() }),
                     None => Standing::Alone,
                 }
@@ -244,7 +245,7 @@ impl<C: HeapConfig> Core<C> {
             next: None,
             previous: None,
             words: thread_block::words(slot),
-            cache,
+            cache: AtomicPtr::new(cache),
             core: core::ptr::from_ref(self).cast(),
             end: Some(end_thread::<C>),
             thread_id: thread_id(),
@@ -258,6 +259,32 @@ impl<C: HeapConfig> Core<C> {
             words.deallocated_limit.store(u64::MAX, Ordering::Relaxed);
         }
         true
+    }
+
+    /// The thread's cache; a new one if it gave its own back. None if there is no memory for one.
+    fn cache_in(&self, place: &AtomicPtr<c_void>) -> Option<NonNull<ThreadCache<C::Pages>>> {
+        let cache = place.load(Ordering::Relaxed);
+        if !cache.is_null() {
+            return NonNull::new(cache.cast());
+        }
+        let fresh = self.new_cache()?;
+        place.store(fresh.as_ptr().cast(), Ordering::Relaxed);
+        Some(fresh.cast())
+    }
+
+    /// Gives this thread's cache back, with all that it holds, if it has one.
+    pub(crate) fn end_own_cache(&self, slot: Slot) {
+        if slot == Slot::UNBOUND {
+            return;
+        }
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+        if let Some(record) = NonNull::new(record) {
+            // SAFETY: the record is this thread's and stays until it ends.
+            let place = unsafe { &record.as_ref().cache };
+            self.end_cache(place.swap(core::ptr::null_mut(), Ordering::Relaxed));
+        }
     }
 
     fn new_cache(&self) -> Option<NonNull<CacheItem<C::Pages>>> {
@@ -397,7 +424,7 @@ impl Records {
 
     fn remove(&mut self, place: NonNull<ThreadRecord>) {
         // SAFETY: the record is linked; the lock is held.
-        let ThreadRecord { next, previous, .. } = *unsafe { place.as_ref() };
+        let &ThreadRecord { next, previous, .. } = unsafe { place.as_ref() };
         match previous {
             // SAFETY: linked records are valid.
             Some(mut previous) => unsafe { previous.as_mut() }.next = next,
@@ -458,7 +485,7 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
             continue;
         };
         // SAFETY: the record is this thread's; a heap that ended has taken it out of the words under `ENDS`.
-        let ThreadRecord { core, end, .. } = *unsafe { record.as_ref() };
+        let &ThreadRecord { core, end, .. } = unsafe { record.as_ref() };
         if let Some(end) = end {
             // SAFETY: the record names its own heap, which stands, since `ENDS` is held.
             unsafe { end(core, record) };
@@ -473,7 +500,8 @@ unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadR
     // SAFETY: the caller's promise.
     let core = unsafe { Core::<C>::of_raw(core) };
     // SAFETY: the record is this thread's and linked.
-    let ThreadRecord { words, cache, .. } = *unsafe { record.as_ref() };
+    let ThreadRecord { words, cache, .. } = unsafe { record.as_ref() };
+    let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
     // SAFETY: the words are this thread's, which has not ended yet.
     let words = unsafe { &*words };
     core.end_cache(cache);
