@@ -11,8 +11,9 @@ use strata_thread_cache::ThreadCachesStats;
 /// The figures of all layers of a heap, those of single classes and CPUs apart.
 ///
 /// Each layer's part is consistent in itself; the parts are read one after the other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct HeapFigures {
     /// Which caches stand in front, and why.
     pub front_end: FrontEnd,

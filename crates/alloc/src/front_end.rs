@@ -20,6 +20,13 @@ pub enum FrontEnd {
     Observed(Observer),
 }
 
+/// What holds where nothing is known, as in figures of no heap.
+impl Default for FrontEnd {
+    fn default() -> Self {
+        Self::PerThread(WhyPerThread::Asked)
+    }
+}
+
 /// Why a heap's caches are per thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]

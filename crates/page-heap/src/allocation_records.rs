@@ -50,6 +50,7 @@ struct RangeCounts {
 /// What [`AllocationRecords`] tells.
 #[derive(Clone, Copy, PartialEq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct AllocationFigures {
     /// Pages of spans below 1 MiB that are out.
     pub small_live_pages: u64,
@@ -217,6 +218,12 @@ impl<P: PageSize> AllocationRecords<P> {
 impl<P: PageSize> Default for AllocationRecords<P> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+impl Default for AllocationFigures {
+    fn default() -> Self {
+        Self::NONE
     }
 }
 

@@ -5,6 +5,7 @@ use crate::{AllocationFigures, SpanAges, allocation_records::EXACT_LENGTHS};
 /// The figures that only the legacy page heap has: what its report prints.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct LegacyFigures {
     /// The page size, in bytes.
     pub page_bytes: u64,
@@ -47,6 +48,12 @@ pub struct FreeSpans {
     pub backed_bytes: u64,
     /// Bytes in the unbacked ones.
     pub unmapped_bytes: u64,
+}
+
+impl Default for LegacyFigures {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl LegacyFigures {

@@ -19,6 +19,7 @@ use strata_page_heap::{AllocationFigures, SpanAges};
 /// [`filler`](Self::filler) its hugepages, pages and histograms.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct TemeraireFigures {
     /// The page size, in bytes.
     pub page_bytes: u64,
@@ -42,6 +43,12 @@ pub struct TemeraireFigures {
     pub advice: AdviceFigures,
     /// How making hugepages whole goes.
     pub collapse: CollapseFigures,
+}
+
+impl Default for TemeraireFigures {
+    fn default() -> Self {
+        Self::none()
+    }
 }
 
 impl TemeraireFigures {

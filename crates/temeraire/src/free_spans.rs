@@ -9,6 +9,7 @@ const EXACT_LENGTHS: usize = SMALL_LENGTH_BYTES >> 12;
 /// Runs of free pages, exact below 1 MiB and together above.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct FreeSpanTable {
     /// The least length that shares the last line, in pages: 1 MiB.
     pub large_pages: u64,
@@ -25,6 +26,12 @@ pub struct FreeSpanTable {
 struct Counts {
     backed: u32,
     unmapped: u32,
+}
+
+impl Default for FreeSpanTable {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl FreeSpanTable {
