@@ -71,6 +71,11 @@ impl fmt::Display for Figure<'_> {
 }
 
 impl<'a> Line<'a> {
+    /// All its figures with their names, as they stand.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, Figure<'a>)> {
+        self.figures.iter().copied()
+    }
+
     /// The figure of that name; the first, where there are several.
     pub fn figure(&self, name: &str) -> Option<Figure<'a>> {
         self.figures(name).next()
@@ -153,6 +158,7 @@ pub fn parse(text: &str) -> Report<'_> {
     // Some lists are told apart by their titles alone.
     let (mut title, mut page_heap) = ("", "");
     for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
         if is_decoration(line) {
             continue;
         }
@@ -179,14 +185,14 @@ fn read<'a>(form: &Form, title: &str, line: &'a str) -> Option<Vec<(&'static str
         return None;
     }
     let mut figures = Vec::new();
-    template::read(form.template, line, &mut figures).then_some(figures)
+    form.template.read(line, &mut figures).then_some(figures)
 }
 
 /// Whether a line tells nothing.
 fn is_decoration(line: &str) -> bool {
-    let line = line.trim();
     line.chars().all(|letter| letter == '-')
-        || ["...", "\u{2026}", "MALLOC:   ------------", "MALLOC:"].contains(&line)
+        || ["...", "\u{2026}", "MALLOC:   ------------", "MALLOC:", "LEDGER:   ------------"]
+            .contains(&line)
         || line == "\u{e2}\u{20ac}\u{a6}"
 }
 

@@ -16,6 +16,8 @@ mod cells;
 mod counted;
 #[path = "identities/programs.rs"]
 mod programs;
+#[path = "identities/read_back.rs"]
+mod read_back;
 #[path = "identities/reading.rs"]
 mod reading;
 #[path = "identities/sums.rs"]
@@ -24,35 +26,36 @@ mod sums;
 use cells::{Cell, for_each_cell};
 use core::sync::atomic::{AtomicBool, Ordering};
 use programs::Program;
-use reading::Report;
+use reading::{Taken, read};
 use std::sync::Barrier;
 use strata_alloc::{Heap, HeapConfig};
 use strata_page_heap::PageHeap;
 use strata_stats::{RenderPageHeap, Snapshot};
 
-/// The report of a heap, in words and read back.
-fn report<C: HeapConfig>(heap: &Heap<C>) -> Report
+/// All that a heap tells, and the reports about it.
+fn taken<C: HeapConfig>(heap: &Heap<C>) -> Taken<<C::PageHeap as PageHeap<C::Pages>>::Figures>
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
 {
-    Report::of(heap.core().expect("the heap was used"))
+    Taken::of(heap.core().expect("the heap was used"))
 }
 
 #[test]
 fn the_report_of_a_random_program_adds_up_at_any_step() {
     for_each_cell!(|cell: &Cell, heap| {
         let mut program = Program::new(cell, heap);
-        for _ in 0..8 {
-            program.run(600);
-            let report = report(heap);
-            sums::summary(&report);
-            sums::tables(&report);
-            sums::page_heap(&report);
-            sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
+        for _ in 0..4 {
+            program.run(1200);
+            let taken = taken(heap);
+            let reports = read(&taken.texts);
+            sums::at_rest(&taken, &reports);
+            read_back::compare(&taken, &reports);
         }
         program.end();
-        sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
-        assert_eq!(report(heap).line("Bytes in use by application")[0], 0.0);
+        let taken = taken(heap);
+        let reports = read(&taken.texts);
+        sums::at_rest(&taken, &reports);
+        assert_eq!(reports[0].number("in_use_by_app"), Some(0));
     });
 }
 
@@ -79,10 +82,10 @@ fn the_ledger_is_exact_after_threads_that_free_each_other_s_blocks() {
             programs.rotate_left(1);
             sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
         }
-        let report = report(heap);
-        sums::summary(&report);
-        sums::tables(&report);
-        sums::page_heap(&report);
+        let taken = taken(heap);
+        let reports = read(&taken.texts);
+        sums::at_rest(&taken, &reports);
+        read_back::compare(&taken, &reports);
         programs.into_iter().for_each(Program::end);
         sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
     });
@@ -116,18 +119,14 @@ fn the_report_of_sixty_four_threads_adds_up_while_they_run_and_after() {
             while heap.core().is_none() {
                 std::thread::yield_now();
             }
-            for _ in 0..20 {
-                let report = report(heap);
-                sums::summary(&report);
-                sums::tables(&report);
+            for _ in 0..10 {
+                sums::at_any_moment(&read(&taken(heap).texts));
             }
             done.store(true, Ordering::Relaxed);
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
-        let report = report(heap);
-        sums::summary(&report);
-        sums::tables(&report);
-        sums::page_heap(&report);
+        let taken = taken(heap);
+        sums::at_rest(&taken, &read(&taken.texts));
         sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));
         programs.into_iter().for_each(Program::end);
         sums::ledger_at_rest(&Snapshot::take(heap.core().expect("set up")));

@@ -1,19 +1,21 @@
 //! The forms of the lines of both reports.
 
+use super::template::Template;
+
 /// How a kind of line looks.
 pub(super) struct Form {
     pub(super) name: &'static str,
     /// The title that it must stand under, where it cannot be told from others else.
     pub(super) under: Option<&'static str>,
-    pub(super) template: &'static str,
+    pub(super) template: Template,
 }
 
 const fn form(name: &'static str, template: &'static str) -> Form {
-    Form { name, under: None, template }
+    Form { name, under: None, template: Template::of(template) }
 }
 
 const fn under(title: &'static str, name: &'static str, template: &'static str) -> Form {
-    Form { name, under: Some(title), template }
+    Form { name, under: Some(title), template: Template::of(template) }
 }
 
 /// All forms; of those that a line has, the first counts.

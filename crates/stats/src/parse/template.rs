@@ -13,20 +13,42 @@ use std::vec::Vec;
 
 type Figures<'a> = Vec<(&'static str, Figure<'a>)>;
 
-/// Reads `line`, if it is as `template` says; else what it leaves in `figures` means nothing.
-pub(super) fn read<'a>(template: &'static str, line: &'a str, figures: &mut Figures<'a>) -> bool {
-    match template.split_once('@') {
-        None => read_part(template, line, figures).is_some_and(|rest| skip_blanks(rest).is_empty()),
-        Some((front, group)) => {
-            let Some(mut rest) = read_part(front, line, figures) else { return false };
-            while !skip_blanks(rest).is_empty() {
-                match read_part(group, rest, figures) {
-                    Some(behind) if behind.len() < rest.len() => rest = behind,
-                    _ => return false,
-                }
-            }
-            true
+/// What a line looks like.
+pub(super) struct Template {
+    /// What it begins with, up to the first blank, figure or group.
+    word: &'static str,
+    front: &'static str,
+    /// What is repeated; empty if nothing is.
+    group: &'static str,
+}
+
+impl Template {
+    pub(super) const fn of(text: &'static str) -> Self {
+        let bytes = text.as_bytes();
+        let (mut word, mut front) = (0, 0);
+        while word < bytes.len() && !matches!(bytes[word], b' ' | b',' | b'{' | b'@') {
+            word += 1;
         }
+        while front < bytes.len() && bytes[front] != b'@' {
+            front += 1;
+        }
+        let group = if front < bytes.len() { text.split_at(front + 1).1 } else { "" };
+        Self { word: text.split_at(word).0, front: text.split_at(front).0, group }
+    }
+
+    /// Reads `line`, if it looks like this; else what it leaves in `figures` means nothing.
+    pub(super) fn read<'a>(&self, line: &'a str, figures: &mut Figures<'a>) -> bool {
+        if !line.starts_with(self.word) {
+            return false;
+        }
+        let Some(mut rest) = read_part(self.front, line, figures) else { return false };
+        while !skip_blanks(rest).is_empty() {
+            match read_part(self.group, rest, figures) {
+                Some(behind) if behind.len() < rest.len() => rest = behind,
+                _ => return false,
+            }
+        }
+        true
     }
 }
 

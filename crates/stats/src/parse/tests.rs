@@ -1,9 +1,9 @@
-use super::{Figure, parse, template};
+use super::{Figure, parse, template::Template};
 use std::vec::Vec;
 
 fn read(template: &'static str, line: &str) -> Option<Vec<(&'static str, std::string::String)>> {
     let mut figures = Vec::new();
-    let known = template::read(template, line, &mut figures);
+    let known = Template::of(template).read(line, &mut figures);
     let owned = figures.into_iter().map(|(name, Figure(text))| (name, text.into()));
     known.then(|| owned.collect())
 }

@@ -1,210 +1,58 @@
-//! What has to add up.
+//! What has to add up: fifteen identities that the figures of TCMalloc's documentation keep to, by their numbers.
+//!
+//! | | |
+//! |---|---|
+//! | 1 | the categories add up to the actual memory |
+//! | 2 | actual and released memory are the virtual memory |
+//! | 3 | what was mapped and is not virtual memory was never used |
+//! | 4 | the pages in the table of unmapped ages are what was released |
+//! | 5 | the pages in the table of live ages are what the page heap has free |
+//! | 6 | the filler's free pages are what its component has free; all components' are what the page heap has |
+//! | 7 | the filler's hugepages are what its component has used, free and unmapped |
+//! | 8 | hugepages requested less those in use are free, and unmapped |
+//! | 9 | each hugepage in use is in the filler, with a large span, cached or in a region |
+//! | 10 | shares are the quotients that they are said to be |
+//! | 11 | full, partial and released hugepages are all |
+//! | 12 | allocated less freed is live, and so many pages have so many bytes |
+//! | 13 | without regions and abandoned tails, the filler's used pages are small spans and whole donated hugepages |
+//! | 14 | all histograms of a population count the same hugepages |
+//! | 15 | cumulative columns are running sums, rounded when printed |
 
-use crate::reading::{Report, numbers};
-use strata_stats::{Ledger, Snapshot};
+use crate::reading::Taken;
+use strata_stats::{Figure, Ledger, Line, RenderPageHeap, Report, Snapshot};
 
 const MIB: f64 = 1_048_576.0;
 const HUGEPAGE: f64 = 2.0 * MIB;
 
-/// The lines of the summary, to the byte, at any moment.
-pub(crate) fn summary(report: &Report) {
-    let bytes = |name: &str| report.line(name)[0];
-    let categories = [
-        "Bytes in use by application",
-        "Bytes in page heap freelist",
-        "Bytes in central cache freelist",
-        "Bytes in per-CPU cache freelist",
-        "Bytes in transfer cache freelist",
-        "Bytes in thread cache freelists",
-        "Bytes in malloc metadata",
-    ];
-    let sum: f64 = categories.into_iter().map(bytes).sum();
-    let actual = bytes("Actual memory used (physical + swap)");
-    assert_eq!(sum, actual, "{}", report.0);
-    let released = bytes("Bytes released to OS (aka unmapped)");
-    let all = bytes("Virtual address space used");
-    assert_eq!(actual + released, all, "{}", report.0);
-    for line in report.0.lines().filter(|line| line.starts_with("MALLOC: ")) {
-        // The MiB are the bytes, rounded; of things that were created, the first figure counts things.
-        if let [bytes, mib] = numbers(line)[..]
-            && !line.ends_with(" created")
-        {
-            assert!((bytes / MIB - mib).abs() <= 0.051, "{bytes} bytes are not {mib} MiB");
+/// All that must hold when nobody allocates or frees.
+pub(crate) fn at_rest<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>; 2]) {
+    at_any_moment(reports);
+    for report in reports {
+        twelve(report);
+        fifteen_of_spans(report);
+        if report.lines("component").next().is_some() {
+            components(report);
         }
     }
-}
-
-/// The tables of classes and CPUs, which are what the summary was added up from.
-pub(crate) fn tables(report: &Report) {
-    let mut cumulative = 0.0;
-    for (index, line) in report.lines_from("class ").into_iter().enumerate() {
-        let [number, size, objects, mib, cumulative_mib] = line[..] else {
-            panic!("{line:?}");
-        };
-        assert_eq!(number, index as f64 + 1.0);
-        let bytes = size * objects;
-        cumulative += bytes;
-        assert!((bytes / MIB - mib).abs() <= 0.051, "{line:?}");
-        assert!((cumulative / MIB - cumulative_mib).abs() <= 0.051, "{line:?}: {cumulative}");
+    let [first, today] = reports;
+    four_and_five(first);
+    if first.lines("component").next().is_some() {
+        thirteen(first, today);
+        fourteen(first, &["regular", "donated", "released"]);
+        fourteen(today, &TODAY_S_POPULATIONS);
     }
-    // Central bytes are free objects and the unusable ends of spans.
-    let bytes = |name: &str| report.line(name)[0];
-    let caches = bytes("Bytes in per-CPU cache freelist")
-        + bytes("Bytes in transfer cache freelist")
-        + bytes("Bytes in thread cache freelists");
-    let central = bytes("Bytes in central cache freelist");
-    assert!(cumulative >= caches && cumulative <= caches + central, "{}", report.0);
+    ledger_at_rest(&taken.snapshot);
+}
 
-    let held: f64 = report.lines_from("cpu ").iter().map(|line| line[1]).sum();
-    assert_eq!(held, bytes("Bytes in per-CPU cache freelist"), "{}", report.0);
-    if report.0.contains("STRATA_PER_CPU=0") {
-        assert!(report.lines_from("cpu ").is_empty());
+/// What holds while threads run, too: it was added up from one snapshot.
+pub(crate) fn at_any_moment(reports: &[Report<'_>; 2]) {
+    for report in reports {
+        one_and_two(report);
+        rounded(report);
+        fifteen_of_classes(report);
+        cpus(report);
     }
-}
-
-/// The page heap's sections, at rest.
-pub(crate) fn page_heap(report: &Report) {
-    spans(report);
-    ages(report);
-    lengths(report);
-    if report.is_hugepage_aware() {
-        components(report);
-        filler(report);
-        hugepages(report);
-    }
-}
-
-/// Cumulative columns are running sums; header and lines tell of the same bytes.
-fn spans(report: &Report) {
-    let free = report.line("Bytes in page heap freelist")[0];
-    let unmapped = report.line("Bytes released to OS (aka unmapped)")[0];
-    let header = report.line(" sizes;");
-    near(header[1], free);
-    near(header[2], unmapped);
-    let lines: Vec<_> = report.lines(" spans ~ ");
-    assert_eq!(lines.len(), header[0] as usize + 1, "the line of long spans counts as no size");
-    let (mut sum, page) = (0.0, report.page_bytes());
-    for line in &lines[..lines.len() - 1] {
-        sum += line[0] * line[1] * page;
-        near(line[2], line[0] * line[1] * page);
-        near(line[3], sum);
-    }
-    let last = &lines[lines.len() - 1];
-    near(last[3], free + unmapped);
-    near(last[5], unmapped);
-}
-
-/// The ages are of all free pages, to the page.
-fn ages(report: &Report) {
-    let page = report.page_bytes();
-    for (kind, name) in [
-        ("Live span", "Bytes in page heap freelist"),
-        ("Unmapped span", "Bytes released to OS (aka unmapped)"),
-    ] {
-        let pages_of = |line: &Vec<f64>, from: usize| -> f64 { line[from..].iter().sum() };
-        let total = report.lines(&format!("{kind:13} TOTAL PAGES:"));
-        assert_eq!(total.len(), 1);
-        // Behind the mean.
-        assert_eq!(pages_of(&total[0], 1) * page, report.line(name)[0], "{kind}: {}", report.0);
-        let rows = report.lines_from(&format!("{kind},"));
-        let sum: f64 = rows.iter().map(|row| pages_of(row, 2)).sum();
-        assert_eq!(sum, pages_of(&total[0], 1), "{kind}: {}", report.0);
-    }
-}
-
-/// Allocated less freed is live, and so many pages have so many bytes.
-fn lengths(report: &Report) {
-    let page = report.page_bytes();
-    let mut small = 0.0;
-    for text in report.0.lines().filter(|line| line.contains(" page info: ")) {
-        let (line, is_range) = (numbers(text), text.contains('['));
-        let counts = &line[if is_range { 2 } else { 1 }..];
-        assert_eq!(counts[0] - counts[1], counts[2], "{text}");
-        if !is_range {
-            near(counts[3], line[0] * counts[2] * page);
-            small += line[0] * counts[2];
-        }
-    }
-    assert_eq!(small, report.line("pages live small allocation")[0], "{}", report.0);
-}
-
-/// Free and unmapped bytes of the components are those of the summary.
-fn components(report: &Report) {
-    let lines: Vec<_> = ["filler", "region", "cache", "alloc"]
-        .into_iter()
-        .map(|name| report.component(name))
-        .collect();
-    let sum = |column: usize| lines.iter().map(|line| line[column]).sum::<f64>();
-    // Four figures, each rounded to a tenth.
-    let near = |mib: f64, bytes: f64| assert!((mib - bytes / MIB).abs() < 0.21, "{}", report.0);
-    near(sum(1), report.line("Bytes in page heap freelist")[0]);
-    near(sum(2), report.line("Bytes released to OS (aka unmapped)")[0]);
-}
-
-fn filler(report: &Report) {
-    let page = report.page_bytes();
-    let pages = HUGEPAGE / page;
-    let head = report.line(" quarantined");
-    let (total, full, partial, released) = (head[0], head[1], head[2], head[3]);
-    assert_eq!(full + partial + released, total);
-    let free = report.line(" hugepages, ");
-    assert_eq!(free[1], total);
-    let component = report.component("filler");
-    near(component[1], free[0] * page);
-    near(component[0] + component[1] + component[2] - 0.1, total * HUGEPAGE - 0.1 * MIB);
-    near_share(free[2], free[0], total * pages);
-    near_share(report.line("among non-fulls")[0], free[0], (total - full) * pages);
-    donated_tails(report, total * pages - free[0]);
-    // The histograms of a kind count the same hugepages.
-    let counted = |kind: &str, measure: &str| -> f64 {
-        let title = format!("HugePageFiller: # of {kind} hps with a<= {measure} <b\n");
-        let (_, rows) = report.0.split_once(&title).expect("a histogram");
-        rows.lines()
-            .take(4)
-            .flat_map(|row| row.split(" <").skip(1))
-            .map(|bucket| bucket.split_once("<=").expect("a bucket").1.trim())
-            .map(|count| count.parse::<f64>().expect("a count"))
-            .sum()
-    };
-    let regular = counted("regular", "# of free pages");
-    assert_eq!(regular, counted("regular", "longest free range"));
-    assert_eq!(regular, counted("regular", "# of allocations"));
-    assert_eq!(released, counted("released", "# of free pages"));
-    assert_eq!(released, counted("released", "longest free range"));
-    assert_eq!(released, counted("released", "# of allocations"));
-    let donated = counted("donated", "# of free pages");
-    assert_eq!(regular + donated + released, total, "{}", report.0);
-}
-
-/// Where no region has a span, what the filler has in use is small, or the last part of a large span: with the slack
-/// behind that part, a whole hugepage.
-fn donated_tails(report: &Report, used_or_unmapped_pages: f64) {
-    let unmapped = report.component("filler")[2];
-    let regions = report.line(" total regions")[0];
-    // Of a hugepage that was partly released fewer pages may be unmapped than show in MiB with one digit.
-    let partly_released = report.line(" hugepages partially released, ")[0];
-    if regions != 0.0 || unmapped != 0.0 || partly_released != 0.0 {
-        return;
-    }
-    let small = report.line(" pages live small allocation")[0];
-    let slack = report.line(" pages of slack on large allocations")[0];
-    let pages = HUGEPAGE / report.page_bytes();
-    let tails = (used_or_unmapped_pages - small + slack) / pages;
-    assert_eq!(tails.fract(), 0.0, "{}", report.0);
-}
-
-/// Every hugepage that the system gave is somewhere.
-fn hugepages(report: &Report) {
-    let allocator = report.line(" requested - ");
-    let [requested, in_use, free] = allocator[..] else { panic!("{allocator:?}") };
-    assert_eq!(requested - in_use, free);
-    let component = report.component("alloc");
-    near(component[1] + component[2], free * HUGEPAGE);
-    let filler = report.line(" quarantined")[0];
-    let large = report.component("cache")[0] * MIB / HUGEPAGE;
-    let cached = report.line(" hugepages cached / ")[0];
-    let regions = report.line(" hugepages backed out of ")[1];
-    assert_eq!(filler + large + cached + regions, in_use, "{}", report.0);
+    three(&reports[0]);
 }
 
 /// Every mapped byte has one place, and both counts of what is in use agree.
@@ -212,6 +60,250 @@ pub(crate) fn ledger_at_rest(snapshot: &Snapshot) {
     let ledger = Ledger::of(snapshot);
     assert_eq!(ledger.unexplained(), 0, "{ledger:?}");
     assert_eq!(ledger.in_use_difference(), 0, "{ledger:?}");
+}
+
+fn number(report: &Report<'_>, name: &str) -> u64 {
+    report.number(name).unwrap_or_else(|| panic!("no {name} in the report"))
+}
+
+fn of(line: &Line<'_>, name: &str) -> f64 {
+    line.real(name).unwrap_or_else(|| panic!("no {name} in {line:?}"))
+}
+
+fn line<'a, 'b>(report: &'b Report<'a>, form: &str) -> &'b Line<'a> {
+    let mut lines = report.lines(form);
+    let line = lines.next().unwrap_or_else(|| panic!("no {form} in the report"));
+    assert!(lines.next().is_none(), "{form} more than once");
+    line
+}
+
+fn one_and_two(report: &Report<'_>) {
+    let sum: u64 = report
+        .lines("sum")
+        .chain(report.lines("in_use"))
+        // The first figure are the bytes, the second the same in MiB.
+        .map(|line| {
+            line.all().next().and_then(|(_, bytes)| bytes.number()).expect("bytes come first")
+        })
+        .sum();
+    assert_eq!(sum, number(report, "actual_mem_used"));
+    assert_eq!(sum + number(report, "unmapped"), number(report, "virtual_address_space_used"));
+}
+
+fn three(report: &Report<'_>) {
+    let never_used = number(report, "never_used");
+    let unexplained = line(report, "ledger_unexplained").real("unexplained").expect("a number");
+    let beyond =
+        number(report, "mmap_sys_allocator") - number(report, "virtual_address_space_used");
+    assert_eq!(beyond as f64, never_used as f64 + unexplained);
+}
+
+/// The MiB beside bytes are the bytes, rounded.
+fn rounded(report: &Report<'_>) {
+    for form in ["in_use", "sum", "actual", "released", "virtual", "bytes", "process", "ledger"] {
+        for line in report.lines(form) {
+            let bytes = line.all().next().and_then(|(_, bytes)| bytes.real()).expect("bytes");
+            assert!((bytes / MIB - of(line, "mib")).abs() <= 0.051, "{line:?}");
+        }
+    }
+}
+
+fn four_and_five(report: &Report<'_>) {
+    let page = number(report, "tcmalloc_page_size");
+    for (kind, bytes) in [("live", "page_heap_freelist"), ("unmapped", "unmapped")] {
+        let pages = |line: &Line<'_>| -> u64 {
+            line.figures("pages_by_age").filter_map(Figure::number).sum()
+        };
+        let total = pages(line(report, &format!("{kind}_total")));
+        assert_eq!(total * page, number(report, bytes), "{kind}");
+        let rows: u64 = report.lines(&format!("{kind}_ages")).map(pages).sum();
+        assert_eq!(rows, total, "{kind}");
+    }
+}
+
+/// Identities 6 to 11.
+fn components(report: &Report<'_>) {
+    let page = number(report, "tcmalloc_page_size") as f64;
+    let pages_per_hugepage = HUGEPAGE / page;
+    let component = |name: &str, column: &str| {
+        let is_its =
+            |line: &&Line<'_>| line.figure("component").is_some_and(|of| of.text() == name);
+        of(report.lines("component").find(is_its).expect("each component has a line"), column)
+    };
+    let all = |column: &str| report.lines("component").map(|line| of(line, column)).sum::<f64>();
+
+    // 6. Four figures, each rounded to a tenth.
+    let free = of(line(report, "filler_free"), "filler_free_pages");
+    near(component("filler", "free_mib"), free * page);
+    assert!((all("free_mib") - number(report, "page_heap_freelist") as f64 / MIB).abs() < 0.21);
+    assert!((all("free_mib") - of(line(report, "spans_total"), "free_mib")).abs() < 0.26);
+
+    // 7.
+    let filler = line(report, "filler");
+    let total = of(filler, "total");
+    let filler_mib = ["used_mib", "free_mib", "unmapped_mib"].map(|part| component("filler", part));
+    assert!((filler_mib.iter().sum::<f64>() - total * 2.0).abs() < 0.16, "{filler:?}");
+
+    // 8. What is on its way to the kernel counts as free.
+    let allocator = line(report, "huge_allocator");
+    let in_use = of(allocator, "num_in_use_huge_pages");
+    let unused = of(allocator, "num_free_huge_pages");
+    assert_eq!(of(allocator, "num_total_requested_huge_pages") - in_use, unused);
+    near(component("alloc", "free_mib") + component("alloc", "unmapped_mib"), unused * HUGEPAGE);
+
+    // 9.
+    let large = component("cache", "used_mib") / 2.0;
+    let cached = of(line(report, "huge_cache"), "cached_hugepages");
+    let regions = of(line(report, "regions_backed"), "hugepages");
+    assert_eq!(total + large + cached + regions, in_use);
+
+    // 10.
+    let (full, partial) =
+        (of(filler, "filler_full_huge_pages"), of(filler, "filler_partial_huge_pages"));
+    near_share(of(line(report, "filler_free"), "free_share"), free, total * pages_per_hugepage);
+    near_share(
+        of(line(report, "filler_free_of_non_full"), "free_share_of_non_full"),
+        free,
+        (total - full) * pages_per_hugepage,
+    );
+    let region_free = line(report, "regions_free");
+    let backed = of(line(report, "regions_backed"), "backed_hugepages");
+    near_share(
+        of(region_free, "free_share"),
+        of(region_free, "free_pages"),
+        backed * pages_per_hugepage,
+    );
+
+    // 11.
+    let released = of(filler, "filler_released_huge_pages");
+    assert_eq!(full + partial + released, total);
+    let densities: f64 = report.lines("filler_density").map(|line| of(line, "hugepages")).sum();
+    if report.lines("filler_density").next().is_some() {
+        assert_eq!(densities, total);
+    }
+}
+
+fn twelve(report: &Report<'_>) {
+    let page = number(report, "tcmalloc_page_size") as f64;
+    let mut small = 0.0;
+    for line in report.lines("per_size").chain(report.lines("per_size_range")) {
+        assert_eq!(of(line, "allocated") - of(line, "freed"), of(line, "live"), "{line:?}");
+    }
+    for line in report.lines("per_size") {
+        let pages = of(line, "pages") * of(line, "live");
+        near(of(line, "live_mib"), pages * page);
+        small += pages;
+    }
+    assert_eq!(small, number(report, "num_small_allocation_pages") as f64);
+}
+
+/// Where no region has a span, what the filler has in use is small, or the last part of a large span: with the slack
+/// behind that part, a whole hugepage.
+fn thirteen(report: &Report<'_>, today: &Report<'_>) {
+    let pages_per_hugepage = HUGEPAGE / number(report, "tcmalloc_page_size") as f64;
+    let filler = line(report, "filler");
+    let released = of(filler, "filler_released_huge_pages");
+    let abandoned = number(today, "filler_abandoned_pages");
+    if number(report, "regions") != 0 || abandoned != 0 || released != 0.0 {
+        return;
+    }
+    let free = number(report, "filler_free_pages") as f64;
+    let used = of(filler, "total") * pages_per_hugepage - free;
+    let small = number(report, "num_small_allocation_pages") as f64;
+    let slack = number(report, "num_slack_pages") as f64;
+    let tails = (used - small + slack) / pages_per_hugepage;
+    assert_eq!(tails.fract(), 0.0, "{used} used, {small} small, {slack} slack");
+    assert!(tails >= 0.0);
+}
+
+const TODAY_S_POPULATIONS: [&str; 7] = [
+    "sparsely-accessed regular",
+    "densely-accessed regular",
+    "donated",
+    "sparsely-accessed partial released",
+    "densely-accessed partial released",
+    "sparsely-accessed released",
+    "densely-accessed released",
+];
+
+fn fourteen(report: &Report<'_>, populations: &[&str]) {
+    let counted = |kind: &str, measure: &str| -> Option<u64> {
+        Some(report.histogram(kind, measure)?.into_iter().map(|(_, hugepages)| hugepages).sum())
+    };
+    let mut all = 0;
+    for kind in populations {
+        let by_free = counted(kind, "free pages").expect("each population has this histogram");
+        for measure in ["longest free range", "allocations"] {
+            // Of donated hugepages the others tell nothing.
+            if let Some(count) = counted(kind, measure) {
+                assert_eq!(count, by_free, "{kind}: {measure}");
+            }
+        }
+        all += by_free;
+    }
+    assert_eq!(all as f64, of(line(report, "filler"), "total"));
+}
+
+/// The table of classes, which is what the summary was added up from.
+fn fifteen_of_classes(report: &Report<'_>) {
+    let mut cumulative = 0.0;
+    for (index, line) in report.lines("class").enumerate() {
+        assert_eq!(of(line, "class"), index as f64 + 1.0);
+        let bytes = of(line, "object_bytes") * of(line, "objects");
+        cumulative += bytes;
+        assert!((bytes / MIB - of(line, "mib")).abs() <= 0.051, "{line:?}");
+        assert!((cumulative / MIB - of(line, "cumulative_mib")).abs() <= 0.051, "{line:?}");
+    }
+    // Central bytes are free objects and the unusable ends of spans.
+    let caches: u64 =
+        ["per_cpu_cache_freelist", "transfer_cache_freelist", "thread_cache_freelists"]
+            .into_iter()
+            .map(|name| number(report, name))
+            .sum();
+    let (caches, central) = (caches as f64, number(report, "central_cache_freelist") as f64);
+    assert!((caches..=caches + central).contains(&cumulative), "{caches}, {central}, {cumulative}");
+    let mut cumulative = 0.0;
+    for line in report.lines("transfer_cache") {
+        cumulative += of(line, "object_bytes") * of(line, "objects");
+        assert!((cumulative / MIB - of(line, "cumulative_mib")).abs() <= 0.051, "{line:?}");
+    }
+}
+
+/// The table of free spans.
+fn fifteen_of_spans(report: &Report<'_>) {
+    let page = number(report, "tcmalloc_page_size") as f64;
+    let (free, unmapped) = (number(report, "page_heap_freelist") as f64, released_spans(report));
+    let total = line(report, "spans_total");
+    near(of(total, "free_mib"), free);
+    near(of(total, "unmapped_mib"), unmapped);
+    let lines: Vec<_> = report.lines("spans").collect();
+    assert_eq!(lines.len() as f64, of(total, "sizes"), "the line of long spans counts as no size");
+    let mut sum = 0.0;
+    for line in lines {
+        let bytes = of(line, "pages") * of(line, "spans") * page;
+        sum += bytes;
+        near(of(line, "mib"), bytes);
+        near(of(line, "cumulative_mib"), sum);
+    }
+    let large = line(report, "large_spans");
+    near(of(large, "cumulative_mib"), free + unmapped);
+    near(of(large, "cumulative_unmapped_mib"), unmapped);
+}
+
+/// Today's form counts the page map's untouched part with what was released.
+fn released_spans(report: &Report<'_>) -> f64 {
+    let untouched = report.number("malloc_metadata_arena_non_resident").unwrap_or(0);
+    (number(report, "unmapped") - untouched) as f64
+}
+
+fn cpus(report: &Report<'_>) {
+    let held: f64 =
+        report.lines("cpu").chain(report.lines("more_cpus")).map(|line| of(line, "used")).sum();
+    assert_eq!(held, number(report, "per_cpu_cache_freelist") as f64);
+    let per_cpu = line(report, "experiments").figures("value").next().expect("the first is ours");
+    if per_cpu.number() == Some(0) {
+        assert_eq!(report.lines("cpu").count(), 0);
+    }
 }
 
 /// `mib` is `bytes`, rounded to a tenth.

@@ -1,0 +1,306 @@
+//! A report that is read back has the figures that it was written from.
+
+use crate::reading::Taken;
+use strata_page_heap::{AllocationFigures, FreeSpans, SpanAges};
+use strata_stats::{Category, Figure, Ledger, Line, PageHeapDetails, Part, RenderPageHeap, Report};
+use strata_temeraire::{
+    FillerFigures, Fullness, Histogram, Population, TemeraireFigures, coarse_bounds_of,
+    histogram_bounds_of,
+};
+
+/// Compares both texts with the figures.
+pub(crate) fn compare<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>; 2]) {
+    for report in reports {
+        summary(taken, report);
+        classes(taken, report);
+        cpus(taken, report);
+        match taken.page_heap.details() {
+            PageHeapDetails::Legacy(figures) => {
+                spans(figures.lengths().chain([figures.large]), report);
+                ages(&figures.ages, report);
+                allocations(&figures.allocations, report);
+            }
+            PageHeapDetails::Temeraire(figures) => {
+                spans(figures.spans.lengths().chain([figures.spans.large]), report);
+                ages(&figures.ages, report);
+                allocations(&figures.allocations, report);
+                temeraire(figures, report);
+            }
+            _ => panic!("the heap has one of these"),
+        }
+    }
+    details(taken, &reports[1]);
+}
+
+/// Whether the report has these figures; those that it has not at all do not count.
+fn same(report: &Report<'_>, figures: &[(&str, u64)]) {
+    for (name, figure) in figures {
+        if let Some(read) = report.number(name) {
+            assert_eq!(read, *figure, "{name}");
+        }
+    }
+}
+
+fn line_has(line: &Line<'_>, figures: &[(&str, u64)]) {
+    for (name, figure) in figures {
+        assert_eq!(line.number(name), Some(*figure), "{name} in {line:?}");
+    }
+}
+
+fn all(line: &Line<'_>, name: &str) -> Vec<u64> {
+    line.figures(name).filter_map(Figure::number).collect()
+}
+
+fn summary<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let (heap, ledger) = (&taken.snapshot.heap, Ledger::of(&taken.snapshot));
+    let of = |category| ledger.bytes(category);
+    same(
+        report,
+        &[
+            ("in_use_by_app", of(Category::InUse)),
+            ("page_heap_freelist", of(Category::PageHeapFree)),
+            ("central_cache_freelist", of(Category::Central)),
+            ("per_cpu_cache_freelist", of(Category::PerCpu)),
+            ("transfer_cache_freelist", of(Category::Transfer)),
+            ("thread_cache_freelists", of(Category::Thread)),
+            ("malloc_metadata", ledger.part_bytes(Part::Metadata)),
+            ("malloc_metadata_arena_unallocated", of(Category::ArenaUnallocated)),
+            ("num_spans", heap.spans.in_use),
+            ("num_spans_created", heap.spans.created),
+            ("num_thread_heaps", heap.threads.caches.in_use),
+            ("num_thread_heaps_created", heap.threads.caches.created),
+            ("pagemap_size", heap.map.root_touched_bytes + heap.map.leaf_touched_bytes),
+            ("pagemap_root_size", heap.map.root_reserved_bytes),
+            ("percpu_slab_residence", taken.snapshot.slab_resident_bytes),
+            ("never_used", ledger.part_bytes(Part::NeverUsed)),
+            ("peak_backed", heap.page_heap.peak_backed_bytes),
+            ("tcmalloc_page_size", heap.page_bytes),
+            ("cpus_allowed", u64::from(taken.snapshot.allowed_cpus)),
+            ("arena_blocks", heap.arena.blocks),
+            ("memory_release_failures", heap.page_heap.release_failures),
+            ("mmap_sys_allocator", ledger.mapped_bytes),
+            ("mapped", ledger.mapped_bytes),
+            ("in_use_by_threads", ledger.in_use_by_threads_bytes),
+        ],
+    );
+    let process = taken.snapshot.process.expect("the kernel tells");
+    same(
+        report,
+        &[
+            ("total_resident", process.resident_bytes as u64),
+            ("total_mapped", process.mapped_bytes as u64),
+            ("total_vmpte", process.pte_bytes as u64),
+        ],
+    );
+    for line in report.lines("ledger") {
+        let name = line.figure("category").expect("a name").text();
+        let category = Category::all().find(|category| category.name() == name);
+        assert_eq!(line.number("bytes"), category.map(of), "{name}");
+    }
+    if let Some(total) = report.number("num_released_total_pages") {
+        assert_eq!(total, heap.page_heap.released.total() / heap.page_bytes);
+    }
+}
+
+fn classes<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let mut lines = report.lines("class");
+    for (index, class) in taken.snapshot.classes.iter() {
+        let line = lines.next().expect("each class has a line");
+        let figures = [
+            ("class", index as u64),
+            ("object_bytes", class.object_bytes),
+            ("objects", class.free_objects()),
+        ];
+        line_has(line, &figures);
+        if line.number("live_pages").is_some() {
+            let figures = [
+                ("live_pages", class.live_pages),
+                ("spans_requested", class.spans_requested),
+                ("spans_returned", class.spans_returned),
+            ];
+            line_has(line, &figures);
+        }
+    }
+    assert!(lines.next().is_none());
+}
+
+fn cpus<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let mut lines = report.lines("cpu");
+    for (id, cpu) in taken.snapshot.cpus.iter() {
+        let line = lines.next().expect("each CPU has a line");
+        let figures =
+            [("cpu", id as u64), ("used", cpu.held_bytes), ("unused", cpu.unallocated_bytes)];
+        line_has(line, &figures);
+        let state = line.figure("state").map_or("", Figure::text);
+        assert_eq!(state.contains("active"), cpu.active);
+        assert_eq!(state.contains("populated"), cpu.populated);
+    }
+    assert!(lines.next().is_none());
+}
+
+/// What today's form alone has.
+fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let mut lines = [
+        report.lines("transfer_cache").collect::<Vec<_>>().into_iter(),
+        report.lines("span_utilization").collect::<Vec<_>>().into_iter(),
+        report.lines("span_occupancy").collect::<Vec<_>>().into_iter(),
+        report.lines("spans_a_batch").collect::<Vec<_>>().into_iter(),
+    ];
+    for (index, class) in taken.details.classes() {
+        let [transfer, utilization, occupancy, batches] =
+            lines.each_mut().map(|lines| lines.next().expect("each class has a line"));
+        let figures = [
+            ("class", index as u64),
+            ("capacity", class.transfer.capacity_objects),
+            ("max_capacity", class.transfer.greatest_capacity_objects),
+            ("insert_hits", class.transfer.insert_hits),
+            ("insert_misses", class.transfer.insert_misses),
+            ("insert_object_misses", class.transfer.insert_missed_objects),
+            ("remove_hits", class.transfer.remove_hits),
+            ("remove_misses", class.transfer.remove_misses),
+            ("remove_object_misses", class.transfer.remove_missed_objects),
+        ];
+        line_has(transfer, &figures);
+        assert_eq!(all(utilization, "spans"), class.utilization.map(u64::from));
+        assert_eq!(all(occupancy, "spans"), class.occupancy.map(u64::from));
+        assert_eq!(all(batches, "batches"), class.spans_a_batch.map(u64::from));
+        // A class's spans that have objects out are all its spans, at rest.
+        let figures = taken.snapshot.classes.iter().find(|(of, _)| *of == index);
+        let spans = figures.map_or(0, |(_, figures)| figures.spans);
+        assert_eq!(class.utilization.iter().sum::<u32>(), spans as u32, "class {index}");
+    }
+    for ((id, misses), line) in taken.details.cpus().zip(report.lines("cpu_misses")) {
+        let figures = [
+            ("cpu", id as u64),
+            ("underflows", misses.underflows),
+            ("overflows", misses.overflows),
+            ("drains", misses.drains),
+            ("resizes", misses.resizes),
+        ];
+        line_has(line, &figures);
+    }
+}
+
+fn spans(spans: impl Iterator<Item = FreeSpans>, report: &Report<'_>) {
+    let mut lines = report.lines("spans").chain(report.lines("large_spans"));
+    for spans in spans {
+        let line = lines.next().expect("each length has a line");
+        let count = spans.backed_spans + spans.unmapped_spans;
+        line_has(line, &[("pages", spans.pages), ("spans", count)]);
+    }
+    assert!(lines.next().is_none());
+}
+
+/// Today's form has no ages.
+fn ages(ages: &SpanAges, report: &Report<'_>) {
+    for (kind, table) in [("live", &ages.live), ("unmapped", &ages.unmapped)] {
+        let Some(total) = report.lines(&format!("{kind}_total")).next() else { return };
+        assert_eq!(all(total, "pages_by_age"), table.total.pages);
+        let rows = format!("{kind}_ages");
+        let mut lines = report.lines(&rows);
+        for (pages, row) in table.rows() {
+            let line = lines.next().expect("each length has a row");
+            line_has(line, &[("pages", pages)]);
+            assert_eq!(all(line, "pages_by_age"), row.pages);
+        }
+        if let Some(line) = lines.next() {
+            assert_eq!(all(line, "pages_by_age"), table.long.pages);
+        }
+    }
+}
+
+fn allocations(figures: &AllocationFigures, report: &Report<'_>) {
+    same(
+        report,
+        &[
+            ("num_small_allocation_pages", figures.small_live_pages),
+            ("num_slack_pages", figures.slack_pages),
+            ("largest_allocation_pages", figures.largest_pages),
+        ],
+    );
+    let mut lines = report.lines("per_size").chain(report.lines("per_size_range"));
+    for record in figures.records() {
+        let line = lines.next().expect("each record has a line");
+        let figures =
+            [("allocated", record.allocated), ("freed", record.freed), ("live", record.live())];
+        line_has(line, &figures);
+    }
+    assert!(lines.next().is_none());
+}
+
+fn temeraire(figures: &TemeraireFigures, report: &Report<'_>) {
+    let (filler, regions) = (&figures.filler, &figures.regions);
+    let (cache, allocator) = (&figures.cache, &figures.allocator);
+    same(
+        report,
+        &[
+            ("filler_donated_huge_pages", filler.counters.donations),
+            ("filler_abandoned_pages", filler.abandoned_pages),
+            ("total", filler.hugepages),
+            ("filler_full_huge_pages", filler.full_hugepages),
+            ("filler_partial_huge_pages", filler.partial_hugepages),
+            ("filler_released_huge_pages", filler.released_hugepages),
+            ("filler_partially_released_huge_pages", filler.partially_released_hugepages),
+            ("filler_free_pages", filler.free_pages),
+            ("filler_used_pages_in_subreleased", filler.used_pages_in_released),
+            ("filler_num_pages_subreleased", filler.counters.subreleased_pages),
+            ("filler_num_hugepages_broken", filler.counters.broken_hugepages),
+            ("min_free_pages", filler.history.least_free_pages),
+            ("min_free_backed_pages", filler.history.least_free_backed_pages),
+            ("regions", regions.regions),
+            ("backed_hugepages", regions.backed_hugepages),
+            ("backed_free_hugepages", regions.backed_free_hugepages),
+            ("cached_hugepages", cache.cached_hugepages),
+            ("limit_hugepages", cache.limit_hugepages),
+            ("huge_cache_regret", cache.regret_mib_seconds),
+            ("nodes_used", allocator.nodes_used),
+            ("nodes_created", allocator.nodes_created),
+            ("longest_hugepages", allocator.longest_hugepages),
+            ("num_total_requested_huge_pages", allocator.requested_hugepages),
+            ("num_in_use_huge_pages", allocator.in_use_hugepages),
+            ("num_free_huge_pages", allocator.free_hugepages),
+        ],
+    );
+    histograms(filler, figures.page_bytes, report);
+}
+
+fn histograms(filler: &FillerFigures, page_bytes: u64, report: &Report<'_>) {
+    let pages = usize::try_from((2 << 20) / page_bytes).expect("few pages");
+    let of_kind = |kind: &str, fullness: &Fullness, is_coarse: bool| {
+        let measures: [(&str, &Histogram, u64); 3] = [
+            ("free pages", &fullness.free_pages, 0),
+            ("longest free range", &fullness.longest_free_range, 0),
+            ("allocations", &fullness.allocations_less_one, 1),
+        ];
+        for (measure, histogram, above) in measures {
+            let Some(read) = report.histogram(kind, measure) else { continue };
+            let buckets: Vec<(u16, u32)> = if is_coarse {
+                coarse_bounds_of(pages).into_iter().zip(histogram.coarse(pages)).collect()
+            } else {
+                histogram_bounds_of(pages).into_iter().zip(histogram.counts).collect()
+            };
+            let expected: Vec<_> = buckets
+                .into_iter()
+                .map(|(bound, count)| (u64::from(bound) + above, u64::from(count)))
+                .collect();
+            assert_eq!(read, expected, "{kind}: {measure}");
+        }
+    };
+    if report.lines("filler_density").next().is_none() {
+        of_kind("regular", &filler.regular(), true);
+        of_kind("donated", &filler.donated(), true);
+        of_kind("released", &filler.released(), true);
+        return;
+    }
+    for (kind, population) in [
+        ("sparsely-accessed regular", Population::SparseRegular),
+        ("densely-accessed regular", Population::DenseRegular),
+        ("donated", Population::Donated),
+        ("sparsely-accessed partial released", Population::SparsePartial),
+        ("densely-accessed partial released", Population::DensePartial),
+        ("sparsely-accessed released", Population::SparseReleased),
+        ("densely-accessed released", Population::DenseReleased),
+    ] {
+        of_kind(kind, &filler.fullness_of(population), false);
+    }
+}
