@@ -1,10 +1,12 @@
 //! Blocks that are spans of their own.
 
 use crate::{Core, HeapConfig, background::Call, observer::Said};
-use strata_os::{PageSource, Release};
+use strata_os::{AddressRange, PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
-use strata_span::{Address, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace};
+use strata_span::{
+    Address, HUGEPAGE_BYTES, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace,
+};
 use strata_sync::thread_block::Slot;
 
 /// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few microseconds; clearing
@@ -97,6 +99,31 @@ impl<C: HeapConfig> Core<C> {
         self.large.note_extended(added);
         self.count_allocated(slot, added);
         true
+    }
+
+    /// Moves the pages of the large block at `from` to the one at `to`, as far as they hold its first `bytes` bytes and the source
+    /// can; says how many of these are there now. Only where both begin at the same place of a hugepage: others would be broken.
+    ///
+    /// # Safety
+    ///
+    /// Both are large blocks of this heap with at least so many bytes, and the caller's alone.
+    pub(crate) unsafe fn relocate(&self, from: Address, to: Address, bytes: usize) -> usize {
+        let source = self.source();
+        let in_hugepage = HUGEPAGE_BYTES - 1;
+        if !source.touchable() || (from.value() ^ to.value()) & in_hugepage != 0 {
+            return 0;
+        }
+        let whole = bytes & !(source.page_bytes() - 1);
+        let mut moved = 0;
+        while moved < whole {
+            let rest = AddressRange::new(from.value() + moved, whole - moved);
+            // SAFETY: the caller has both blocks, and what is at `to` is not needed.
+            match unsafe { source.relocate(rest, to.value() + moved) } {
+                Ok(bytes) if bytes > 0 => moved += bytes,
+                _ => break,
+            }
+        }
+        moved
     }
 
     /// The span of a large block, if `address` is where one begins.

@@ -9,6 +9,11 @@ use strata_span::{Address, Function, HUGEPAGE_BYTES};
 /// empty; at twice, 1 MiB is copied and stays behind.
 const GROWS_FROM_BYTES: usize = 512 << 10;
 
+/// A block of this size or more that has to move takes its pages along, if it can: its page tables change instead of its
+/// contents. At 4 MiB that takes a tenth of the time of a copy to warm memory, and a hundredth of one to fresh; below, the
+/// few system calls count.
+const RELOCATES_FROM_BYTES: usize = 4 << 20;
+
 impl<C: HeapConfig> Heap<C> {
     /// How many bytes of a block may be used: at least what was asked for. 0 for what is no block of this heap.
     ///
@@ -86,8 +91,17 @@ impl<C: HeapConfig> Heap<C> {
             block = self.allocate_aligned(new_size, align);
         }
         if !block.is_null() {
+            let bytes = old_size.min(new_size);
+            let moved = match self.core() {
+                Some(core) if bytes >= RELOCATES_FROM_BYTES => {
+                    // SAFETY: as below.
+                    unsafe { core.relocate(Address::of(pointer), Address::of(block), bytes) }
+                }
+                _ => 0,
+            };
+            let (from, to) = (pointer.wrapping_add(moved), block.wrapping_add(moved));
             // SAFETY: both blocks are at least this long, and the new one is nobody else's.
-            unsafe { block.copy_from_nonoverlapping(pointer, old_size.min(new_size)) };
+            unsafe { to.copy_from_nonoverlapping(from, bytes - moved) };
             // SAFETY: the caller's promise: nobody uses the old block any more.
             unsafe { self.deallocate(pointer) };
         }

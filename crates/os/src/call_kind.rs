@@ -20,11 +20,13 @@ pub enum CallKind {
     Advise,
     /// `residency`.
     Residency,
+    /// `relocate`.
+    Relocate,
 }
 
 impl CallKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
@@ -35,6 +37,7 @@ impl CallKind {
         Self::Release,
         Self::Advise,
         Self::Residency,
+        Self::Relocate,
     ];
 
     /// Its place in [`ALL`](Self::ALL): below [`COUNT`](Self::COUNT).
@@ -66,6 +69,8 @@ bitflags! {
         const ADVISE = 1 << CallKind::Advise as u32;
         /// `residency`.
         const RESIDENCY = 1 << CallKind::Residency as u32;
+        /// `relocate`.
+        const RELOCATE = 1 << CallKind::Relocate as u32;
     }
 }
 

@@ -195,6 +195,12 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
         self.source.residency(range)
     }
 
+    unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
+        self.admit(CallKind::Relocate, from.bytes)?;
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.source.relocate(from, to) }
+    }
+
     fn may_split(&self, range: AddressRange, at: usize) -> bool {
         self.source.may_split(range, at)
     }

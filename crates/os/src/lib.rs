@@ -62,6 +62,7 @@ mod page_source;
 mod process;
 mod random;
 mod range;
+mod relocation;
 mod residency;
 pub mod rseq;
 #[cfg(any(test, feature = "std"))]

@@ -26,7 +26,8 @@ const PATH_BYTES: usize = 512;
 /// assert!(!path.exists());
 /// file.commit().expect("room on the disk");
 /// assert_eq!(std::fs::read_to_string(&path)?, "all of it");
-/// # std::fs::remove_file(path)
+/// # std::fs::remove_file(path)?;
+/// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct NewFile {

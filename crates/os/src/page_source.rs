@@ -163,6 +163,19 @@ pub unsafe trait PageSource: Sync {
     /// What of a range stands in memory, as the kernel says.
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError>;
 
+    /// Moves the memory behind the beginning of `from` to `to` without copying it; says how many bytes, at least
+    /// one page. `from` stays committed and reads as zero as far as it was moved; what was at `to` is gone. A source may move less than
+    /// was wished, or refuse always: then the caller copies. After an error `to` is committed, with any contents.
+    ///
+    /// # Safety
+    ///
+    /// Both ranges are committed, as long as `from`, and do not overlap; nobody else uses either meanwhile, and
+    /// nothing at `to` is needed.
+    unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
+        let _ = to;
+        Err(MapError::unsupported(from.bytes))
+    }
+
     /// Whether `range` may be treated as two ranges that meet at `at`.
     fn may_split(&self, range: AddressRange, at: usize) -> bool {
         let _ = (range, at);
@@ -217,6 +230,11 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
 
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
         (**self).residency(range)
+    }
+
+    unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { (**self).relocate(from, to) }
     }
 
     fn may_split(&self, range: AddressRange, at: usize) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::{
     AddressRange, Advice, KeepErrno, MapError, PageSource, Purpose, Release, Reservation,
-    ReserveRequest, Residency, errno, kernel_page_bytes, residency,
+    ReserveRequest, Residency, errno, kernel_page_bytes, relocation, residency,
 };
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr;
@@ -20,6 +20,9 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///   before, that is an error). Lazily is `MADV_FREE`, which locked pages refuse.
 /// - `decommit` forbids access and drops the pages. The charge against strict overcommit stays
 ///   until the range is unreserved.
+///
+/// - `relocate` is mremap (Linux 6.11 and later; some ten thousand times in a process): the page tables move, the pages
+///   stay.
 ///
 /// Every call is a system call or a few, under the kernel's lock of this address space; none
 /// changes `errno`, allocates, or may be cancelled. Any thread, any time, on disjoint ranges. A
@@ -55,7 +58,8 @@ impl SystemPages {
 // 4. Each operation is one call that changes something, which the kernel does wholly or not at
 //    all, or is undone: see `reserve` and `decommit`. (mprotect and madvise over several mappings
 //    may stop in the middle: then a part is accessible or released, which the caller who asked
-//    for it must bear either way, and does not rely on after an error.)
+//    for it must bear either way, and does not rely on after an error. And `relocate` may lose what was
+//    at its target, as it says.)
 unsafe impl PageSource for SystemPages {
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         let _keep = KeepErrno::new();
@@ -123,6 +127,13 @@ unsafe impl PageSource for SystemPages {
         residency::of_range(range).map_err(|errno| MapError::new(range.bytes, errno))
     }
 
+    unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
+        let _keep = KeepErrno::new();
+        check(from)?;
+        check(AddressRange::new(to, from.bytes))?;
+        relocation::move_pages(from, to)
+    }
+
     fn page_bytes(&self) -> usize {
         kernel_page_bytes()
     }
@@ -144,7 +155,7 @@ const MADV_COLLAPSE: c_int = 25;
 const TRIES: u32 = 3;
 
 /// A pointer to `address`, for the kernel to take: nothing is read or written through it here.
-fn pointer(address: usize) -> *mut c_void {
+pub(crate) fn pointer(address: usize) -> *mut c_void {
     ptr::with_exposed_provenance_mut(address)
 }
 
