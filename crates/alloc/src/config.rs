@@ -72,6 +72,20 @@ pub enum ExitReport {
     Json,
 }
 
+/// What `malloc_stats` prints.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum MallocStatsForm {
+    /// What glibc's prints, with numbers of 64 bits.
+    #[default]
+    Glibc,
+    /// One screen of summary.
+    Brief,
+    /// The report in TCMalloc's form.
+    Tcmalloc,
+}
+
 /// How much the files of snapshots hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -114,6 +128,8 @@ pub struct Config {
     pub max_total_thread_cache_bytes: usize,
     /// `exit_report`: what is printed at the end of a program under `libstrata.so`.
     pub exit_report: ExitReport,
+    /// `malloc_stats`: what the function of that name prints, under `libstrata.so`.
+    pub malloc_stats: MallocStatsForm,
     /// `snapshot_interval`: seconds between two snapshots; 0 for one at the end alone.
     pub snapshot_interval_seconds: u64,
     /// `snapshot_detail`: how much a snapshot's file holds.
@@ -140,6 +156,7 @@ impl Config {
         max_per_cpu_cache_size: 3 << 19,
         max_total_thread_cache_bytes: 32 << 20,
         exit_report: ExitReport::None,
+        malloc_stats: MallocStatsForm::Glibc,
         snapshot_interval_seconds: 0,
         snapshot_detail: SnapshotDetail::Map,
         hardened: false,
@@ -224,6 +241,16 @@ impl Config {
                         (b"brief", ExitReport::Brief),
                         (b"explain", ExitReport::Explain),
                         (b"json", ExitReport::Json),
+                    ],
+                )?;
+            }
+            b"malloc_stats" => {
+                self.malloc_stats = one_of(
+                    value,
+                    &[
+                        (b"glibc", MallocStatsForm::Glibc),
+                        (b"brief", MallocStatsForm::Brief),
+                        (b"tcmalloc", MallocStatsForm::Tcmalloc),
                     ],
                 )?;
             }

@@ -52,8 +52,8 @@ mod threads;
 
 pub use background::BackgroundFigures;
 pub use config::{
-    BackgroundThread, Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MisuseChoice,
-    PageHeapChoice, Problem, SnapshotDetail,
+    BackgroundThread, Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MallocStatsForm,
+    MisuseChoice, PageHeapChoice, Problem, SnapshotDetail,
 };
 pub use figures::HeapFigures;
 pub use fork::watch_forks;

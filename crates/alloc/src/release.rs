@@ -28,4 +28,17 @@ impl<C: HeapConfig> Heap<C> {
             .unwrap_or(PageCount::<C::Pages>::new(usize::MAX >> C::Pages::SHIFT));
         core.page_heap().release(core, wanted, ReleaseReason::Call).bytes()
     }
+
+    /// The same for all that is free but `keep_bytes` bytes, which stay backed for blocks to come. What goes is whole hugepages
+    /// first, so that less may stay than that.
+    pub fn release_all_but(&self, keep_bytes: usize) -> usize {
+        let Some(core) = self.core() else { return 0 };
+        core.empty_caches(core.slot());
+        let free_bytes = core.page_heap().stats().free_bytes;
+        let keep_bytes = u64::try_from(keep_bytes).unwrap_or(u64::MAX);
+        match free_bytes.checked_sub(keep_bytes) {
+            None | Some(0) => 0,
+            Some(bytes) => self.release(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
 }

@@ -24,11 +24,10 @@ unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
     unsafe { HEAP.usable_size(pointer.cast()) }
 }
 
-/// Gives what is free back to the kernel: 1 if anything went back, else 0. `_keep_bytes`, which glibc keeps at the top of its heap,
-/// has no meaning here: there is no top.
+/// Gives what is free back to the kernel, but for `keep_bytes` bytes: 1 if anything went back, else 0. (malloc_trim(3))
 #[unsafe(no_mangle)]
-extern "C" fn malloc_trim(_keep_bytes: usize) -> c_int {
-    c_int::from(HEAP.release(usize::MAX) != 0)
+extern "C" fn malloc_trim(keep_bytes: usize) -> c_int {
+    c_int::from(HEAP.release_all_but(keep_bytes) != 0)
 }
 
 /// `free` by the name that it had in SunOS; glibc has it for old programs.

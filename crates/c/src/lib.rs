@@ -8,9 +8,10 @@
 //! |---|---|
 //! | C and POSIX | `malloc` `calloc` `realloc` `free` `free_sized` `free_aligned_sized` `aligned_alloc` `posix_memalign` |
 //! | older | `memalign` `valloc` `pvalloc` `cfree` |
-//! | glibc | `malloc_usable_size` `malloc_trim`, and `__libc_malloc` `__libc_calloc` `__libc_realloc` `__libc_free` `__libc_memalign` `__libc_valloc` `__libc_pvalloc`, which some programs still call |
+//! | glibc | `malloc_usable_size` `malloc_trim` `mallopt`, and `__libc_malloc` `__libc_calloc` `__libc_realloc` `__libc_free` `__libc_memalign` `__libc_valloc` `__libc_pvalloc` `__libc_mallinfo` `__libc_mallopt`, which some programs still call |
+//! | its introspection | `malloc_stats` `malloc_info` `mallinfo` `mallinfo2` |
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
-//! | C++ | the 20 forms of operators `new` and `delete` |
+//! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
 //! | processes | `vfork`, so that a child that allocates before it calls `exec` does no harm |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
@@ -50,11 +51,14 @@ mod exhausted;
 mod exit_report;
 mod glibc;
 mod heap;
+mod introspection;
 mod malloc;
+mod mallopt;
 mod operator_delete;
 mod operator_new;
 #[cfg(panic = "abort")]
 mod panic;
+mod size_returning_new;
 mod sized;
 mod snapshots;
 mod start;

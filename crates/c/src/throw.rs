@@ -23,9 +23,13 @@ mod portable;
 mod x86_64;
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) use portable::{allocate_or_null, allocate_or_throw, throw_bad_alloc};
+pub(crate) use portable::{
+    allocate_or_null, allocate_or_throw, allocate_sized_or_throw, throw_bad_alloc,
+};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86_64::{allocate_or_null, allocate_or_throw, throw_bad_alloc};
+pub(crate) use x86_64::{
+    allocate_or_null, allocate_or_throw, allocate_sized_or_throw, throw_bad_alloc,
+};
 
 /// A word for each thing of the C++ runtime, null where it is not there. Filled by the loader, or else by [`find_runtime`],
 /// which publishes nothing but the runtime's own code and constants: relaxed. The assembly knows the order of the fields.
@@ -65,6 +69,12 @@ const RUNTIMES: [&CStr; 2] = [c"libstdc++.so.6", c"libc++.so.1"];
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only assembly calls it"))]
 extern "C" fn allocate(size: usize, align: usize) -> *mut u8 {
     HEAP.allocate_aligned(size, align)
+}
+
+/// The size of a block, for the assembly.
+extern "C" fn size_of_block(block: *mut u8) -> usize {
+    // SAFETY: the assembly had the block a moment ago, and nobody else knows it.
+    unsafe { HEAP.usable_size(block) }
 }
 
 /// Looks for a C++ runtime that was loaded after this library, unless the loader knew one. Memory has run out when this is

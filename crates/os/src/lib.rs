@@ -45,6 +45,7 @@ compile_error!("Strata runs on Linux alone");
 compile_error!("Strata needs 64-bit addresses");
 
 mod address_space;
+mod c_stream;
 mod call_kind;
 mod cgroup;
 mod clock;
@@ -73,6 +74,7 @@ mod thread;
 mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
+pub use c_stream::CStream;
 pub use call_kind::{CallKind, CallKinds};
 pub use cgroup::{CgroupLimits, cgroup_limits, cgroup_limits_in};
 pub use clock::{Clock, ManualClock, MonotonicClock, unix_time_seconds};

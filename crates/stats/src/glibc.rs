@@ -6,7 +6,7 @@
 //! |---|---|
 //! | arena | the whole heap, number 0, without its large blocks |
 //! | fast | free objects in the caches in front, per CPU or per thread |
-//! | rest | free objects in transfer caches and central free lists, what lies behind the last objects of spans, and free pages with memory behind them |
+//! | rest | free objects in transfer caches and central free lists, what lies behind the last objects of spans, free pages with memory behind them, and what a hardened heap keeps from use |
 //! | mmap | large blocks, each a span of its own |
 //! | system | bytes with memory behind them that are in use or free; what was given back to the kernel is none |
 //! | aspace | address space: all that is mapped, and of it what was ever used, metadata included |
@@ -75,10 +75,7 @@ impl GlibcFigures {
         let of = |category| ledger.bytes(category);
         let objects =
             |of: Objects| snapshot.classes.iter().map(|(_, class)| of(class)).sum::<u64>();
-        let mapped = Pieces {
-            count: heap.large.blocks,
-            bytes: heap.large_bytes().min(heap.page_heap.in_use_bytes),
-        };
+        let mapped = Pieces { count: heap.large.blocks, bytes: heap.large.bytes };
         let fast = Pieces {
             count: objects(in_front),
             bytes: of(Category::PerCpu).wrapping_add(of(Category::Thread)),
@@ -87,7 +84,8 @@ impl GlibcFigures {
             count: objects(behind).wrapping_add(1),
             bytes: of(Category::Transfer)
                 .wrapping_add(of(Category::Central))
-                .wrapping_add(of(Category::PageHeapFree)),
+                .wrapping_add(of(Category::PageHeapFree))
+                .wrapping_add(heap.hardened_bytes),
         };
         let in_use = of(Category::InUse).saturating_sub(mapped.bytes);
         let system = in_use.wrapping_add(fast.bytes).wrapping_add(rest.bytes);

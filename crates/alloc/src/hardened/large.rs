@@ -107,6 +107,7 @@ impl<C: HeapConfig> Core<C> {
         self.raise_guards(span, start, guarded.body);
         span.set_objects_out(self.thread_number(slot));
         span.set_records(request.size);
+        self.large.note_allocated(span.bytes::<C::Pages>());
         self.count_allocated(slot, span.bytes::<C::Pages>());
         start.pointer()
     }
@@ -131,6 +132,7 @@ impl<C: HeapConfig> Core<C> {
             return self.report_large(Offence::DoubleFree, said.function(), address, span);
         }
         span.set_objects_out(self.thread_number(slot));
+        self.large.note_deallocated(span.bytes::<C::Pages>());
         self.count_deallocated(slot, span.bytes::<C::Pages>());
         self.close_block(span, address, size);
         self.quarantine(span);

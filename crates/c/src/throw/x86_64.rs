@@ -3,7 +3,8 @@
 //! The tables after the code say what a C++ compiler would say: in `strata_c_allocate_or_null` everything that is thrown
 //! between the two marks is caught (an action that catches all), and the other two functions let pass what is thrown under them.
 
-use super::{Runtime, allocate, cannot_throw, find_runtime};
+use super::{Runtime, allocate, cannot_throw, find_runtime, size_of_block};
+use crate::size_returning_new::SizedPointer;
 use core::arch::global_asm;
 use core::mem::offset_of;
 
@@ -27,6 +28,14 @@ unsafe extern "C" {
     /// `align` is a power of two.
     #[link_name = "strata_c_allocate_or_null"]
     pub(crate) fn allocate_or_null(size: usize, align: usize) -> *mut u8;
+
+    /// A block and its size, tried for as [`allocate_or_throw`] does; an alignment that is no power of two throws.
+    ///
+    /// # Safety
+    ///
+    /// The caller needs nothing of its frame any more.
+    #[link_name = "strata_c_allocate_sized_or_throw"]
+    pub(crate) fn allocate_sized_or_throw(size: usize, align: usize) -> SizedPointer;
 
     /// Throws `std::bad_alloc`. Size and alignment are for the message where nothing can be thrown.
     ///
@@ -142,6 +151,49 @@ global_asm!(
     "ud2",
     ".cfi_endproc",
     ".size strata_c_allocate_or_throw, . - strata_c_allocate_or_throw",
+    // allocate_sized_or_throw(size in rdi, align in rsi): the block in rax, its size in rdx
+    ".balign 16",
+    ".globl strata_c_allocate_sized_or_throw",
+    ".hidden strata_c_allocate_sized_or_throw",
+    ".type strata_c_allocate_sized_or_throw, @function",
+    "strata_c_allocate_sized_or_throw:",
+    ".cfi_startproc",
+    "lea rax, [rsi - 1]",
+    "cmp rax, rsi",
+    "jae strata_c_throw_bad_alloc", // 0
+    "test rax, rsi",
+    "jnz strata_c_throw_bad_alloc", // more than one bit
+    "push rbx",
+    ".cfi_def_cfa_offset 16",
+    ".cfi_offset rbx, -16",
+    "push rbp",
+    ".cfi_def_cfa_offset 24",
+    ".cfi_offset rbp, -24",
+    "sub rsp, 8",
+    ".cfi_def_cfa_offset 32",
+    "mov rbx, rdi",
+    "mov rbp, rsi",
+    "call {allocate}",
+    "test rax, rax",
+    "jnz 2f",
+    "mov rdi, rbx",
+    "mov rsi, rbp",
+    "call strata_c_allocate_or_throw",
+    "2:",
+    "mov rbx, rax",
+    "mov rdi, rax",
+    "call {size_of_block}",
+    "mov rdx, rax",
+    "mov rax, rbx",
+    "add rsp, 8",
+    ".cfi_def_cfa_offset 24",
+    "pop rbp",
+    ".cfi_def_cfa_offset 16",
+    "pop rbx",
+    ".cfi_def_cfa_offset 8",
+    "ret",
+    ".cfi_endproc",
+    ".size strata_c_allocate_sized_or_throw, . - strata_c_allocate_sized_or_throw",
     // throw_bad_alloc(size in rdi, align in rsi)
     ".balign 16",
     ".globl strata_c_throw_bad_alloc",
@@ -267,5 +319,6 @@ global_asm!(
     ".popsection",
     find_runtime = sym find_runtime,
     allocate = sym allocate,
+    size_of_block = sym size_of_block,
     cannot_throw = sym cannot_throw,
 );
