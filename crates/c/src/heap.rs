@@ -4,9 +4,10 @@
 //! go through the loader's tables, and might find another library's.
 
 use crate::exhausted::{fail_with_einval, fail_with_enomem};
+use crate::snapshots;
 use core::ffi::c_void;
 use core::ptr;
-use strata_alloc::{Heap, Standard};
+use strata_alloc::{Config, Core, Heap, HeapConfig, Standard};
 
 #[cfg(strata_page_size = "4k")]
 type Pages = strata_size_classes::Pages4K;
@@ -17,8 +18,32 @@ type Pages = strata_size_classes::Pages32K;
 #[cfg(strata_page_size = "256k")]
 type Pages = strata_size_classes::Pages256K;
 
-/// What the program's heap is made of.
-pub(crate) type Program = Standard<Pages>;
+/// What the program's heap is made of: what is standard, and snapshots at times.
+#[derive(Debug)]
+pub(crate) enum Program {}
+
+impl HeapConfig for Program {
+    type Pages = Pages;
+    type Source = <Standard<Pages> as HeapConfig>::Source;
+    type PageHeap = <Standard<Pages> as HeapConfig>::PageHeap;
+    type Clock = <Standard<Pages> as HeapConfig>::Clock;
+
+    fn source() -> &'static Self::Source {
+        Standard::<Pages>::source()
+    }
+
+    fn clock() -> &'static Self::Clock {
+        Standard::<Pages>::clock()
+    }
+
+    fn configure(page_heap: &Self::PageHeap, config: &Config) {
+        Standard::<Pages>::configure(page_heap, config);
+    }
+
+    fn background_work(core: &Core<Self>, now_ns: u64) -> u64 {
+        snapshots::write_if_due(core, now_ns)
+    }
+}
 
 /// Configured by `STRATA_CONF`. Costs nothing before the first block.
 pub(crate) static HEAP: Heap<Program> = Heap::with_background_thread();

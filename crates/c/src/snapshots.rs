@@ -1,12 +1,12 @@
 //! Snapshots in files: `STRATA_CONF=snapshot_file:PATH`.
 
-use crate::heap::Program;
-use strata_alloc::{Config, Core, PathText, SnapshotDetail};
+use crate::{exit_report, heap::Program};
+use strata_alloc::{Config, Core, Heap, PathText, SnapshotDetail};
 use strata_os::warn_line;
 use strata_stats::{Extent, write_snapshot_file};
 use strata_sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Where snapshots are written: a copy, since programs use the room of their environment for other things. Held while one
@@ -23,6 +23,36 @@ pub(crate) fn prepare(options: &[u8]) -> bool {
         *FILE.lock() = path;
     }
     path.is_some()
+}
+
+/// Has the heap's thread write snapshots from now on, if the options ask for several. After the heap was set up.
+pub(crate) fn begin(heap: &Heap<Program>) {
+    let wanted = heap.core().is_some_and(|core| core.config().snapshot_interval_seconds != 0);
+    if wanted && !heap.start_background_thread() {
+        warn_line!(
+            "snapshot_interval: there is no thread to write them (background_thread): one at the end"
+        );
+    }
+}
+
+/// What the heap's thread does between its steps: a snapshot each interval, the first when one has passed. Says when the
+/// next is due.
+pub(crate) fn write_if_due(core: &Core<Program>, now_ns: u64) -> u64 {
+    /// When the next is due; 0 before the first call. Written and read by the heap's thread alone.
+    static DUE_NS: AtomicU64 = AtomicU64::new(0);
+    let interval_ns = core.config().snapshot_interval_seconds.saturating_mul(1_000_000_000);
+    if interval_ns == 0 || !exit_report::is_asked() {
+        return u64::MAX;
+    }
+    let due_ns = DUE_NS.load(Ordering::Relaxed);
+    if due_ns != 0 && now_ns >= due_ns {
+        write(core);
+    }
+    // What lies further ahead than an interval was set before the clock jumped back.
+    let is_ahead = due_ns > now_ns && due_ns - now_ns <= interval_ns;
+    let next_ns = if is_ahead { due_ns } else { now_ns.saturating_add(interval_ns) };
+    DUE_NS.store(next_ns, Ordering::Relaxed);
+    next_ns
 }
 
 /// Writes a snapshot, if there is a place for it and no other thread is writing one.

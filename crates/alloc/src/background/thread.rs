@@ -165,6 +165,7 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
     // SAFETY: `start_thread` gave the core, which stands until the state is absent.
     let core = unsafe { Core::<C>::of_raw(core) };
     let thread = &core.background.thread;
+    let mut work_due_ns = 0;
     loop {
         // Before the look at what is due: who calls after that finds the word changed.
         let call = thread.call.load(Ordering::Relaxed);
@@ -173,6 +174,10 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
         }
         let now_ns = core.clock().now_ns();
         let due_ns = core.background_step(now_ns);
+        if work_due_ns <= now_ns {
+            work_due_ns = C::background_work(core, now_ns);
+        }
+        let due_ns = due_ns.min(work_due_ns);
         core.background.counters.thread_runs.fetch_add(1, Ordering::Relaxed);
         if due_ns > now_ns {
             futex_wait(&thread.call, call, Some(due_ns - now_ns));
