@@ -17,7 +17,8 @@ use crate::workspace::Workspace;
 pub(crate) struct Options {}
 
 /// The layers and the arrows that leave them, lowest first.
-const DRAWING: [Layer; 15] = [
+const DRAWING: [Layer; 17] = [
+    Layer::below_the_line("strata-trace", &[]),
     Layer::below_the_line("strata-os", &[]),
     Layer::below_the_line("strata-sync", &["strata-os"]),
     Layer::below_the_line("strata-size-classes", &[]),
@@ -37,11 +38,15 @@ const DRAWING: [Layer; 15] = [
     ),
     Layer::below_the_line("strata-cpu-cache", &["strata-size-classes", "strata-sync", "strata-os"]),
     Layer::above_the_line("strata-alloc", &[]),
+    Layer::above_the_line("strata-replay", &[]),
     Layer::above_the_line("strata-profile", &["strata-alloc"]),
     Layer::above_the_line("strata-stats", &["strata-profile", "strata-alloc"]),
     Layer::above_the_line("strata-memstat", &["strata-stats"]),
     Layer::above_the_line("strata-c", &["strata-stats", "strata-profile", "strata-alloc"]),
-    Layer::above_the_line("strata-cli", &["strata-memstat", "strata-stats", "strata-alloc"]),
+    Layer::above_the_line(
+        "strata-cli",
+        &["strata-memstat", "strata-stats", "strata-replay", "strata-alloc"],
+    ),
 ];
 
 /// Members that are no layer: they may use everything, and no layer may use them.

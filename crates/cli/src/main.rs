@@ -1,11 +1,12 @@
 //! The `strata` command.
 //!
 //! It must not know how the library works: it finds the file, and tells it by the environment what was asked for. What
-//! the library wrote about itself, it reads by way of `strata-stats`.
+//! the library wrote about itself, it reads by way of `strata-stats`; traces it replays by way of `strata-replay`.
 
 mod choices;
 mod library;
 mod preload;
+mod replay;
 mod run;
 mod stats;
 
@@ -23,12 +24,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Run(run::Options),
+    Replay(replay::Options),
     Stats(stats::Options),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Run(options) => run::perform(&options),
+        Task::Replay(options) => replay::perform(&options),
         Task::Stats(options) => stats::perform(&options),
     }
 }

@@ -31,7 +31,7 @@
 //! trace.extend_from_slice(Encoder::header(0).as_slice());
 //! let event = Event::Allocate { address: 0x7000, size: 100, align: 1 };
 //! trace.extend_from_slice(encoder.encode(event).as_slice());
-//! assert_eq!(trace.len(), 10 + 5);
+//! assert_eq!(trace.len(), 10 + 4);
 //!
 //! let mut decoder = Decoder::new(&trace)?;
 //! assert_eq!(decoder.next(), Some(Ok(event)));

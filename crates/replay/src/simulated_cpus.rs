@@ -1,0 +1,145 @@
+//! CPU caches of a machine that is not there.
+
+use core::cell::Cell;
+use core::error::Error;
+use core::fmt::{self, Debug, Display, Formatter};
+use core::ptr;
+
+use strata_cpu_cache::{CpuCache, IdKind, Setup};
+use strata_os::{MapError, PageSource, SystemPages, rseq, thread_pointer};
+use strata_size_classes::{ObjectSource, SizeClass, SizeClassTable};
+
+/// The caches of as many CPUs as one likes, used by one thread that says on which of them it is.
+///
+/// The caches are those of a real heap. Their restartable sequences look for the CPU's number in an area that is ours instead
+/// of the kernel's; since nobody else uses these caches, none of their sequences ever needs to be restarted.
+pub struct SimulatedCpus {
+    cache: CpuCache,
+    /// Where the sequences find the number. Boxed, so that it stays where the cache was told.
+    area: Box<Area>,
+    /// A cache's area is found from the thread's own pointer.
+    thread_pointer: usize,
+}
+
+/// As long as the kernel's, and as aligned.
+#[repr(C, align(32))]
+struct Area {
+    words: [Cell<u32>; rseq::AREA_BYTES as usize / 4],
+}
+
+/// There are no caches of CPUs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsupported;
+
+impl Display for Unsupported {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("caches of CPUs need Linux on x86-64, and address space")
+    }
+}
+
+impl Error for Unsupported {}
+
+impl From<MapError> for Unsupported {
+    fn from(_: MapError) -> Self {
+        Self
+    }
+}
+
+impl SimulatedCpus {
+    /// Empty caches of `cpus` CPUs, at least one, with the limits that a heap has by default.
+    ///
+    /// # Errors
+    ///
+    /// Where the crate was compiled for a machine without restartable sequences, or address space is exhausted.
+    pub fn new(table: &'static SizeClassTable, cpus: u32) -> Result<Self, Unsupported> {
+        let area = Box::new(Area { words: Default::default() });
+        let thread_pointer = thread_pointer();
+        let setup = Setup {
+            table,
+            ids: cpus.max(1),
+            id_kind: IdKind::Cpu,
+            area: ptr::from_ref(&*area)
+                .expose_provenance()
+                .wrapping_sub(thread_pointer)
+                .cast_signed(),
+            limit_bytes: CpuCache::DEFAULT_LIMIT_BYTES,
+        };
+        let cache = CpuCache::new();
+        // SAFETY: `on` lets no thread but this one reach the caches; its area is `area`, whose number is below the
+        // number of CPUs. It is not registered with the kernel, which only matters to sequences that others interfere with.
+        unsafe { cache.set_up(&SystemPages::new(), setup)? };
+        Ok(Self { cache, area, thread_pointer })
+    }
+
+    /// How many CPUs there are.
+    pub fn count(&self) -> u32 {
+        self.cache.ids()
+    }
+
+    /// Takes an object of `class` as a thread on `cpu` would; null if `source` has none left.
+    pub fn take<O: ObjectSource>(&self, cpu: u32, source: &O, class: SizeClass) -> *mut u8 {
+        self.go_to(cpu);
+        // SAFETY: set up, on this thread, whose area has a valid number.
+        let object = unsafe { self.cache.pop(class) };
+        if !object.is_null() {
+            return object;
+        }
+        // SAFETY: as above.
+        unsafe { self.cache.refill(source, class) }
+    }
+
+    /// Gives an object back as a thread on `cpu` would.
+    ///
+    /// # Safety
+    ///
+    /// The object is of that class, came from [`Self::take`] with the same source, and nobody uses it any more.
+    pub unsafe fn give<O: ObjectSource>(
+        &self,
+        cpu: u32,
+        source: &O,
+        class: SizeClass,
+        object: *mut u8,
+    ) {
+        self.go_to(cpu);
+        // SAFETY: set up, on this thread, whose area has a valid number; the object is the caller's to give.
+        if unsafe { self.cache.push(class, object) } {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { self.cache.overflow(source, class, object) };
+    }
+
+    /// Bytes of free objects in all caches.
+    pub fn held_bytes(&self) -> u64 {
+        (0..self.count()).map(|cpu| self.cache.cpu_stats(cpu).held_bytes).sum()
+    }
+
+    /// Gives back what caches hold that were not used since they were last asked; for the background.
+    pub fn drain_idle<O: ObjectSource>(&self, source: &O) -> u64 {
+        self.cache.drain_idle(source, &SystemPages::new(), self.count())
+    }
+
+    /// Moves limits from CPUs that miss little to those that miss much; for the background.
+    pub fn shuffle<O: ObjectSource>(&self, source: &O) -> u64 {
+        self.cache.shuffle(source)
+    }
+
+    fn go_to(&self, cpu: u32) {
+        assert!(thread_pointer() == self.thread_pointer, "simulated CPUs belong to one thread");
+        let number = self.area.words.get(rseq::CPU_ID / 4);
+        number.expect("an area has a number").set(cpu % self.count());
+    }
+}
+
+impl Drop for SimulatedCpus {
+    fn drop(&mut self) {
+        // SAFETY: the range is the caches' own, which nobody uses any more. If the kernel refuses, it stays reserved.
+        let _ = unsafe { SystemPages::new().unreserve(self.cache.slab_range()) };
+    }
+}
+
+impl Debug for SimulatedCpus {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulatedCpus").field("count", &self.count()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! How both page heaps do on every pattern, held against a table.
+//!
+//! `STRATA_GOLDEN=write cargo test -p strata-replay --test golden` writes the table anew; what changed is then for a
+//! review to judge. Small changes pass: a point of coverage, two hundredths of overhead.
+
+use core::fmt::Write;
+use std::{env, fs, path::Path};
+
+use strata_replay::{Averages, PageHeapKind, Settings, patterns::PATTERNS, replay};
+
+/// Memory goes back at this rate: without any, page heaps differ less than they do in programs.
+const RELEASE_RATE: u64 = 8 << 20;
+
+const CPUS: u32 = 4;
+
+struct Line {
+    name: &'static str,
+    page_heap: &'static str,
+    averages: Averages,
+}
+
+fn lines() -> Vec<Line> {
+    let mut lines = Vec::new();
+    for pattern in PATTERNS {
+        let trace = pattern.trace();
+        for (page_heap, kind) in
+            [("temeraire", PageHeapKind::Temeraire), ("legacy", PageHeapKind::Legacy)]
+        {
+            let settings = Settings {
+                page_heap: kind,
+                release_rate: RELEASE_RATE,
+                cpus: CPUS,
+                ..Settings::default()
+            };
+            let replayed = replay(&trace, settings).expect("a trace");
+            assert!(replayed.is_complete && replayed.refused == 0, "{}", pattern.name);
+            lines.push(Line { name: pattern.name, page_heap, averages: replayed.averages() });
+        }
+    }
+    lines
+}
+
+fn table(lines: &[Line]) -> String {
+    let mut text =
+        "trace        page heap  live MiB  backed MiB  on hugepages %  page heap overhead\n"
+            .to_owned();
+    for Line { name, page_heap, averages } in lines {
+        let Averages { live_bytes, backed_bytes, page_heap_overhead, .. } = averages;
+        writeln!(
+            text,
+            "{name:<12} {page_heap:<9} {:>9.1} {:>11.1} {:>15.1} {:>19.3}",
+            live_bytes / 1048576.0,
+            backed_bytes / 1048576.0,
+            100.0 * averages.hugepage_coverage(),
+            page_heap_overhead,
+        )
+        .expect("a String");
+    }
+    text
+}
+
+/// Coverage and overhead of a line of the table.
+fn figures(line: &str) -> Option<(f64, f64)> {
+    let mut words = line.split_whitespace().skip(4);
+    words.next()?.parse().ok().zip(words.next()?.parse().ok())
+}
+
+#[test]
+fn both_page_heaps_do_as_well_as_the_table_says() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden.txt");
+    let now = table(&lines());
+    println!("{now}");
+    if env::var_os("STRATA_GOLDEN").is_some_and(|wish| wish == "write") {
+        return fs::write(file, now).expect("the table can be written");
+    }
+    let golden = fs::read_to_string(file).expect("the table");
+    assert_eq!(now.lines().count(), golden.lines().count(), "other traces");
+    for (now, golden) in now.lines().zip(golden.lines()).skip(1) {
+        let names =
+            |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(names(now), names(golden));
+        let (now_figures, golden_figures) = figures(now).zip(figures(golden)).expect("two figures");
+        let near = (now_figures.0 - golden_figures.0).abs() <= 1.0
+            && (now_figures.1 - golden_figures.1).abs() <= 0.02;
+        assert!(near, "\n{golden}\nbecame\n{now}");
+    }
+}
