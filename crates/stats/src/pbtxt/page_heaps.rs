@@ -136,6 +136,16 @@ fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -
     ])?;
     if todays {
         heap.field("filler_abandoned_pages", figures.filler.abandoned_pages)?;
+        let collapse = &figures.collapse;
+        heap.message("filler_huge_page_treatment_stats", |stats| {
+            stats.numbers([
+                ("collapse_eligible", collapse.asked),
+                ("collapse_attempted", collapse.collapsed.wrapping_add(collapse.failures)),
+                ("collapse_succeeded", collapse.collapsed),
+                ("collapse_time_total_ns", collapse.total_ns),
+                ("collapse_time_max_ns", collapse.longest_ns),
+            ])
+        })?;
     }
     records(&figures.allocations, heap)
 }

@@ -5,7 +5,7 @@ use crate::{PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_page_heap::{LegacyFigures, ReleasedBytes};
 use strata_span::HUGEPAGE_BYTES;
-use strata_temeraire::{DensityFigures, FillerFigures, TemeraireFigures};
+use strata_temeraire::{CollapseFigures, DensityFigures, FillerFigures, TemeraireFigures};
 
 /// A page heap that Strata does not know has the section that every page heap has.
 pub(super) fn render<F: RenderPageHeap>(
@@ -42,7 +42,7 @@ fn render_temeraire(
         "{label}: filler donations {} ({} pages from abandoned donations)",
         filler.counters.donations, filler.abandoned_pages,
     )?;
-    filler_section(filler, figures.page_bytes, pages_per_hugepage, out)?;
+    filler_section(figures, pages_per_hugepage, out)?;
     regions(figures, pages_per_hugepage, out)?;
     temeraire::huge_cache(&figures.cache, temeraire::Form::Today, out)?;
     temeraire::huge_allocator(&figures.allocator, out)?;
@@ -53,11 +53,11 @@ fn render_temeraire(
 }
 
 fn filler_section(
-    filler: &FillerFigures,
-    page_bytes: u64,
+    figures: &TemeraireFigures,
     pages_per_hugepage: u64,
     out: &mut dyn Write,
 ) -> Result {
+    let filler = &figures.filler;
     writeln!(out, "HugePageFiller: densely pack small requests into hugepages")?;
     let overall = DensityFigures {
         hugepages: filler.hugepages,
@@ -89,6 +89,7 @@ fn filler_section(
         counters.subreleased_pages_for_limit,
         counters.broken_hugepages_for_limit,
     )?;
+    collapse(&figures.collapse, out)?;
     writeln!(out)?;
     writeln!(out, "HugePageFiller: fullness histograms")?;
     writeln!(out)?;
@@ -99,7 +100,23 @@ fn filler_section(
         counters.refilled_hugepages,
     )?;
     writeln!(out)?;
-    history(filler, page_bytes, out)
+    history(filler, figures.page_bytes, out)
+}
+
+/// How hugepages that lost their backing were made whole.
+fn collapse(figures: &CollapseFigures, out: &mut dyn Write) -> Result {
+    let attempted = figures.collapsed.wrapping_add(figures.failures);
+    writeln!(
+        out,
+        "HugePageFiller: Out of {} eligible hugepages, {attempted} were attempted, and {} were collapsed.",
+        figures.asked, figures.collapsed,
+    )?;
+    writeln!(
+        out,
+        "HugePageFiller: Latency of collapse operations: {:.6} ms (total), {:.6} us (maximum)",
+        figures.total_ns as f64 / 1e6,
+        figures.longest_ns as f64 / 1e3,
+    )
 }
 
 fn history(filler: &FillerFigures, page_bytes: u64, out: &mut dyn Write) -> Result {
