@@ -1,21 +1,21 @@
-//! Random operations by one thread on one CPU, against a stack for each class.
+//! Random operations by one thread, against a stack for each class and CPU.
 //!
-//! `STRATA_SEED` sets the seed, `STRATA_MODEL_STEPS` the number of operations.
+//! The thread runs on one CPU, or on an area of its own making, which no kernel knows: in that it says itself on which
+//! of a thousand CPUs it runs. `STRATA_SEED` sets the seed, `STRATA_MODEL_STEPS` the number of operations.
 
 use crate::{
     ground::{self, Random, TABLE},
     source::{CountedSource, Event, number},
 };
-use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES};
-use strata_os::SystemPages;
+use core::sync::atomic::{AtomicU32, Ordering};
+use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES, Setup};
+use strata_os::{SystemPages, rseq};
 use strata_size_classes::{CLASS_SLOTS, SizeClass};
 
 /// What a CPU's cache should be.
 struct Model {
     stacks: Vec<Vec<usize>>,
     pops: Vec<u32>,
-    /// What the thread has of each class.
-    own: Vec<Vec<*mut u8>>,
     expected: CpuStats,
 }
 
@@ -24,9 +24,13 @@ impl Model {
         Self {
             stacks: vec![Vec::new(); CLASS_SLOTS],
             pops: vec![0; CLASS_SLOTS],
-            own: vec![Vec::new(); CLASS_SLOTS],
             expected: CpuStats::default(),
         }
+    }
+
+    fn held_bytes(&self) -> u64 {
+        let bytes = |class: SizeClass| self.stacks[class.index()].len() * TABLE.size(class);
+        TABLE.classes().map(bytes).sum::<usize>() as u64
     }
 
     /// Takes `objects` off the stack of `class`, the top one first.
@@ -52,8 +56,13 @@ impl Model {
 struct Walk<'a> {
     cache: &'a CpuCache,
     source: &'a CountedSource,
+    /// What the thread has of each class.
+    own: Vec<Vec<*mut u8>>,
+    /// Where the thread runs, and what should be there.
     cpu: u32,
     model: Model,
+    /// The same of other CPUs that it ran on.
+    elsewhere: Vec<(u32, Model)>,
 }
 
 impl Walk<'_> {
@@ -69,14 +78,14 @@ impl Walk<'_> {
     }
 
     fn push(&mut self, class: SizeClass) {
-        let Some(object) = self.model.own[class.index()].pop() else { return };
+        let Some(object) = self.own[class.index()].pop() else { return };
         self.source.given_up(class, object);
         // SAFETY: as above; the object is this thread's.
         if unsafe { self.cache.push(class, object) } {
             self.model.stacks[class.index()].push(number(object));
         } else {
             self.source.kept(class, object);
-            self.model.own[class.index()].push(object);
+            self.own[class.index()].push(object);
         }
     }
 
@@ -94,14 +103,14 @@ impl Walk<'_> {
     }
 
     fn push_batch(&mut self, class: SizeClass, count: usize) {
-        let own = &mut self.model.own[class.index()];
+        let own = &mut self.own[class.index()];
         let objects = own.split_off(own.len() - count.min(own.len()));
         objects.iter().for_each(|&object| self.source.given_up(class, object));
         // SAFETY: as above; the objects are this thread's.
         let given = unsafe { self.cache.push_batch(class, &objects) };
         for &object in &objects[given..] {
             self.source.kept(class, object);
-            self.model.own[class.index()].push(object);
+            self.own[class.index()].push(object);
         }
         self.model.stacks[class.index()].extend(objects[..given].iter().map(|&o| number(o)));
     }
@@ -138,7 +147,7 @@ impl Walk<'_> {
     }
 
     fn overflow(&mut self, class: SizeClass) {
-        let Some(object) = self.model.own[class.index()].pop() else { return };
+        let Some(object) = self.own[class.index()].pop() else { return };
         self.source.given_up(class, object);
         // SAFETY: as above; the object is this thread's.
         unsafe { self.cache.overflow(self.source, class, object) };
@@ -157,7 +166,7 @@ impl Walk<'_> {
     }
 
     fn drain(&mut self) {
-        let held = self.held_bytes();
+        let held = self.model.held_bytes();
         assert_eq!(self.cache.drain(self.source, self.cpu), Ok(held));
         let events = self.source.events();
         let mut given = vec![Vec::new(); CLASS_SLOTS];
@@ -168,7 +177,7 @@ impl Walk<'_> {
         }
         assert_eq!(given, self.model.stacks, "all that stood there went");
         self.model.stacks.iter_mut().for_each(Vec::clear);
-        self.model.expected.drains += 1;
+        self.model.expected.drains += u64::from(self.cache.is_populated(self.cpu));
     }
 
     /// The region gets longer, and every object stays; or shorter, and the lowest ones for which there is no slot go.
@@ -197,42 +206,82 @@ impl Walk<'_> {
 
     fn receive(&mut self, class: SizeClass, object: *mut u8) {
         self.source.received(class, object);
-        self.model.own[class.index()].push(object);
+        self.own[class.index()].push(object);
     }
 
-    fn held_bytes(&self) -> u64 {
-        let bytes = |class: SizeClass| self.model.stacks[class.index()].len() * TABLE.size(class);
-        TABLE.classes().map(bytes).sum::<usize>() as u64
-    }
-
-    /// The cache's own figures are the model's.
-    fn check(&self) {
-        let stats = self.cache.cpu_stats(self.cpu);
-        let expected = &self.model.expected;
-        assert_eq!(stats.held_bytes, self.held_bytes());
-        assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes, "{stats:?}");
-        assert!(stats.granted_bytes <= stats.limit_bytes, "{stats:?}");
-        assert_eq!(stats.limit_bytes, self.cache.limit_bytes(), "no limit moved");
-        assert!(stats.held_bytes <= stats.capacity_bytes, "{stats:?}");
-        assert!(stats.populated);
-        assert_eq!(
-            (stats.underflows, stats.overflows, stats.drains),
-            (expected.underflows, expected.overflows, expected.drains)
-        );
-        assert_eq!(
-            (stats.refilled_objects, stats.flushed_objects),
-            (expected.refilled_objects, expected.flushed_objects)
-        );
-        for class in TABLE.classes() {
-            let (stack, own) = (&self.model.stacks[class.index()], &self.model.own[class.index()]);
-            assert_eq!(self.cache.objects(self.cpu, class), stack.len() as u64, "{class:?}");
-            assert_eq!(
-                self.cache.pops(self.cpu, class),
-                self.model.pops[class.index()],
-                "{class:?}"
-            );
-            assert_eq!(self.source.out(class), stack.len() + own.len(), "{class:?}");
+    /// Objects went that stood lowest in their stacks, wherever that was, by what was done to all CPUs.
+    fn lowest_went(&mut self) {
+        for event in self.source.events() {
+            let Event::Gave(class, objects) = event else { panic!("nothing is taken: {event:?}") };
+            let here = core::iter::once(&mut self.model);
+            let mut models = here.chain(self.elsewhere.iter_mut().map(|(_, model)| model));
+            let index = class.index();
+            let model = models.find(|model| model.stacks[index].starts_with(&objects));
+            let model = model.unwrap_or_else(|| panic!("{objects:?} of {class:?} stood lowest"));
+            model.stacks[index].drain(..objects.len());
+            model.expected.flushed_objects += objects.len() as u64;
         }
+    }
+
+    /// Parts of limits move between CPUs.
+    fn shuffle(&mut self) {
+        self.cache.shuffle(self.source);
+        self.lowest_went();
+    }
+
+    /// CPUs that stood still are drained.
+    fn drain_idle(&mut self) {
+        let (here, held) = (self.cpu, self.model.held_bytes());
+        self.cache.drain_idle(self.source, &SystemPages::new(), 2);
+        self.lowest_went();
+        let drained = |id: u32, model: &mut Model| {
+            model.expected.drains = self.cache.cpu_stats(id).drains;
+        };
+        drained(here, &mut self.model);
+        self.elsewhere.iter_mut().for_each(|(id, model)| drained(*id, model));
+        assert!(self.model.held_bytes() == held || self.model.held_bytes() == 0, "all or none");
+    }
+
+    /// Goes on elsewhere.
+    fn run_on(&mut self, area: &FakeArea, id: u32) {
+        area.set_id(id);
+        let known = self.elsewhere.iter().position(|(other, _)| *other == id);
+        if id == self.cpu {
+            return;
+        }
+        let there = known.map_or_else(Model::new, |place| self.elsewhere.swap_remove(place).1);
+        let here = core::mem::replace(&mut self.model, there);
+        self.elsewhere.push((self.cpu, here));
+        self.cpu = id;
+        // SAFETY: as above.
+        assert_eq!(unsafe { self.cache.current_id() }, id);
+    }
+
+    /// The cache's own figures are the models'.
+    fn check(&self) {
+        check_cpu(self.cache, self.cpu, &self.model);
+        for class in TABLE.classes() {
+            let index = class.index();
+            let elsewhere = self.elsewhere.iter().map(|(_, model)| model.stacks[index].len());
+            let held = self.model.stacks[index].len() + elsewhere.sum::<usize>();
+            assert_eq!(self.source.out(class), held + self.own[index].len(), "{class:?}");
+        }
+    }
+
+    /// The same for the CPUs where the thread does not run; and what all may hold stays the same.
+    fn check_all(&self) {
+        self.check();
+        let mut limits = self.cache.cpu_stats(self.cpu).limit_bytes;
+        for (id, model) in &self.elsewhere {
+            let populated = self.cache.is_populated(*id);
+            assert!(populated || model.expected == CpuStats::default());
+            if populated {
+                check_cpu(self.cache, *id, model);
+            }
+            limits += self.cache.cpu_stats(*id).limit_bytes;
+        }
+        let cpus = (0..self.cache.ids()).filter(|&id| self.cache.is_populated(id)).count() as u64;
+        assert_eq!(limits, cpus * self.cache.limit_bytes(), "of {cpus}");
     }
 
     fn step(&mut self, random: &mut Random, classes: &[SizeClass]) {
@@ -252,29 +301,131 @@ impl Walk<'_> {
     }
 }
 
+/// The figures of a CPU that was used are its model's.
+fn check_cpu(cache: &CpuCache, cpu: u32, model: &Model) {
+    let stats = cache.cpu_stats(cpu);
+    let expected = &model.expected;
+    assert_eq!(stats.held_bytes, model.held_bytes());
+    assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes, "{stats:?}");
+    assert!(stats.granted_bytes <= stats.limit_bytes, "{stats:?}");
+    assert!(stats.held_bytes <= stats.capacity_bytes, "{stats:?}");
+    assert_eq!(
+        (stats.underflows, stats.overflows, stats.drains),
+        (expected.underflows, expected.overflows, expected.drains)
+    );
+    assert_eq!(
+        (stats.refilled_objects, stats.flushed_objects),
+        (expected.refilled_objects, expected.flushed_objects)
+    );
+    for class in TABLE.classes() {
+        let index = class.index();
+        assert_eq!(cache.objects(cpu, class), model.stacks[index].len() as u64, "{class:?}");
+        assert_eq!(cache.pops(cpu, class), model.pops[index], "{class:?}");
+    }
+}
+
+/// An rseq area that no kernel knows. It says what its owner says.
+#[repr(align(32))]
+struct FakeArea([AtomicU32; 8]);
+
+impl FakeArea {
+    const fn new() -> Self {
+        Self([const { AtomicU32::new(0) }; 8])
+    }
+
+    fn set_id(&self, id: u32) {
+        self.0[rseq::CPU_ID / size_of::<u32>()].store(id, Ordering::Relaxed);
+    }
+
+    /// Its distance from this thread's pointer.
+    fn offset(&self) -> isize {
+        let place = core::ptr::from_ref(self).expose_provenance();
+        place.wrapping_sub(strata_os::thread_pointer()).cast_signed()
+    }
+}
+
+/// Numbers of CPUs with holes, of a machine that may have 1 024.
+const NUMBERS: [u32; 7] = [0, 1, 2, 17, 64, 700, 1023];
+
+/// Walks at random over `classes` on CPUs that a fake area names, and over what is done to all CPUs.
+fn walk_on_faked_cpus(limit_bytes: usize, classes: &[SizeClass]) {
+    let area = FakeArea::new();
+    let setup =
+        Setup { table: TABLE, ids: 1024, id_kind: IdKind::Cpu, area: area.offset(), limit_bytes };
+    let cache = CpuCache::new();
+    // SAFETY: this thread alone uses the cache, on an area that names ids below 1024. No kernel sends its sections back,
+    // and nobody else stops a cache.
+    unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");
+    let mut random = Random::new(ground::seed());
+    let source = CountedSource::new(3000).with_log();
+    let own = vec![Vec::new(); CLASS_SLOTS];
+    let (model, elsewhere) = (Model::new(), Vec::new());
+    let mut walk = Walk { cache: &cache, source: &source, own, cpu: 0, model, elsewhere };
+    walk.refill(classes[0]);
+    for step in 0..steps().unwrap_or(12_000) {
+        match random.below(100) {
+            0..10 => walk.run_on(&area, NUMBERS[random.below(NUMBERS.len())]),
+            10 if random.below(4) == 0 => walk.shuffle(),
+            11 if random.below(4) == 0 => walk.drain_idle(),
+            _ => walk.step(&mut random, classes),
+        }
+        walk.check();
+        if step % 64 == 0 {
+            walk.check_all();
+        }
+    }
+    for &id in &NUMBERS {
+        walk.run_on(&area, id);
+        if cache.is_populated(id) {
+            walk.drain();
+        }
+        walk.check_all();
+    }
+    for &class in classes {
+        while !walk.own[class.index()].is_empty() {
+            walk.overflow(class);
+        }
+    }
+    for &id in &NUMBERS {
+        walk.run_on(&area, id);
+        if cache.is_populated(id) {
+            walk.drain();
+        }
+    }
+    source.assert_whole();
+    assert!(cache.used_ids() <= 1024);
+    let used = (0..1024).filter(|&id| cache.is_populated(id));
+    assert!(used.eq(NUMBERS.iter().copied().filter(|&id| cache.is_populated(id))), "no others");
+}
+
+fn steps() -> Option<usize> {
+    std::env::var("STRATA_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok())
+}
+
 /// Walks at random over `classes` with such a limit; at the end all objects are back.
 fn walk(limit_bytes: usize, classes: &[SizeClass]) {
     let Some(cache) = ground::cache(IdKind::Cpu, limit_bytes) else { return };
-    let steps = std::env::var("STRATA_MODEL_STEPS").ok().and_then(|steps| steps.parse().ok());
     let mut random = Random::new(ground::seed());
     let source = CountedSource::new(3000).with_log();
     let cpu = ground::pin();
-    let mut walk = Walk { cache: &cache, source: &source, cpu, model: Model::new() };
+    let own = vec![Vec::new(); CLASS_SLOTS];
+    let (model, elsewhere) = (Model::new(), Vec::new());
+    let mut walk = Walk { cache: &cache, source: &source, own, cpu, model, elsewhere };
     // SAFETY: the cache is set up, glibc registered this thread.
     assert_eq!(unsafe { cache.current_id() }, cpu);
     walk.refill(classes[0]);
     walk.check();
-    for _ in 0..steps.unwrap_or(20_000) {
+    for _ in 0..steps().unwrap_or(20_000) {
         walk.step(&mut random, classes);
         walk.check();
     }
     for &class in classes {
-        while !walk.model.own[class.index()].is_empty() {
+        while !walk.own[class.index()].is_empty() {
             walk.overflow(class);
         }
     }
     walk.drain();
-    walk.check();
+    walk.check_all();
     let stats = cache.cpu_stats(cpu);
     assert_eq!((stats.held_bytes, stats.capacity_bytes), (0, 0));
     source.assert_whole();
@@ -301,4 +452,19 @@ fn one_class_with_room_for_a_handful_is_a_stack() {
 #[test]
 fn without_a_limit_classes_grow_to_what_the_layout_gives_them_and_are_stacks() {
     walk(usize::MAX, &[8, 256, 1024].map(ground::class));
+}
+
+#[test]
+fn all_classes_on_faked_cpus_with_holes_between_their_numbers_are_stacks() {
+    walk_on_faked_cpus(CpuCache::DEFAULT_LIMIT_BYTES, &TABLE.classes().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_few_classes_on_faked_cpus_that_take_each_others_limits_are_stacks() {
+    walk_on_faked_cpus(40 << 10, &[8, 16, 512, 4096, 8192].map(ground::class));
+}
+
+#[test]
+fn classes_on_faked_cpus_that_may_hold_nothing_are_empty_stacks() {
+    walk_on_faked_cpus(0, &[8, 4096].map(ground::class));
 }
