@@ -30,8 +30,26 @@ pub struct PageHeapStats {
     pub release_failures: u64,
     /// The limits, and how often they were met.
     pub limits: LimitFigures,
+    /// The moment at which most was in spans.
+    pub peak: PeakFigures,
     /// The heap's lock.
     pub lock: LockStats,
+}
+
+/// Where pages were at the moment at which most of them were in spans, all figures of that moment, in bytes unless named
+/// otherwise.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct PeakFigures {
+    /// In spans that were handed out.
+    pub in_use_bytes: u64,
+    /// Free and backed.
+    pub free_bytes: u64,
+    /// Free and not backed.
+    pub unmapped_bytes: u64,
+    /// Spans that were handed out, as a number.
+    pub spans_in_use: u64,
 }
 
 /// Bytes given back to the kernel since the start, by [`ReleaseReason`].

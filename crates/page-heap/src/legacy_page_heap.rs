@@ -3,14 +3,13 @@
 mod state;
 mod wish;
 
-use crate::{LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use crate::{
+    LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest,
+};
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
-use strata_sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use strata_sync::atomic::{AtomicUsize, Ordering};
 use wish::Wish;
 
 /// Free spans in lists by length, best fit, and coalescing of neighbours.
@@ -57,7 +56,7 @@ pub struct LegacyPageHeap<P: PageSize> {
     underway: AtomicUsize,
     /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under
     /// it.
-    state: Mutex<State<P>>,
+    state: Published<State<P>>,
 }
 
 /// What became of one step of giving memory back.
@@ -149,7 +148,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
 // 4. Nothing here dereferences an address of the pages.
 unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     #[cfg(not(strata_loom))]
-    const EMPTY: Self = Self { underway: AtomicUsize::new(0), state: Mutex::new(State::new()) };
+    const EMPTY: Self = Self { underway: AtomicUsize::new(0), state: Published::new(State::new()) };
 
     const EMPTY_IS_ZERO: bool = true;
 
@@ -237,8 +236,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     }
 
     fn stats(&self) -> PageHeapStats {
-        let stats = self.state.lock().stats();
-        PageHeapStats { lock: self.state.stats(), ..stats }
+        self.state.figures()
     }
 
     /// Counts are of one moment; ages are gathered on a walk over all spans, with the lock left every few hundred, so
@@ -284,7 +282,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
 
 impl<P: PageSize> Default for LegacyPageHeap<P> {
     fn default() -> Self {
-        Self { underway: AtomicUsize::new(0), state: Mutex::new(State::new()) }
+        Self { underway: AtomicUsize::new(0), state: Published::new(State::new()) }
     }
 }
 

@@ -46,6 +46,7 @@ mod legacy_figures;
 mod legacy_page_heap;
 mod limits;
 mod page_heap;
+mod published;
 mod reserve;
 mod span_ages;
 #[cfg(feature = "serde")]
@@ -56,11 +57,12 @@ pub mod suite;
 pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
-pub use figures::{PageHeapStats, ReleasedBytes};
+pub use figures::{PageHeapStats, PeakFigures, ReleasedBytes};
 pub use hugepage_use::{HugepageFigures, HugepageUse};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
 pub use limits::{LimitFigures, MemoryLimits};
 pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest};
+pub use published::{HasStats, Published, PublishedGuard};
 pub use reserve::{Reserve, ReserveStats, TakenRange};
 pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};

@@ -67,6 +67,34 @@ impl<T: ?Sized> Mutex<T> {
         self.lock.try_acquire().then(|| MutexGuard { mutex: self, not_send: PhantomData })
     }
 
+    /// Takes the lock as [`lock`](Self::lock) does, but neither waits for this thread itself nor for anybody longer than
+    /// `patience_ns` nanoseconds.
+    ///
+    /// For figures that a signal handler may ask for, which may have interrupted the holder. It sleeps without being
+    /// waked, so that it may come late: not for work that counts on its turn. To see that this thread is the holder takes
+    /// it 5 ms.
+    ///
+    /// ```
+    /// use strata_sync::Mutex;
+    ///
+    /// let lock = Mutex::new(3);
+    /// assert_eq!(lock.lock_unless_held(1_000_000).as_deref(), Some(&3));
+    /// let guard = lock.lock();
+    /// assert!(lock.lock_unless_held(u64::MAX).is_none(), "this thread holds it");
+    /// # drop(guard);
+    /// ```
+    #[cfg(not(strata_loom))]
+    pub fn lock_unless_held(&self, patience_ns: u64) -> Option<MutexGuard<'_, T>> {
+        let taken = self.lock.acquire_unless_held(patience_ns);
+        taken.then(|| MutexGuard { mutex: self, not_send: PhantomData })
+    }
+
+    /// The same under loom, where no time passes.
+    #[cfg(strata_loom)]
+    pub fn lock_unless_held(&self, _patience_ns: u64) -> Option<MutexGuard<'_, T>> {
+        Some(self.lock())
+    }
+
     /// The value, without the lock: nobody else can have it.
     #[inline]
     pub fn get_mut(&mut self) -> &mut T {

@@ -25,6 +25,16 @@ const SPINS: u32 = 50;
 #[cfg(strata_loom)]
 const SPINS: u32 = 1;
 
+/// Time between two rounds of looks of one who does not want to wait for ever: a section that makes a system call is over
+/// by then.
+#[cfg(not(strata_loom))]
+const PATIENCE_STEP_NS: u64 = 50_000;
+
+/// For so long a lock has to look like this thread's own to be it: longer than a thread is stopped between two
+/// instructions, as a rule.
+#[cfg(not(strata_loom))]
+const PROOF_NS: u64 = 5_000_000;
+
 /// A futex lock with counters.
 ///
 /// What an uncontended operation touches stands in the first 32 bytes. Fields without another
@@ -97,6 +107,36 @@ impl RawLock {
             self.count_operation();
         }
         taken
+    }
+
+    /// Takes the lock, unless this thread seems to hold it already, or it is not to be had for `patience_ns`.
+    #[cfg(not(strata_loom))]
+    pub(crate) fn acquire_unless_held(&self, patience_ns: u64) -> bool {
+        let token = thread_token();
+        let mut start_ns = None;
+        loop {
+            for _ in 0..SPINS {
+                if self.try_acquire() {
+                    return true;
+                }
+                spin_hint();
+            }
+            // Whoever took it a moment ago may not have written its token yet: only after some time is ours a proof. (The
+            // other way about, this thread may have been interrupted before it wrote its own: then patience ends it.)
+            let seems_ours = self.owner.load(Ordering::Relaxed) == token
+                && self.state.load(Ordering::Relaxed) != FREE;
+            let now_ns = now_ns();
+            let waited_ns = now_ns.saturating_sub(*start_ns.get_or_insert(now_ns));
+            if waited_ns >= if seems_ours { patience_ns.min(PROOF_NS) } else { patience_ns } {
+                return false;
+            }
+            // Nobody changes this word: it is a sleep.
+            strata_os::futex_wait(
+                &core::sync::atomic::AtomicU32::new(0),
+                0,
+                Some(PATIENCE_STEP_NS),
+            );
+        }
     }
 
     /// Lets go, and wakes one thread if any may be asleep.

@@ -10,14 +10,11 @@ use crate::{
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
-    SpanRequest,
+    HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, Published,
+    ReleaseReason, SpanRequest,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
-use strata_sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
+use strata_sync::atomic::{AtomicUsize, Ordering};
 
 /// A page heap that keeps memory on hugepages and gives back what nobody needs: Temeraire.
 ///
@@ -42,7 +39,7 @@ use strata_sync::{
 pub struct HugePageAware<P: PageSize> {
     /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken
     /// under it.
-    pub(crate) state: Mutex<State<P>>,
+    pub(crate) state: Published<State<P>>,
     pub(crate) advice: HugepageAdvice,
     /// Releases underway with the lock dropped. Changed under the lock, so that who holds it and
     /// reads 0 knows that nothing is underway; a fork waits for that.
@@ -57,7 +54,7 @@ impl<P: PageSize> HugePageAware<P> {
         /// A heap that has nothing yet.
         pub const fn new() -> Self {
             Self {
-                state: Mutex::new(State::new()),
+                state: Published::new(State::new()),
                 advice: HugepageAdvice::new(),
                 underway: AtomicUsize::new(0),
             }
@@ -297,11 +294,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn stats(&self) -> PageHeapStats {
-        let stats = {
-            let state = self.state.lock();
-            state.stats()
-        };
-        PageHeapStats { lock: self.state.stats(), ..stats }
+        self.state.figures()
     }
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
@@ -364,31 +357,6 @@ impl<P: PageSize> State<P> {
         ]
     }
 
-    /// The figures that every page heap has, but for the lock's.
-    fn stats(&self) -> PageHeapStats {
-        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
-        let reserve = self.allocator.reserve().stats();
-        let stats = PageHeapStats {
-            reserved_bytes: reserve.reserved_bytes,
-            system_bytes: self.allocator.requested().bytes() as u64,
-            in_use_bytes: bytes(self.in_use_pages),
-            free_bytes: bytes(self.free_pages()),
-            unmapped_bytes: bytes(self.unmapped_pages()),
-            peak_backed_bytes: bytes(self.peak_backed_pages),
-            spans_in_use: self.spans_in_use,
-            released: self.released,
-            release_failures: self.release_failures,
-            limits: self.limits,
-            ..PageHeapStats::default()
-        };
-        debug_assert_eq!(
-            stats.system_bytes,
-            stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes,
-            "every page is in use, free or unmapped"
-        );
-        stats
-    }
-
     /// After unbacked pages came into use, or count as backed: raises the peak.
     #[inline]
     pub(crate) fn note_peak(&mut self) {
@@ -413,6 +381,33 @@ impl<P: PageSize> State<P> {
             + unbacked.pages::<P>().get()
             + self.allocator.free().total().pages::<P>().get()
             + self.leaving.unbacked_pages
+    }
+}
+
+impl<P: PageSize> HasStats for State<P> {
+    /// The figures that every page heap has, but for the lock's.
+    fn stats(&self) -> PageHeapStats {
+        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
+        let reserve = self.allocator.reserve().stats();
+        let stats = PageHeapStats {
+            reserved_bytes: reserve.reserved_bytes,
+            system_bytes: self.allocator.requested().bytes() as u64,
+            in_use_bytes: bytes(self.in_use_pages),
+            free_bytes: bytes(self.free_pages()),
+            unmapped_bytes: bytes(self.unmapped_pages()),
+            peak_backed_bytes: bytes(self.peak_backed_pages),
+            spans_in_use: self.spans_in_use,
+            released: self.released,
+            release_failures: self.release_failures,
+            limits: self.limits,
+            ..PageHeapStats::default()
+        };
+        debug_assert_eq!(
+            stats.system_bytes,
+            stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes,
+            "every page is in use, free or unmapped"
+        );
+        stats
     }
 }
 

@@ -4,8 +4,8 @@ mod extend;
 
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
-    AllocationRecords, Density, LegacyFigures, LimitFigures, PageHeapStats, ReleaseReason,
-    ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
+    AllocationRecords, Density, HasStats, LegacyFigures, LimitFigures, PageHeapStats,
+    ReleaseReason, ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
     free_set::FreeSet, legacy_figures::FreeSpans,
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
@@ -241,23 +241,6 @@ impl<P: PageSize> State<P> {
     /// The most pages in use since the last call.
     pub(super) fn take_peak(&mut self) -> PageCount<P> {
         self.records.take_peak_pages()
-    }
-
-    pub(super) fn stats(&self) -> PageHeapStats {
-        let reserve = self.reserve.stats();
-        PageHeapStats {
-            reserved_bytes: reserve.reserved_bytes,
-            system_bytes: reserve.taken_bytes,
-            in_use_bytes: self.in_use.bytes() as u64,
-            free_bytes: self.free.bytes() as u64,
-            unmapped_bytes: self.unmapped.bytes() as u64,
-            peak_backed_bytes: self.peak_backed.bytes() as u64,
-            spans_in_use: self.spans_in_use,
-            released: self.released,
-            release_failures: self.release_failures,
-            limits: self.limits,
-            ..PageHeapStats::default()
-        }
     }
 
     /// Fills in all figures but the ages.
@@ -568,6 +551,25 @@ impl<P: PageSize> State<P> {
 
     fn pages_at(&mut self, backed: bool) -> &mut PageCount<P> {
         if backed { &mut self.free } else { &mut self.unmapped }
+    }
+}
+
+impl<P: PageSize> HasStats for State<P> {
+    fn stats(&self) -> PageHeapStats {
+        let reserve = self.reserve.stats();
+        PageHeapStats {
+            reserved_bytes: reserve.reserved_bytes,
+            system_bytes: reserve.taken_bytes,
+            in_use_bytes: self.in_use.bytes() as u64,
+            free_bytes: self.free.bytes() as u64,
+            unmapped_bytes: self.unmapped.bytes() as u64,
+            peak_backed_bytes: self.peak_backed.bytes() as u64,
+            spans_in_use: self.spans_in_use,
+            released: self.released,
+            release_failures: self.release_failures,
+            limits: self.limits,
+            ..PageHeapStats::default()
+        }
     }
 }
 

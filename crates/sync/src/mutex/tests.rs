@@ -152,3 +152,34 @@ fn an_unsized_value_is_guarded_too() {
     slice.lock().reverse();
     assert_eq!(*mutex.lock(), [3, 2, 1]);
 }
+
+#[test]
+fn who_does_not_want_to_wait_for_ever_gives_up() {
+    let lock = Mutex::new(0);
+    std::thread::scope(|scope| {
+        let guard = lock.lock();
+        let other = scope.spawn(|| lock.lock_unless_held(1_000_000).is_none());
+        assert!(other.join().expect("no panic"), "another thread holds it");
+        assert!(
+            lock.lock_unless_held(u64::MAX).is_none(),
+            "this thread holds it, and would wait for ever"
+        );
+        drop(guard);
+        let other = scope.spawn(|| lock.lock_unless_held(0).is_some());
+        assert!(other.join().expect("no panic"), "nobody holds it");
+    });
+    assert_eq!(lock.stats().operations, 2);
+}
+
+#[test]
+fn who_waits_for_some_time_gets_a_lock_that_is_left_meanwhile() {
+    let lock = Mutex::new(0);
+    std::thread::scope(|scope| {
+        let guard = lock.lock();
+        let other = scope.spawn(|| lock.lock_unless_held(u64::MAX).map(|mut value| *value += 1));
+        std::thread::yield_now();
+        drop(guard);
+        assert!(other.join().expect("no panic").is_some());
+    });
+    assert_eq!(*lock.lock(), 1);
+}

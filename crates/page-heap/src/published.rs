@@ -1,0 +1,255 @@
+//! A page heap's state behind its lock, with figures that are read without it.
+
+use crate::{LimitFigures, MemoryLimits, PageHeapStats, PeakFigures, ReleasedBytes};
+use core::ops::{Deref, DerefMut};
+use strata_sync::{
+    LockStats, Mutex, MutexGuard, SeqWord,
+    atomic::{AtomicU64, Ordering},
+    const_array, const_fn,
+};
+
+/// A state that has the figures that every page heap has.
+pub trait HasStats {
+    /// The figures, but for those of the lock and the peaks, which others know.
+    fn stats(&self) -> PageHeapStats;
+}
+
+/// A state behind a lock. Whoever changed it publishes its figures when it leaves the lock, so that they are read without
+/// it: at any time, by anybody, also by a signal handler that interrupted the holder.
+///
+/// All zero bits are one around a state of zero bits. Publishing costs some twenty plain stores.
+///
+/// ```
+/// use strata_page_heap::{HasStats, PageHeapStats, Published};
+///
+/// struct Pages(u64);
+///
+/// impl HasStats for Pages {
+///     fn stats(&self) -> PageHeapStats {
+///         PageHeapStats { in_use_bytes: self.0, ..PageHeapStats::default() }
+///     }
+/// }
+///
+/// let pages = Published::new(Pages(0));
+/// pages.lock().0 = 8192;
+/// let held = pages.lock();
+/// assert_eq!(pages.figures().in_use_bytes, 8192);
+/// # drop(held);
+/// ```
+#[derive(Debug)]
+pub struct Published<S: HasStats> {
+    state: Mutex<S>,
+    /// Says whether the figures were read together. Written under the lock.
+    sequence: SeqWord,
+    /// The figures as words, see `to_words`. Written under the lock, read by anybody.
+    words: [AtomicU64; WORDS],
+    /// The figures at the moment at which most was in spans. As above.
+    peak: [AtomicU64; PEAK_WORDS],
+}
+
+/// How often a reader looks before it takes figures that are in flux: a writer needs some nanoseconds.
+const LOOKS: u32 = 64;
+
+const WORDS: usize = 18;
+const PEAK_WORDS: usize = 4;
+
+impl<S: HasStats> Published<S> {
+    const_fn! {
+        /// A state that nobody holds, and no figures yet.
+        pub const fn new(state: S) -> Self {
+            Self {
+                state: Mutex::new(state),
+                sequence: SeqWord::new(),
+                words: const_array![AtomicU64::new(0); WORDS],
+                peak: const_array![AtomicU64::new(0); PEAK_WORDS],
+            }
+        }
+    }
+
+    /// Takes the lock. If the state is changed by way of the guard, its figures are published when that goes.
+    #[inline]
+    pub fn lock(&self) -> PublishedGuard<'_, S> {
+        PublishedGuard { state: self.state.lock(), place: self, changed: false }
+    }
+
+    /// The figures that were published last. Takes no lock and waits for nobody: a reader that interrupted the one who
+    /// publishes gets figures of which each is right, before or after the change.
+    pub fn figures(&self) -> PageHeapStats {
+        let read = || {
+            let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
+            (words, self.peak.each_ref().map(|word| word.load(Ordering::Relaxed)))
+        };
+        let together = (0..LOOKS).find_map(|_| {
+            let read = self.sequence.read(read);
+            if read.is_none() {
+                strata_sync::spin_hint();
+            }
+            read
+        });
+        let (words, peak) = together.unwrap_or_else(read);
+        PageHeapStats { lock: self.state.stats(), ..from_words(words, peak) }
+    }
+
+    /// The lock's figures.
+    pub fn lock_stats(&self) -> LockStats {
+        self.state.stats()
+    }
+
+    /// Takes the lock without a guard, so that a fork finds the state at rest.
+    pub fn acquire(&self) {
+        self.state.acquire();
+    }
+
+    /// Leaves a lock that [`acquire`](Self::acquire) took; the state is as it was.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with `acquire`, or is the child of the thread that did.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.state.release() };
+    }
+
+    fn publish(&self, stats: &PageHeapStats) {
+        let store = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
+        self.sequence.begin();
+        self.words.iter().zip(to_words(stats)).for_each(|(word, value)| store(word, value));
+        let [most, ..] = &self.peak;
+        if most.load(Ordering::Relaxed) < stats.in_use_bytes {
+            let now =
+                [stats.in_use_bytes, stats.free_bytes, stats.unmapped_bytes, stats.spans_in_use];
+            self.peak.iter().zip(now).for_each(|(word, value)| store(word, value));
+        }
+        self.sequence.end();
+    }
+}
+
+/// Each figure at its place. A field that is added to the figures has to be added here, or this does not compile.
+fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
+    let PageHeapStats {
+        reserved_bytes,
+        system_bytes,
+        in_use_bytes,
+        free_bytes,
+        unmapped_bytes,
+        peak_backed_bytes,
+        spans_in_use,
+        released: ReleasedBytes { call, policy, idle, soft_limit, hard_limit },
+        release_failures,
+        limits:
+            LimitFigures {
+                limits: MemoryLimits { soft_bytes, hard_bytes },
+                soft_hits,
+                hard_hits,
+                hard_failures,
+            },
+        peak: _,
+        lock: _,
+    } = *stats;
+    [
+        reserved_bytes,
+        system_bytes,
+        in_use_bytes,
+        free_bytes,
+        unmapped_bytes,
+        peak_backed_bytes,
+        spans_in_use,
+        call,
+        policy,
+        idle,
+        soft_limit,
+        hard_limit,
+        release_failures,
+        soft_bytes,
+        hard_bytes,
+        soft_hits,
+        hard_hits,
+        hard_failures,
+    ]
+}
+
+fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
+    let [
+        reserved_bytes,
+        system_bytes,
+        in_use_bytes,
+        free_bytes,
+        unmapped_bytes,
+        peak_backed_bytes,
+        spans_in_use,
+        call,
+        policy,
+        idle,
+        soft_limit,
+        hard_limit,
+        release_failures,
+        soft_bytes,
+        hard_bytes,
+        soft_hits,
+        hard_hits,
+        hard_failures,
+    ] = words;
+    let [peak_in_use, peak_free, peak_unmapped, peak_spans] = peak;
+    PageHeapStats {
+        reserved_bytes,
+        system_bytes,
+        in_use_bytes,
+        free_bytes,
+        unmapped_bytes,
+        peak_backed_bytes,
+        spans_in_use,
+        released: ReleasedBytes { call, policy, idle, soft_limit, hard_limit },
+        release_failures,
+        limits: LimitFigures {
+            limits: MemoryLimits { soft_bytes, hard_bytes },
+            soft_hits,
+            hard_hits,
+            hard_failures,
+        },
+        peak: PeakFigures {
+            in_use_bytes: peak_in_use,
+            free_bytes: peak_free,
+            unmapped_bytes: peak_unmapped,
+            spans_in_use: peak_spans,
+        },
+        lock: LockStats::ZERO,
+    }
+}
+
+/// The right to use a [`Published`] state.
+#[derive(Debug)]
+#[must_use = "the lock is left as soon as the guard is dropped"]
+pub struct PublishedGuard<'a, S: HasStats> {
+    state: MutexGuard<'a, S>,
+    place: &'a Published<S>,
+    changed: bool,
+}
+
+impl<S: HasStats> Deref for PublishedGuard<'_, S> {
+    type Target = S;
+
+    #[inline]
+    fn deref(&self) -> &S {
+        &self.state
+    }
+}
+
+impl<S: HasStats> DerefMut for PublishedGuard<'_, S> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut S {
+        self.changed = true;
+        &mut self.state
+    }
+}
+
+impl<S: HasStats> Drop for PublishedGuard<'_, S> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.changed {
+            self.place.publish(&self.state.stats());
+        }
+    }
+}
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

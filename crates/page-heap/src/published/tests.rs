@@ -1,0 +1,65 @@
+use super::{HasStats, Published, from_words, to_words};
+use crate::{PageHeapStats, PeakFigures};
+use strata_sync::atomic::{AtomicBool, Ordering};
+
+/// Pages in use, and as many free: figures that belong together.
+struct Pages(u64);
+
+impl HasStats for Pages {
+    fn stats(&self) -> PageHeapStats {
+        PageHeapStats {
+            system_bytes: 2 * self.0,
+            in_use_bytes: self.0,
+            free_bytes: self.0,
+            ..PageHeapStats::default()
+        }
+    }
+}
+
+#[test]
+fn each_figure_comes_back_from_its_own_word() {
+    let words = core::array::from_fn(|index| index as u64 + 1);
+    assert_eq!(to_words(&from_words(words, [0; 4])), words);
+}
+
+#[test]
+fn figures_are_those_of_the_last_change() {
+    let pages = Published::new(Pages(0));
+    assert_eq!(pages.figures().system_bytes, 0);
+    pages.lock().0 = 5;
+    let mut held = pages.lock();
+    held.0 = 7;
+    assert_eq!(pages.figures().in_use_bytes, 5, "the lock is held");
+    drop(held);
+    assert_eq!(pages.figures().in_use_bytes, 7);
+}
+
+#[test]
+fn the_peak_has_the_figures_of_its_moment() {
+    let pages = Published::new(Pages(0));
+    for bytes in [3, 9, 4, 9, 1] {
+        pages.lock().0 = bytes;
+    }
+    let peak = pages.figures().peak;
+    assert_eq!(peak, PeakFigures { in_use_bytes: 9, free_bytes: 9, ..PeakFigures::default() });
+}
+
+#[test]
+fn figures_that_belong_together_are_read_together() {
+    let pages = Published::new(Pages(0));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for bytes in 0..200_000 {
+                pages.lock().0 = bytes;
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            // A writer that is stopped in the middle is the only excuse, which this machine may give now and then.
+            let stats = pages.figures();
+            let together = stats.system_bytes == stats.in_use_bytes + stats.free_bytes;
+            assert!(together || pages.figures().in_use_bytes != stats.in_use_bytes, "{stats:?}");
+        }
+    });
+}
