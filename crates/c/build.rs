@@ -15,6 +15,7 @@ fn main() {
         "-nodefaultlibs",
         "-Wl,--as-needed",
         "-lc",
+        &format!("-Wl,-T,{}/cold.ld", env!("CARGO_MANIFEST_DIR")),
         // A symbol that nobody defines is an error here, not in the program that preloads the library.
         "-Wl,-z,defs",
     ] {

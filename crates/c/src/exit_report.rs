@@ -64,9 +64,15 @@ pub(crate) fn is_asked() -> bool {
 }
 
 extern "C" fn at_the_end() {
-    if !is_asked() {
-        return;
+    if is_asked() {
+        write();
     }
+}
+
+/// Not a part of its caller, whose frame would grow to the renderers' twenty kilobytes in every program.
+#[cold]
+#[inline(never)]
+fn write() {
     let Some(core) = HEAP.core() else { return };
     snapshots::write(core);
     let form = core.config().exit_report;
