@@ -73,6 +73,20 @@ impl<P: PageSize> FreeSet<P> {
         self.large.best_fit(pages.get())
     }
 
+    /// The spans that have at least `pages` pages, by rising length.
+    pub(crate) fn at_least(&self, pages: PageCount<P>) -> impl Iterator<Item = SpanHandle> + '_ {
+        let next = |from: usize| self.next_occupied(from.max(1));
+        let lists = core::iter::successors(next(pages.get()), move |list| next(list + 1));
+        let short = lists.filter_map(|list| self.lists.get(list)).flat_map(SpanList::iter);
+        let long = core::iter::successors(self.best_large(pages), |span| self.large.after(*span));
+        short.chain(long)
+    }
+
+    /// The longest span of 1 MiB or more.
+    pub(crate) fn longest(&self) -> Option<SpanHandle> {
+        self.large.longest()
+    }
+
     /// The first list from `index` on with something on it.
     pub(crate) fn next_occupied(&self, index: usize) -> Option<usize> {
         let mut bits = self.occupied.get(index / 64)? & (u64::MAX << (index % 64));

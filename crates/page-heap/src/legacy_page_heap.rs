@@ -100,6 +100,25 @@ impl<P: PageSize> LegacyPageHeap<P> {
         }
     }
 
+    /// Gives spans back until it is enough.
+    fn give_back<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let mut released = PageCount::ZERO;
+        let mut refusals = 0;
+        while released < wanted && refusals < Self::MOST_REFUSALS {
+            match self.release_one(platform, reason) {
+                Step::Released(pages) => released += pages,
+                Step::Refused => refusals += 1,
+                Step::NothingFree => break,
+            }
+        }
+        released
+    }
+
     /// Gives back what is above the limits, with `pages` pages that are to be backed besides. False if that is above the
     /// hard limit then.
     #[cold]
@@ -107,11 +126,11 @@ impl<P: PageSize> LegacyPageHeap<P> {
     fn hold_limits<E: Platform<Pages = P>>(&self, platform: &E, pages: PageCount<P>) -> bool {
         let soft = self.state.lock().soft_excess(platform, pages);
         if let Some(excess) = soft {
-            self.release(platform, excess, ReleaseReason::SoftLimit);
+            self.give_back(platform, excess, ReleaseReason::SoftLimit);
         }
         let hard = self.state.lock().hard_excess(platform, pages);
         if let Some(excess) = hard {
-            self.release(platform, excess, ReleaseReason::HardLimit);
+            self.give_back(platform, excess, ReleaseReason::HardLimit);
         }
         !self.state.lock().fails_limits(platform, pages)
     }
@@ -135,9 +154,20 @@ impl<P: PageSize> LegacyPageHeap<P> {
         platform: &E,
         wish: Wish<P>,
     ) -> Option<SpanHandle> {
-        let free = self.state.lock().free_if_enough(wish.pages)?;
-        self.release(platform, free, ReleaseReason::HardLimit);
-        self.state.lock().allocate(platform, wish)
+        let free = self.state.lock().free_if_enough(wish.pages);
+        if let Some(free) = free {
+            self.give_back(platform, free, ReleaseReason::HardLimit);
+            let span = self.state.lock().allocate(platform, wish);
+            if span.is_some() {
+                return span;
+            }
+        }
+        // In pieces none of which is long enough there may be as much address space as the source has not any more.
+        let mut gave = false;
+        while self.state.lock().give_back_space(platform) {
+            gave = true;
+        }
+        if gave { self.state.lock().allocate(platform, wish) } else { None }
     }
 }
 
@@ -211,15 +241,8 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
-        let mut released = PageCount::ZERO;
-        let mut refusals = 0;
-        while released < wanted && refusals < Self::MOST_REFUSALS {
-            match self.release_one(platform, reason) {
-                Step::Released(pages) => released += pages,
-                Step::Refused => refusals += 1,
-                Step::NothingFree => break,
-            }
-        }
+        let released = self.give_back(platform, wanted, reason);
+        while self.state.lock().give_back_space(platform) {}
         released
     }
 

@@ -20,6 +20,8 @@ pub struct Reserve {
     doublings: u32,
     stats: ReserveStats,
     committed_bytes: u64,
+    /// Whether the source had no more when it was last asked.
+    short: bool,
     log: RangeLog,
 }
 
@@ -71,6 +73,9 @@ impl Reserve {
     /// where the kernel does not overcommit.
     const COMMIT_STEP: usize = 16 << 20;
     const STOCKS: usize = 9;
+    /// Most bytes that are taken before an aligned piece. At half, programs with blocks of 64 MiB at multiples of these
+    /// leave more of their reservations unused; at twice, a block has a page-map leaf more (32 768 pages).
+    pub const MOST_PADDING: usize = 64 << 20;
 
     strata_sync::const_fn! {
         /// No address space yet.
@@ -86,6 +91,7 @@ impl Reserve {
                     refusals: 0,
                 },
                 committed_bytes: 0,
+                short: false,
                 log: RangeLog::new(),
             }
         }
@@ -100,9 +106,40 @@ impl Reserve {
         }
         let index = match self.stock_of(bytes) {
             Some(index) => index,
-            None => self.reserve_step(platform, bytes)?,
+            None => self.reserve_step(platform, bytes, HUGEPAGE_BYTES)?,
         };
         self.take_from(platform, index, bytes)
+    }
+
+    /// Takes a piece in which `count` hugepages begin at a multiple of `align` hugepages, a power of two. What lies before
+    /// these in the piece is [`Self::MOST_PADDING`] at most: a greater alignment is asked of the source, so that neither
+    /// page-map leaves nor anything else is spent on what lies before it.
+    pub fn take_aligned<E: Platform>(
+        &mut self,
+        platform: &E,
+        count: HugepageCount,
+        align: usize,
+    ) -> Option<TakenRange> {
+        let align = align.checked_mul(HUGEPAGE_BYTES).filter(|_| align.is_power_of_two())?;
+        let bytes = count.get().checked_mul(HUGEPAGE_BYTES).filter(|bytes| *bytes > 0)?;
+        let padded = |stock: &Stock| {
+            let start = stock.range.start.checked_next_multiple_of(align)?;
+            let padding = start - stock.range.start;
+            let fits = stock.range.bytes.checked_sub(padding).is_some_and(|rest| rest >= bytes);
+            (fits && padding <= Self::MOST_PADDING).then_some(padding)
+        };
+        let found = self.stocks.iter().enumerate().find_map(|(i, stock)| Some((i, padded(stock)?)));
+        let (index, padding) = match found {
+            Some(found) => found,
+            None if align > Self::MOST_PADDING => (self.reserve_step(platform, bytes, align)?, 0),
+            None => {
+                let padding = align - HUGEPAGE_BYTES;
+                let room = bytes.checked_add(padding)?;
+                let index = self.reserve_step(platform, room, HUGEPAGE_BYTES)?;
+                (index, self.stocks.get(index).and_then(padded)?)
+            }
+        };
+        self.take_from(platform, index, bytes + padding)
     }
 
     /// Takes `count` hugepages from the address `start` on, if a reservation goes on just there and has so many left;
@@ -157,6 +194,46 @@ impl Reserve {
         bytes
     }
 
+    /// Gives all that nobody has taken back to the source; says how many bytes.
+    pub fn give_back_ahead<E: Platform>(&mut self, platform: &E) -> usize {
+        let mut bytes = 0;
+        loop {
+            match self.give_back_half(platform) {
+                0 => return bytes,
+                more => bytes += more,
+            }
+        }
+    }
+
+    /// Gives a range back to the source that was taken, is whole hugepages, and is used for nothing more; says how many
+    /// bytes from its start went. 0 where the source refuses or there is no memory for the books.
+    pub fn give_back<E: Platform>(&mut self, platform: &E, range: AddressRange) -> usize {
+        let mut gone = 0;
+        // It may go over the ends of reservations.
+        while gone < range.bytes {
+            let rest = AddressRange::new(range.start + gone, range.bytes - gone);
+            let give_back = |part: AddressRange| {
+                // SAFETY: the caller uses nothing of the range any more.
+                unsafe { platform.source().unreserve(part) }.is_ok()
+            };
+            let bytes = self.log.cut(platform.arena(), platform.metadata(), rest, give_back);
+            if bytes == 0 {
+                break;
+            }
+            gone += bytes;
+        }
+        self.stats.reserved_bytes -= gone as u64;
+        self.stats.taken_bytes -= gone as u64;
+        self.committed_bytes -= gone as u64;
+        gone
+    }
+
+    /// Whether the source had no more address space, or no more memory, when it was last asked. Then what a heap has and
+    /// does not need is wanted elsewhere in the process.
+    pub const fn is_short(&self) -> bool {
+        self.short
+    }
+
     /// The figures.
     pub const fn stats(&self) -> ReserveStats {
         let mut stats = self.stats;
@@ -199,18 +276,23 @@ impl Reserve {
         Self::FIRST_STEP << self.doublings
     }
 
-    /// Reserves a step that has room for `bytes`, and makes it the newest stock.
-    fn reserve_step<E: Platform>(&mut self, platform: &E, bytes: usize) -> Option<usize> {
+    /// Reserves a step that has room for `bytes` and is aligned to `align` bytes, and makes it the newest stock.
+    fn reserve_step<E: Platform>(
+        &mut self,
+        platform: &E,
+        bytes: usize,
+        align: usize,
+    ) -> Option<usize> {
         let wished = self.next_step();
         let mut step = wished.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
         let reservation = loop {
-            let request =
-                ReserveRequest { bytes: step, align: HUGEPAGE_BYTES, purpose: Purpose::Heap };
+            let request = ReserveRequest { bytes: step, align, purpose: Purpose::Heap };
             match platform.source().reserve(request) {
                 Ok(reservation) => break reservation,
                 Err(_) => {
                     self.stats.refusals += 1;
                     if step == bytes {
+                        self.short = true;
                         return None;
                     }
                     step = (step / 2).next_multiple_of(HUGEPAGE_BYTES).max(bytes);
@@ -225,6 +307,7 @@ impl Reserve {
             (bytes, platform.source().commit(needed).ok())
         };
         // What cannot be committed or noted is not kept: under a limit on memory each attempt would take address space.
+        self.short = zeroed.is_none();
         if zeroed.is_none() {
             self.stats.refusals += 1;
             // SAFETY: the range was just reserved, and nobody knows it.

@@ -89,6 +89,46 @@ impl RangeLog {
         false
     }
 
+    /// Takes the first part of `range` out of the log that lies in one of its ranges, if it begins there, as soon as
+    /// `give_back` says that it went; says how many bytes that are. 0, and nothing changes, if `range` begins in none, if
+    /// `give_back` refuses, or if there is no memory for a second note where the middle of a range goes.
+    pub fn cut<M: PageSource>(
+        &mut self,
+        arena: &MetadataArena,
+        source: &M,
+        range: AddressRange,
+        give_back: impl FnOnce(AddressRange) -> bool,
+    ) -> usize {
+        let mut next = NonNull::new(self.newest.load(Ordering::Relaxed));
+        while let Some(mut node) = next {
+            // SAFETY: nodes stay as long as the log, which is the caller's alone.
+            let noted = unsafe { node.as_mut() };
+            if !noted.range.contains(range.start) {
+                next = NonNull::new(noted.older);
+                continue;
+            }
+            let whole = noted.range;
+            let end = range.end().min(whole.end());
+            let part = AddressRange::new(range.start, end - range.start);
+            let front = AddressRange::new(whole.start, part.start - whole.start);
+            let rest = AddressRange::new(end, whole.end() - end);
+            let split = !front.is_empty() && !rest.is_empty();
+            let second = split.then(|| {
+                arena.allocate(source, size_of::<Node>(), align_of::<Node>(), MetadataKind::Ranges)
+            });
+            if second.is_some_and(|place| place.is_none()) || !give_back(part) {
+                return 0;
+            }
+            noted.range = if front.is_empty() { rest } else { front };
+            if let Some(place) = second.flatten() {
+                // SAFETY: the arena gave these bytes to us alone, sized and aligned for a node.
+                unsafe { self.push_at(place.cast(), rest) };
+            }
+            return part.bytes;
+        }
+        0
+    }
+
     /// Calls `visit` for each range, the newest first. A range may be given back inside `visit`
     /// even where its own note stands in it: the note was read before.
     pub fn for_each(&self, mut visit: impl FnMut(AddressRange)) {
@@ -96,10 +136,12 @@ impl RangeLog {
         let mut next = NonNull::new(self.newest.load(Ordering::Acquire));
         while let Some(node) = next {
             // SAFETY: nodes are in the metadata arena, which stands as long as the log is used,
-            // and are changed after publication by `shorten` alone, which has the log to itself.
+            // and are changed after publication by `shorten` and `cut` alone, which have the log to themselves.
             let Node { range, older } = unsafe { node.read() };
             next = NonNull::new(older);
-            visit(range);
+            if !range.is_empty() {
+                visit(range);
+            }
         }
     }
 }

@@ -55,6 +55,25 @@ impl SpanTree {
         best
     }
 
+    /// The span that comes after one of the tree: the next higher of its length, else the lowest of the next length.
+    pub fn after(&self, span: SpanHandle) -> Option<SpanHandle> {
+        let (mut best, mut next) = (None, self.root);
+        while let Some(node) = next {
+            if key(node) > key(span) {
+                best = Some(node);
+                next = node.low_child();
+            } else {
+                next = node.high_child();
+            }
+        }
+        best
+    }
+
+    /// The longest span, of equals the highest.
+    pub fn longest(&self) -> Option<SpanHandle> {
+        core::iter::successors(self.root, |span| span.high_child()).last()
+    }
+
     /// Puts a span in that is in no tree.
     pub fn insert(&mut self, span: SpanHandle) {
         let mut branch = Branch::Root;

@@ -218,13 +218,18 @@ impl HugeAddressMap {
 
     /// The range that holds `hugepage`.
     pub(crate) fn holding(&self, hugepage: Hugepage) -> Option<HugeRange> {
+        Some(self.node_holding(hugepage)?.range())
+    }
+
+    /// The node whose range holds `hugepage`.
+    pub(crate) fn node_holding(&self, hugepage: Hugepage) -> Option<NodeHandle> {
         let (mut found, mut next) = (None, self.root);
         while let Some(node) = next {
             let below = node.first.get() <= hugepage;
-            found = if below { Some(node.range()) } else { found };
+            found = if below { Some(node) } else { found };
             next = if below { node.right.get() } else { node.left.get() };
         }
-        found.filter(|range| hugepage < range.end())
+        found.filter(|node| hugepage < node.range().end())
     }
 
     /// Takes `count` hugepages from `first` out of a node's range; none if there is no memory for

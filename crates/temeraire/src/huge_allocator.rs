@@ -43,8 +43,8 @@ impl HugeAllocator {
         let (node, first) = match self.free.find_aligned(count, align) {
             Some(place) => place,
             None => {
-                self.grow(platform, count, align, nodes, now_ns)?;
-                self.free.find_aligned(count, align)?
+                let first = self.grow(platform, count, align, nodes, now_ns)?;
+                (self.free.node_holding(first)?, first)
             }
         };
         let range = self.free.take(platform, node, first, count, nodes)?;
@@ -93,9 +93,50 @@ impl HugeAllocator {
         &self.reserve
     }
 
-    /// A part of what was reserved ahead goes back to the source; says how many bytes.
-    pub(crate) fn give_back_reserve<E: Platform>(&mut self, platform: &E) -> usize {
-        self.reserve.give_back_half(platform)
+    /// A part of what was reserved ahead goes back to the source, or, where nothing was, the longest free run; says how many
+    /// bytes.
+    pub(crate) fn give_back_reserve<E: Platform>(
+        &mut self,
+        platform: &E,
+        nodes: &mut NodeStore,
+    ) -> usize {
+        match self.reserve.give_back_half(platform) {
+            0 => self.give_back_longest(platform, nodes),
+            bytes => bytes,
+        }
+    }
+
+    /// Where address space is short, all that is reserved ahead and the longest free run go back to the source: one step
+    /// of that. False if nothing went.
+    pub(crate) fn give_back_space<E: Platform>(
+        &mut self,
+        platform: &E,
+        nodes: &mut NodeStore,
+    ) -> bool {
+        self.reserve.is_short()
+            && (self.reserve.give_back_ahead(platform) > 0
+                || self.give_back_longest(platform, nodes) > 0)
+    }
+
+    /// The longest free run goes back to the source; says how many bytes.
+    fn give_back_longest<E: Platform>(&mut self, platform: &E, nodes: &mut NodeStore) -> usize {
+        let longest = self.free.longest();
+        let node = self.free.find_fit(longest).filter(|_| longest > HugepageCount::ZERO);
+        let Some(node) = node else { return 0 };
+        let whole = node.range();
+        let Some(run) = self.free.take(platform, node, whole.first, whole.count, nodes) else {
+            return 0;
+        };
+        let bytes = self.reserve.give_back(platform, run.first.range(run.count));
+        let gone = HugepageCount::new(bytes / HUGEPAGE_BYTES);
+        self.requested = self.requested.saturating_sub(gone);
+        if gone == run.count {
+            nodes.waive();
+        } else {
+            let rest = HugeRange { first: run.first + gone, count: run.count - gone, ..run };
+            self.deallocate(platform, rest, nodes);
+        }
+        bytes
     }
 
     /// Makes sure that the page map has room for a run's pages; if not, the run goes back.
@@ -113,7 +154,7 @@ impl HugeAllocator {
         Some(range)
     }
 
-    /// Gets a run from the system that has room for `count` hugepages at a multiple of `align`.
+    /// Gets `count` hugepages at a multiple of `align` from the system; says which is the first.
     #[cold]
     fn grow<E: Platform>(
         &mut self,
@@ -122,9 +163,11 @@ impl HugeAllocator {
         align: usize,
         nodes: &mut NodeStore,
         now_ns: u64,
-    ) -> Option<()> {
-        let count = HugepageCount::new(count.get().checked_add(align - 1)?);
-        self.grow_by(platform, nodes, now_ns, |reserve| reserve.take(platform, count))
+    ) -> Option<Hugepage> {
+        let first = self.grow_by(platform, nodes, now_ns, |reserve| {
+            reserve.take_aligned(platform, count, align)
+        })?;
+        Some(Hugepage::new(first.number().checked_next_multiple_of(align)?))
     }
 
     /// Gets `count` hugepages from `first` on from the system, if a reservation goes on just there.
@@ -136,7 +179,7 @@ impl HugeAllocator {
         count: HugepageCount,
         nodes: &mut NodeStore,
         now_ns: u64,
-    ) -> Option<()> {
+    ) -> Option<Hugepage> {
         let start = first.address().value();
         self.grow_by(platform, nodes, now_ns, |reserve| reserve.take_at(platform, start, count))
     }
@@ -147,7 +190,7 @@ impl HugeAllocator {
         nodes: &mut NodeStore,
         now_ns: u64,
         take: impl FnOnce(&mut Reserve) -> Option<TakenRange>,
-    ) -> Option<()> {
+    ) -> Option<Hugepage> {
         if !nodes.promise(platform) {
             return None;
         }
@@ -164,7 +207,7 @@ impl HugeAllocator {
             zeroed: taken.zeroed,
         };
         self.deallocate(platform, range, nodes);
-        Some(())
+        Some(range.first)
     }
 }
 

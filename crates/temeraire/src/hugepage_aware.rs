@@ -120,13 +120,27 @@ impl<P: PageSize> HugePageAware<P> {
         request: &SpanRequest<P>,
     ) -> Option<Found<P>> {
         let everything = self.state.lock().cache.size().pages();
-        if everything == PageCount::ZERO {
-            return None;
+        if everything > PageCount::ZERO {
+            let given = self.give_back_cached(platform, everything);
+            let mut state = self.state.lock();
+            state.released.add(ReleaseReason::HardLimit, given.bytes() as u64);
+            if let Some(found) = state.allocate(platform, request) {
+                return Some(found);
+            }
         }
-        let given = self.give_back_cached(platform, everything);
+        // In pieces none of which is long enough there may be as much address space as the source has not any more.
+        let mut gave = false;
+        while self.give_back_space(platform) {
+            gave = true;
+        }
+        if gave { self.state.lock().allocate(platform, request) } else { None }
+    }
+
+    /// Where address space is short, a part of what is not backed goes back to the source. False if there is none.
+    fn give_back_space<E: Platform<Pages = P>>(&self, platform: &E) -> bool {
         let mut state = self.state.lock();
-        state.released.add(ReleaseReason::HardLimit, given.bytes() as u64);
-        state.allocate(platform, request)
+        let State { allocator, nodes, .. } = &mut *state;
+        allocator.give_back_space(platform, nodes)
     }
 
     /// Carries out departures, and puts the books right. Says how many pages the kernel took, and
@@ -260,7 +274,9 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
-        self.give_back(platform, wanted, reason)
+        let given = self.give_back(platform, wanted, reason);
+        while self.give_back_space(platform) {}
+        given
     }
 
     fn break_hugepage<E: Platform<Pages = P>>(
@@ -290,7 +306,9 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
-        self.state.lock().allocator.give_back_reserve(platform)
+        let mut state = self.state.lock();
+        let State { allocator, nodes, .. } = &mut *state;
+        allocator.give_back_reserve(platform, nodes)
     }
 
     fn stats(&self) -> PageHeapStats {

@@ -11,8 +11,8 @@ use crate::{
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
 use strata_span::SizeClass;
 use strata_span::{
-    Address, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform, SpanHandle,
-    SpanPlace,
+    Address, HUGEPAGE_BYTES, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform,
+    SpanHandle, SpanPlace,
 };
 
 /// From this much in use on the kernel is asked for hugepages, where it wants to be asked. Small
@@ -23,6 +23,10 @@ const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
 /// Spans that one step of taking figures looks at: each may be a cache miss or two, so that the lock is held for some 50
 /// microseconds. At twice, for twice as long; at half, the lock is taken twice as often.
 const LOOKS: usize = 512;
+
+/// Spans that are looked at for one that is aligned by chance. At half, more of great alignment is had from the
+/// source again; at twice, a wish that grows in the end takes some microseconds more.
+const ALIGNED_LOOKS: usize = 128;
 
 /// Whether the kernel wants to be asked for hugepages.
 #[derive(Clone, Copy, Debug)]
@@ -182,10 +186,11 @@ impl<P: PageSize> State<P> {
         self.enter(platform, span, SpanPlace::Free, span.note());
     }
 
-    /// All backed free pages, if with them there may be a span of `pages` pages.
+    /// All backed free pages, if with them, or with the address space that they lie in, there may be a span of `pages`
+    /// pages.
     pub(super) fn free_if_enough(&self, pages: PageCount<P>) -> Option<PageCount<P>> {
-        let enough = self.free > PageCount::ZERO && self.free + self.unmapped >= pages;
-        enough.then_some(self.free)
+        let enough = self.free + self.unmapped >= pages || self.reserve.is_short();
+        (enough && self.free > PageCount::ZERO).then_some(self.free)
     }
 
     /// Whether `pages` pages more are beyond the hard limit whatever is given back.
@@ -297,9 +302,51 @@ impl<P: PageSize> State<P> {
         at
     }
 
-    /// A part of what was reserved ahead goes back.
+    /// A part of what was reserved ahead goes back, or, where nothing was, a free span that is not backed.
     pub(super) fn give_back_reserve<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
-        self.reserve.give_back_half(platform)
+        match self.reserve.give_back_half(platform) {
+            0 => self.give_back_longest(platform),
+            bytes => bytes,
+        }
+    }
+
+    /// Where address space is short, all that is reserved ahead and the longest free span that is not backed go back to
+    /// the source: one step of that. False if nothing went.
+    pub(super) fn give_back_space<E: Platform<Pages = P>>(&mut self, platform: &E) -> bool {
+        self.reserve.is_short()
+            && (self.reserve.give_back_ahead(platform) > 0 || self.give_back_longest(platform) > 0)
+    }
+
+    /// The hugepages of the longest free span that is not backed go back to the source; says how many bytes.
+    fn give_back_longest<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
+        let Some(span) = self.returned.longest() else { return 0 };
+        let Some(first) = span.start::<P>().align_up(HUGEPAGE_BYTES) else { return 0 };
+        let first = PageId::<P>::from_address(first.value());
+        let end = PageId::<P>::from_address(span.range::<P>().end() & !(HUGEPAGE_BYTES - 1));
+        if first >= end || self.isolate(platform, span, first, end - first).is_none() {
+            return 0;
+        }
+        let range = span.range::<P>();
+        // Nobody may take its neighbourhood for this heap's once it is gone.
+        platform.map().clear_ends(first, end - first);
+        let hugepages = || (0..range.bytes / HUGEPAGE_BYTES).map(HugepageCount::new);
+        hugepages().for_each(|count| platform.map().set_tracker(first.hugepage() + count, None));
+        let gone = PageCount::<P>::new(self.reserve.give_back(platform, range) >> P::SHIFT);
+        self.unmapped -= gone;
+        if gone == end - first {
+            Self::give_up(platform, span);
+            return range.bytes;
+        }
+        // The source refused the rest.
+        let rest = first + gone;
+        span.set_range(rest, end - rest);
+        let identity = self.identity.and_then(Address::non_null).map(core::ptr::NonNull::cast);
+        hugepages()
+            .skip(gone.hugepages_up().get())
+            .for_each(|count| platform.map().set_tracker(first.hugepage() + count, identity));
+        platform.map().set_ends(span);
+        self.enter(platform, span, SpanPlace::Released, span.note());
+        gone.bytes()
     }
 
     pub(super) fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
@@ -310,8 +357,16 @@ impl<P: PageSize> State<P> {
     /// lowest above.
     fn find(&self, wish: Wish<P>) -> Option<SpanHandle> {
         let tight = self.shortest(wish.pages)?;
-        if wish.align == PageCount::ONE || wish.first_in(tight).is_some() {
+        if wish.align == PageCount::ONE {
             return Some(tight);
+        }
+        // One that is aligned by chance, as what came back from a wish like this is, before one with room for any place.
+        let fits = |span: &SpanHandle| wish.first_in(*span).is_some();
+        let by_chance = |set: &FreeSet<P>| set.at_least(wish.pages).take(ALIGNED_LOOKS).find(fits);
+        let (normal, returned) = (by_chance(&self.normal), by_chance(&self.returned));
+        let shorter = [normal, returned].into_iter().flatten().min_by_key(|span| span.pages());
+        if shorter.is_some() {
+            return shorter;
         }
         self.shortest(wish.with_slack())
     }
@@ -456,10 +511,8 @@ impl<P: PageSize> State<P> {
     /// Takes whole hugepages from the reserve, enough for the wish, and enters them as unbacked.
     #[cold]
     fn grow<E: Platform<Pages = P>>(&mut self, platform: &E, wish: Wish<P>) -> Option<SpanHandle> {
-        // Pieces begin with a hugepage, so that only greater alignments need slack.
-        let slack = wish.align.saturating_sub(PageCount::PER_HUGEPAGE);
-        let count = (wish.pages + slack).hugepages_up();
-        self.grow_by(platform, |reserve| reserve.take(platform, count))
+        let (count, align) = (wish.pages.hugepages_up(), wish.align.hugepages_up().get());
+        self.grow_by(platform, |reserve| reserve.take_aligned(platform, count, align))
     }
 
     /// Enters what `take` takes from the reserve as unbacked.

@@ -306,7 +306,7 @@ fn figures_agree_with_the_common_ones() {
 fn backed_and_unbacked_neighbours_serve_a_long_request_when_memory_is_short() {
     let (site, heap) = (site_on(SimulatedPages::new().with_limit(32 << 20)), Heap::EMPTY);
     let spans: Vec<_> = (0..16).map(|_| get(&heap, &site, HUGEPAGE)).collect();
-    assert!(heap.allocate(&site, SpanRequest::of(PageCount::ONE)).is_none(), "all is in use");
+    assert_eq!(heap.stats().reserved_bytes, 32 << 20, "all is in use");
     let start = first(spans[0]).min(first(spans[4]));
     for &span in &spans[..4] {
         put(&heap, &site, span);
@@ -412,4 +412,40 @@ fn the_lock_can_be_held_around_a_fork() {
         unsafe { heap.release_lock() };
         assert_eq!(other.join().expect("no panic"), 1);
     });
+}
+
+#[test]
+fn address_space_goes_back_where_it_is_short_and_is_had_again() {
+    const LIMIT: usize = 96 << 20;
+    let (site, heap) = (site_on(SimulatedPages::new().with_limit(LIMIT)), Heap::EMPTY);
+    let spans: Vec<_> =
+        (0..).map_while(|_| heap.allocate(&site, SpanRequest::of(PageCount::new(3)))).collect();
+    assert!(spans.len() > 3000, "nearly all of it was handed out");
+    let kept = spans[0];
+    spans[1..].iter().for_each(|span| put(&heap, &site, *span));
+    release_all(&heap, &site);
+    let stats = heap.stats();
+    assert_eq!((stats.system_bytes, stats.reserved_bytes), (2 << 20, 2 << 20), "one hugepage");
+    assert_eq!(site.source.figures().reserved_bytes, 2 << 20);
+    // Its own wishes are served again, also in one piece.
+    let long = get(&heap, &site, (LIMIT - (4 << 20)) >> 13);
+    put(&heap, &site, long);
+    put(&heap, &site, kept);
+    release_all(&heap, &site);
+    let mut reserved = 0;
+    heap.for_each_reservation(|range| reserved += range.bytes);
+    assert_eq!(heap.stats().reserved_bytes, reserved as u64);
+}
+
+#[test]
+fn a_great_alignment_has_no_page_map_leaves_for_what_lies_before_it() {
+    let (site, heap) = (site(), Heap::EMPTY);
+    get(&heap, &site, 1);
+    let leaves = site.map.stats().leaves;
+    let gibibyte = PageCount::new((1 << 30) >> 13);
+    let request = SpanRequest { align: gibibyte, ..SpanRequest::of(PageCount::ONE) };
+    let span = heap.allocate(&site, request).expect("memory is not short");
+    assert!(first(span).number().is_multiple_of(gibibyte.get()));
+    assert_eq!(site.map.stats().leaves, leaves + 1);
+    assert_eq!(heap.stats().system_bytes, 4 << 20, "two hugepages");
 }

@@ -152,3 +152,70 @@ fn what_the_source_does_not_take_back_is_kept() {
     assert_eq!(reserve.give_back_half(&site), 0);
     assert_eq!(reserve.stats(), before);
 }
+
+#[test]
+fn a_great_alignment_takes_nothing_before_what_is_aligned() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    take(&mut reserve, &site, 3).expect("memory");
+    let aligned = reserve.take_aligned(&site, HugepageCount::new(5), 512).expect("memory");
+    assert!(aligned.range.start.is_multiple_of(1 << 30));
+    assert_eq!(reserve.stats().taken_bytes, 8 << 21);
+    // A small one takes what lies before it, so that no reservation is left behind for it.
+    let aligned = reserve.take_aligned(&site, HugepageCount::new(2), 8).expect("memory");
+    assert_eq!((aligned.range.start / HUGEPAGE_BYTES + 3) % 8, 0);
+    assert_eq!(aligned.range.bytes, 5 << 21);
+    let reserved = reserve.stats().reserved_bytes;
+    for _ in 0..3 {
+        reserve.take_aligned(&site, HugepageCount::new(1), 2).expect("memory");
+    }
+    assert_eq!(reserve.stats().reserved_bytes, reserved);
+    // What is left of both goes on being used.
+    let reserved = reserve.stats().reserved_bytes;
+    for _ in 0..8 {
+        take(&mut reserve, &site, 1).expect("memory");
+    }
+    assert_eq!(reserve.stats().reserved_bytes, reserved);
+}
+
+#[test]
+fn what_was_taken_goes_back_over_the_ends_of_reservations_and_out_of_their_middles() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    let first = take(&mut reserve, &site, 16).expect("memory");
+    let second = take(&mut reserve, &site, 32).expect("memory");
+    assert_eq!(second.start, first.end(), "simulated reservations lie side by side");
+    let before = reserve.stats();
+    // A middle, and then what reaches over the border.
+    let middle = AddressRange::new(first.start + (4 << 21), 2 << 21);
+    assert_eq!(reserve.give_back(&site, middle), 2 << 21);
+    let border = AddressRange::new(first.end() - (3 << 21), 7 << 21);
+    assert_eq!(reserve.give_back(&site, border), 7 << 21);
+    let after = reserve.stats();
+    assert_eq!(before.reserved_bytes - after.reserved_bytes, 9 << 21);
+    assert_eq!(before.taken_bytes - after.taken_bytes, 9 << 21);
+    let mut left = 0;
+    reserve.for_each_reservation(|range| {
+        left += range.bytes;
+        for gone in [middle, border] {
+            assert!(range.end() <= gone.start || range.start >= gone.end(), "{range:?}");
+        }
+    });
+    assert_eq!(left as u64, after.reserved_bytes);
+    assert_eq!(site.source.source().figures().reserved_bytes, left);
+}
+
+#[test]
+fn what_the_source_does_not_take_back_stays_in_the_books() {
+    let (site, mut reserve) = (site(usize::MAX), Reserve::new());
+    let range = take(&mut reserve, &site, 16).expect("memory");
+    let before = reserve.stats();
+    site.source.arm(Fault::always().of(CallKinds::UNRESERVE));
+    assert_eq!(reserve.give_back(&site, range), 0);
+    site.source.disarm();
+    // The middle of a range needs a note more.
+    site.metadata.arm(Fault::always());
+    let middle = AddressRange::new(range.start + (4 << 21), 2 << 21);
+    while site.arena.allocate(&site.metadata, 64, 8, strata_span::MetadataKind::Other).is_some() {}
+    assert_eq!(reserve.give_back(&site, middle), 0);
+    assert_eq!(reserve.stats(), before);
+    assert_eq!(reserve.give_back(&site, range), 32 << 20);
+}

@@ -65,3 +65,15 @@ fn rising_lengths_and_addresses_do_not_make_it_a_list() {
     all.iter().for_each(|&span| tree.remove(span));
     assert!(tree.is_empty());
 }
+
+#[test]
+fn after_each_span_comes_the_next_longer_and_last_the_longest() {
+    let all = spans([5, 3, 9, 3, 7, 5, 5].into_iter());
+    let mut tree = SpanTree::new();
+    all.iter().for_each(|span| tree.insert(*span));
+    let rising = core::iter::successors(tree.best_fit(1), |span| tree.after(*span));
+    let keys: Vec<_> = rising.map(|span| (span.pages(), span.first::<Pages8K>())).collect();
+    assert_eq!(keys.len(), all.len());
+    assert!(keys.windows(2).all(|two| two[0] < two[1]));
+    assert_eq!(tree.longest().map(|span| span.pages()), Some(9));
+}

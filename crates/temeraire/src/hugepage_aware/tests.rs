@@ -437,3 +437,44 @@ fn a_fork_waits_for_releases_underway() {
         forking.join().unwrap();
     });
 }
+
+#[test]
+fn address_space_goes_back_where_it_is_short_and_is_had_again() {
+    const LIMIT: usize = 96 * MIB;
+    let heap = Heap::<Pages8K>::new();
+    heap.ground.source.source().set_limit(LIMIT);
+    let request = SpanRequest::of(PageCount::new(3));
+    let spans: Vec<_> = (0..).map_while(|_| heap.heap.allocate(&heap.ground, request)).collect();
+    assert!(spans.len() > 3000, "nearly all of it was handed out");
+    spans[1..].iter().for_each(|span| heap.deallocate(*span));
+    heap.release(LIMIT, ReleaseReason::Call);
+    let reserved = || heap.ground.source.source().figures().reserved_bytes;
+    assert_eq!(
+        (heap.heap.stats().system_bytes, reserved()),
+        (2 * MIB as u64, 2 * MIB),
+        "one hugepage"
+    );
+    heap.check();
+    // Its own wishes are served again, also in one piece.
+    let long = heap.allocate(LIMIT - 4 * MIB);
+    heap.check();
+    heap.deallocate(long);
+    heap.deallocate(spans[0]);
+    heap.release(LIMIT, ReleaseReason::Call);
+    assert_eq!(heap.heap.stats().reserved_bytes, reserved() as u64);
+    heap.check();
+}
+
+#[test]
+fn pieces_none_of_which_is_long_enough_make_room_for_one_that_is() {
+    const LIMIT: usize = 64 * MIB;
+    let heap = Heap::<Pages8K>::new();
+    heap.ground.source.source().set_limit(LIMIT);
+    let spans: Vec<_> = (0..16).map(|_| heap.allocate(4 * MIB)).collect();
+    spans.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+    spans.iter().skip(1).step_by(4).for_each(|span| heap.deallocate(*span));
+    // 48 MiB are free, in pieces of 12; the source has no more, but room elsewhere in its address space.
+    let long = heap.allocate(40 * MIB);
+    heap.check();
+    heap.deallocate(long);
+}
