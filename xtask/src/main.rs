@@ -7,6 +7,7 @@
 mod bench;
 mod command;
 mod dist;
+mod fuzz;
 mod hotpath;
 mod layers;
 mod library_tests;
@@ -16,7 +17,9 @@ mod measured;
 mod page_size;
 mod programs;
 mod run;
+mod stress;
 mod suite;
+mod suite_rounds;
 mod table;
 mod test;
 mod workspace;
@@ -41,6 +44,8 @@ enum Task {
     Test(test::Options),
     Matrix(matrix::Options),
     Loom(loom::Options),
+    Fuzz(fuzz::Options),
+    Stress(stress::Options),
     Bench(bench::Options),
     Hotpath(hotpath::Options),
     Layers(layers::Options),
@@ -63,6 +68,8 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Test(options) => test::perform(&workspace, options),
         Task::Matrix(options) => matrix::perform(&workspace, options),
         Task::Loom(options) => loom::perform(&workspace, options),
+        Task::Fuzz(options) => fuzz::perform(&workspace, options),
+        Task::Stress(options) => stress::perform(&workspace, options),
         Task::Bench(options) => bench::perform(&workspace, options),
         Task::Hotpath(options) => hotpath::perform(&workspace, options),
         Task::Layers(options) => layers::perform(&workspace, options),

@@ -7,16 +7,12 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(clippy::panic, reason = "a test may fail, in what it calls too")]
 
-use core::{ffi::c_long, time::Duration};
-use std::{
-    os::unix::process::CommandExt,
-    process::Command,
-    sync::{
-        Barrier,
-        atomic::{AtomicBool, AtomicI32, Ordering},
-    },
-    thread,
+use core::{
+    ffi::c_long,
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    time::Duration,
 };
+use std::{os::unix::process::CommandExt, process::Command, sync::Barrier, thread};
 use strata_alloc::{Config, CpuIdChoice, FrontEnd, Heap, WhyPerThread};
 use strata_cpu_cache::{CpuCache, IdKind};
 use strata_os::{for_each_allowed_cpu, rseq, thread_id};

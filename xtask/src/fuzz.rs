@@ -1,0 +1,92 @@
+//! `cargo xtask fuzz`: random instructions on each layer and on a model of it.
+
+use core::time::Duration;
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+
+use crate::suite_rounds::{RandomSuite, Rounds, fresh_seed};
+use crate::workspace::Workspace;
+
+/// Run random instructions on each layer and on a naive model of it, and send restartable sequences back at each of their
+/// instructions.
+///
+/// Each round has another seed; the first failure ends the run, and the command that repeats it is printed. The short form
+/// is one round of some minutes.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Walks a hundred times as long, and rounds for half an hour
+    #[arg(long)]
+    long: bool,
+
+    /// So many rounds, however long they take
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
+
+    /// The seed of the first round; the next ones count from it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Only layers whose package's name contains this
+    #[arg(long, value_name = "PART")]
+    layer: Option<String>,
+}
+
+const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
+
+const SUITES: [RandomSuite; 8] = [
+    RandomSuite {
+        package: "strata-cpu-cache",
+        target: &["--test", "stepped"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite {
+        package: "strata-cpu-cache",
+        target: &["--test", "caches"],
+        filter: "model",
+        amount: Some(("STRATA_MODEL_STEPS", "100000", "10000000")),
+    },
+    RandomSuite {
+        package: "strata-thread-cache",
+        target: &["--test", "thread_cache"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite {
+        package: "strata-central",
+        target: &["--test", "middle_tier"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite { package: "strata-page-heap", target: &["--lib"], filter: "", amount: None },
+    RandomSuite { package: "strata-temeraire", target: &["--lib"], filter: "", amount: None },
+    RandomSuite {
+        package: "strata-os",
+        target: &["--test", "page_sources"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite {
+        package: "strata-alloc",
+        target: &["--test", "matrix"],
+        filter: "",
+        amount: Some(("STRATA_MATRIX_STEPS", "5000", "500000")),
+    },
+];
+
+pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let wanted = |suite: &RandomSuite| {
+        options.layer.as_ref().is_none_or(|part| suite.package.contains(part.as_str()))
+    };
+    let suites: Vec<_> = SUITES.into_iter().filter(wanted).collect();
+    ensure!(!suites.is_empty(), "no layer's name contains that");
+    let rounds = Rounds {
+        seed: options.seed.unwrap_or_else(fresh_seed),
+        most: options.rounds.or((!options.long).then_some(1)),
+        time: HALF_AN_HOUR,
+        long: options.long,
+    };
+    rounds.run(workspace, &suites)
+}

@@ -1,0 +1,70 @@
+//! `cargo xtask stress`: many threads at once, and everything that can come between them.
+
+use core::time::Duration;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::suite_rounds::{RandomSuite, Rounds, fresh_seed};
+use crate::workspace::Workspace;
+
+/// Run more threads than CPUs, with signals, changes of affinity, drains and resizes of CPUs' caches, forks, and CPUs that
+/// are taken away, all at once; afterwards no object may be lost or doubled, and capacities must add up.
+///
+/// Each round has another seed; the first failure ends the run, and the command that repeats it is printed. The short form
+/// is one round of a minute.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Storms of a minute, and rounds for half an hour
+    #[arg(long)]
+    long: bool,
+
+    /// So many rounds, however long they take
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
+
+    /// The seed of the first round; the next ones count from it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
+
+const SUITES: [RandomSuite; 5] = [
+    RandomSuite {
+        package: "strata-cpu-cache",
+        target: &["--test", "caches"],
+        filter: "stress",
+        amount: Some(("STRATA_STRESS_SECONDS", "10", "60")),
+    },
+    RandomSuite {
+        package: "strata-alloc",
+        target: &["--test", "refusals"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite { package: "strata-alloc", target: &["--test", "fork"], filter: "", amount: None },
+    RandomSuite {
+        package: "strata-alloc",
+        target: &["--test", "short_threads"],
+        filter: "",
+        amount: None,
+    },
+    RandomSuite {
+        package: "strata-alloc",
+        target: &["--test", "idle_threads"],
+        filter: "",
+        amount: None,
+    },
+];
+
+pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    let rounds = Rounds {
+        seed: options.seed.unwrap_or_else(fresh_seed),
+        most: options.rounds.or((!options.long).then_some(1)),
+        time: HALF_AN_HOUR,
+        long: options.long,
+    };
+    rounds.run(workspace, &SUITES)
+}

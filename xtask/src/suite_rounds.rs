@@ -1,0 +1,81 @@
+//! Test suites that run again and again, each round with another seed.
+
+use core::time::Duration;
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result};
+
+use crate::command::shown;
+use crate::workspace::Workspace;
+
+/// A test target, or a part of one, that is random.
+pub(crate) struct RandomSuite {
+    pub(crate) package: &'static str,
+    /// What cargo gets: `--test NAME` or `--lib`.
+    pub(crate) target: &'static [&'static str],
+    /// Tests whose names contain this.
+    pub(crate) filter: &'static str,
+    /// The variable that sets how much it does, and its values in the short and the long form.
+    pub(crate) amount: Option<(&'static str, &'static str, &'static str)>,
+}
+
+/// How often the suites run, and with what.
+pub(crate) struct Rounds {
+    /// The first round's seed; the next ones count from it.
+    pub(crate) seed: u64,
+    /// Rounds, or as many as fit into the time.
+    pub(crate) most: Option<u64>,
+    pub(crate) time: Duration,
+    pub(crate) long: bool,
+}
+
+/// The profile of the root manifest that the suites are built with: fast, and with every assertion in.
+const PROFILE: &str = "matrix";
+
+/// A seed that is not the last one's.
+pub(crate) fn fresh_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_secs() * 1000
+}
+
+impl Rounds {
+    /// Runs all suites, round after round, and stops at the first failure, whose command is printed.
+    pub(crate) fn run(&self, workspace: &Workspace, suites: &[RandomSuite]) -> Result<ExitCode> {
+        let end = Instant::now() + self.time;
+        let mut round = 0;
+        while self.most.map_or(round == 0 || Instant::now() < end, |most| round < most) {
+            for suite in suites {
+                if !self.run_suite(workspace, suite, self.seed.wrapping_add(round))? {
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
+            round += 1;
+            println!("round {round} is green");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether the suite was green.
+    fn run_suite(&self, workspace: &Workspace, suite: &RandomSuite, seed: u64) -> Result<bool> {
+        let seed = seed.to_string();
+        let mut command = workspace.cargo("test");
+        command
+            .args(["--quiet", "--profile", PROFILE, "--package", suite.package])
+            .args(suite.target)
+            .args(["--", suite.filter])
+            .env("STRATA_SEED", &seed);
+        let mut said = format!("STRATA_SEED={seed}");
+        if let Some((variable, short, long)) = suite.amount {
+            let amount = if self.long { long } else { short };
+            command.env(variable, amount);
+            said += &format!(" {variable}={amount}");
+        }
+        println!("{said} {}", shown(&command));
+        let status = command.status().with_context(|| format!("starting {}", shown(&command)))?;
+        if !status.success() {
+            println!("red: {said} {}", shown(&command));
+        }
+        Ok(status.success())
+    }
+}
