@@ -15,13 +15,12 @@ struct test_case {
 #define ON_BOTH(name) {#name, name, 1}
 #define ON_STRATA(name) {#name, name, 0}
 
-#define CHECK(what)                                                          \
-    do {                                                                     \
-        if (!(what)) {                                                       \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #what); \
-            _Exit(1);                                                        \
-        }                                                                    \
-    } while (0)
+static inline void not_true(const char *file, int line, const char *what) {
+    fprintf(stderr, "%s:%d: not true: %s\n", file, line, what);
+    _Exit(1);
+}
+
+#define CHECK(what) ((what) ? (void)0 : not_true(__FILE__, __LINE__, #what))
 
 static int perform(const struct test_case *cases, size_t count, int argc, char **argv) {
     for (size_t i = 0; i < count; i++) {

@@ -1,0 +1,76 @@
+//! The interface, a check at a time, by two programs in TAP form: on Strata, and on glibc's allocator where that is right.
+
+use std::process::Command;
+use strata_c_tests::{Allocator, Linking, Program, has_cxx};
+
+/// What a run of a program said.
+#[derive(Default)]
+struct Tap {
+    planned: usize,
+    passed: usize,
+    skipped: usize,
+    failed: Vec<String>,
+}
+
+impl Tap {
+    fn of(command: &mut Command) -> Self {
+        let output = command.arg("--tap").output().expect("the program can be started");
+        let mut tap = Self::default();
+        for line in String::from_utf8_lossy(&output.stdout).lines() {
+            match line {
+                _ if line.starts_with("1..") => tap.planned = line[3..].parse().expect("a number"),
+                _ if line.contains(" # SKIP") => tap.skipped += 1,
+                _ if line.starts_with("ok ") => tap.passed += 1,
+                _ if line.starts_with("not ok ") => tap.failed.push(line.to_owned()),
+                _ => {}
+            }
+        }
+        if !tap.failed.is_empty() {
+            tap.failed.push(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        tap
+    }
+
+    fn assert_all_passed(&self, on: &str) {
+        assert!(self.failed.is_empty(), "{on}:\n{}", self.failed.join("\n"));
+        assert_eq!(self.passed + self.skipped, self.planned, "{on}: the program stopped early");
+    }
+}
+
+/// Runs all checks of a program on both allocators; says how many there are.
+fn check(source: &str, linking: Linking) -> usize {
+    let program = Program::compile(source, linking);
+    let mut command = program.command(Allocator::Strata);
+    let ours = Tap::of(command.env("TAP_IS_STRATA", "1"));
+    ours.assert_all_passed("Strata");
+    assert_eq!(ours.skipped, 0);
+    if linking == Linking::Preloaded {
+        let systems = Tap::of(&mut program.command(Allocator::System));
+        systems.assert_all_passed("the system's allocator, on which the checks are tested");
+        assert!(systems.skipped * 3 < systems.planned, "most of what is checked is common");
+    }
+    ours.planned
+}
+
+#[test]
+fn every_check_in_c_passes() {
+    assert!(check("interface.c", Linking::Preloaded) >= 90);
+}
+
+#[test]
+fn every_check_in_cxx_passes() {
+    if has_cxx() {
+        assert!(check("interface.cc", Linking::Preloaded) >= 40);
+    } else {
+        eprintln!("left out: the checks in C++: no c++");
+    }
+}
+
+#[test]
+fn every_check_passes_where_the_library_is_linked() {
+    check("interface.c", Linking::Archive);
+    if has_cxx() {
+        check("interface.cc", Linking::Archive);
+        check("interface.cc", Linking::Static);
+    }
+}
