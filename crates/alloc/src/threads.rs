@@ -6,7 +6,7 @@ use strata_os::{ExitKey, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
-    LockStats, Mutex,
+    FIGURES_PATIENCE_NS, LockStats, Mutex,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     thread_block::{self, Slot, SlotWords},
 };
@@ -85,6 +85,8 @@ pub struct ThreadStats {
     pub allocated_bytes: u64,
     /// Bytes that threads freed, since the start.
     pub deallocated_bytes: u64,
+    /// Whether the list of threads could not be read: see [`Core::thread_stats`].
+    pub is_unknown: bool,
     /// The records.
     pub records: PoolStats,
     /// The threads' caches.
@@ -181,18 +183,21 @@ impl<C: HeapConfig> Core<C> {
         self.threads.past_deallocated.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// What all threads did. Takes the list's lock; costs a few loads a thread.
+    /// What all threads did. Takes the list's lock; costs a few loads a thread. In a signal handler that interrupted the
+    /// holder of the lock, only what threads did that are gone is counted, and the figures say so.
     pub fn thread_stats(&self) -> ThreadStats {
         let threads = &self.threads;
-        let records = threads.records.lock();
+        let records = threads.records.lock_unless_held(FIGURES_PATIENCE_NS);
         let mut stats = ThreadStats {
-            threads: records.count,
+            threads: records.as_ref().map_or(0, |records| records.count),
+            is_unknown: records.is_none(),
             allocated_bytes: threads.past_allocated.load(Ordering::Relaxed),
             deallocated_bytes: threads.past_deallocated.load(Ordering::Relaxed),
             records: threads.record_pool.stats(),
             caches: threads.cache_pool.stats(),
             lock: threads.records.stats(),
         };
+        let Some(records) = records else { return stats };
         records.for_each(|record| {
             let Some((allocated, deallocated)) = record.counts() else {
                 stats.threads -= 1;

@@ -12,7 +12,7 @@ use strata_span::{
     SpanPlace,
 };
 use strata_sync::{
-    LockStats, Mutex, SeqWord,
+    FIGURES_PATIENCE_NS, LockStats, Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
     const_fn, spin_hint,
 };
@@ -143,7 +143,8 @@ impl<P: PageSize> CentralFreeList<P> {
             }
             spin_hint();
         }
-        let _guard = self.spans.lock();
+        // Whoever interrupted the holder, in a signal handler, reads figures of which each is right in itself.
+        let _guard = self.spans.lock_unless_held(FIGURES_PATIENCE_NS);
         self.read_figures(class)
     }
 

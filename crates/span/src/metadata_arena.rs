@@ -4,7 +4,7 @@ use crate::{Address, RangeLog, range_log};
 use core::ptr::NonNull;
 use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
 use strata_sync::{
-    LockStats, Mutex,
+    FIGURES_PATIENCE_NS, LockStats, Mutex,
     atomic::{AtomicU64, Ordering},
     const_fn,
 };
@@ -72,6 +72,8 @@ pub struct ArenaStats {
     pub blocks: u64,
     /// Of these, kept back for when there are no more, as a number.
     pub spare_blocks: u64,
+    /// Whether the blocks could not be read: see [`MetadataArena::stats`].
+    pub is_unknown: bool,
     /// Number of reservations for single large pieces.
     pub large_pieces: u64,
     /// The arena's lock.
@@ -201,13 +203,14 @@ impl MetadataArena {
         self.adopted_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
     }
 
-    /// What the arena holds now.
+    /// What the arena holds now. In a signal handler that interrupted the holder of the lock, what is not handed out of
+    /// its blocks is not known, and the figures say so.
     pub fn stats(&self) -> ArenaStats {
-        let (unallocated_bytes, spare_blocks) = {
-            let blocks = self.current.lock();
+        let unallocated = self.current.lock_unless_held(FIGURES_PATIENCE_NS).map(|blocks| {
             let bytes = (blocks.current.bytes() + blocks.spare.bytes()) as u64;
             (bytes, u64::from(blocks.spare.bytes() != 0))
-        };
+        });
+        let (unallocated_bytes, spare_blocks) = unallocated.unwrap_or_default();
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut bytes_by_kind = [0; MetadataKind::COUNT];
         for (bytes, counter) in bytes_by_kind.iter_mut().zip(&self.bytes_by_kind) {
@@ -222,6 +225,7 @@ impl MetadataArena {
             bytes_by_kind,
             blocks: load(&self.blocks),
             spare_blocks,
+            is_unknown: unallocated.is_none(),
             large_pieces: load(&self.large_pieces),
             lock: self.current.stats(),
         }

@@ -52,7 +52,7 @@ pub mod thread_block;
 mod thread_token;
 
 pub use lock_stats::LockStats;
-pub use mutex::{Mutex, MutexGuard};
+pub use mutex::{FIGURES_PATIENCE_NS, Mutex, MutexGuard};
 pub use once::Once;
 pub use seq_word::SeqWord;
 pub use spin::spin_hint;

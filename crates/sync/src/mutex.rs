@@ -7,6 +7,10 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ops::{Deref, DerefMut};
 
+/// How long figures wait for a lock that somebody else holds before they do without, in nanoseconds: 1 s. Sections are of
+/// microseconds; at a hundredth, a machine with many more threads than CPUs would leave figures out.
+pub const FIGURES_PATIENCE_NS: u64 = 1_000_000_000;
+
 /// A value that one thread at a time may use, and figures about how long others waited for it.
 ///
 /// A futex lock of 72 bytes and the value. Taking and leaving it unawaited costs one

@@ -4,7 +4,7 @@ use crate::{ThreadCache, ThreadCacheStats};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_os::{Clock, MonotonicClock};
 use strata_size_classes::PageSize;
-use strata_sync::{LockStats, Mutex, atomic::Ordering, const_fn};
+use strata_sync::{FIGURES_PATIENCE_NS, LockStats, Mutex, atomic::Ordering, const_fn};
 
 /// What all caches together may hold unless told otherwise: TCMalloc's 32 MiB. Twice as much is memory
 /// that 64 idle threads keep; half as much makes more than 32 busy ones share their least.
@@ -64,6 +64,8 @@ struct Past {
 pub struct ThreadCachesStats {
     /// Caches of threads at present.
     pub caches: u64,
+    /// Whether the list of caches could not be read: see [`ThreadCaches::stats`].
+    pub is_unknown: bool,
     /// Bytes of the objects that they hold.
     pub held_bytes: u64,
     /// Bytes that they may hold together; if that is less than 512 KiB for each, they may hold that.
@@ -186,11 +188,16 @@ impl<P: PageSize> ThreadCaches<P> {
         self.registry.lock().limit_bytes()
     }
 
-    /// The figures of all caches together.
+    /// The figures of all caches together. In a signal handler that interrupted the holder of the lock they are none, and
+    /// say so.
     pub fn stats(&self) -> ThreadCachesStats {
-        let registry = self.registry.lock();
+        let Some(registry) = self.registry.lock_unless_held(FIGURES_PATIENCE_NS) else {
+            let lock = self.registry.stats();
+            return ThreadCachesStats { is_unknown: true, lock, ..ThreadCachesStats::default() };
+        };
         let mut all = ThreadCachesStats {
             caches: registry.count as u64,
+            is_unknown: false,
             held_bytes: 0,
             limit_bytes: registry.limit_bytes(),
             claimed_bytes: registry.claimed_bytes,
@@ -209,9 +216,12 @@ impl<P: PageSize> ThreadCaches<P> {
         all
     }
 
-    /// Calls `visit` for each cache, the newest first, while the lock is held: threads neither come nor go.
+    /// Calls `visit` for each cache, the newest first, while the lock is held: threads neither come nor go. In a signal
+    /// handler that interrupted the holder, for none.
     pub fn for_each(&self, visit: impl FnMut(&ThreadCache<P>)) {
-        self.registry.lock().for_each(visit);
+        if let Some(registry) = self.registry.lock_unless_held(FIGURES_PATIENCE_NS) {
+            registry.for_each(visit);
+        }
     }
 
     /// Takes the lock, so that a fork finds the registry at rest.

@@ -19,7 +19,7 @@ use strata_span::{
     Address, Function, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace,
 };
 use strata_sync::{
-    Mutex,
+    FIGURES_PATIENCE_NS, Mutex,
     atomic::{AtomicU64, Ordering},
     thread_block::Slot,
 };
@@ -301,7 +301,9 @@ impl<C: HeapConfig> Core<C> {
 impl LargeQuarantine {
     /// Bytes of spans that wait, and of those that were lost.
     pub(crate) fn held_bytes(&self) -> u64 {
-        self.waiting.lock().bytes as u64 + self.lost_bytes.load(Ordering::Relaxed)
+        let waiting = self.waiting.lock_unless_held(FIGURES_PATIENCE_NS);
+        let waiting = waiting.map_or(0, |waiting| waiting.bytes as u64);
+        waiting + self.lost_bytes.load(Ordering::Relaxed)
     }
 
     /// Takes the lock, so that a fork finds the queue at rest.

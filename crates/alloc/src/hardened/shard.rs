@@ -4,7 +4,7 @@
 //! CPUs, so that the lock of one is seldom waited for.
 
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
-use strata_sync::Mutex;
+use strata_sync::{FIGURES_PATIENCE_NS, Mutex};
 
 /// The most shards that a heap has.
 pub(crate) const SHARDS: u32 = 16;
@@ -146,7 +146,8 @@ impl Shard {
 
     /// Bytes of all slots that it holds.
     pub(crate) fn held_bytes(&self) -> u64 {
-        self.holdings.lock().bytes as u64
+        let holdings = self.holdings.lock_unless_held(FIGURES_PATIENCE_NS);
+        holdings.map_or(0, |holdings| holdings.bytes as u64)
     }
 
     /// Takes the lock, so that a fork finds the shard at rest.
