@@ -145,6 +145,8 @@ pub struct Config {
     pub release_rate: usize,
     /// `release_delay`: milliseconds after which memory that nobody wanted goes back; `u64::MAX` for never.
     pub release_delay_ms: u64,
+    /// `release_inside_spans`: whether kernel pages on which no object is in use go back although their span is.
+    pub release_inside_spans: bool,
 }
 
 impl Config {
@@ -164,6 +166,7 @@ impl Config {
         background_thread: BackgroundThread::Auto,
         release_rate: 4 << 20,
         release_delay_ms: 2000,
+        release_inside_spans: true,
     };
 
     /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
@@ -283,6 +286,9 @@ impl Config {
                 )?;
             }
             b"release_rate" => self.release_rate = bytes(value)?,
+            b"release_inside_spans" => {
+                self.release_inside_spans = one_of(value, &[(b"true", true), (b"false", false)])?;
+            }
             b"release_delay" => self.release_delay_ms = milliseconds(value)?,
             _ => return Err(Problem::UnknownKey),
         }

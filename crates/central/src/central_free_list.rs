@@ -1,11 +1,18 @@
 //! One class's spans, cut into objects.
 
 use crate::{
-    BackEnd, CentralStats, OtherBackEnds, SpanCounts, occupancy::OccupancyLists, span_objects,
+    BackEnd, CentralStats, OtherBackEnds, SpanCounts,
+    granules::{GranuleSet, Granules},
+    occupancy::OccupancyLists,
+    span_objects,
     stats::SPANS_A_BATCH_BUCKETS,
 };
+mod inside;
+
+pub(crate) use inside::Claimed;
+
 use core::marker::PhantomData;
-use strata_page_heap::{Density, PageHeap, SpanRequest};
+use strata_page_heap::{Density, PageHeap, SpanRequest, kernel_page_bytes};
 use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, PageCount, Platform, SpanHandle, SpanList,
@@ -33,12 +40,16 @@ pub struct CentralFreeList<P: PageSize> {
     /// Guards the spans with free objects, and the bitmaps of all spans of the class.
     /// Rank: above the page heap's and every lock of the platform; none of them is taken under it.
     spans: Mutex<OccupancyLists>,
-    /// Covers the three counters.
+    /// Covers the four counters.
     sequence: SeqWord,
-    /// All three written under the lock, read by figures.
+    /// All four written under the lock, read by figures.
     objects_out: AtomicU64,
     spans_requested: AtomicU64,
     spans_returned: AtomicU64,
+    /// Bytes of granules that went back to the kernel and were not used since.
+    released_bytes: AtomicU64,
+    /// The most objects that were out since it was last asked. Written under the lock.
+    peak_out: AtomicU64,
     /// Calls of `take` by the spans that they took from. Written outside of the lock: of two calls at
     /// the same moment one may go uncounted.
     spans_a_batch: [AtomicU32; SPANS_A_BATCH_BUCKETS],
@@ -62,6 +73,8 @@ impl<P: PageSize> CentralFreeList<P> {
                 objects_out: AtomicU64::new(0),
                 spans_requested: AtomicU64::new(0),
                 spans_returned: AtomicU64::new(0),
+                released_bytes: AtomicU64::new(0),
+                peak_out: AtomicU64::new(0),
                 spans_a_batch: strata_sync::const_array![AtomicU32::new(0); SPANS_A_BATCH_BUCKETS],
                 pages: PhantomData,
             }
@@ -81,7 +94,7 @@ impl<P: PageSize> CentralFreeList<P> {
         H: PageHeap<P>,
     {
         let size = P::TABLE.size(class);
-        let (mut taken, mut spans) = self.take_from_spans(size, out);
+        let (mut taken, mut spans) = self.take_from_spans(back_end.platform, size, out);
         while let Some(rest) = out.get_mut(taken..)
             && !rest.is_empty()
         {
@@ -130,7 +143,7 @@ impl<P: PageSize> CentralFreeList<P> {
                     unsafe { others.give(home, class, core::slice::from_mut(object)) };
                 }
             }
-            let whole = self.put_back(class, &places);
+            let whole = self.put_back(back_end.platform, class, &places);
             give_spans_back(back_end, whole);
         }
     }
@@ -164,6 +177,13 @@ impl<P: PageSize> CentralFreeList<P> {
         }
     }
 
+    /// The most objects that were out at any moment since the last call, which begins anew. There is one asker: the background.
+    /// Takes the lock.
+    pub fn take_peak_out(&self) -> u64 {
+        let _spans = self.spans.lock();
+        self.peak_out.swap(self.objects_out.load(Ordering::Relaxed), Ordering::Relaxed)
+    }
+
     /// The lock's figures.
     pub fn lock_stats(&self) -> LockStats {
         self.spans.stats()
@@ -177,6 +197,7 @@ impl<P: PageSize> CentralFreeList<P> {
         self.sequence.begin();
         self.objects_out.store(0, Ordering::Relaxed);
         self.spans_returned.store(self.spans_requested.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.released_bytes.store(0, Ordering::Relaxed);
         self.sequence.end();
     }
 
@@ -208,9 +229,14 @@ impl<P: PageSize> CentralFreeList<P> {
     }
 
     /// Takes what the spans at hand have; says how many objects that were, and from how many spans.
-    fn take_from_spans(&self, size: usize, out: &mut [*mut u8]) -> (usize, u32) {
+    fn take_from_spans<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        size: usize,
+        out: &mut [*mut u8],
+    ) -> (usize, u32) {
         let mut spans = self.spans.lock();
-        let (mut taken, mut used) = (0, 0);
+        let (mut taken, mut used, mut touched_bytes) = (0, 0, 0);
         while let Some(rest) = out.get_mut(taken..)
             && !rest.is_empty()
             && let Some(span) = spans.fullest()
@@ -219,11 +245,19 @@ impl<P: PageSize> CentralFreeList<P> {
             let more = unsafe { span_objects::take::<P>(&span, size, rest) };
             debug_assert!(more > 0, "a span on a list has a free object");
             spans.set_objects_out(span, span.objects_out() + more as u32);
+            if !GranuleSet::released(&span).is_empty() {
+                let objects = rest.get(..more).unwrap_or_default();
+                touched_bytes += note_used::<E>(platform, span, size, objects);
+            }
             taken += more;
             used += 1;
         }
         if taken > 0 {
-            self.count(|| add(&self.objects_out, taken as u64));
+            self.count(|| {
+                add(&self.objects_out, taken as u64);
+                add(&self.released_bytes, touched_bytes.wrapping_neg());
+            });
+            self.note_peak();
         }
         (taken, used)
     }
@@ -243,6 +277,8 @@ impl<P: PageSize> CentralFreeList<P> {
         let info = P::TABLE.info(class);
         let Some(span) = new_span(back_end, class, info) else { return 0 };
         let mut spans = self.spans.lock();
+        // From here on others may look at the span: a span has the class as long as this lock guards it.
+        span.set_class(class);
         // SAFETY: the span was prepared, and the lock is held.
         let taken = unsafe { span_objects::take::<P>(&span, info.size as usize, out) };
         spans.set_objects_out(span, taken as u32);
@@ -250,13 +286,19 @@ impl<P: PageSize> CentralFreeList<P> {
             add(&self.objects_out, taken as u64);
             add(&self.spans_requested, 1);
         });
+        self.note_peak();
         taken
     }
 
     /// Marks objects as free, and answers with the spans that are whole by that, on no list any more.
-    fn put_back(&self, class: SizeClass, places: &[Option<Place>]) -> SpanList {
+    fn put_back<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        class: SizeClass,
+        places: &[Option<Place>],
+    ) -> SpanList {
         let mut whole = SpanList::new();
-        let mut objects = 0;
+        let (mut objects, mut released_bytes) = (0, 0);
         let mut spans = self.spans.lock();
         let mut places = places.iter().flatten().peekable();
         while let Some(place) = places.next() {
@@ -271,6 +313,7 @@ impl<P: PageSize> CentralFreeList<P> {
             let out = span.objects_out().wrapping_sub(run);
             spans.set_objects_out(span, out);
             if out == 0 {
+                released_bytes += forget_released(platform, class, span);
                 whole.push_back(span);
             }
             objects += u64::from(run);
@@ -279,9 +322,19 @@ impl<P: PageSize> CentralFreeList<P> {
             self.count(|| {
                 add(&self.objects_out, objects.wrapping_neg());
                 add(&self.spans_returned, whole.len() as u64);
+                add(&self.released_bytes, released_bytes.wrapping_neg());
             });
         }
         whole
+    }
+
+    /// Remembers the most objects that were out; the lock is held.
+    #[inline(always)]
+    fn note_peak(&self) {
+        let out = self.objects_out.load(Ordering::Relaxed);
+        if out > self.peak_out.load(Ordering::Relaxed) {
+            self.peak_out.store(out, Ordering::Relaxed);
+        }
     }
 
     /// Changes the counters as one; the lock is held.
@@ -310,6 +363,7 @@ impl<P: PageSize> CentralFreeList<P> {
             objects_per_span,
             live_pages: spans_in_use.wrapping_mul(u64::from(info.pages)),
             tail_bytes: spans_in_use.wrapping_mul(tail_bytes),
+            released_bytes: self.released_bytes.load(Ordering::Relaxed),
             lock: self.spans.stats(),
         }
     }
@@ -319,6 +373,35 @@ impl<P: PageSize> Default for CentralFreeList<P> {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Notes that objects of a span are used, some of whose granules went back to the kernel; says how many bytes of these have memory
+/// behind them again. The lock is held.
+#[cold]
+fn note_used<E: Platform>(platform: &E, span: SpanHandle, size: usize, objects: &[*mut u8]) -> u64 {
+    let Some(granules) = Granules::of::<E::Pages>(&span, size, kernel_page_bytes(platform)) else {
+        return 0;
+    };
+    let used = objects.iter().fold(GranuleSet::default(), |used, object| {
+        used.with(granules.of_object(Address::of(*object)))
+    });
+    let released = GranuleSet::released(&span);
+    released.without(used).set_released(&span);
+    (released.and(used).len() * granules.bytes()) as u64
+}
+
+/// Takes a span that is whole out of what is looked at: its class, and what is known of its granules. Says how many bytes of them had
+/// no memory behind them. The lock is held.
+fn forget_released<E: Platform>(platform: &E, class: SizeClass, span: SpanHandle) -> u64 {
+    span.set_class(SizeClass::NONE);
+    let released = GranuleSet::released(&span);
+    if released.is_empty() {
+        return 0;
+    }
+    GranuleSet::default().set_released(&span);
+    let size = E::Pages::TABLE.size(class);
+    Granules::of::<E::Pages>(&span, size, kernel_page_bytes(platform))
+        .map_or(0, |granules| (released.len() * granules.bytes()) as u64)
 }
 
 /// Adds to a counter that the holder of the lock alone writes.
@@ -352,7 +435,6 @@ where
         unsafe { page_heap.deallocate(platform, span) };
         return None;
     }
-    span.set_class(class);
     span.set_objects_offset(stagger::<P>(class, span));
     span.set_back_end(number);
     platform.map().set_range(span, class);
@@ -368,7 +450,7 @@ fn stagger<P: PageSize>(class: SizeClass, span: SpanHandle) -> usize {
 }
 
 /// Gives spans, whose objects are all free, to the page heap.
-fn give_spans_back<P, E, H>(back_end: BackEnd<'_, E, H>, mut whole: SpanList)
+pub(crate) fn give_spans_back<P, E, H>(back_end: BackEnd<'_, E, H>, mut whole: SpanList)
 where
     P: PageSize,
     E: Platform<Pages = P>,

@@ -42,6 +42,7 @@ extern crate std;
 
 mod back_end;
 mod central_free_list;
+mod granules;
 mod middle_source;
 mod middle_tier;
 mod object_maps;
@@ -49,6 +50,7 @@ mod occupancy;
 mod resizing;
 mod span_objects;
 mod stats;
+mod sweep;
 mod transfer_cache;
 mod transfer_policy;
 
@@ -61,5 +63,6 @@ pub use occupancy::{OCCUPANCY_LISTS, UTILIZATION_BUCKETS};
 pub use stats::{
     CentralStats, ClassStats, MiddleStats, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats,
 };
+pub use sweep::{Allowances, Swept};
 pub use transfer_cache::TransferCache;
 pub use transfer_policy::{StandardTransfer, TransferPolicy};

@@ -22,7 +22,7 @@ where
     T: TransferPolicy,
 {
     pub(crate) tier: &'a MiddleTier<E::Pages, T>,
-    back_end: BackEnd<'a, E, H>,
+    pub(crate) back_end: BackEnd<'a, E, H>,
     others: R,
 }
 

@@ -87,6 +87,7 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
             all.transfer_bytes += stats.transfer_bytes();
             all.central_bytes += stats.central_bytes();
             all.tail_bytes += stats.central.tail_bytes;
+            all.released_bytes += stats.central.released_bytes;
             all.out_bytes += stats.out_bytes();
             all.objects_out += stats.central.objects_out;
             all.span_bytes += stats.central.live_pages << P::SHIFT;

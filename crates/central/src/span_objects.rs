@@ -1,13 +1,13 @@
 //! The bitmap of a span's free objects.
 //!
 //! A span of at most 64 objects has it in its own word [`Span::object_map`]; for more that word is the
-//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The span's note
-//! is the index of a word below which none has a bit set.
+//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The lower half of the
+//! span's note is the index of a word below which none has a bit set; the upper half belongs to `granules`.
 //!
 //! Whoever calls holds the lock of the span's class, or has the span alone.
 
 use crate::ObjectMaps;
-use core::ptr::NonNull;
+use core::{ops::Range, ptr::NonNull};
 use strata_span::{Address, PageSize, Platform, Span, SpanHandle};
 
 /// Objects that fit into a span's own word.
@@ -109,7 +109,7 @@ pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut
     }
     let word_bytes = size * u64::BITS as usize;
     let mut taken = 0;
-    let mut index = span.note() as usize;
+    let mut index = hint(span) as usize;
     // SAFETY: as the caller promises.
     let words = unsafe { words_of(span) };
     while let (Some(word), Some(rest)) = (words.get_mut(index), out.get_mut(taken..)) {
@@ -121,7 +121,7 @@ pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut
             index += 1;
         }
     }
-    span.set_note(index as u64);
+    set_hint(span, index as u32);
     taken
 }
 
@@ -144,10 +144,104 @@ pub(crate) unsafe fn put(span: &Span, index: u32) -> bool {
     let Some(word) = words.get_mut(word_index as usize) else { return false };
     let was_out = *word & bit == 0;
     *word |= bit;
-    if u64::from(word_index) < span.note() {
-        span.set_note(u64::from(word_index));
+    if word_index < hint(span) {
+        set_hint(span, word_index);
     }
     was_out
+}
+
+/// Whether all objects of `range` are free.
+///
+/// # Safety
+///
+/// `prepare` was called for the span, and the caller holds its class's lock.
+pub(crate) unsafe fn all_free(span: &Span, range: Range<u32>) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { fold_words(span, range, true, |free, word, mask| free && *word & mask == mask) }
+}
+
+/// Makes all objects of `range` out; says how many were free.
+///
+/// # Safety
+///
+/// As for [`all_free`].
+pub(crate) unsafe fn claim(span: &Span, range: Range<u32>) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe {
+        fold_words(span, range, 0, |claimed, word, mask| {
+            let free = *word & mask;
+            *word &= !mask;
+            claimed + free.count_ones()
+        })
+    }
+}
+
+/// Makes all objects of `range` free; says how many were out.
+///
+/// # Safety
+///
+/// As for [`all_free`]; and the objects that are out were claimed.
+pub(crate) unsafe fn unclaim(span: &Span, range: Range<u32>) -> u32 {
+    let first = range.start / u64::BITS;
+    if first < hint(span) {
+        set_hint(span, first);
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        fold_words(span, range, 0, |freed, word, mask| {
+            let out = !*word & mask;
+            *word |= mask;
+            freed + out.count_ones()
+        })
+    }
+}
+
+/// Folds over the words in which the bits of `range` are, with a mask of these bits.
+///
+/// # Safety
+///
+/// As for [`all_free`].
+unsafe fn fold_words<T>(
+    span: &Span,
+    range: Range<u32>,
+    start: T,
+    mut each: impl FnMut(T, &mut u64, u64) -> T,
+) -> T {
+    let range = range.start..range.end.min(span.object_capacity());
+    if range.is_empty() {
+        return start;
+    }
+    if span.object_capacity() <= INLINE_OBJECTS {
+        let mut word = span.object_map() as u64;
+        let value = each(start, &mut word, bits_of(&range, 0));
+        span.set_object_map(word as usize);
+        return value;
+    }
+    let (first, last) = (range.start / u64::BITS, (range.end - 1) / u64::BITS);
+    // SAFETY: as the caller promises.
+    let words = unsafe { words_of(span) };
+    let mut value = start;
+    for index in first..=last {
+        if let Some(word) = words.get_mut(index as usize) {
+            value = each(value, word, bits_of(&range, index));
+        }
+    }
+    value
+}
+
+/// The bits of `range` in the word with this index.
+const fn bits_of(range: &Range<u32>, index: u32) -> u64 {
+    let first = index * u64::BITS;
+    low_bits(range.end.saturating_sub(first)) & !low_bits(range.start.saturating_sub(first))
+}
+
+/// The index of a word below which none has a bit set.
+fn hint(span: &Span) -> u32 {
+    (span.note() & u64::from(u32::MAX)) as u32
+}
+
+fn set_hint(span: &Span, index: u32) {
+    span.set_note(span.note() & !u64::from(u32::MAX) | u64::from(index));
 }
 
 /// Moves objects whose bits are set from `word`, whose first object is at `first`, into `out`; says how

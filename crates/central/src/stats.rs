@@ -49,6 +49,8 @@ pub struct CentralStats {
     pub live_pages: u64,
     /// Bytes of its spans behind their last objects.
     pub tail_bytes: u64,
+    /// Of the free objects and what lies behind the last ones, bytes that went back to the kernel and were not used since.
+    pub released_bytes: u64,
     /// The list's lock.
     pub lock: LockStats,
 }
@@ -100,6 +102,9 @@ pub struct MiddleStats {
     pub central_bytes: u64,
     /// Of it, behind the last objects of spans.
     pub tail_bytes: u64,
+    /// Of what is in central free lists, without memory behind it: kernel pages inside of spans that went back.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub released_bytes: u64,
     /// Handed out by spans and not back, as objects in the program's hands or in any cache.
     pub out_bytes: u64,
     /// Objects of `out_bytes`, as a number.

@@ -42,6 +42,7 @@ mod allocation_records;
 mod figures;
 mod free_set;
 mod hugepage_use;
+mod inside_spans;
 mod legacy_figures;
 mod legacy_page_heap;
 mod limits;
@@ -59,6 +60,7 @@ pub use allocation_records::{
 };
 pub use figures::{PageHeapStats, PeakFigures, ReleasedBytes};
 pub use hugepage_use::{HugepageFigures, HugepageUse};
+pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
 pub use limits::{LimitFigures, MemoryLimits};

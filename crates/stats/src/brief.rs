@@ -112,7 +112,7 @@ fn could_go(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result
         out,
         "  to the system; {} went since the start, {} are away now",
         Amount(snapshot.heap.page_heap.released.total()),
-        Amount(ledger.bytes(Category::Released)),
+        Amount(ledger.part_bytes(Part::Released)),
     )
 }
 

@@ -15,12 +15,14 @@ pub enum Category {
     Thread,
     /// Free objects in transfer caches.
     Transfer,
-    /// Free objects in the central free lists, and what lies behind the last objects of spans.
+    /// Free objects in the central free lists, and what lies behind the last objects of spans, with memory behind it.
     Central,
     /// Free pages with memory behind them.
     PageHeapFree,
     /// Free pages without memory behind them: given back to the kernel, or never touched.
     Released,
+    /// Free objects in the central free lists without memory behind them: kernel pages inside of spans that were given back.
+    CentralReleased,
     /// The allocator's own structures in the metadata arena, by kind; of the page map, what was touched.
     Metadata(MetadataKind),
     /// The heap's own structure, as far as it was touched.
@@ -71,7 +73,7 @@ impl Part {
 
 impl Category {
     /// How many categories there are.
-    pub const COUNT: usize = 15 + MetadataKind::COUNT;
+    pub const COUNT: usize = 16 + MetadataKind::COUNT;
 
     /// All categories, in the order in which reports list them.
     pub fn all() -> impl Iterator<Item = Self> {
@@ -87,6 +89,7 @@ impl Category {
             Self::Core,
             Self::Slabs,
             Self::Released,
+            Self::CentralReleased,
             Self::ArenaUnallocated,
             Self::ArenaUnavailable,
             Self::PageMapReserved,
@@ -104,7 +107,7 @@ impl Category {
             Self::PerCpu | Self::Thread | Self::Transfer | Self::Central | Self::PageHeapFree => {
                 Part::Free
             }
-            Self::Released => Part::Released,
+            Self::Released | Self::CentralReleased => Part::Released,
             Self::Metadata(_) | Self::Core | Self::Slabs => Part::Metadata,
             Self::ArenaUnavailable
             | Self::ArenaUnallocated
@@ -125,6 +128,7 @@ impl Category {
             Self::Central => "central free lists",
             Self::PageHeapFree => "page heap, free",
             Self::Released => "page heap, released",
+            Self::CentralReleased => "central free lists, released",
             Self::Metadata(kind) => metadata_name(kind),
             Self::Core => "metadata: the heap itself",
             Self::Slabs => "metadata: per-CPU slabs",
@@ -191,6 +195,7 @@ pub struct Ledger {
     central: u64,
     page_heap_free: u64,
     released: u64,
+    central_released: u64,
     metadata: [u64; MetadataKind::COUNT],
     core: u64,
     slabs: u64,
@@ -222,9 +227,10 @@ impl Ledger {
             per_cpu: heap.cpu.held_bytes,
             thread: heap.thread_caches.held_bytes,
             transfer: heap.middle.transfer_bytes,
-            central: heap.middle.central_bytes,
+            central: heap.middle.central_bytes.wrapping_sub(heap.middle.released_bytes),
             page_heap_free: heap.page_heap.free_bytes,
             released: heap.page_heap.unmapped_bytes,
+            central_released: heap.middle.released_bytes,
             metadata,
             core,
             slabs,
@@ -250,6 +256,7 @@ impl Ledger {
             Category::Central => self.central,
             Category::PageHeapFree => self.page_heap_free,
             Category::Released => self.released,
+            Category::CentralReleased => self.central_released,
             Category::Metadata(kind) => self.metadata.get(kind as usize).copied().unwrap_or(0),
             Category::Core => self.core,
             Category::Slabs => self.slabs,

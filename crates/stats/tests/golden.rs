@@ -78,6 +78,17 @@ fn has_all(before: &serde_json::Value, after: &serde_json::Value, path: &str) {
                 has_all(value, after.get(key).unwrap_or_else(|| panic!("{path} is gone")), &path);
             }
         }
+        // The ledger may have more lines, too; each has its name.
+        (Array(before), Array(after))
+            if before.iter().all(|line| line.get("category").is_some()) =>
+        {
+            for line in before {
+                let name = &line["category"];
+                let same = after.iter().find(|after| after.get("category") == Some(name));
+                let path = format!("{path}[{name}]");
+                has_all(line, same.unwrap_or_else(|| panic!("{path} is gone")), &path);
+            }
+        }
         (Array(before), Array(after)) => {
             assert_eq!(before.len(), after.len(), "{path}");
             for (index, (before, after)) in before.iter().zip(after).enumerate() {

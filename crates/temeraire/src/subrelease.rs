@@ -170,12 +170,12 @@ impl<P: PageSize> HugePageAware<P> {
             if tracker.forbidden.get() {
                 return HugepageBreak::Broken;
             }
+            if !self.advice.forbids(platform) {
+                return HugepageBreak::NotHuge;
+            }
             let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
             if !may_forbid || !is_worth_breaking(&tracker, bytes >> P::SHIFT) {
                 return HugepageBreak::Refused;
-            }
-            if !self.advice.forbids(platform) {
-                return HugepageBreak::NotHuge;
             }
             // From here on it goes to the kernel as a whole when it empties.
             tracker.forbidden.set(true);
@@ -239,11 +239,13 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
         departures: &mut Departures,
     ) -> usize {
+        // It may have been forbidden meanwhile for what goes inside of its spans.
+        let newly_forbidden = breaking.forbid && !breaking.tracker.forbidden.get();
         let mut given = 0;
         let note = || given = breaking.note();
         let emptied = self.filler.end_release(breaking.tracker, note, now_ns);
         self.filler.counters.count_subrelease(given, is_for_limit(reason));
-        if breaking.forbid {
+        if newly_forbidden {
             self.forbidden_hugepages += 1;
         }
         let refused = breaking.runs.iter().take(breaking.run_count).any(|run| !run.taken);

@@ -6,6 +6,7 @@ use strata_sync::atomic::{AtomicU64, Ordering};
 /// why, the page heap counts.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
 pub struct BackgroundFigures {
     /// Whether the heap has a thread of its own now.
     pub has_thread: bool,
@@ -17,6 +18,14 @@ pub struct BackgroundFigures {
     pub steps: u64,
     /// Times that the thread looked whether a step was due.
     pub thread_runs: u64,
+    /// Walks over the heap for kernel pages inside of spans.
+    pub sweeps: u64,
+    /// Bytes of kernel pages inside of spans that went back to the kernel.
+    pub swept_bytes: u64,
+    /// Hugepages of which such went, each time that it was looked at.
+    pub swept_hugepages: u64,
+    /// Times that the kernel refused to take such.
+    pub sweep_failures: u64,
     /// Bytes that idle caches of CPUs and idle transfer caches gave back to spans.
     pub drained_bytes: u64,
 }
@@ -27,6 +36,10 @@ pub(super) struct Counters {
     pub(super) steps: AtomicU64,
     pub(super) thread_runs: AtomicU64,
     pub(super) drained_bytes: AtomicU64,
+    pub(super) sweeps: AtomicU64,
+    pub(super) swept_bytes: AtomicU64,
+    pub(super) swept_hugepages: AtomicU64,
+    pub(super) sweep_failures: AtomicU64,
 }
 
 impl Counters {
@@ -36,6 +49,10 @@ impl Counters {
             steps: load(&self.steps),
             thread_runs: load(&self.thread_runs),
             drained_bytes: load(&self.drained_bytes),
+            sweeps: load(&self.sweeps),
+            swept_bytes: load(&self.swept_bytes),
+            swept_hugepages: load(&self.swept_hugepages),
+            sweep_failures: load(&self.sweep_failures),
             ..BackgroundFigures::default()
         }
     }

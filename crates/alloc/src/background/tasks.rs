@@ -3,6 +3,7 @@
 mod cpu_caches;
 mod demand;
 mod free_pages;
+mod inside_spans;
 mod transfer_caches;
 
 use super::INTERVAL_NS;
@@ -21,6 +22,8 @@ pub(super) enum Task {
     TransferCaches,
     /// Free pages go back to the kernel.
     FreePages,
+    /// Kernel pages inside of spans go back to the kernel.
+    InsideSpans,
     /// The page heap does what it has to do besides allocations.
     PageHeap,
 }
@@ -41,11 +44,18 @@ pub(super) struct Memory {
     cpu_caches: cpu_caches::Intervals,
     transfer_caches: transfer_caches::Rounds,
     free_pages: free_pages::Allowance,
+    inside_spans: inside_spans::Sweep,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Demand, Self::CpuCaches, Self::TransferCaches, Self::FreePages, Self::PageHeap];
+    pub(super) const ALL: [Self; 6] = [
+        Self::Demand,
+        Self::CpuCaches,
+        Self::TransferCaches,
+        Self::FreePages,
+        Self::InsideSpans,
+        Self::PageHeap,
+    ];
     pub(super) const COUNT: usize = Self::ALL.len();
     /// The longest time that a task asks for until its next step.
     pub(super) const LONGEST_NS: u64 = 60 * INTERVAL_NS;
@@ -56,13 +66,16 @@ impl<C: HeapConfig> Core<C> {
     pub(super) fn perform(&self, task: Task, now_ns: u64, memory: &mut Memory) -> Next {
         let quiet = memory.demand.is_quiet(now_ns, self.delay_ns());
         match task {
-            Task::Demand => self.look_at_demand(now_ns, &mut memory.demand),
+            Task::Demand => self.look_at_demand(now_ns, memory),
             Task::CpuCaches => self.shape_cpu_caches(now_ns, quiet, &mut memory.cpu_caches),
             Task::TransferCaches => {
                 self.shape_transfer_caches(now_ns, quiet, &mut memory.transfer_caches)
             }
             Task::FreePages => {
                 self.release_free_pages(now_ns, &memory.demand, &mut memory.free_pages)
+            }
+            Task::InsideSpans => {
+                self.sweep_inside_spans(now_ns, &memory.demand, &mut memory.inside_spans)
             }
             Task::PageHeap => {
                 let due_ns = self.page_heap().maintain(self, now_ns);

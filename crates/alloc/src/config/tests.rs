@@ -20,7 +20,7 @@ fn every_key_acts() {
         "page_heap:legacy,front_end:per_thread,cpu_id:cpu,max_per_cpu_cache_size:64K,\
          max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc,\
          snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures,\
-         background_thread:true,release_rate:1M,release_delay:5s",
+         background_thread:true,release_rate:1M,release_delay:5s,release_inside_spans:false",
     );
     assert_eq!(problems, []);
     assert_eq!(config.page_heap, PageHeapChoice::Legacy);
@@ -33,6 +33,7 @@ fn every_key_acts() {
     assert_eq!(config.snapshot_detail, SnapshotDetail::Figures);
     assert_eq!(config.background_thread, BackgroundThread::On);
     assert_eq!((config.release_rate, config.release_delay_ms), (1 << 20, 5000));
+    assert!(!config.release_inside_spans);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(super) fn sums(
         ("thread_cache_freelists", of(Category::Thread)),
         ("malloc_metadata", ledger.part_bytes(Part::Metadata)),
     ])?;
-    let (mut actual, mut released) = (ledger.actual_bytes(), of(Category::Released));
+    let (mut actual, mut released) = (ledger.actual_bytes(), ledger.part_bytes(Part::Released));
     if fields.are_todays() {
         let (unavailable, unallocated) =
             (of(Category::ArenaUnavailable), of(Category::ArenaUnallocated));

@@ -18,7 +18,7 @@ pub(super) fn render(ledger: &Ledger, out: &mut dyn Write) -> Result {
     sum_line(out, '+', ledger.part_bytes(Part::Metadata), "Bytes in malloc metadata")?;
     writeln!(out, "MALLOC:   ------------")?;
     sum_line(out, '=', ledger.actual_bytes(), "Actual memory used (physical + swap)")?;
-    sum_line(out, '+', of(Category::Released), "Bytes released to OS (aka unmapped)")?;
+    sum_line(out, '+', ledger.part_bytes(Part::Released), "Bytes released to OS (aka unmapped)")?;
     writeln!(out, "MALLOC:   ------------")?;
     sum_line(out, '=', ledger.virtual_bytes(), "Virtual address space used")?;
     writeln!(out, "MALLOC:")

@@ -42,7 +42,7 @@ fn sums(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let of = |category| ledger.bytes(category);
     let (unallocated, unavailable) =
         (of(Category::ArenaUnallocated), of(Category::ArenaUnavailable));
-    let released = of(Category::Released).wrapping_add(of(Category::PageMapReserved));
+    let released = ledger.part_bytes(Part::Released).wrapping_add(of(Category::PageMapReserved));
     let actual = ledger.actual_bytes().wrapping_add(unallocated).wrapping_add(unavailable);
     writeln!(out, "{RULE}")?;
     sum_line(out, ' ', of(Category::InUse), "Bytes in use by application")?;

@@ -1,6 +1,6 @@
 //! How much was in use of late, and whether anybody did anything.
 
-use super::Next;
+use super::{Memory, Next};
 use crate::{
     Core, HeapConfig,
     background::{INTERVAL_NS, demand::Peaks},
@@ -26,7 +26,8 @@ impl Seen {
 }
 
 impl<C: HeapConfig> Core<C> {
-    pub(super) fn look_at_demand(&self, now_ns: u64, seen: &mut Seen) -> Next {
+    pub(super) fn look_at_demand(&self, now_ns: u64, memory: &mut Memory) -> Next {
+        let seen = &mut memory.demand;
         let activity = self.background.activity();
         // A clock that jumped back begins anew.
         if activity != seen.activity || seen.quiet_since_ns == 0 || seen.quiet_since_ns > now_ns {
@@ -38,6 +39,7 @@ impl<C: HeapConfig> Core<C> {
         if now_ns >= seen.epoch_ends_ns || seen.epoch_ends_ns - now_ns > epoch_ns {
             seen.epoch_ends_ns = now_ns.saturating_add(epoch_ns);
             seen.pages.end_epoch(self.page_heap().take_peak_bytes());
+            memory.inside_spans.end_epoch(self.middle());
         }
         if seen.is_quiet(now_ns, self.delay_ns().saturating_mul(2)) {
             return Next::AtRest;

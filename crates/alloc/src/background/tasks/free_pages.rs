@@ -76,7 +76,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether what is idle goes back.
-    fn releases_idle(&self) -> bool {
+    pub(super) fn releases_idle(&self) -> bool {
         self.config().release_delay_ms != u64::MAX
     }
 

@@ -1,0 +1,141 @@
+//! Kernel pages inside of spans go back to the kernel, when nobody wanted their objects for a while.
+
+use super::{Next, demand::Seen};
+use crate::{
+    Core, HeapConfig,
+    background::{INTERVAL_NS, demand::Peaks},
+};
+use strata_central::{Allowances, MiddleTier};
+use strata_page_heap::PageHeap;
+use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
+use strata_span::{Hugepage, Platform};
+use strata_sync::atomic::Ordering;
+
+/// Time between two steps of a walk. A step gives some hundred pages back at most, in some 200 µs.
+const PAUSE_NS: u64 = 1_000_000;
+
+/// Free bytes of objects that stay whatever is idle: a walk for less is not worth it.
+const KEPT_BYTES: u64 = 1 << 20;
+
+/// Hugepages without spans that one step passes over.
+const MOST_PASSED: usize = 512;
+
+/// Longest time between two walks that found nothing: each one after such waits twice as long.
+const LONGEST_WAIT_NS: u64 = 60 * INTERVAL_NS;
+
+/// The walk that is underway, and what was in use of each class.
+#[derive(Debug)]
+pub(in crate::background) struct Sweep {
+    objects: [Peaks; CLASS_SLOTS],
+    allowances: Allowances,
+    /// The number of the hugepage that is looked at next; 0 between two walks.
+    next_hugepage: usize,
+    /// What this walk gave so far, and when it may begin; how long the next one waits if it gives nothing.
+    given_bytes: u64,
+    begins_ns: u64,
+    wait_ns: u64,
+}
+
+impl Sweep {
+    pub(super) fn end_epoch<P: PageSize>(&mut self, middle: &MiddleTier<P>) {
+        for class in P::TABLE.classes() {
+            // A class's index is below the array's length, by a mask.
+            self.objects[class.index()].end_epoch(middle.central(class).take_peak_out());
+        }
+    }
+
+    fn peaks(&self, class: SizeClass) -> &Peaks {
+        &self.objects[class.index()]
+    }
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// One step of a walk over the hugepages in use; or, between two, a look at whether one is worth it.
+    pub(super) fn sweep_inside_spans(&self, now_ns: u64, seen: &Seen, sweep: &mut Sweep) -> Next {
+        if !self.config().release_inside_spans || !self.releases_idle() {
+            return Next::AtRest;
+        }
+        if sweep.next_hugepage == 0 {
+            let (idle, waiting) = self.allow(sweep);
+            let is_early = now_ns < sweep.begins_ns && sweep.begins_ns - now_ns <= LONGEST_WAIT_NS;
+            if idle <= KEPT_BYTES || is_early {
+                let rests = waiting <= KEPT_BYTES && seen.is_quiet(now_ns, self.delay_ns());
+                return if rests { Next::AtRest } else { self.later(now_ns) };
+            }
+            self.background.counters.sweeps.fetch_add(1, Ordering::Relaxed);
+            sweep.given_bytes = 0;
+        }
+        match self.next_hugepage_in_use(sweep.next_hugepage) {
+            Some((number, is_in_use)) => {
+                sweep.next_hugepage = number + 1;
+                if is_in_use && self.sweep_one(Hugepage::new(number), sweep) {
+                    sweep.next_hugepage = number;
+                }
+                Next::At(now_ns.saturating_add(PAUSE_NS))
+            }
+            None => {
+                sweep.next_hugepage = 0;
+                let gave = sweep.given_bytes > 0;
+                let waited_ns = if gave { 0 } else { sweep.wait_ns };
+                sweep.wait_ns = (waited_ns * 2).clamp(INTERVAL_NS, LONGEST_WAIT_NS);
+                sweep.begins_ns = now_ns.saturating_add(sweep.wait_ns);
+                self.later(now_ns)
+            }
+        }
+    }
+
+    fn later(&self, now_ns: u64) -> Next {
+        Next::At(now_ns.saturating_add(INTERVAL_NS / 2))
+    }
+
+    /// Sweeps one hugepage; says whether it has more.
+    fn sweep_one(&self, hugepage: Hugepage, sweep: &mut Sweep) -> bool {
+        let swept = self.source_of_objects().sweep_hugepage(hugepage, &mut sweep.allowances);
+        let counters = &self.background.counters;
+        counters.swept_bytes.fetch_add(swept.bytes, Ordering::Relaxed);
+        counters.swept_hugepages.fetch_add(u64::from(swept.bytes > 0), Ordering::Relaxed);
+        counters.sweep_failures.fetch_add(u64::from(swept.refused), Ordering::Relaxed);
+        sweep.given_bytes += swept.bytes;
+        swept.more
+    }
+
+    /// Allows of each class what nobody wanted; says how many bytes that are, and how many only a peak of the last moments
+    /// keeps.
+    fn allow(&self, sweep: &mut Sweep) -> (u64, u64) {
+        let (mut idle_bytes, mut waiting_bytes) = (0, 0);
+        for class in C::Pages::TABLE.classes() {
+            let central = self.middle().central(class).stats(class);
+            let size = C::Pages::TABLE.size(class) as u64;
+            let idle = sweep.peaks(class).idle(central.free_objects, central.objects_out);
+            let bytes = (idle * size + central.tail_bytes).saturating_sub(central.released_bytes);
+            let bytes = if idle == 0 { 0 } else { bytes };
+            sweep.allowances.set(class, bytes);
+            idle_bytes += bytes;
+            waiting_bytes += (central.free_objects - idle) * size;
+        }
+        (idle_bytes, waiting_bytes)
+    }
+
+    /// The number of the first hugepage from `number` on that the page heap may have spans on, and whether it has; none if there
+    /// is no more. Passes over so many that have none, and then says where it stopped.
+    fn next_hugepage_in_use(&self, number: usize) -> Option<(usize, bool)> {
+        let mut number = number;
+        for _ in 0..MOST_PASSED {
+            let mut next = None;
+            self.page_heap().for_each_reservation(|range| {
+                let first = Hugepage::from_address(range.start).number();
+                let end = Hugepage::from_address(range.end()).number();
+                if number < end {
+                    let candidate = number.max(first);
+                    next = Some(next.map_or(candidate, |next: usize| next.min(candidate)));
+                }
+            });
+            let found = next?;
+            if self.map().tracker(Hugepage::new(found)).is_some() {
+                return Some((found, true));
+            }
+            number = found + 1;
+        }
+        Some((number, false))
+    }
+}
