@@ -17,6 +17,7 @@ mod measured;
 mod page_size;
 mod programs;
 mod run;
+mod simulate;
 mod stress;
 mod suite;
 mod suite_rounds;
@@ -47,6 +48,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Stress(stress::Options),
     Bench(bench::Options),
+    Simulate(simulate::Options),
     Hotpath(hotpath::Options),
     Layers(layers::Options),
     Dist(dist::Options),
@@ -71,6 +73,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::perform(&workspace, options),
         Task::Stress(options) => stress::perform(&workspace, options),
         Task::Bench(options) => bench::perform(&workspace, options),
+        Task::Simulate(options) => simulate::perform(&workspace, options),
         Task::Hotpath(options) => hotpath::perform(&workspace, options),
         Task::Layers(options) => layers::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),

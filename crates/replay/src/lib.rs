@@ -8,6 +8,8 @@
 //! [`patterns`](patterns::PATTERNS) are traces that this crate makes itself, after programs of a dozen kinds;
 //! [`page`](page::render) draws what came of a replay.
 //!
+//! [`simulation`] is about heaps of a tebibyte, and about days and nights on hundreds of CPUs.
+//!
 //! This crate must not know how programs are recorded, nor anything of `Heap`: what it composes, it composes itself.
 //!
 //! ```
@@ -28,6 +30,7 @@ mod replayed;
 mod settings;
 mod simulated_cpus;
 mod simulated_heap;
+pub mod simulation;
 mod touching;
 
 pub use moment::{Averages, Layer, Moment};

@@ -6,7 +6,7 @@ use strata_central::MiddleTier;
 use strata_os::{CallKind, ManualClock, PageSource, SimulatedPages, SystemPages};
 use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
-use strata_span::{Ground, PageCount, Platform, SpanHandle};
+use strata_span::{Ground, MetadataArena, PageCount, Platform, SpanHandle};
 
 use crate::{Layer, Moment, SimulatedCpus, Touching, Unsupported};
 
@@ -220,13 +220,18 @@ fn request<P: PageSize>(size: usize, align: usize) -> Option<SpanRequest<P>> {
 
 impl<P: PageSize, H: PageHeap<P>> Drop for SimulatedHeap<'_, P, H> {
     fn drop(&mut self) {
-        let mut ranges = Vec::new();
-        self.ground.arena.for_each_range(|range| ranges.push(range));
-        for range in ranges {
-            // SAFETY: metadata of a heap that nobody uses any more, and whose parts free nothing when they are dropped. What
-            // the kernel refuses stays reserved.
-            let _ = unsafe { SystemPages::new().unreserve(range) };
-        }
+        give_back_books(&self.ground.arena);
+    }
+}
+
+/// Gives back the metadata of a heap that is about to go, whose parts free nothing when they are dropped.
+pub(crate) fn give_back_books(arena: &MetadataArena) {
+    let mut ranges = Vec::new();
+    arena.for_each_range(|range| ranges.push(range));
+    for range in ranges {
+        // SAFETY: an arena's ranges are its heap's own, and its callers do not use that any more. What the kernel refuses
+        // stays reserved.
+        let _ = unsafe { SystemPages::new().unreserve(range) };
     }
 }
 

@@ -1,0 +1,106 @@
+//! What `cargo xtask simulate` runs: heaps up to a tebibyte, and days over hundreds of CPUs.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use strata_replay::simulation::{Demand, Level, days, growth};
+use strata_replay::{Layer, PageHeapKind};
+
+/// Simulate heaps that no machine here could hold
+///
+/// First each page heap grows to --gib, and the cost of its operations is taken on the way. Then a heap of --peak GiB
+/// goes through --hours of day and night on --cpus CPUs. Nothing of that is touched; the heap's own books need about a
+/// thousandth of --gib.
+#[derive(Debug, Parser)]
+#[command(name = "simulate")]
+struct Options {
+    /// Gibibytes that the page heaps grow to
+    #[arg(long, value_name = "GIB", default_value_t = 1024)]
+    gib: u64,
+
+    /// Hours of simulated time
+    #[arg(long, value_name = "N", default_value_t = 48)]
+    hours: u64,
+
+    /// CPUs
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    cpus: u32,
+
+    /// Gibibytes that are live at noon
+    #[arg(long, value_name = "GIB", default_value_t = 16)]
+    peak: u64,
+
+    /// MiB that go back to the kernel in a second
+    #[arg(long, value_name = "MIB", default_value_t = 1)]
+    release_rate: u64,
+}
+
+const GIB: f64 = 1073741824.0;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    for page_heap in [PageHeapKind::Temeraire, PageHeapKind::Legacy] {
+        show_growth(page_heap, &options);
+    }
+    for page_heap in [PageHeapKind::Temeraire, PageHeapKind::Legacy] {
+        if let Err(error) = show_days(page_heap, &options) {
+            eprintln!("simulate: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn show_growth(page_heap: PageHeapKind, options: &Options) {
+    let levels: Vec<u64> = [256, 64, 16, 4, 1].map(|part| (options.gib << 30) / part).into();
+    println!("{page_heap:?}: ns of an operation as the heap grows\n");
+    println!(
+        "  in use GiB     spans  books MiB  page pair  small replaced  large replaced  release"
+    );
+    for Level { in_use_bytes, spans, metadata_bytes, costs, .. } in growth(page_heap, &levels) {
+        println!(
+            "{:>12.1} {spans:>9} {:>10.1} {:>10.0} {:>15.0} {:>15.0} {:>8.0}",
+            in_use_bytes as f64 / GIB,
+            metadata_bytes as f64 / 1048576.0,
+            costs.page_pair,
+            costs.small_replaced,
+            costs.large_replaced,
+            costs.release
+        );
+    }
+    println!();
+}
+
+fn show_days(page_heap: PageHeapKind, options: &Options) -> Result<(), strata_replay::Unsupported> {
+    let demand = Demand {
+        hours: options.hours,
+        cpus: options.cpus,
+        peak_bytes: options.peak << 30,
+        replaced: 12_000,
+        release_rate: options.release_rate << 20,
+    };
+    println!("{page_heap:?}: days and nights on {} CPUs, GiB\n", options.cpus);
+    println!(
+        "  hour   live  backed  on hugepages  caches  page heap  released  refaulted  ns/operation"
+    );
+    for hour in days(page_heap, demand)?.iter().filter(|hour| hour.hour.is_multiple_of(3)) {
+        let moment = hour.moment;
+        let gib = |bytes: u64| bytes as f64 / GIB;
+        let caches = [Layer::CpuCaches, Layer::TransferCaches, Layer::CentralFreeLists];
+        let caches: u64 = caches.into_iter().map(|layer| moment.in_layer(layer)).sum();
+        println!(
+            "{:>6} {:>6.2} {:>7.2} {:>13.2} {:>7.2} {:>10.2} {:>9.2} {:>10.2} {:>13.0}",
+            hour.hour,
+            gib(moment.live_bytes),
+            gib(moment.backed_bytes),
+            gib(moment.hugepage_bytes),
+            gib(caches),
+            gib(moment.in_layer(Layer::PageHeap)),
+            gib(moment.released_bytes),
+            gib(moment.refaulted_bytes),
+            hour.ns
+        );
+    }
+    println!();
+    Ok(())
+}

@@ -1,0 +1,44 @@
+//! The short forms of what `cargo xtask simulate` does.
+
+use strata_replay::PageHeapKind::{Legacy, Temeraire};
+use strata_replay::simulation::{Demand, days, growth};
+
+#[test]
+fn page_heaps_grow_to_eight_gibibytes_and_give_everything_back() {
+    for page_heap in [Temeraire, Legacy] {
+        let levels = [1 << 30, 8 << 30];
+        let found = growth(page_heap, &levels);
+        for (level, wanted) in found.iter().zip(levels) {
+            // Taking the costs replaces spans by others at random.
+            assert!(level.in_use_bytes > wanted / 5 * 4, "{page_heap:?}: {level:?}");
+            assert!(level.spans > 0 && level.metadata_bytes > 0);
+            let books = level.metadata_bytes as f64 / level.in_use_bytes as f64;
+            assert!(books < 0.01, "{page_heap:?}: books of {level:?}");
+        }
+        assert_eq!(found.len(), levels.len());
+    }
+}
+
+#[test]
+fn memory_goes_back_at_night_and_comes_again_by_day_on_256_cpus() {
+    for page_heap in [Temeraire, Legacy] {
+        let demand = Demand {
+            hours: 36,
+            cpus: 256,
+            peak_bytes: 256 << 20,
+            replaced: 60,
+            release_rate: 4 << 20,
+        };
+        let hours = days(page_heap, demand).expect("x86-64");
+        let at = |hour: usize| hours[hour - 1].moment;
+        let (noon, night, next) = (at(12), at(24), at(36));
+        assert!(noon.live_bytes > 250 << 20 && night.live_bytes < 70 << 20, "{noon:?} {night:?}");
+        assert!(night.backed_bytes < noon.backed_bytes / 2, "{page_heap:?}: {noon:?} {night:?}");
+        assert!(next.backed_bytes > night.backed_bytes * 2, "{page_heap:?}: {night:?} {next:?}");
+        assert!(night.released_bytes > 128 << 20, "{page_heap:?}: {night:?}");
+        for hour in &hours {
+            let layers: u64 = hour.moment.fragmentation.iter().sum();
+            assert_eq!(hour.moment.backed_bytes, hour.moment.live_bytes + layers);
+        }
+    }
+}
