@@ -1,8 +1,8 @@
 //! How fast are reports written? (What is asked for is 200 MB a second.)
 
 use core::fmt;
+use core::hint::black_box;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::hint::black_box;
 use strata_alloc::{Config, Heap};
 use strata_page_heap::PageHeap as _;
 use strata_stats::{BoundedText, Details, Dialect, Snapshot, render};

@@ -131,6 +131,9 @@ impl<C: HeapConfig> Core<C> {
     /// thread of its own. Any thread may at any time, with no lock of the heap held; of two at once one does nothing.
     pub fn background_step(&self, now_ns: u64) -> u64 {
         let background = &self.background;
+        if !self.tuning.background_is_on() {
+            return now_ns.saturating_add(INTERVAL_NS);
+        }
         let Some(mut schedule) = background.schedule.try_lock() else {
             return now_ns.saturating_add(INTERVAL_NS);
         };
@@ -223,6 +226,15 @@ impl<C: HeapConfig> Core<C> {
                     break;
                 }
             }
+        }
+    }
+
+    /// Has the heap look again at what there is to do: an option changed.
+    pub(crate) fn wake_background(&self) {
+        if self.background.at_rest.load(Ordering::Relaxed) {
+            self.rouse(self.clock().now_ns());
+        } else {
+            self.background.thread.wake();
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     large_stats::LargeCounters,
     slots,
     threads::{Standing, Threads},
+    tuning::Tuning,
 };
 use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
 use strata_central::{MiddleSource, MiddleTier};
@@ -48,6 +49,7 @@ pub struct Core<C: HeapConfig> {
     pub(crate) background: Background,
     pub(crate) hardened: Hardened,
     pub(crate) large: LargeCounters,
+    pub(crate) tuning: Tuning,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
 }
@@ -181,9 +183,9 @@ impl<C: HeapConfig> Core<C> {
         give_back(own_range);
     }
 
-    /// The options in force.
+    /// The options in force, those that changed while the heap ran included.
     pub fn config(&self) -> Config {
-        self.identity.config
+        self.tuning.applied_to(self.identity.config)
     }
 
     /// Which caches stand in front, and why.

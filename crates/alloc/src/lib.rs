@@ -40,6 +40,7 @@ mod large;
 mod large_stats;
 mod misuse;
 mod observer;
+mod ownership;
 mod path_text;
 mod reallocate;
 mod release;
@@ -49,6 +50,7 @@ mod set_up_lock;
 mod slots;
 mod small;
 mod threads;
+mod tuning;
 
 pub use background::BackgroundFigures;
 pub use config::{
@@ -63,6 +65,7 @@ pub use heap_config::{HeapConfig, Standard};
 pub use heap_core::Core;
 pub use large_stats::LargeStats;
 pub use observer::Observer;
+pub use ownership::Ownership;
 pub use path_text::PathText;
 pub use selected_page_heap::{SelectedFigures, SelectedPageHeap};
 pub use threads::ThreadStats;

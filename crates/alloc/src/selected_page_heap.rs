@@ -9,7 +9,7 @@ use strata_page_heap::{
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
 use strata_sync::atomic::{AtomicBool, Ordering};
-use strata_temeraire::HugePageAware;
+use strata_temeraire::{HugePageAware, SkipIntervals};
 
 /// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
 ///
@@ -46,6 +46,20 @@ impl<P: PageSize> SelectedPageHeap<P> {
     /// What was chosen.
     pub fn choice(&self) -> PageHeapChoice {
         if self.is_legacy() { PageHeapChoice::Legacy } else { PageHeapChoice::Temeraire }
+    }
+
+    /// How far back the hugepage-aware page heap looks at demand before it gives back what that may want again; none where the
+    /// legacy one was chosen, which does not look back.
+    pub fn skip_intervals(&self) -> Option<SkipIntervals> {
+        (!self.is_legacy()).then(|| self.temeraire.skip_intervals())
+    }
+
+    /// Sets that; false where the legacy page heap was chosen.
+    pub fn set_skip_intervals(&self, intervals: SkipIntervals) -> bool {
+        if !self.is_legacy() {
+            self.temeraire.set_skip_intervals(intervals);
+        }
+        !self.is_legacy()
     }
 
     fn is_legacy(&self) -> bool {

@@ -108,7 +108,7 @@ pub struct CpuCache {
     ids: AtomicU32,
     id_kind: AtomicU8,
     table: AtomicPtr<SizeClassTable>,
-    limit_bytes: AtomicU64,
+    pub(crate) limit_bytes: AtomicU64,
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs. Written by slow paths, read by
     /// them for a CPU's allowance.
     out_bytes: AtomicI64,

@@ -43,6 +43,40 @@ impl CpuCache {
         moved
     }
 
+    /// Sets the usual limit of a CPU's cache. CPUs that were used already may hold as much more or less than before; what one holds
+    /// above that goes back to `source`, as far as it can be stopped.
+    ///
+    /// Any thread may call it at any time, but two at once may leave a CPU with either's limit. Costs what
+    /// [`drain`](Self::drain) costs for each CPU that has more than it may.
+    pub fn set_limit<O: ObjectSource>(&self, source: &O, bytes: usize) {
+        let bytes = bytes.min(Self::GREATEST_LIMIT_BYTES) as u64;
+        let before = self.limit_bytes.swap(bytes, Ordering::Relaxed);
+        let change =
+            i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
+        for id in 0..self.used_ids() {
+            let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
+            if change >= 0 {
+                state.receive_share(change);
+                continue;
+            }
+            // A CPU whose limit other CPUs lowered before keeps nothing below none.
+            let excess = change.saturating_neg().min(state.limit_bytes());
+            let mut rest = excess - state.give_up_share(excess);
+            if rest > 0
+                && let Ok(mut stopped) = self.stop(id)
+            {
+                // Half of each class's objects go at a time: after so many rounds no class has any.
+                for _ in 0..u16::BITS {
+                    stopped.free_capacity(source, rest);
+                    rest -= state.give_up_share(rest);
+                    if rest == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
     /// The CPUs that missed most since the last shuffle.
     fn most_missing(&self) -> [Candidate; GAINERS] {
         let mut most = [Candidate::default(); GAINERS];

@@ -28,6 +28,8 @@ pub struct LimitFigures {
     pub limits: MemoryLimits,
     /// How often growth met the soft limit, as a number.
     pub soft_hits: u64,
+    /// Of these, how often giving back was enough, as a number.
+    pub soft_successes: u64,
     /// How often growth met the hard limit, as a number.
     pub hard_hits: u64,
     /// Of these, how often nothing was handed out, as a number.
@@ -36,8 +38,13 @@ pub struct LimitFigures {
 
 impl LimitFigures {
     /// No limits, never met. (All zero bits.)
-    pub const NONE: Self =
-        Self { limits: MemoryLimits::NONE, soft_hits: 0, hard_hits: 0, hard_failures: 0 };
+    pub const NONE: Self = Self {
+        limits: MemoryLimits::NONE,
+        soft_hits: 0,
+        soft_successes: 0,
+        hard_hits: 0,
+        hard_failures: 0,
+    };
 
     /// Whether there is a limit at all: a heap without one asks nothing else.
     #[inline]
@@ -100,7 +107,8 @@ impl LimitFigures {
         Some(excess)
     }
 
-    /// Whether `backed` and `pages` more are above the hard limit still, after all was done. Counts a failure if so.
+    /// Whether `backed` and `pages` more are above the hard limit still, after all was done. Counts a failure if so, and a
+    /// success if they are below the soft one.
     pub fn fails<E: Platform>(
         &mut self,
         platform: &E,
@@ -109,6 +117,9 @@ impl LimitFigures {
     ) -> bool {
         let wanted = wanted_bytes(platform, backed, pages);
         let fails = excess::<E>(wanted, self.limits.hard_bytes).is_some();
+        if self.limits.soft_bytes != 0 && excess::<E>(wanted, self.limits.soft_bytes).is_none() {
+            self.soft_successes += 1;
+        }
         self.hard_failures += u64::from(fails);
         fails
     }

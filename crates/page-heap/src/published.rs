@@ -50,7 +50,7 @@ pub struct Published<S: HasStats> {
 /// How often a reader looks before it takes figures that are in flux: a writer needs some nanoseconds.
 const LOOKS: u32 = 64;
 
-const WORDS: usize = 18;
+const WORDS: usize = 19;
 const PEAK_WORDS: usize = 4;
 
 impl<S: HasStats> Published<S> {
@@ -140,6 +140,7 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
             LimitFigures {
                 limits: MemoryLimits { soft_bytes, hard_bytes },
                 soft_hits,
+                soft_successes,
                 hard_hits,
                 hard_failures,
             },
@@ -163,6 +164,7 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
         soft_bytes,
         hard_bytes,
         soft_hits,
+        soft_successes,
         hard_hits,
         hard_failures,
     ]
@@ -186,6 +188,7 @@ fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
         soft_bytes,
         hard_bytes,
         soft_hits,
+        soft_successes,
         hard_hits,
         hard_failures,
     ] = words;
@@ -203,6 +206,7 @@ fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
         limits: LimitFigures {
             limits: MemoryLimits { soft_bytes, hard_bytes },
             soft_hits,
+            soft_successes,
             hard_hits,
             hard_failures,
         },

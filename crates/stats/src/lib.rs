@@ -55,6 +55,7 @@ mod page_heap_report;
 #[cfg(feature = "std")]
 mod parse;
 mod pbtxt;
+mod properties;
 mod snapshot;
 mod snapshot_file;
 mod tcmalloc;
@@ -79,6 +80,7 @@ pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 #[cfg(feature = "std")]
 pub use parse::{Figure, Line, Report, parse};
+pub use properties::{PROPERTIES, Property, property};
 pub use snapshot::Snapshot;
 pub use snapshot_file::write_snapshot_file;
 pub use tcmalloc::{render_tcmalloc, report_tcmalloc};

@@ -66,6 +66,11 @@ impl<P: PageSize> HugePageAware<P> {
         self.state.lock().skip_intervals = Some(intervals);
     }
 
+    /// How far back it is looked at.
+    pub fn skip_intervals(&self) -> SkipIntervals {
+        self.state.lock().skip_intervals.unwrap_or(SkipIntervals::STANDARD)
+    }
+
     /// Pages for a span, within the limits.
     fn find<E: Platform<Pages = P>>(
         &self,

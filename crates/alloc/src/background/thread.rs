@@ -179,6 +179,7 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
         }
         let due_ns = due_ns.min(work_due_ns);
         core.background.counters.thread_runs.fetch_add(1, Ordering::Relaxed);
+        let due_ns = due_ns.max(now_ns.saturating_add(core.tuning.least_pause_ns()));
         if due_ns > now_ns {
             futex_wait(&thread.call, call, Some(due_ns - now_ns));
         }

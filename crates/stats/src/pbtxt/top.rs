@@ -76,7 +76,8 @@ pub(super) fn structures(fields: Fields, snapshot: &Snapshot, message: &mut Mess
     if fields.are_todays() {
         message.numbers([
             ("pagemap_root_size", map.root_reserved_bytes),
-            ("peak_backed", heap.page_heap.peak_backed_bytes),
+            ("peak_backed", heap.page_heap.peak.in_use_bytes + heap.page_heap.peak.free_bytes),
+            ("peak_application_demand", heap.page_heap.peak.in_use_bytes),
             ("cpus_allowed", u64::from(snapshot.allowed_cpus)),
             ("arena_blocks", heap.arena.blocks),
             ("arena_freelist_blocks", heap.arena.spare_blocks),
@@ -150,12 +151,15 @@ pub(super) fn parameters(
         ])?;
     }
     limits(fields, &stats.limits, message)?;
-    let config = &snapshot.config;
     message.field("memory_release_failures", stats.release_failures)?;
     let per_cpu = matches!(snapshot.heap.front_end, FrontEnd::PerCpu(_));
     message.field("tcmalloc_per_cpu_caches", per_cpu)?;
-    message.field("tcmalloc_max_per_cpu_cache_size", config.max_per_cpu_cache_size)?;
-    message.field("tcmalloc_max_total_thread_cache_bytes", config.max_total_thread_cache_bytes)?;
+    let caches = crate::properties::cache_limits(snapshot);
+    message.field("tcmalloc_max_per_cpu_cache_size", caches.per_cpu_bytes)?;
+    message.field("tcmalloc_max_total_thread_cache_bytes", caches.all_threads_bytes)?;
+    if fields.are_todays() {
+        message.field("malloc_release_bytes_per_sec", snapshot.config.release_rate)?;
+    }
     message.field("mmap_sys_allocator", ledger.mapped_bytes)
 }
 
@@ -173,6 +177,7 @@ fn limits(fields: Fields, figures: &LimitFigures, message: &mut Message<'_>) -> 
     message.numbers([
         ("soft_limit_hits", figures.soft_hits),
         ("hard_limit_hits", figures.hard_hits),
+        ("successful_shrinks_after_soft_limit_hit", figures.soft_successes),
         (
             "successful_shrinks_after_hard_limit_hit",
             figures.hard_hits.saturating_sub(figures.hard_failures),

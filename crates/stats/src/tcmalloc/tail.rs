@@ -1,6 +1,7 @@
 //! What comes behind the page heap.
 
 use super::RULE;
+use crate::properties::cache_limits;
 use crate::{Ledger, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_alloc::FrontEnd;
@@ -33,11 +34,11 @@ pub(crate) fn render_limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result 
 /// The options in force that TCMalloc has too.
 pub(crate) fn render_parameters(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
     let per_cpu = matches!(snapshot.heap.front_end, FrontEnd::PerCpu(_));
-    let config = &snapshot.config;
+    let caches = cache_limits(snapshot);
     for (name, value) in [
-        ("tcmalloc_per_cpu_caches", usize::from(per_cpu)),
-        ("tcmalloc_max_per_cpu_cache_size", config.max_per_cpu_cache_size),
-        ("tcmalloc_max_total_thread_cache_bytes", config.max_total_thread_cache_bytes),
+        ("tcmalloc_per_cpu_caches", u64::from(per_cpu)),
+        ("tcmalloc_max_per_cpu_cache_size", caches.per_cpu_bytes),
+        ("tcmalloc_max_total_thread_cache_bytes", caches.all_threads_bytes),
     ] {
         writeln!(out, "PARAMETER {name} {value}")?;
     }

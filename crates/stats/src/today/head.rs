@@ -1,5 +1,6 @@
 //! The first lines.
 
+use crate::properties::realized_fragmentation;
 use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line};
 use crate::{Category, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
@@ -83,8 +84,12 @@ fn metadata(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result
     bytes_line(snapshot.slab_resident_bytes, "per-CPU slab resident bytes", out)?;
     let non_resident = ledger.bytes(Category::PageMapReserved);
     bytes_line(non_resident, "malloc metadata Arena non-resident bytes", out)?;
-    let peak = heap.page_heap.peak_backed_bytes;
-    bytes_line(peak, "Actual memory used at peak", out)?;
+    // Both are of the moment at which most was in spans.
+    let peak = &heap.page_heap.peak;
+    bytes_line(peak.in_use_bytes + peak.free_bytes, "Actual memory used at peak", out)?;
+    bytes_line(peak.in_use_bytes, "Estimated in-use at peak", out)?;
+    let percent = 100.0 * realized_fragmentation(peak);
+    writeln!(out, "MALLOC:   {percent:12.4}               Realized fragmentation (%)")?;
     count_line(heap.page_bytes, "Tcmalloc page size", out)?;
     count_line(HUGEPAGE_BYTES as u64, "Tcmalloc hugepage size", out)?;
     count_line(u64::from(snapshot.allowed_cpus), "CPUs Allowed in Mask", out)?;

@@ -10,6 +10,7 @@ pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) 
     limits(snapshot, out)?;
     heading(&["Parameters"], out)?;
     tail::render_parameters(snapshot, out)?;
+    writeln!(out, "PARAMETER malloc_release_bytes_per_sec {}", snapshot.config.release_rate)?;
     tail::render_low_level(snapshot, ledger, out)
 }
 
@@ -42,6 +43,7 @@ fn limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
     let figures = &snapshot.heap.page_heap.limits;
     writeln!(out, "Number of times soft limit was hit: {}", figures.soft_hits)?;
     writeln!(out, "Number of times hard limit was hit: {}", figures.hard_hits)?;
+    writeln!(out, "Number of times memory shrank below soft limit: {}", figures.soft_successes)?;
     let shrank = figures.hard_hits.saturating_sub(figures.hard_failures);
     writeln!(out, "Number of times memory shrank below hard limit: {shrank}")?;
     let released = &snapshot.heap.page_heap.released;

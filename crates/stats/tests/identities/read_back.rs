@@ -73,7 +73,7 @@ fn summary<F>(taken: &Taken<F>, report: &Report<'_>) {
             ("pagemap_root_size", heap.map.root_reserved_bytes),
             ("percpu_slab_residence", taken.snapshot.slab_resident_bytes),
             ("never_used", ledger.part_bytes(Part::NeverUsed)),
-            ("peak_backed", heap.page_heap.peak_backed_bytes),
+            ("peak_backed", heap.page_heap.peak.in_use_bytes + heap.page_heap.peak.free_bytes),
             ("tcmalloc_page_size", heap.page_bytes),
             ("cpus_allowed", u64::from(taken.snapshot.allowed_cpus)),
             ("arena_blocks", heap.arena.blocks),
