@@ -50,7 +50,8 @@ const DRAWING: [Layer; 17] = [
 ];
 
 /// Members that are no layer: they may use everything, and no layer may use them.
-const TOOLS: [&str; 4] = ["xtask", "strata-benches", "strata-workloads", "strata-c-tests"];
+const TOOLS: [&str; 5] =
+    ["xtask", "strata-benches", "strata-workloads", "strata-c-tests", "strata-example-buddy"];
 
 /// What a crate below the line may take from outside.
 const OUTSIDE: [&str; 6] = ["libc", "bitflags", "static_assertions", "serde", "loom", "shuttle"];

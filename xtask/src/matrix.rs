@@ -43,7 +43,8 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-const PAGE_HEAPS: [&str; 2] = ["legacy", "temeraire"];
+/// The last one is the example of a page heap of one's own.
+const PAGE_HEAPS: [&str; 3] = ["legacy", "temeraire", "buddy"];
 const FRONT_ENDS: [&str; 2] = ["per_cpu", "per_thread"];
 
 /// Steps of a random walk in the short form: some seconds a cell.

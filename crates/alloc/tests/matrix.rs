@@ -1,7 +1,7 @@
 //! The heap suites over page size × page heap × front end.
 //!
 //! `cargo xtask matrix` runs each cell in a process of its own, named by `STRATA_MATRIX_CELL`
-//! (`8k/temeraire/per_cpu`); without it every test runs over all sixteen cells, one after the other.
+//! (`8k/temeraire/per_cpu`); without it every test runs over all twenty-four cells, one after the other.
 //! `STRATA_MATRIX_STEPS` sets the length of the random programs, `STRATA_SEED` their seed.
 #![allow(
     clippy::unwrap_used,

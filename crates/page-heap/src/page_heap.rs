@@ -124,8 +124,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
-        let _ = (platform, span, pages);
-        false
+        let _ = platform;
+        pages <= span.page_count()
     }
 
     /// Gives at least `wanted` pages back to the kernel, if so many are free; says how many it
