@@ -37,6 +37,8 @@ pub(crate) enum Format {
     Brief,
     /// What stands out, ranked, and what to do about it
     Explain,
+    /// The ledger against what the kernel has in memory
+    Kernel,
     /// TCMalloc's report as of April 2020
     Tcmalloc,
     /// TCMalloc's report as of today
@@ -60,6 +62,8 @@ pub(crate) enum Failure {
     NoSnapshot(PathBuf, ReadError),
     /// A form that shows no differences was asked for some.
     NoDifference,
+    /// The snapshot does not say what the kernel has.
+    NoKernel,
     /// The output is not to be written.
     Write(io::Error),
 }
@@ -72,6 +76,9 @@ impl fmt::Display for Failure {
             Self::NoDifference => {
                 f.write_str("--diff goes with --format brief, explain, json and html")
             }
+            Self::NoKernel => f.write_str(
+                "the snapshot does not say what the kernel has (snapshot_detail:figures)",
+            ),
             Self::Write(error) => write!(f, "cannot write: {error}"),
         }
     }
@@ -129,6 +136,11 @@ fn render(format: Format, later: &Document, earlier: Option<&Document>) -> Resul
             let _ = writeln!(text, "{}", later.title());
             write!(text, "{}", explain(figures, before))
         }
+        Format::Kernel if earlier.is_some() => return Err(Failure::NoDifference),
+        Format::Kernel => match &later.kernel {
+            Some(kernel) => writeln!(text, "{}\n{kernel}", later.title()),
+            None => return Err(Failure::NoKernel),
+        },
         Format::Json => match before {
             Some(before) => {
                 let difference = serde_json::to_string(&later.snapshot.diff(before));

@@ -95,6 +95,7 @@ pub use process::{
 };
 pub use random::random_bits;
 pub use range::AddressRange;
+pub use residency::{Mapping, for_each_mapping};
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use system_pages::SystemPages;

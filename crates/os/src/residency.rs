@@ -2,7 +2,7 @@
 
 use crate::kernel_file::KernelFile;
 use crate::process::kibibytes;
-use crate::{AddressRange, Residency, errno, kernel_page_bytes};
+use crate::{AddressRange, KeepErrno, Residency, errno, kernel_page_bytes};
 use bitflags::bitflags;
 use core::ptr;
 use static_assertions::const_assert_eq;
@@ -164,6 +164,61 @@ fn hugepages_by_smaps(range: AddressRange) -> Result<usize, i32> {
         }
     })?;
     Ok(sum)
+}
+
+/// What the kernel has of a mapping, in bytes: a part of /proc/self/smaps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// Where it is.
+    pub range: AddressRange,
+    /// In memory (`Rss`).
+    pub resident_bytes: usize,
+    /// Of these, on hugepages (`AnonHugePages`).
+    pub hugepage_bytes: usize,
+    /// In swap (`Swap`).
+    pub swapped_bytes: usize,
+}
+
+/// Calls `each` with every mapping of this process, by rising address. Allocates nothing; the kernel takes milliseconds
+/// for it in a large process.
+///
+/// # Errors
+///
+/// The system's number, where /proc is not to be had.
+///
+/// ```
+/// let on_stack = core::ptr::from_ref(&0).addr();
+/// let mut found = false;
+/// strata_os::for_each_mapping(|mapping| {
+///     let is_it = (mapping.range.start..mapping.range.end()).contains(&on_stack);
+///     found |= is_it && mapping.resident_bytes > 0;
+/// })?;
+/// assert!(found);
+/// # Ok::<(), i32>(())
+/// ```
+pub fn for_each_mapping(mut each: impl FnMut(Mapping)) -> Result<(), i32> {
+    let _keep = KeepErrno::new();
+    let file = KernelFile::open_own(c"/proc/thread-self/smaps", c"/proc/self/smaps")?;
+    let mut mapping: Option<Mapping> = None;
+    file.for_each_line(|line| {
+        if let Some(range) = mapping_of_line(line) {
+            let next = Mapping { range, resident_bytes: 0, hugepage_bytes: 0, swapped_bytes: 0 };
+            if let Some(whole) = mapping.replace(next) {
+                each(whole);
+            }
+        } else if let Some(mapping) = &mut mapping {
+            let figure = |name: &[u8]| line.strip_prefix(name).and_then(kibibytes);
+            if let Some(bytes) = figure(b"Rss:") {
+                mapping.resident_bytes = bytes;
+            } else if let Some(bytes) = figure(b"AnonHugePages:") {
+                mapping.hugepage_bytes = bytes;
+            } else if let Some(bytes) = figure(b"Swap:") {
+                mapping.swapped_bytes = bytes;
+            }
+        }
+    })?;
+    mapping.into_iter().for_each(each);
+    Ok(())
 }
 
 /// The range that a line such as `7f12c000-7f12e000 rw-p 00000000 00:00 0` begins with.

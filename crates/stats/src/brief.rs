@@ -1,7 +1,7 @@
 //! One screen about a heap, in a user's words.
 
 use crate::{
-    Category, Figures, Ledger, PageHeapDetails, Part, RenderPageHeap, Snapshot,
+    Category, Figures, Ledger, PageHeapDetails, Part, Place, RenderPageHeap, Snapshot,
     amount::{Amount, Change, Percent},
 };
 use core::fmt::{Result, Write};
@@ -42,7 +42,7 @@ fn render_now<C: HeapConfig>(
 ) -> Result {
     let mut snapshot = Snapshot::without_tables(core);
     snapshot.read_tables(core);
-    render_brief(Figures { snapshot: &snapshot, page_heap }, None, out)
+    render_brief(Figures { snapshot: &snapshot, page_heap, kernel: None }, None, out)
 }
 
 /// Writes the summary of figures, and what changed since an earlier snapshot.
@@ -60,7 +60,7 @@ pub fn render_brief(
     held_by_the_allocator(&ledger, out)?;
     could_go(figures.snapshot, &ledger, out)?;
     hugepages(figures, out)?;
-    process(figures.snapshot, &ledger, out)?;
+    process(figures, &ledger, out)?;
     match earlier {
         Some(earlier) => changes(figures.snapshot, earlier, out),
         None => Ok(()),
@@ -138,12 +138,23 @@ fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {
     }
 }
 
-fn process(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result {
+fn process(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Result {
+    let Figures { snapshot, kernel, .. } = figures;
     line("At most, there was", snapshot.heap.page_heap.peak_backed_bytes, out)?;
     writeln!(out, "  in spans and free pages at a time; {} now", {
         let page_heap = &snapshot.heap.page_heap;
         Amount(page_heap.in_use_bytes.saturating_add(page_heap.free_bytes))
     })?;
+    if let Some(kernel) = kernel {
+        let resident = kernel.mappings_resident_bytes;
+        line("The kernel has", resident.unwrap_or_else(|| kernel.pages_resident_bytes()), out)?;
+        writeln!(
+            out,
+            "  of it in memory, {} on hugepages; {} were handed out and never touched",
+            Amount(kernel.mappings_huge_bytes),
+            Amount(kernel.place(Place::Spans).untouched_bytes()),
+        )?;
+    }
     if let Some(process) = snapshot.process {
         line("The process has", process.resident_bytes as u64, out)?;
         writeln!(out, "  in memory, what is not the allocator's included")?;

@@ -114,7 +114,7 @@ pub fn render<F: RenderPageHeap>(
     page_heap: &F,
     out: &mut dyn Write,
 ) -> Result {
-    let figures = || Figures { snapshot, page_heap: page_heap.details() };
+    let figures = || Figures { snapshot, page_heap: page_heap.details(), kernel: None };
     match dialect {
         Dialect::TcmallocText => render_tcmalloc(snapshot, page_heap, out),
         Dialect::TcmallocTextToday => today::render(snapshot, details, page_heap, out),

@@ -1,6 +1,9 @@
 //! Files of snapshots, read back.
 
-use crate::{Details, Dialect, Figures, PageHeapDetails, Snapshot, html::Moment, json, render};
+use crate::{
+    Details, Dialect, Figures, PageHeapDetails, Reconciliation, Snapshot, html::Moment, json,
+    render,
+};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::boxed::Box;
@@ -27,6 +30,8 @@ pub struct Document {
     pub snapshot: Box<Snapshot>,
     /// What the page heap tells beyond it; none for a page heap that Strata does not know.
     pub page_heap: Option<Box<SelectedFigures>>,
+    /// What the kernel has of it, if the file has that.
+    pub kernel: Option<Box<Reconciliation>>,
     /// How each class's spans and capacities are used, and how often caches missed; if the file has it.
     pub details: Option<Box<Details>>,
     /// Each hugepage, by rising address, if the file has them.
@@ -102,7 +107,7 @@ impl Document {
     /// The figures, for renderers.
     pub fn figures(&self) -> Figures<'_> {
         let page_heap = self.page_heap.as_deref().map_or(PageHeapDetails::Other, Into::into);
-        Figures { snapshot: &self.snapshot, page_heap }
+        Figures { snapshot: &self.snapshot, page_heap, kernel: self.kernel.as_deref() }
     }
 
     /// One line that says what it is of: the program, its number, and when.

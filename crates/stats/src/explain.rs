@@ -269,5 +269,5 @@ fn explain_now<C: HeapConfig>(
 ) -> fmt::Result {
     let mut snapshot = Snapshot::without_tables(core);
     snapshot.read_tables(core);
-    write!(out, "{}", explain(Figures { snapshot: &snapshot, page_heap }, None))
+    write!(out, "{}", explain(Figures { snapshot: &snapshot, page_heap, kernel: None }, None))
 }

@@ -1,6 +1,6 @@
 //! A snapshot and what its page heap tells beyond it.
 
-use crate::{Ledger, PageHeapKind, Snapshot};
+use crate::{Ledger, PageHeapKind, Reconciliation, Snapshot};
 use serde::Serialize;
 use strata_alloc::SelectedFigures;
 use strata_page_heap::LegacyFigures;
@@ -60,11 +60,13 @@ pub struct Figures<'a> {
     pub snapshot: &'a Snapshot,
     /// What the page heap tells beyond it.
     pub page_heap: PageHeapDetails<'a>,
+    /// What the kernel has of it, if it was asked.
+    pub kernel: Option<&'a Reconciliation>,
 }
 
 impl<'a> From<&'a Snapshot> for Figures<'a> {
     fn from(snapshot: &'a Snapshot) -> Self {
-        Self { snapshot, page_heap: PageHeapDetails::Other }
+        Self { snapshot, page_heap: PageHeapDetails::Other, kernel: None }
     }
 }
 

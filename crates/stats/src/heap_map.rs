@@ -1,6 +1,5 @@
 //! Each hugepage of a heap, and the spans in it.
 
-use core::cell::Cell;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use strata_alloc::{Core, HeapConfig};
 use strata_os::{AddressRange, PageSource, Residency};
@@ -10,7 +9,7 @@ use strata_span::{
 };
 
 /// Pages of a hugepage at the smallest page size.
-const MOST_PAGES: usize = HUGEPAGE_BYTES >> 12;
+pub(crate) const MOST_PAGES: usize = HUGEPAGE_BYTES >> 12;
 
 /// A span, or the part of it that lies in a hugepage: its first page, counted from the hugepage's start; its pages; its
 /// class, 0 for a large block; its objects that are out of the central free list.
@@ -52,31 +51,24 @@ impl<C: HeapConfig> Serialize for LiveMap<'_, C> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut runs = serializer.serialize_seq(None)?;
         let mut waiting: Option<Bare> = None;
-        let mut walk = Walk { core: self.0, inside: Cell::new(None) };
-        let mut from = 0;
-        while let Some(reservation) = next_reservation(self.0, from) {
-            from = reservation.end();
-            let first = Hugepage::from_address(reservation.start.next_multiple_of(HUGEPAGE_BYTES));
-            let count =
-                (reservation.end().saturating_sub(first.address().value())) / HUGEPAGE_BYTES;
-            for index in 0..count {
-                let hugepage = Hugepage::new(first.number() + index);
-                let mut cells = [(0, 0, 0, 0); MOST_PAGES];
-                let (bare, spans) = walk.look(hugepage, &mut cells);
-                if spans.is_empty()
-                    && let Some(run) = &mut waiting
-                    && run.takes(&bare)
-                {
-                    continue;
-                }
-                if let Some(run) = waiting.take() {
-                    runs.serialize_element(&run.with::<&[SpanCell]>(&[]))?;
-                }
-                if spans.is_empty() {
-                    waiting = Some(bare);
-                } else {
-                    runs.serialize_element(&bare.with(spans))?;
-                }
+        let mut cells = [(0, 0, 0, 0); MOST_PAGES];
+        let mut walk = Walk::of(self.0);
+        while let Some(hugepage) = walk.next() {
+            let seen = walk.look(hugepage, &mut cells);
+            let bare = Bare::of(&seen, self.0.page_heap().hugepage_figures(self.0, hugepage));
+            if seen.spans.is_empty()
+                && let Some(run) = &mut waiting
+                && run.takes(&bare)
+            {
+                continue;
+            }
+            if let Some(run) = waiting.take() {
+                runs.serialize_element(&run.with::<&[SpanCell]>(&[]))?;
+            }
+            if seen.spans.is_empty() {
+                waiting = Some(bare);
+            } else {
+                runs.serialize_element(&bare.with(seen.spans))?;
             }
         }
         if let Some(run) = waiting {
@@ -97,53 +89,63 @@ fn next_reservation<C: HeapConfig>(core: &Core<C>, from: usize) -> Option<Addres
     next
 }
 
-/// The way through a heap, from the lowest address to the highest.
-struct Walk<'a, C: HeapConfig> {
+/// The way through a heap, hugepage by hugepage, from the lowest address to the highest.
+pub(crate) struct Walk<'a, C: HeapConfig> {
     core: &'a Core<C>,
-    /// The span that reached over the end of the last hugepage: the page behind its end, and its class.
-    inside: Cell<Option<(usize, bool)>>,
+    /// The reservation that the walk is in, and how far it came in it.
+    reservation: AddressRange,
+    at: usize,
+    /// The span that reached over the end of the last hugepage: the page behind its end, and whether it is out.
+    inside: Option<(usize, bool)>,
 }
 
-impl<C: HeapConfig> Walk<'_, C> {
-    /// Looks at one hugepage. Spans come and go meanwhile: a cell is what the page map said at some moment.
-    fn look<'a>(
+/// What is found in a hugepage. Spans come and go meanwhile: each is what the page map said at some moment.
+pub(crate) struct Seen<'a> {
+    pub(crate) hugepage: Hugepage,
+    /// What the kernel has of it.
+    pub(crate) residency: Residency,
+    /// Its first pages that are part of a span which is out and begins before it.
+    pub(crate) continued_pages: usize,
+    /// The spans that are out and begin in it.
+    pub(crate) spans: &'a [SpanCell],
+}
+
+impl<'a, C: HeapConfig> Walk<'a, C> {
+    pub(crate) fn of(core: &'a Core<C>) -> Self {
+        Self { core, reservation: AddressRange::new(0, 0), at: 0, inside: None }
+    }
+
+    /// The next hugepage.
+    pub(crate) fn next(&mut self) -> Option<Hugepage> {
+        loop {
+            let start = self.at.checked_next_multiple_of(HUGEPAGE_BYTES)?;
+            let end = start.checked_add(HUGEPAGE_BYTES)?;
+            if end <= self.reservation.end() {
+                self.at = end;
+                return Some(Hugepage::from_address(start));
+            }
+            self.reservation = next_reservation(self.core, self.reservation.end())?;
+            self.at = self.reservation.start;
+            self.inside = None;
+        }
+    }
+
+    /// Looks at the hugepage that `next` gave; `cells` is room for its spans.
+    pub(crate) fn look<'b>(
         &mut self,
         hugepage: Hugepage,
-        cells: &'a mut [SpanCell; MOST_PAGES],
-    ) -> (Bare, &'a [SpanCell]) {
-        let known = self.core.page_heap().hugepage_figures(self.core, hugepage);
-        let residency = self.residency(hugepage);
-        let (found, in_spans) = self.spans(hugepage, cells);
-        let whole = known.shared_by == HugepageUse::Whole;
-        let HugepageFigures { shared_by, used_pages, unbacked_pages } = known;
-        let bare = Run {
-            address: hugepage.address().value(),
-            hugepages: 1,
-            shared_by,
-            used_pages: if whole { in_spans } else { used_pages },
-            unbacked_pages,
-            resident_bytes: residency.resident_bytes as u64,
-            huge_bytes: residency.hugepage_bytes as u64,
-            swapped_bytes: residency.swapped_bytes as u64,
-            spans: (),
-        };
-        (bare, cells.get(..found).unwrap_or_default())
-    }
-
-    fn residency(&self, hugepage: Hugepage) -> Residency {
-        self.core.source().residency(hugepage.range(HugepageCount::ONE)).unwrap_or_default()
-    }
-
-    /// Notes the spans that begin in the hugepage; says how many there are, and how many of its pages lie in spans.
-    fn spans(&self, hugepage: Hugepage, cells: &mut [SpanCell; MOST_PAGES]) -> (usize, u64) {
+        cells: &'b mut [SpanCell; MOST_PAGES],
+    ) -> Seen<'b> {
+        let residency =
+            self.core.source().residency(hugepage.range(HugepageCount::ONE)).unwrap_or_default();
         let first = hugepage.first_page::<C::Pages>().number();
         let end = first + PageCount::<C::Pages>::PER_HUGEPAGE.get();
-        let (mut page, mut found, mut in_spans) = (first, 0, 0);
-        if let Some((behind, in_use)) = self.inside.take() {
+        let (mut page, mut found, mut continued_pages) = (first, 0, 0);
+        if let Some((behind, is_out)) = self.inside.take() {
             page = behind.clamp(first, end);
-            in_spans += if in_use { (page - first) as u64 } else { 0 };
+            continued_pages = if is_out { page - first } else { 0 };
             if behind > end {
-                self.inside.set(Some((behind, in_use)));
+                self.inside = Some((behind, is_out));
             }
         }
         while page < end {
@@ -151,32 +153,53 @@ impl<C: HeapConfig> Walk<'_, C> {
                 page += 1;
                 continue;
             };
-            let begins = span.first::<C::Pages>().number();
-            let behind = begins.saturating_add(span.pages());
-            if !(begins..behind).contains(&page) {
+            let behind = span.first::<C::Pages>().number().saturating_add(span.pages());
+            if !(page + 1..=page + span.pages()).contains(&behind) {
                 page += 1;
                 continue;
             }
-            let in_use = span.place() == SpanPlace::InUse;
-            let here = behind.min(end) - page;
-            if in_use {
-                in_spans += here as u64;
+            let is_out = span.place() == SpanPlace::InUse;
+            if is_out && let Some(cell) = cells.get_mut(found) {
                 let objects = if span.class().is_none() { 1 } else { span.objects_out() };
-                if let Some(cell) = cells.get_mut(found) {
-                    *cell = (small(page - first), small(here), span.class().raw(), objects);
-                    found += 1;
-                }
+                let here = behind.min(end) - page;
+                *cell = (small(page - first), small(here), span.class().raw(), objects);
+                found += 1;
             }
             if behind > end {
-                self.inside.set(Some((behind, in_use)));
+                self.inside = Some((behind, is_out));
             }
             page = behind;
         }
-        (found, in_spans)
+        let spans = cells.get(..found).unwrap_or_default();
+        Seen { hugepage, residency, continued_pages, spans }
+    }
+}
+
+impl Seen<'_> {
+    /// Its pages that lie in spans which are out.
+    pub(crate) fn pages_in_spans(&self) -> u64 {
+        let begun: u64 = self.spans.iter().map(|(_, pages, ..)| u64::from(*pages)).sum();
+        begun + self.continued_pages as u64
     }
 }
 
 impl Bare {
+    fn of(seen: &Seen<'_>, figures: HugepageFigures) -> Self {
+        let HugepageFigures { shared_by, used_pages, unbacked_pages } = figures;
+        let whole = shared_by == HugepageUse::Whole;
+        Run {
+            address: seen.hugepage.address().value(),
+            hugepages: 1,
+            shared_by,
+            used_pages: if whole { seen.pages_in_spans() } else { used_pages },
+            unbacked_pages,
+            resident_bytes: seen.residency.resident_bytes as u64,
+            huge_bytes: seen.residency.hugepage_bytes as u64,
+            swapped_bytes: seen.residency.swapped_bytes as u64,
+            spans: (),
+        }
+    }
+
     /// Whether `next` is of its kind and lies behind it; then it is part of it.
     fn takes(&mut self, next: &Self) -> bool {
         let behind = self.address.wrapping_add(self.hugepages.wrapping_mul(HUGEPAGE_BYTES));

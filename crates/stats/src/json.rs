@@ -1,8 +1,8 @@
 //! A snapshot as JSON: what files of snapshots hold. `docs/snapshot.schema.json` says what each field means.
 
 use crate::{
-    Category, Details, Figures, Ledger, PageHeapDetails, RenderPageHeap, Snapshot,
-    heap_map::LiveMap,
+    Category, Details, Figures, Ledger, PageHeapDetails, Reconciliation, RenderPageHeap, Snapshot,
+    heap_map::LiveMap, reconcile,
 };
 use core::fmt;
 use ser_write_json::{SerWrite, ser::to_writer};
@@ -20,7 +20,7 @@ pub enum Extent {
     /// The figures: some 60 KiB.
     #[default]
     Figures,
-    /// Also each hugepage and span: some 20 bytes a span, and a system call a hugepage.
+    /// Also what the kernel has of them, and each hugepage and span: some 20 bytes a span, and a system call a hugepage.
     Map,
 }
 
@@ -69,13 +69,13 @@ fn write_now<C: HeapConfig>(
 ) -> fmt::Result {
     let mut snapshot = Snapshot::without_tables(core);
     snapshot.read_tables(core);
-    let map = match extent {
-        Extent::Figures => None,
-        Extent::Map => Some(LiveMap::of(core)),
+    let (kernel, map) = match extent {
+        Extent::Figures => (None, None),
+        Extent::Map => (Some(reconcile(core)), Some(LiveMap::of(core))),
     };
     let name = process_name();
     let provenance = Provenance::of_this_process(name.as_str());
-    let figures = Figures { snapshot: &snapshot, page_heap };
+    let figures = Figures { snapshot: &snapshot, page_heap, kernel: kernel.as_ref() };
     write(figures, provenance, Some(LiveDetails(core)), map, out)
 }
 
@@ -116,6 +116,8 @@ struct Written<'a, D, M> {
     snapshot: &'a Snapshot,
     page_heap: PageHeapDetails<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    kernel: Option<&'a Reconciliation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<D>,
     #[serde(skip_serializing_if = "Option::is_none")]
     map: Option<M>,
@@ -138,6 +140,7 @@ pub(crate) fn write<D: Serialize, M: Serialize>(
         ledger: LedgerLines(figures.ledger()),
         snapshot: figures.snapshot,
         page_heap: figures.page_heap,
+        kernel: figures.kernel,
         details,
         map,
     };

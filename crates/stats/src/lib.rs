@@ -56,6 +56,7 @@ mod page_heap_report;
 mod parse;
 mod pbtxt;
 mod properties;
+mod reconcile;
 mod snapshot;
 mod snapshot_file;
 mod tcmalloc;
@@ -81,6 +82,7 @@ pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 #[cfg(feature = "std")]
 pub use parse::{Figure, Line, Report, parse};
 pub use properties::{PROPERTIES, Property, property};
+pub use reconcile::{Place, PlaceFigures, Reconciliation, reconcile};
 pub use snapshot::Snapshot;
 pub use snapshot_file::write_snapshot_file;
 pub use tcmalloc::{render_tcmalloc, report_tcmalloc};

@@ -11,9 +11,10 @@ use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},
 };
+use core::time::Duration;
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use strata_alloc::{Config, Core, FrontEndChoice, Heap, HeapConfig, PageHeapChoice, Standard};
 use strata_os::{FailingPages, Fault, MonotonicClock, SystemPages};
 use strata_size_classes::Pages8K;
@@ -123,7 +124,7 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
                 unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
                 while TAKEN.load(Acquire) == before {
                     assert!(Instant::now() < deadline, "{page_heap:?}, {front_end:?}: it waits");
-                    std::hint::spin_loop();
+                    core::hint::spin_loop();
                 }
             }
             CORE.store(core::ptr::null_mut(), Release);

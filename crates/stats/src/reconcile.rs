@@ -1,0 +1,336 @@
+//! The ledger against the kernel.
+
+use crate::{
+    Category, Ledger, Part, Snapshot,
+    amount::Amount,
+    heap_map::{MOST_PAGES, Seen, Walk},
+};
+use core::fmt::{self, Display, Formatter};
+use serde::{Deserialize, Serialize};
+use strata_alloc::{Core, HeapConfig};
+use strata_os::{AddressRange, PageSource, Residency, for_each_mapping};
+use strata_page_heap::PageHeap;
+use strata_size_classes::PageSize;
+use strata_span::{HUGEPAGE_BYTES, PageCount, Platform};
+
+/// The parts of a heap's address space that the kernel is asked about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Spans that are out: the program's blocks, and the objects in caches and central free lists.
+    Spans,
+    /// The rest of the page heap: free pages, and the reserve.
+    FreePages,
+    /// The metadata arena.
+    Metadata,
+    /// The per-CPU slabs.
+    Slabs,
+    /// The heap's own structure.
+    Heap,
+}
+
+/// What the ledger and the kernel say of one place, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PlaceFigures {
+    /// What the ledger takes to have memory behind it.
+    pub ledger_bytes: u64,
+    /// Found on a walk over the address space, which counts nothing of what the ledger counts: of spans, those that the page
+    /// map has; of other places, all that is mapped.
+    pub found_bytes: u64,
+    /// In memory, says the kernel.
+    pub resident_bytes: u64,
+    /// Of that, on hugepages.
+    pub huge_bytes: u64,
+    /// In swap, says the kernel, where it tells.
+    pub swapped_bytes: u64,
+}
+
+/// What the kernel has of a heap, place by place, and why that differs from the ledger: see [`reconcile`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reconciliation {
+    spans: PlaceFigures,
+    free_pages: PlaceFigures,
+    metadata: PlaceFigures,
+    slabs: PlaceFigures,
+    heap: PlaceFigures,
+    /// In memory, of all mappings of the heap: asked of the kernel by another way (the mappings' totals, not their pages);
+    /// none where it does not tell.
+    pub mappings_resident_bytes: Option<u64>,
+    /// Of that, on hugepages.
+    pub mappings_huge_bytes: u64,
+    /// In swap, of all mappings.
+    pub mappings_swapped_bytes: u64,
+}
+
+impl Place {
+    /// All places.
+    pub const ALL: [Self; 5] =
+        [Self::Spans, Self::FreePages, Self::Metadata, Self::Slabs, Self::Heap];
+
+    /// Its name in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::FreePages => "free pages",
+            Self::Metadata => "metadata",
+            Self::Slabs => "per-CPU slabs",
+            Self::Heap => "the heap itself",
+        }
+    }
+}
+
+impl PlaceFigures {
+    /// What was handed out, or is kept as free with memory behind it, and was never touched, so that there is none.
+    pub const fn untouched_bytes(&self) -> u64 {
+        self.ledger_bytes.saturating_sub(self.resident_bytes.saturating_add(self.swapped_bytes))
+    }
+
+    /// What is in memory although the ledger takes it to have gone, or never to have come: given back and not taken yet;
+    /// and ends of pages.
+    pub const fn not_taken_bytes(&self) -> u64 {
+        self.resident_bytes.saturating_add(self.swapped_bytes).saturating_sub(self.ledger_bytes)
+    }
+}
+
+/// Asks the kernel what stands behind a heap's memory, hugepage by hugepage, and compares that with a snapshot that is
+/// taken before.
+///
+/// The kernel is asked about pages (`PAGEMAP_SCAN`, else mincore) and about mappings (smaps); spans are found by the page
+/// map. None of that is what the ledger counts. While threads run, what comes or goes meanwhile is a difference.
+///
+/// Any thread may call it, not a signal handler. It costs a system call a hugepage, more where a hugepage is backed in
+/// part, and reads the list of all mappings of the process: milliseconds. Allocates nothing; 30 KiB of stack.
+///
+/// ```
+/// use strata_alloc::{Config, Heap};
+/// use strata_stats::{Place, reconcile};
+///
+/// let heap: Heap = Heap::with(Config::DEFAULT);
+/// let block = heap.allocate(10 << 20);
+/// // SAFETY: the block is ours and so long.
+/// unsafe { block.write_bytes(1, 4 << 20) };
+///
+/// let kernel = reconcile(heap.core().expect("the first block set it up"));
+/// let spans = kernel.place(Place::Spans);
+/// assert_eq!(spans.found_bytes, spans.ledger_bytes);
+/// assert!(spans.resident_bytes >= 4 << 20);
+/// println!("{kernel}");
+/// // SAFETY: as above.
+/// unsafe { heap.deallocate(block) };
+/// ```
+pub fn reconcile<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
+    let mut kernel = expected(core);
+    walk_page_heap(core, &mut kernel);
+    core.arena().for_each_range(|range| kernel.metadata.add_mapped(core, range));
+    kernel.slabs.add_mapped(core, core.cpu_cache().slab_range());
+    kernel.heap.add_mapped(core, core.own_range());
+    ask_mappings(core, &mut kernel);
+    kernel
+}
+
+impl Reconciliation {
+    /// What is known of one place.
+    pub const fn place(&self, place: Place) -> &PlaceFigures {
+        match place {
+            Place::Spans => &self.spans,
+            Place::FreePages => &self.free_pages,
+            Place::Metadata => &self.metadata,
+            Place::Slabs => &self.slabs,
+            Place::Heap => &self.heap,
+        }
+    }
+
+    /// What the ledger comes to, once what was never touched and what is swapped is taken off, and what was not taken yet
+    /// put on: what should be in memory.
+    ///
+    /// Of spans, what was never touched is what the page map has of them and the kernel has not: if the ledger counted
+    /// spans wrongly, this would not be what the kernel has.
+    pub fn explained_resident_bytes(&self) -> u64 {
+        let untouched_in_spans = self
+            .spans
+            .found_bytes
+            .saturating_sub(self.spans.resident_bytes)
+            .saturating_sub(self.spans.swapped_bytes);
+        let others = [Place::FreePages, Place::Metadata, Place::Slabs, Place::Heap];
+        let others: u64 = others
+            .iter()
+            .map(|place| {
+                let figures = self.place(*place);
+                figures
+                    .ledger_bytes
+                    .saturating_sub(figures.untouched_bytes())
+                    .saturating_add(figures.not_taken_bytes())
+                    .saturating_sub(figures.swapped_bytes)
+            })
+            .sum();
+        self.spans
+            .ledger_bytes
+            .saturating_sub(untouched_in_spans)
+            .saturating_sub(self.spans.swapped_bytes)
+            .saturating_add(others)
+    }
+
+    /// What is in memory, page by page, says the kernel.
+    pub fn pages_resident_bytes(&self) -> u64 {
+        Place::ALL.iter().map(|place| self.place(*place).resident_bytes).sum()
+    }
+
+    /// How far what the ledger comes to is from what the kernel counts for the mappings, or for the pages where it does not
+    /// count for mappings.
+    pub fn difference_bytes(&self) -> i64 {
+        let kernel = self.mappings_resident_bytes.unwrap_or_else(|| self.pages_resident_bytes());
+        self.explained_resident_bytes().wrapping_sub(kernel).cast_signed()
+    }
+
+    /// Whether ledger and kernel agree to half a percent or a megabyte, the larger of both.
+    pub fn agrees(&self) -> bool {
+        let kernel = self.mappings_resident_bytes.unwrap_or_else(|| self.pages_resident_bytes());
+        self.difference_bytes().unsigned_abs() <= (kernel / 200).max(1 << 20)
+    }
+}
+
+impl PlaceFigures {
+    fn add(&mut self, residency: Residency) {
+        self.resident_bytes += residency.resident_bytes as u64;
+        self.huge_bytes += residency.hugepage_bytes as u64;
+        self.swapped_bytes += residency.swapped_bytes as u64;
+    }
+
+    fn add_mapped<C: HeapConfig>(&mut self, core: &Core<C>, range: AddressRange) {
+        if !range.is_empty() {
+            self.found_bytes += range.bytes as u64;
+            self.add(core.source().residency(range).unwrap_or_default());
+        }
+    }
+}
+
+/// The ledger's side.
+#[inline(never)]
+fn expected<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
+    let snapshot = Snapshot::take(core);
+    let ledger = Ledger::of(&snapshot);
+    let with = |ledger_bytes| PlaceFigures { ledger_bytes, ..PlaceFigures::default() };
+    let (slabs, heap) = (ledger.bytes(Category::Slabs), ledger.bytes(Category::Core));
+    let metadata = ledger.part_bytes(Part::Metadata);
+    Reconciliation {
+        spans: with(snapshot.heap.page_heap.in_use_bytes),
+        free_pages: with(ledger.bytes(Category::PageHeapFree)),
+        metadata: with(metadata.saturating_sub(slabs).saturating_sub(heap)),
+        slabs: with(slabs),
+        heap: with(heap),
+        ..Reconciliation::default()
+    }
+}
+
+#[inline(never)]
+fn walk_page_heap<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
+    let mut cells = [(0, 0, 0, 0); MOST_PAGES];
+    let mut walk = Walk::of(core);
+    while let Some(hugepage) = walk.next() {
+        let seen = walk.look(hugepage, &mut cells);
+        let spans_bytes = seen.pages_in_spans().saturating_mul(C::Pages::BYTES as u64);
+        let in_spans = residency_in_spans(core, &seen, spans_bytes);
+        let beside = Residency {
+            resident_bytes: seen.residency.resident_bytes.saturating_sub(in_spans.resident_bytes),
+            hugepage_bytes: seen.residency.hugepage_bytes.saturating_sub(in_spans.hugepage_bytes),
+            swapped_bytes: seen.residency.swapped_bytes.saturating_sub(in_spans.swapped_bytes),
+        };
+        kernel.spans.found_bytes += spans_bytes;
+        kernel.free_pages.found_bytes += (HUGEPAGE_BYTES as u64).saturating_sub(spans_bytes);
+        kernel.spans.add(in_spans);
+        kernel.free_pages.add(beside);
+    }
+}
+
+/// What the kernel has of the spans in a hugepage: all or nothing where it has all or nothing of it, else as it says, one
+/// run of spans after the other.
+fn residency_in_spans<C: HeapConfig>(
+    core: &Core<C>,
+    seen: &Seen<'_>,
+    spans_bytes: u64,
+) -> Residency {
+    let whole = seen.residency;
+    let spans_bytes = usize::try_from(spans_bytes).unwrap_or(usize::MAX);
+    if spans_bytes >= HUGEPAGE_BYTES || whole.resident_bytes + whole.swapped_bytes == 0 {
+        return whole;
+    }
+    if whole.resident_bytes >= HUGEPAGE_BYTES {
+        let hugepage_bytes = whole.hugepage_bytes.min(spans_bytes);
+        return Residency { resident_bytes: spans_bytes, hugepage_bytes, swapped_bytes: 0 };
+    }
+    let mut sum = Residency::default();
+    let first = seen.hugepage.first_page::<C::Pages>();
+    let mut ask = |start: usize, pages: usize| {
+        let range = PageCount::<C::Pages>::new(pages).range_from(first + PageCount::new(start));
+        let part = core.source().residency(range).unwrap_or_default();
+        sum.resident_bytes += part.resident_bytes;
+        sum.hugepage_bytes += part.hugepage_bytes;
+        sum.swapped_bytes += part.swapped_bytes;
+    };
+    // Spans that meet are asked about together.
+    let (mut start, mut pages) = (0, seen.continued_pages);
+    for (next, length, ..) in seen.spans {
+        let (next, length) = (usize::from(*next), usize::from(*length));
+        if next != start + pages {
+            if pages != 0 {
+                ask(start, pages);
+            }
+            (start, pages) = (next, 0);
+        }
+        pages += length;
+    }
+    if pages != 0 {
+        ask(start, pages);
+    }
+    sum
+}
+
+/// What the kernel counts for the heap's mappings. Of a mapping that is not wholly the heap's, no more than the heap's part.
+fn ask_mappings<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
+    let mut resident = 0;
+    let asked = for_each_mapping(|mapping| {
+        let mut ours = 0;
+        let mut add = |range: AddressRange| {
+            let start = range.start.max(mapping.range.start);
+            ours += range.end().min(mapping.range.end()).saturating_sub(start);
+        };
+        core.page_heap().for_each_reservation(&mut add);
+        core.arena().for_each_range(&mut add);
+        add(core.cpu_cache().slab_range());
+        add(core.own_range());
+        resident += mapping.resident_bytes.min(ours) as u64;
+        kernel.mappings_huge_bytes += mapping.hugepage_bytes.min(ours) as u64;
+        kernel.mappings_swapped_bytes += mapping.swapped_bytes.min(ours) as u64;
+    });
+    kernel.mappings_resident_bytes = asked.ok().map(|()| resident);
+}
+
+impl Display for Reconciliation {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{:16}{:>12}{:>12}{:>12}{:>14}{:>12}",
+            "", "ledger", "in memory", "swapped", "not touched", "not taken"
+        )?;
+        for place in Place::ALL {
+            let figures = self.place(place);
+            writeln!(
+                f,
+                "{:16}{:12}{:12}{:12}{:14}{:12}",
+                place.name(),
+                Amount(figures.ledger_bytes),
+                Amount(figures.resident_bytes),
+                Amount(figures.swapped_bytes),
+                Amount(figures.untouched_bytes()),
+                Amount(figures.not_taken_bytes()),
+            )?;
+        }
+        write!(f, "explained: {} in memory; ", Amount(self.explained_resident_bytes()))?;
+        match self.mappings_resident_bytes {
+            Some(bytes) => write!(f, "the kernel counts {}", Amount(bytes))?,
+            None => write!(f, "the kernel has pages of {}", Amount(self.pages_resident_bytes()))?,
+        }
+        writeln!(f, ": {}", if self.agrees() { "they agree" } else { "they do not agree" })
+    }
+}
