@@ -8,13 +8,13 @@ use core::alloc::{GlobalAlloc, Layout};
 unsafe impl<C: HeapConfig> GlobalAlloc for Heap<C> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.allocate_aligned(layout.size(), layout.align())
+        self.allocate_unmarked(layout.size(), layout.align())
     }
 
     #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller gives the layout that the block was asked for with.
-        unsafe { self.deallocate_sized(block, layout.size(), layout.align()) };
+        unsafe { self.deallocate_layout::<false>(block, layout.size(), layout.align()) };
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {

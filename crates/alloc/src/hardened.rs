@@ -93,9 +93,12 @@ impl<C: HeapConfig> Core<C> {
 
     /// A block; null when memory is exhausted or the request impossible.
     pub(crate) fn allocate_hardened(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
-        let block = self.allocate_hardened_once(slot, request);
+        let mut block = self.allocate_hardened_once(slot, request);
         if block.is_null() && self.empty_caches(slot) > 0 {
-            return self.allocate_hardened_once(slot, request);
+            block = self.allocate_hardened_once(slot, request);
+        }
+        while block.is_null() && self.make_room() {
+            block = self.allocate_hardened_once(slot, request);
         }
         block
     }

@@ -1,14 +1,14 @@
 //! The heap, and the paths of a block whose class is cached.
 
 use crate::{
-    BackgroundThread, Config, Core, HeapConfig, Standard,
+    BackgroundThread, Config, Core, HeapConfig, Standard, mark,
     observer::{BlockRequest, Said},
     set_up_lock::SetUpLock,
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
-use strata_span::{Address, PageMapWords};
+use strata_span::{Address, Function, PageMapWords};
 use strata_sync::{
     atomic::{AtomicPtr, Ordering},
     thread_block::{self, AtomicSlot, Slot},
@@ -110,7 +110,7 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match C::Pages::TABLE.entry(size) {
-            Some(entry) => self.allocate_class::<false>(entry, size, 1, exhausted),
+            Some(entry) => self.allocate_class::<true, false>(entry, size, 1, exhausted),
             None => self.allocate_large(size, 1, exhausted),
         }
     }
@@ -122,6 +122,17 @@ impl<C: HeapConfig> Heap<C> {
         self.allocate_aligned_or(size, align, |_, _| core::ptr::null_mut())
     }
 
+    /// The same for those who give blocks back with their sizes alone: the block's first word is not cleared of a
+    /// [mark](crate::mark).
+    #[inline(always)]
+    pub(crate) fn allocate_unmarked(&self, size: usize, align: usize) -> *mut u8 {
+        let exhausted = |_, _| core::ptr::null_mut();
+        match Self::entry(size, align) {
+            Some(entry) => self.allocate_class::<false, false>(entry, size, align, exhausted),
+            None => self.allocate_large(size, align, exhausted),
+        }
+    }
+
     /// The same, with an answer of the caller's own as in [`Self::allocate_or`].
     #[inline(always)]
     pub fn allocate_aligned_or(
@@ -131,7 +142,7 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match Self::entry(size, align) {
-            Some(entry) => self.allocate_class::<false>(entry, size, align, exhausted),
+            Some(entry) => self.allocate_class::<true, false>(entry, size, align, exhausted),
             None => self.allocate_large(size, align, exhausted),
         }
     }
@@ -140,8 +151,8 @@ impl<C: HeapConfig> Heap<C> {
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
-                let block =
-                    self.allocate_class::<true>(entry, size, align, |_, _| core::ptr::null_mut());
+                let block = self
+                    .allocate_class::<true, true>(entry, size, align, |_, _| core::ptr::null_mut());
                 if !block.is_null() {
                     // SAFETY: the block is ours and at least `size` bytes long.
                     unsafe { block.write_bytes(0, size) };
@@ -174,12 +185,19 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
         }
-        let size = C::Pages::TABLE.size(class);
+        let info = C::Pages::TABLE.info(class);
+        let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, Address::of(pointer).value());
+        // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
+        if is_no_beginning || unsafe { mark::is_set(pointer) } {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
+        }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class(class, size, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<true>(class, info.size as usize, pointer, Said::NOTHING) };
     }
 
-    /// Takes a block back whose size and alignment are known. No page map is asked.
+    /// Takes a block back whose size and alignment are known. No page map is asked; a block that was freed before, and
+    /// has the mark of that still, ends the program.
     ///
     /// # Safety
     ///
@@ -187,11 +205,33 @@ impl<C: HeapConfig> Heap<C> {
     /// size that is rounded to the same as `size`.
     #[inline(always)]
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_layout::<true>(pointer, size, align) };
+    }
+
+    /// The same; a block is `MARKED` for those who free blocks without their size, too.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_sized`].
+    #[inline(always)]
+    pub(crate) unsafe fn deallocate_layout<const MARKED: bool>(
+        &self,
+        pointer: *mut u8,
+        size: usize,
+        align: usize,
+    ) {
         match Self::entry(size, align) {
             Some(entry) => {
                 let said = Said::layout(size, align);
+                let class = entry.class();
+                // SAFETY: the caller's promise: a block of a class is 8 bytes long.
+                if MARKED && unsafe { mark::is_set(pointer) } {
+                    // SAFETY: the caller's promise, as far as it holds.
+                    return unsafe { self.deallocate_suspect(class, pointer, said) };
+                }
                 // SAFETY: the caller's promise; equal requests have equal classes.
-                unsafe { self.deallocate_class(entry.class(), entry.size(), pointer, said) }
+                unsafe { self.deallocate_class::<MARKED>(class, entry.size(), pointer, said) }
             }
             // SAFETY: the caller's promise.
             None => unsafe { self.deallocate_unlisted(pointer, Said::layout(size, align)) },
@@ -266,7 +306,7 @@ impl<C: HeapConfig> Heap<C> {
 
     /// The common path: count, pop. What was asked for goes to the slow path alone, for those who observe.
     #[inline(always)]
-    fn allocate_class<const ZEROED: bool>(
+    fn allocate_class<const MARKED: bool, const ZEROED: bool>(
         &self,
         entry: ClassEntry,
         size: usize,
@@ -285,6 +325,10 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() {
             return self.allocate_missed(entry, exhausted);
         }
+        if MARKED {
+            // SAFETY: the block is ours, and of a class.
+            unsafe { mark::clear(block) };
+        }
         thread_block::set_allocated(slot, allocated);
         block
     }
@@ -295,13 +339,23 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(always)]
-    unsafe fn deallocate_class(&self, class: SizeClass, size: usize, pointer: *mut u8, said: Said) {
+    unsafe fn deallocate_class<const MARKED: bool>(
+        &self,
+        class: SizeClass,
+        size: usize,
+        pointer: *mut u8,
+        said: Said,
+    ) {
         let slot = self.slot.load();
         let (deallocated, limit) = thread_block::deallocated_and_limit(slot);
         let deallocated = deallocated.wrapping_add(size as u64);
         if deallocated > limit {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_uncounted(class, pointer, said) };
+        }
+        if MARKED {
+            // SAFETY: the block is the caller's to give, until it is pushed.
+            unsafe { mark::set(pointer) };
         }
         // SAFETY: as in `allocate_class`; and the block is the caller's to give.
         if !unsafe { self.cpu.push(class, pointer) } {
@@ -385,6 +439,27 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             None => unsafe { core.deallocate_uncounted(slot, class, pointer) },
         }
+    }
+
+    /// The pointer begins no block, or the block says that it is free: who has the time looks.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of that class, given up by the caller, or it is found that it is not.
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_suspect(&self, class: SizeClass, pointer: *mut u8, said: Said) {
+        let is_observed = self.core().is_some_and(|core| core.observer().is_some());
+        if is_observed || self.is_live(class, pointer, said.function()) {
+            // SAFETY: the caller's promise.
+            unsafe { self.deallocate_uncounted(class, pointer, said) };
+        }
+    }
+
+    /// Whether an object is the program's; if it is not, that is told.
+    #[cold]
+    pub(crate) fn is_live(&self, class: SizeClass, pointer: *mut u8, function: Function) -> bool {
+        self.core().is_none_or(|core| core.is_live(class, Address::of(pointer), function))
     }
 
     /// # Safety

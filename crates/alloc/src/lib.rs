@@ -38,6 +38,7 @@ mod heap_core;
 mod idle;
 mod large;
 mod large_stats;
+mod mark;
 mod misuse;
 mod observer;
 mod ownership;

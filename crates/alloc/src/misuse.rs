@@ -1,7 +1,9 @@
 //! The lines about pointers that a heap did not give out.
 
 use crate::{Core, HeapConfig};
-use strata_size_classes::Pages8K;
+use strata_central::Whereabouts;
+use strata_page_heap::PageHeap;
+use strata_size_classes::{Pages8K, SizeClass};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, PageId, Platform, SpanHandle, SpanPlace,
 };
@@ -23,6 +25,13 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn report_no_block(&self, function: Function, address: Address) {
         let span = self.span_around(address);
         let (offence, last) = match span {
+            Some(span)
+                if function == Function::SizedFree
+                    && span.place() == SpanPlace::InUse
+                    && !span.class().is_none() =>
+            {
+                (Offence::WrongSize, LastOperation::Unknown)
+            }
             Some(span) if span.place() == SpanPlace::InUse => {
                 (Offence::InsideABlock, LastOperation::Unknown)
             }
@@ -30,9 +39,46 @@ impl<C: HeapConfig> Core<C> {
                 (Offence::DoubleFree, LastOperation::Freed)
             }
             Some(_) => (Offence::UseOfFreedBlock, LastOperation::Freed),
+            None if self.is_in_page_heap(address) => (Offence::FreeMemory, LastOperation::Unknown),
             None => (Offence::NeverHandedOut, LastOperation::Unknown),
         };
         self.report_misuse(offence, function, address, span, last);
+    }
+
+    /// Whether an object of a class is the program's; if it is not, that is told.
+    pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {
+        let freed = match function {
+            Function::Free | Function::SizedFree => Offence::DoubleFree,
+            _ => Offence::UseOfFreedBlock,
+        };
+        let (offence, span, last) =
+            match self.middle().central(class).whereabouts(self, class, address) {
+                Whereabouts::Elsewhere => {
+                    self.report_no_block(function, address);
+                    return false;
+                }
+                Whereabouts::Inside(span) => (Offence::InsideABlock, span, LastOperation::Unknown),
+                Whereabouts::Free(span) => (freed, span, LastOperation::Freed),
+                Whereabouts::Out(span) => {
+                    let object = address.pointer();
+                    if !self.cpu_cache().holds(class, object)
+                        && !self.middle().transfer(class).holds(object)
+                    {
+                        return true;
+                    }
+                    (freed, span, LastOperation::FreedIntoCache)
+                }
+            };
+        self.report_misuse(offence, function, address, Some(span), last);
+        false
+    }
+
+    /// Whether an address lies in what the page heap reserved.
+    fn is_in_page_heap(&self, address: Address) -> bool {
+        let mut is_reserved = false;
+        self.page_heap()
+            .for_each_reservation(|range| is_reserved |= range.contains(address.value()));
+        is_reserved
     }
 
     /// The span that an address lies in, also where the page map has its ends alone: for those who have time.

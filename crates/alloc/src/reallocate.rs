@@ -1,7 +1,7 @@
 //! Blocks that change their size.
 
-use crate::{Heap, HeapConfig, observer::BlockRequest};
-use strata_size_classes::PageSize;
+use crate::{Heap, HeapConfig, mark, observer::BlockRequest};
+use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{Address, Function, HUGEPAGE_BYTES};
 
 /// A block that grows to this size or more is moved to the start of a hugepage, from where it can grow further in place: a
@@ -30,7 +30,8 @@ impl<C: HeapConfig> Heap<C> {
         }
         let class = self.map_words().class_at(address.value());
         if !class.is_none() {
-            return C::Pages::TABLE.size(class);
+            let is_live = self.is_as_live(class, pointer, Function::UsableSize);
+            return if is_live { C::Pages::TABLE.size(class) } else { 0 };
         }
         self.core()
             .and_then(|core| core.large_span(address))
@@ -59,13 +60,20 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             return unsafe { core.reallocate_observed(slot, observer, pointer, request) };
         }
-        // SAFETY: the caller's promise.
-        let old_size = unsafe { self.usable_size(pointer) };
-        if old_size == 0 {
-            core.report_no_block(Function::Realloc, Address::of(pointer));
+        let address = Address::of(pointer);
+        let class = self.map_words().class_at(address.value());
+        let old_is_large = class.is_none();
+        let old_size = if !old_is_large {
+            if !self.is_as_live(class, pointer, Function::Realloc) {
+                return core::ptr::null_mut();
+            }
+            C::Pages::TABLE.size(class)
+        } else if let Some(span) = core.large_span(address) {
+            span.bytes::<C::Pages>()
+        } else {
+            core.report_no_block(Function::Realloc, address);
             return core::ptr::null_mut();
-        }
-        let old_is_large = self.map_words().class_at(Address::of(pointer).value()).is_none();
+        };
         let (mut wanted, mut wanted_align) = (new_size, align);
         match Self::entry(new_size, align) {
             Some(entry) if !old_is_large && entry.size() == old_size => return pointer,
@@ -73,10 +81,7 @@ impl<C: HeapConfig> Heap<C> {
                 return pointer;
             }
             None if old_is_large && new_size > old_size => {
-                if self
-                    .core()
-                    .is_some_and(|core| core.extend_large(slot, Address::of(pointer), new_size))
-                {
+                if core.extend_large(slot, address, new_size) {
                     return pointer;
                 }
                 wanted = new_size.max(old_size.saturating_add(old_size / 8));
@@ -106,5 +111,16 @@ impl<C: HeapConfig> Heap<C> {
             unsafe { self.deallocate(pointer) };
         }
         block
+    }
+
+    /// Whether an object looks as if it were the program's: begins where objects do, and has no mark. One that does not is
+    /// looked for, and told of if it is not the program's.
+    #[inline]
+    fn is_as_live(&self, class: SizeClass, pointer: *mut u8, function: Function) -> bool {
+        let address = Address::of(pointer).value();
+        let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, address);
+        // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
+        let is_suspect = is_no_beginning || unsafe { mark::is_set(pointer) };
+        !is_suspect || self.is_live(class, pointer, function)
     }
 }

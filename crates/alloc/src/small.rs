@@ -1,6 +1,6 @@
 //! Blocks of a size class, off the common path.
 
-use crate::{Core, HeapConfig, background::Call, threads::Standing};
+use crate::{Core, HeapConfig, background::Call, mark, threads::Standing};
 use strata_size_classes::{ClassEntry, ObjectSource, PageSize, SizeClass};
 use strata_sync::{
     atomic::{AtomicU64, Ordering},
@@ -18,6 +18,8 @@ impl<C: HeapConfig> Core<C> {
         while block.is_null() && self.make_room() {
             block = self.allocate_through_caches(slot, entry);
         }
+        // SAFETY: the block is ours, and of a class.
+        unsafe { mark::clear(block) };
         block
     }
 
@@ -81,6 +83,8 @@ impl<C: HeapConfig> Core<C> {
         let bytes = C::Pages::TABLE.size(class);
         match self.standing(slot) {
             Standing::PerCpu(words) => {
+                // SAFETY: the block is the caller's to give, and of a class.
+                unsafe { mark::set(pointer) };
                 // SAFETY: this standing says that the caches are set up and the thread is registered; the block is
                 // the caller's to give.
                 if !unsafe { self.cpu_cache().push(class, pointer) } {

@@ -100,7 +100,7 @@ misuse!(a_pointer_of_the_stack_resized,
 );
 
 misuse!(a_large_block_freed_twice,
-    "" => "pointer that was never handed out: free(0x_), in no span, thread _; last: unknown",
+    "" => "pointer into free memory: free(0x_), in no span, thread _; last: unknown",
     "hardened:true" => "double free: free(0x_), large block, span 0x_ of 102 pages, thread _; last: freed by thread _";
     |heap| {
         let neighbours = [(); 40].map(|()| heap.allocate(100 << 13));
@@ -112,7 +112,7 @@ misuse!(a_large_block_freed_twice,
 );
 
 misuse!(a_small_block_freed_twice,
-    "" => "double free: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed",
+    "" => "double free: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed into a cache",
     "hardened:true" => "double free: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed by thread _";
     |heap| {
         // Neighbours keep the span where it is.
@@ -128,7 +128,7 @@ misuse!(a_small_block_freed_twice,
 );
 
 misuse!(a_pointer_into_a_small_block,
-    "" => "pointer into a block: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 112 bytes",
+    "" => "pointer into a block: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: unknown",
     "hardened:true" => "pointer into a block: free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: unknown";
     |heap| {
         let block = heap.allocate(100);

@@ -77,8 +77,5 @@ fn a_small_block_freed_twice_is_named_when_it_leaves_the_caches() {
 
 #[test]
 fn a_pointer_into_a_small_block_is_named_when_it_leaves_the_caches() {
-    one_line_names_the_pointer(
-        "inside_a_small_block",
-        "strata: pointer into a block: flush of a cache(",
-    );
+    one_line_names_the_pointer("inside_a_small_block", "strata: pointer into a block: free(");
 }

@@ -56,6 +56,19 @@ pub struct CentralFreeList<P: PageSize> {
     pages: PhantomData<P>,
 }
 
+/// What an address is to a class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whereabouts {
+    /// In no span of the class.
+    Elsewhere,
+    /// In a span of the class, where no object begins.
+    Inside(SpanHandle),
+    /// A free object, as its span knows.
+    Free(SpanHandle),
+    /// An object that is out of the span: the program's, or in a cache.
+    Out(SpanHandle),
+}
+
 /// Where an object is.
 #[derive(Clone, Copy)]
 struct Place {
@@ -146,6 +159,30 @@ impl<P: PageSize> CentralFreeList<P> {
             let whole = self.put_back(back_end.platform, class, &places);
             give_spans_back(back_end, whole);
         }
+    }
+
+    /// What an address is to the class: for those who have time, and for the line about a misuse.
+    pub fn whereabouts<E>(&self, platform: &E, class: SizeClass, address: Address) -> Whereabouts
+    where
+        E: Platform<Pages = P>,
+    {
+        let Some(span) = platform.map().span_at(address.value()) else {
+            return Whereabouts::Elsewhere;
+        };
+        let spans = self.spans.lock();
+        if span.class() != class || span.place() != SpanPlace::InUse {
+            return Whereabouts::Elsewhere;
+        }
+        let info = P::TABLE.info(class);
+        let offset = address.offset_from(span.objects_start::<P>());
+        let index = info.object_index(offset);
+        if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+            return Whereabouts::Inside(span);
+        }
+        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
+        let is_free = unsafe { span_objects::is_free(&span, index) };
+        drop(spans);
+        if is_free { Whereabouts::Free(span) } else { Whereabouts::Out(span) }
     }
 
     /// The figures. Takes the lock only if they are in flux at each of many looks.

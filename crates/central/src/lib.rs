@@ -55,7 +55,7 @@ mod transfer_cache;
 mod transfer_policy;
 
 pub use back_end::{BackEnd, OnlyBackEnd, OtherBackEnds};
-pub use central_free_list::CentralFreeList;
+pub use central_free_list::{CentralFreeList, Whereabouts};
 pub use middle_source::MiddleSource;
 pub use middle_tier::MiddleTier;
 pub use object_maps::{ObjectMaps, ObjectMapsStats};

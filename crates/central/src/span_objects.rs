@@ -125,6 +125,20 @@ pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut
     taken
 }
 
+/// Whether an object is free.
+///
+/// # Safety
+///
+/// As for [`put`].
+pub(crate) unsafe fn is_free(span: &Span, index: u32) -> bool {
+    if span.object_capacity() <= INLINE_OBJECTS {
+        return span.object_map() as u64 & 1 << (index % u64::BITS) != 0;
+    }
+    // SAFETY: as the caller promises.
+    let words = unsafe { words_of(span) };
+    words.get((index / u64::BITS) as usize).is_some_and(|word| word & 1 << (index % u64::BITS) != 0)
+}
+
 /// Marks an object as free; false if it is free already.
 ///
 /// # Safety

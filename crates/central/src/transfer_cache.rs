@@ -235,6 +235,11 @@ impl<T: TransferPolicy> TransferCache<T> {
         self.stack.stats()
     }
 
+    /// Whether an object stands in the cache. For those who have time: looks at every place.
+    pub fn holds(&self, object: *mut u8) -> bool {
+        self.stack.lock().holds(object)
+    }
+
     /// Takes the lock, so that a fork finds the cache at rest.
     pub fn acquire(&self) {
         self.stack.acquire();
@@ -321,6 +326,10 @@ impl Stack {
         }
         self.low_water = self.low_water.min(self.used);
         popped
+    }
+
+    fn holds(&mut self, object: *mut u8) -> bool {
+        (0..self.used).any(|index| self.at(index) == Some(object))
     }
 
     /// Takes objects from the bottom, and moves the others down.

@@ -118,6 +118,19 @@ impl CpuCache {
         self.layout_of(id).map_or(0, objects).into()
     }
 
+    /// Whether an object of `class` stands in a cache, as it was at some moment. For those who have time: looks at
+    /// every slot in use of every id.
+    pub fn holds(&self, class: SizeClass, object: *mut u8) -> bool {
+        (0..self.ids()).any(|id| {
+            self.layout_of(id).is_some_and(|layout| {
+                let begin = layout.begin(class);
+                let objects = self.header(id, class).objects(begin);
+                (1..=usize::from(objects))
+                    .any(|number| self.object_in(id, usize::from(begin) + number) == object)
+            })
+        })
+    }
+
     /// How many objects of `class` fit into `id`'s cache now.
     pub fn capacity(&self, id: u32, class: SizeClass) -> u64 {
         let capacity = |layout: &Layout| self.header(id, class).capacity(layout.begin(class));

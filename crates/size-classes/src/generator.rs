@@ -99,6 +99,7 @@ pub(crate) const fn from_sizes(
         };
         table.classes[table.count] =
             ClassInfo::new(size, span.pages, span.objects, bounds.batch(size));
+        table.beginnings[table.count] = table.beginning_factor(&table.classes[table.count]);
         table.count += 1;
         below = size;
     }

@@ -44,6 +44,8 @@ pub struct SizeClassTable {
     /// What larger sizes find: classes alone, 2 KiB of them, where entries would take 8 KiB of
     /// cache.
     pub(crate) coarse: [SizeClass; COARSE_SLOTS],
+    /// What [`is_no_beginning`](Self::is_no_beginning) multiplies with, by class.
+    pub(crate) beginnings: [u32; CLASS_SLOTS],
     pub(crate) count: usize,
     pub(crate) page_shift: u32,
     /// Classes of this size and more are staggered.
@@ -56,6 +58,7 @@ impl SizeClassTable {
         classes: [ClassInfo::NONE; CLASS_SLOTS],
         fine: [None; FINE_SLOTS],
         coarse: [SizeClass::NONE; COARSE_SLOTS],
+        beginnings: [0; CLASS_SLOTS],
         count: 1,
         page_shift: 12,
         staggered_from: u32::MAX,
@@ -183,6 +186,34 @@ impl SizeClassTable {
     #[inline(always)]
     pub const fn size(&self, class: SizeClass) -> usize {
         self.info(class).size as usize
+    }
+
+    /// Whether no object of `class` begins at `address`, which lies in a span of the class, as far as the address's place in
+    /// its page tells: exact for classes whose spans have one page; of others it is seen that an address is no multiple of
+    /// the size's power of two, up to 64. Costs a load, a multiplication and a comparison.
+    ///
+    /// With `c = ⌈2³² / d⌉`, `n` is a multiple of `d` just if `n · c mod 2³² < c`, for `n` below `c`
+    /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
+    #[inline(always)]
+    pub const fn is_no_beginning(&self, class: SizeClass, address: usize) -> bool {
+        let factor = self.beginnings[class.index()];
+        let within = (address & ((1 << self.page_shift) - 1)) as u32;
+        within.wrapping_mul(factor) >= factor
+    }
+
+    /// The factor of a class: that of its size, or of the power of two in it.
+    pub(crate) const fn beginning_factor(&self, info: &ClassInfo) -> u32 {
+        let page = 1_u64 << self.page_shift;
+        let factor = (1_u64 << 32).div_ceil(info.size as u64);
+        if info.pages == 1 && info.size < self.staggered_from && page <= factor {
+            return factor as u32;
+        }
+        let power = info.size & info.size.wrapping_neg();
+        (1_u64 << 32).div_ceil(if power < Self::STAGGER_ALIGN as u32 {
+            power as u64
+        } else {
+            Self::STAGGER_ALIGN as u64
+        }) as u32
     }
 
     /// Objects that are staggered are aligned to this many bytes, a line of the cache.

@@ -13,6 +13,8 @@ pub enum Offence {
     DoubleFree,
     /// A pointer was given back that nobody was given.
     NeverHandedOut,
+    /// A pointer was given back that leads into memory of the heap in which there is no block now.
+    FreeMemory,
     /// A pointer was given back that leads into a block.
     InsideABlock,
     /// A block was given back with a size that it was not asked for with.
@@ -33,6 +35,7 @@ impl Offence {
         match self {
             Self::DoubleFree => "double free",
             Self::NeverHandedOut => "pointer that was never handed out",
+            Self::FreeMemory => "pointer into free memory",
             Self::InsideABlock => "pointer into a block",
             Self::WrongSize => "wrong size",
             Self::UseOfFreedBlock => "use of a freed block",

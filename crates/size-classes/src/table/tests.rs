@@ -132,3 +132,23 @@ fn classes_without_a_size_have_nothing() {
         }
     }
 }
+
+#[test]
+fn no_beginning_is_told_of_every_address_that_it_can_be_told_of() {
+    for table in [Pages4K::TABLE, Pages8K::TABLE, Pages32K::TABLE, Pages256K::TABLE] {
+        let page = 1 << table.page_shift();
+        for class in table.classes() {
+            let (info, size) = (table.info(class), table.size(class));
+            let is_exact = info.pages == 1 && size < table.staggered_from as usize;
+            let step = if is_exact { size } else { (size & size.wrapping_neg()).min(64) };
+            for offset in 0..page {
+                let told = table.is_no_beginning(class, page * 77 + offset);
+                assert!(!told || !offset.is_multiple_of(step), "{size} at {offset}");
+                assert!(
+                    told || offset.is_multiple_of(step) || page > (1 << 32) / size,
+                    "{size} at {offset}"
+                );
+            }
+        }
+    }
+}
