@@ -21,6 +21,9 @@ pub(crate) struct HugepageAdvice {
     advised_bytes: AtomicU64,
     /// Whether a run for one large span was forbidden, so that advice has to take that back.
     has_forbidden_runs: AtomicBool,
+    /// Whether runs of the heap are kept on small pages because it was small when it took them. Written with the heap's
+    /// lock held or by who will take it; read as a hint.
+    has_modest_runs: AtomicBool,
     /// How much of its large spans the program touches.
     touched: TouchHistory,
 }
@@ -60,6 +63,7 @@ impl HugepageAdvice {
                 failures: AtomicU64::new(0),
                 advised_bytes: AtomicU64::new(0),
                 has_forbidden_runs: AtomicBool::new(false),
+                has_modest_runs: AtomicBool::new(false),
                 touched: TouchHistory::new(),
             }
         }
@@ -152,6 +156,28 @@ impl HugepageAdvice {
         done
     }
 
+    /// Whether the kernel backs with hugepages what nobody asked it for.
+    pub(crate) fn bloats<E: Platform>(&self, platform: &E) -> bool {
+        platform.source().touchable() && self.mode() == ThpMode::Always
+    }
+
+    /// Notes whether runs are kept on small pages.
+    pub(crate) fn note_modest(&self, any: bool) {
+        self.has_modest_runs.store(any, Ordering::Relaxed);
+    }
+
+    /// Whether runs are kept on small pages.
+    #[inline]
+    pub(crate) fn has_modest_runs(&self) -> bool {
+        self.has_modest_runs.load(Ordering::Relaxed)
+    }
+
+    /// Takes the system's mode to be `mode`.
+    #[cfg(test)]
+    pub(crate) fn pretend(&self, mode: ThpMode) {
+        self.mode.store(number_of(mode), Ordering::Relaxed);
+    }
+
     /// Whether the kernel may be asked to put hugepages together: not where the system wants none. A source without memory
     /// behind it may always.
     pub(crate) fn collapses<E: Platform>(&self, platform: &E) -> bool {
@@ -194,14 +220,18 @@ impl HugepageAdvice {
     #[cold]
     fn find_mode(&self) -> ThpMode {
         let mode = thp_mode();
-        let number = match mode {
-            ThpMode::Always => 1,
-            ThpMode::Madvise => 2,
-            ThpMode::Never => 3,
-            _ => 4,
-        };
-        self.mode.store(number, Ordering::Relaxed);
+        self.mode.store(number_of(mode), Ordering::Relaxed);
         mode
+    }
+}
+
+/// A mode as it is kept: 0 is none yet.
+const fn number_of(mode: ThpMode) -> u8 {
+    match mode {
+        ThpMode::Always => 1,
+        ThpMode::Madvise => 2,
+        ThpMode::Never => 3,
+        _ => 4,
     }
 }
 

@@ -206,7 +206,13 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             unsafe { platform.spans().deallocate_span(span) };
             return None;
         };
+        if let Some(run) = found.modest {
+            self.keep_small(platform, run);
+        }
         let watched = found.advise.is_some_and(|(first, count)| {
+            if self.advice.has_modest_runs() {
+                self.allow_large(platform);
+            }
             self.advice.tell(platform, first.range(count), request.pages.bytes())
         });
         span.set_watched(watched);

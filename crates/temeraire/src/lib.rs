@@ -54,6 +54,7 @@ mod huge_allocator;
 mod huge_cache;
 mod hugepage_aware;
 mod limits;
+mod modest_runs;
 mod node_store;
 mod region;
 mod region_set;

@@ -9,6 +9,7 @@ use crate::{
     huge_address_map::HugeRange,
     huge_allocator::HugeAllocator,
     huge_cache::HugeCache,
+    modest_runs::ModestRuns,
     node_store::NodeStore,
     region::Region,
     region_set::RegionSet,
@@ -46,6 +47,7 @@ pub(crate) struct State<P: PageSize> {
     /// Hugepages of the filler that had been given back in part and emptied.
     pub(crate) emptied_broken: u64,
     pub(crate) treatment: Treatment,
+    pub(crate) modest: ModestRuns,
     /// When the heap was first used.
     pub(crate) first_used_ns: Option<u64>,
     /// What the clock said at the last look, and how many small spans came or went since.
@@ -76,6 +78,8 @@ pub(crate) struct Found<P: PageSize> {
     pub(crate) donated_tail: bool,
     /// Hugepages that came from the system for it and should be advised.
     pub(crate) advise: Option<(Hugepage, HugepageCount)>,
+    /// The same, of a heap that is too small for that.
+    pub(crate) modest: Option<(Hugepage, HugepageCount)>,
 }
 
 impl<P: PageSize> State<P> {
@@ -101,6 +105,7 @@ impl<P: PageSize> State<P> {
                 regions_given_back: 0,
                 emptied_broken: 0,
                 treatment: Treatment::NONE,
+                modest: ModestRuns::NONE,
                 first_used_ns: None,
                 looked_ns: 0,
                 spans_since_look: 0,
@@ -163,7 +168,8 @@ impl<P: PageSize> State<P> {
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
         let single = request.pages.get() <= Self::MOST_FILLED;
         let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
-        Some(Found { advise: found.advise.filter(worth_it), ..found })
+        let modest = found.advise.filter(|_| in_use <= HugepageAdvice::THRESHOLD_BYTES);
+        Some(Found { advise: found.advise.filter(worth_it), modest, ..found })
     }
 
     /// Takes the pages of a span back. What has to go to the kernel at once is added to
@@ -483,7 +489,7 @@ impl<P: PageSize> State<P> {
 
 impl<P: PageSize> Found<P> {
     const fn of(first: PageId<P>, zeroed: bool) -> Self {
-        Self { first, zeroed, donated_tail: false, advise: None }
+        Self { first, zeroed, donated_tail: false, advise: None, modest: None }
     }
 
     fn of_hugepages(got: &FoundHugepages, donated_tail: bool) -> Self {

@@ -1,0 +1,131 @@
+use crate::hugepage_aware::HugePageAware;
+use std::{boxed::Box, sync::Mutex, vec::Vec};
+use strata_os::{
+    AddressRange, Advice, MapError, MonotonicClock, PageSource, Release, Reservation,
+    ReserveRequest, Residency, SystemPages, ThpMode,
+};
+use strata_page_heap::{PageHeap, SpanRequest};
+use strata_size_classes::{PageSize, Pages8K};
+use strata_span::{Ground, HUGEPAGE_BYTES, PageCount, SpanHandle};
+
+/// The kernel's pages, and what it was told of them.
+struct Told {
+    advice: Mutex<Vec<(AddressRange, Advice)>>,
+}
+
+// SAFETY: all four promises are those of the kernel's pages, to which every call is passed on.
+unsafe impl PageSource for Told {
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        SystemPages.reserve(request)
+    }
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { SystemPages.unreserve(range) }
+    }
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        SystemPages.commit(range)
+    }
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { SystemPages.decommit(range) }
+    }
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { SystemPages.release(range, how) }
+    }
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        self.advice.lock().expect("no test panics with it").push((range, advice));
+        SystemPages.advise(range, advice)
+    }
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
+        SystemPages.residency(range)
+    }
+    fn page_bytes(&self) -> usize {
+        SystemPages.page_bytes()
+    }
+    fn address_bits(&self) -> u32 {
+        SystemPages.address_bits()
+    }
+    fn touchable(&self) -> bool {
+        true
+    }
+}
+
+struct Heap {
+    ground: Ground<Pages8K, Told, SystemPages, MonotonicClock>,
+    heap: Box<HugePageAware<Pages8K>>,
+    live: Vec<SpanHandle>,
+}
+
+impl Heap {
+    /// A heap that takes the system's mode to be `mode`.
+    fn under(mode: ThpMode) -> Self {
+        let told = Told { advice: Mutex::new(Vec::new()) };
+        let heap = Box::new(HugePageAware::new());
+        heap.advice.pretend(mode);
+        let ground = Ground::new(told, SystemPages::new(), MonotonicClock::new());
+        Self { ground, heap, live: Vec::new() }
+    }
+
+    fn grow_to(&mut self, mebibytes: usize) {
+        while self.live.len() * Pages8K::BYTES < mebibytes << 20 {
+            let request = SpanRequest::of(PageCount::ONE);
+            self.live.push(self.heap.allocate(&self.ground, request).expect("memory"));
+        }
+    }
+
+    /// The last that the kernel was told of the hugepage that each span lies in.
+    fn told(&self) -> Vec<Option<Advice>> {
+        let advice = self.ground.source.advice.lock().expect("no test panics with it");
+        let of = |span: &SpanHandle| {
+            let address = span.start::<Pages8K>().value();
+            advice.iter().rev().find(|(range, _)| range.contains(address)).map(|told| told.1)
+        };
+        self.live.iter().map(of).collect()
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        self.heap.for_each_reservation(|range| {
+            // SAFETY: the heap is at its end, and with it all spans.
+            let _ = unsafe { self.ground.source.unreserve(range) };
+        });
+    }
+}
+
+#[test]
+fn a_small_heap_stays_on_small_pages_where_everything_gets_hugepages_until_it_has_grown() {
+    let mut heap = Heap::under(ThpMode::Always);
+    heap.grow_to(10);
+    assert!(heap.told().iter().all(|told| *told == Some(Advice::NoHugepage)));
+    assert!(heap.ground.source.advice.lock().expect("no panic").len() <= 6, "a call a hugepage");
+    heap.grow_to(20);
+    let told = heap.told();
+    assert!(told.iter().all(|told| *told != Some(Advice::NoHugepage)), "all of it may be huge");
+    let old = (10 << 20) / Pages8K::BYTES;
+    assert!(told[..old].iter().all(|told| *told == Some(Advice::Hugepage)));
+}
+
+#[test]
+fn a_heap_asks_for_hugepages_once_it_has_grown_where_the_system_waits_for_that() {
+    let mut heap = Heap::under(ThpMode::Madvise);
+    heap.grow_to(10);
+    assert!(heap.told().iter().all(Option::is_none), "a small one asks for nothing");
+    heap.grow_to(32);
+    let told = heap.told();
+    let late = told.len() - (14 << 20) / Pages8K::BYTES;
+    assert!(told[late..].iter().all(|told| *told == Some(Advice::Hugepage)));
+}
+
+#[test]
+fn nothing_is_asked_for_where_the_system_wants_no_hugepages() {
+    let mut heap = Heap::under(ThpMode::Never);
+    heap.grow_to(32);
+    let large = heap.heap.allocate(
+        &heap.ground,
+        SpanRequest::of(PageCount::new(20 * HUGEPAGE_BYTES / Pages8K::BYTES)),
+    );
+    heap.live.extend(large);
+    assert!(heap.told().iter().all(Option::is_none));
+}
