@@ -114,6 +114,8 @@ pub struct ProcessMemory {
     pub mapped_bytes: usize,
     /// Bytes of page tables (`VmPTE`).
     pub pte_bytes: usize,
+    /// Its threads; 0 where the kernel does not tell.
+    pub threads: usize,
 }
 
 /// What the kernel counts as this process's memory; `None` where /proc is not to be had.
@@ -123,7 +125,7 @@ pub struct ProcessMemory {
 pub fn process_memory() -> Option<ProcessMemory> {
     let _keep = KeepErrno::new();
     let file = KernelFile::open_own(c"/proc/thread-self/status", c"/proc/self/status").ok()?;
-    let (mut resident, mut mapped, mut tables) = (None, None, None);
+    let (mut resident, mut mapped, mut tables, mut threads) = (None, None, None, None);
     file.for_each_line(|line| {
         if let Some(rest) = line.strip_prefix(b"VmRSS:") {
             resident = kibibytes(rest);
@@ -131,6 +133,8 @@ pub fn process_memory() -> Option<ProcessMemory> {
             mapped = kibibytes(rest);
         } else if let Some(rest) = line.strip_prefix(b"VmPTE:") {
             tables = kibibytes(rest);
+        } else if let Some(rest) = line.strip_prefix(b"Threads:") {
+            threads = leading_number(rest);
         }
     })
     .ok()?;
@@ -138,6 +142,7 @@ pub fn process_memory() -> Option<ProcessMemory> {
         resident_bytes: resident?,
         mapped_bytes: mapped?,
         pte_bytes: tables.unwrap_or(0),
+        threads: threads.and_then(|threads| usize::try_from(threads).ok()).unwrap_or(0),
     })
 }
 

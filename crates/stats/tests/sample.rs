@@ -25,6 +25,7 @@ fn snapshot() -> Snapshot {
         resident_bytes: 86_880_677_888,
         mapped_bytes: 89_124_790_272,
         pte_bytes: 0,
+        threads: 1,
     });
     snapshot.heap.front_end = FrontEnd::PerCpu(IdKind::Cpu);
     snapshot

@@ -1,8 +1,9 @@
 //! When something stands out.
 
 use super::{Finding, Findings, WhyNotReleased};
-use crate::{Category, Figures, Ledger, PageHeapDetails, Part, Snapshot};
+use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Snapshot};
 use strata_alloc::{FrontEnd, WhyPerThread};
+use strata_cpu_cache::IdKind;
 use strata_page_heap::ReleasedBytes;
 
 /// A finding is about at least so many bytes: of less, nobody would act.
@@ -74,14 +75,28 @@ fn idle_cpus(snapshot: &Snapshot, earlier: Option<&Snapshot>, least: u64, findin
         let unchanged = then.is_some_and(|then| {
             (then.held_bytes, then.unallocated_bytes) == (cpu.held_bytes, cpu.unallocated_bytes)
         });
-        if cpu.populated && cpu.held_bytes != 0 && (!cpu.active || unchanged) {
+        let is_dead = is_beyond_reach(snapshot, id, cpu);
+        if cpu.populated && cpu.held_bytes != 0 && (is_dead || unchanged) {
             caches += 1;
             held_bytes = held_bytes.wrapping_add(cpu.held_bytes);
-            since_earlier |= cpu.active;
+            since_earlier |= !is_dead;
         }
     }
     if held_bytes >= least {
         findings.add(Finding::IdleCpuCaches { caches, held_bytes, since_earlier });
+    }
+}
+
+/// Whether no thread of the process may run with this id now. Concurrency ids are given to the threads of the whole
+/// process, from 0 on, whether or not they use this heap.
+fn is_beyond_reach(snapshot: &Snapshot, id: usize, cpu: &CpuFigures) -> bool {
+    match snapshot.heap.front_end {
+        FrontEnd::PerCpu(IdKind::Cpu) => !cpu.active,
+        FrontEnd::PerCpu(IdKind::Concurrency) => {
+            let threads = snapshot.process.map_or(0, |process| process.threads);
+            threads != 0 && id >= threads
+        }
+        FrontEnd::PerThread(_) | FrontEnd::Observed(_) => false,
     }
 }
 

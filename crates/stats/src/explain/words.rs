@@ -172,7 +172,7 @@ impl Display for WhyNotReleased {
             Self::RecentDemand { kept_back_bytes } => write!(
                 f,
                 "{} of it are kept because the program wanted as much within the last minutes (skip intervals).{DO}nothing: \
-                 it goes back when demand stays low. malloc_trim(0) gives back what can go at once.",
+                 it goes back when demand stays low for some minutes.",
                 Amount(*kept_back_bytes)
             ),
             Self::Refused { times } => write!(

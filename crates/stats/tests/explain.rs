@@ -1,0 +1,333 @@
+//! Each finding, with a program that provokes it, and one that must not.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test may fail, and std's locks are not the heap's"
+)]
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use strata_alloc::{Config, FrontEndChoice, Heap, HeapConfig, PageHeapChoice};
+use strata_os::{CallKinds, FailingPages, Fault, MonotonicClock, SystemPages};
+use strata_page_heap::{MemoryLimits, PageHeap, ReleaseReason};
+use strata_size_classes::Pages8K;
+use strata_span::PageCount;
+use strata_stats::{Figures, Finding, Findings, RenderPageHeap, Snapshot, WhyNotReleased, explain};
+use strata_temeraire::HugePageAware;
+
+/// Threads keep words for two heaps at a time, so that tests run one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn snapshot<C: HeapConfig>(heap: &Heap<C>) -> Snapshot {
+    Snapshot::take(heap.core().unwrap())
+}
+
+/// What stands out now, with all that the page heap knows; printed, so that a failure shows the words.
+fn found<C: HeapConfig>(heap: &Heap<C>, earlier: Option<&Snapshot>) -> Findings
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
+    let core = heap.core().unwrap();
+    let page_heap = core.page_heap().figures(core);
+    let snapshot = snapshot(heap);
+    let figures = Figures { snapshot: &snapshot, page_heap: page_heap.details(), kernel: None };
+    let findings = explain(figures, earlier);
+    println!("{findings}");
+    findings
+}
+
+fn has(findings: &Findings, is_it: impl Fn(&Finding) -> bool) -> bool {
+    findings.iter().any(is_it)
+}
+
+fn free<C: HeapConfig>(heap: &Heap<C>, blocks: impl IntoIterator<Item = *mut u8>) {
+    for block in blocks {
+        // SAFETY: the tests hand in blocks of this heap, each once.
+        unsafe { heap.deallocate(block) };
+    }
+}
+
+fn many<C: HeapConfig>(heap: &Heap<C>, count: usize, size: usize) -> Vec<*mut u8> {
+    (0..count).map(|_| heap.allocate(size)).collect()
+}
+
+#[test]
+fn a_program_in_good_shape_has_no_findings() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let mut blocks = many(&heap, 50_000, 200);
+    blocks.extend(many(&heap, 500, 20_000));
+    blocks.extend(many(&heap, 10, 4 << 20));
+    let earlier = snapshot(&heap);
+    // It works: as much goes as comes.
+    for index in 0..20_000 {
+        let place = index * 7 % 50_000;
+        free(&heap, [std::mem::replace(&mut blocks[place], heap.allocate(200))]);
+    }
+    assert_eq!(found(&heap, Some(&earlier)).iter().count(), 0);
+    free(&heap, blocks);
+}
+
+#[test]
+fn few_objects_in_many_spans_are_fragmentation() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let blocks = many(&heap, 64_000, 512);
+    let is_it =
+        |finding: &Finding| matches!(finding, Finding::FragmentedClass { object_bytes: 512, .. });
+    assert!(!has(&found(&heap, None), is_it), "all of them are in use");
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(index, _)| index % 16 == 0);
+    free(&heap, go.into_iter().map(|(_, block)| block));
+    // What caches hold is not in spans.
+    heap.release(0);
+    let findings = found(&heap, None);
+    assert!(has(&findings, is_it));
+    free(&heap, stay.into_iter().map(|(_, block)| block));
+    heap.release(0);
+    assert!(!has(&found(&heap, None), is_it), "none of them is in use");
+}
+
+#[test]
+fn caches_in_which_nothing_moves_are_idle() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    // Who was given much may cache much.
+    let ground = many(&heap, 16_000, 4096);
+    for size in [4096, 8192, 16_384, 32_768, 65_536, 262_144] {
+        for _ in 0..40 {
+            let blocks = many(&heap, (2 << 20) / size, size);
+            free(&heap, blocks);
+        }
+    }
+    let earlier = snapshot(&heap);
+    let held = earlier.cpus.held_bytes();
+    assert!(held >= 1 << 20, "{held} bytes are cached");
+    let block = heap.allocate(1 << 20);
+    free(&heap, [block]);
+    let is_it =
+        |finding: &Finding| matches!(finding, Finding::IdleCpuCaches { since_earlier: true, .. });
+    assert!(has(&found(&heap, Some(&earlier)), is_it), "large blocks are not cached");
+    let taken = many(&heap, 200, 4096);
+    assert!(!has(&found(&heap, Some(&earlier)), is_it), "one was used");
+    free(&heap, taken);
+    free(&heap, ground);
+}
+
+#[test]
+fn caches_that_hold_more_than_the_program_are_large() {
+    let _alone = alone();
+    let mut config = Config::DEFAULT;
+    config.front_end = FrontEndChoice::PerThread;
+    let heap: Heap = Heap::with(config);
+    let is_it = |finding: &Finding| matches!(finding, Finding::LargeCaches { .. });
+    let mut classes = Vec::new();
+    let core_is_there = heap.allocate(1);
+    let shape = snapshot(&heap);
+    for (_, class) in shape.classes.iter() {
+        let size = class.object_bytes as usize;
+        classes.extend(many(&heap, (600 << 10) / size + 1, size));
+    }
+    assert!(!has(&found(&heap, None), is_it), "all of it is in use");
+    free(&heap, classes);
+    assert!(has(&found(&heap, None), is_it));
+    heap.release(0);
+    assert!(!has(&found(&heap, None), is_it), "the caches are empty");
+    free(&heap, [core_is_there]);
+}
+
+#[test]
+fn free_pages_that_nobody_gave_back_are_told_with_the_reason() {
+    let _alone = alone();
+    for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
+        let mut config = Config::DEFAULT;
+        config.page_heap = page_heap;
+        let heap: Heap = Heap::with(config);
+        let is_it = |finding: &Finding| matches!(finding, Finding::UnreleasedPages { .. });
+        let blocks = many(&heap, 60, 1 << 20);
+        assert!(!has(&found(&heap, None), is_it), "all of it is in use");
+        free(&heap, blocks);
+        assert!(has(&found(&heap, None), |finding| matches!(
+            finding,
+            Finding::UnreleasedPages { why: WhyNotReleased::NobodyAsked, .. }
+        )));
+        heap.release(usize::MAX);
+        assert!(!has(&found(&heap, None), is_it), "all of it went");
+    }
+}
+
+#[test]
+fn pages_that_recent_demand_may_want_again_are_told_as_such() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    // Short spans share hugepages, of which a quarter stays in use.
+    let blocks = many(&heap, 1200, 100_000);
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(index, _)| index % 4 == 0);
+    free(&heap, go.into_iter().map(|(_, block)| block));
+    heap.release(0);
+    let core = heap.core().unwrap();
+    core.page_heap().release(core, PageCount::<Pages8K>::new(8000), ReleaseReason::Policy);
+    assert!(has(&found(&heap, None), |finding| matches!(
+        finding,
+        Finding::UnreleasedPages { why: WhyNotReleased::RecentDemand { .. }, .. }
+    )));
+    free(&heap, stay.into_iter().map(|(_, block)| block));
+}
+
+#[test]
+fn hugepages_that_lost_pages_are_broken() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let blocks = many(&heap, 1200, 100_000);
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(index, _)| index % 4 == 0);
+    free(&heap, go.into_iter().map(|(_, block)| block));
+    let is_it = |finding: &Finding| matches!(finding, Finding::BrokenHugepages { .. });
+    assert!(!has(&found(&heap, None), is_it), "nothing was given back");
+    heap.release(0);
+    let core = heap.core().unwrap();
+    // What recent demand may want again goes only for a limit.
+    core.page_heap().release(core, PageCount::<Pages8K>::new(20_000), ReleaseReason::SoftLimit);
+    assert!(has(&found(&heap, None), is_it));
+    free(&heap, stay.into_iter().map(|(_, block)| block));
+    heap.release(usize::MAX);
+    assert!(!has(&found(&heap, None), is_it), "no span is left");
+}
+
+#[test]
+fn growth_between_two_snapshots_is_told_and_churn_is_not() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let mut blocks = many(&heap, 20_000, 300);
+    let earlier = snapshot(&heap);
+    for _ in 0..5 {
+        free(&heap, std::mem::take(&mut blocks));
+        blocks = many(&heap, 20_000, 300);
+    }
+    let is_growth = |finding: &Finding| matches!(finding, Finding::Growth { .. });
+    assert!(!has(&found(&heap, Some(&earlier)), is_growth), "it holds as much as before");
+    blocks.extend(many(&heap, 30_000, 300));
+    let findings = found(&heap, Some(&earlier));
+    assert!(has(&findings, |finding| matches!(
+        finding,
+        Finding::Growth { class_bytes: 304 | 320, grown_bytes, .. } if *grown_bytes > 8_000_000
+    )));
+    assert!(!has(&found(&heap, None), is_growth), "one snapshot does not tell");
+    blocks.extend(many(&heap, 30, 1 << 20));
+    let findings = found(&heap, Some(&earlier));
+    assert!(has(&findings, |finding| matches!(finding, Finding::Growth { class_bytes: 0, .. })));
+    free(&heap, blocks);
+}
+
+#[test]
+fn a_limit_that_is_met_is_told() {
+    let _alone = alone();
+    for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
+        let mut config = Config::DEFAULT;
+        config.page_heap = page_heap;
+        let heap: Heap = Heap::with(config);
+        let is_it = |finding: &Finding| matches!(finding, Finding::LimitReached { .. });
+        let blocks = many(&heap, 30, 1 << 20);
+        let limits = MemoryLimits { soft_bytes: 40 << 20, hard_bytes: 0 };
+        heap.core().unwrap().page_heap().set_limits(limits);
+        assert!(!has(&found(&heap, None), is_it), "it is below the limit");
+        free(&heap, blocks);
+        let blocks = many(&heap, 5, 7 << 20);
+        let findings = found(&heap, None);
+        assert!(has(&findings, is_it), "{page_heap:?}: free pages went for new ones");
+        let earlier = snapshot(&heap);
+        assert!(!has(&found(&heap, Some(&earlier)), is_it), "not since then");
+        free(&heap, blocks);
+    }
+}
+
+#[test]
+fn books_that_outgrow_the_program_are_told() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let is_it = |finding: &Finding| matches!(finding, Finding::LargeMetadata { .. });
+    let blocks = many(&heap, 60_000, 30_000);
+    assert!(!has(&found(&heap, None), is_it), "the program holds much more");
+    free(&heap, blocks);
+    heap.release(usize::MAX);
+    assert!(has(&found(&heap, None), is_it), "structures of spans stay");
+}
+
+#[test]
+fn hugepages_whose_large_block_is_gone_are_abandoned() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let is_it = |finding: &Finding| matches!(finding, Finding::AbandonedTails { .. });
+    let large = many(&heap, 4, 3 << 20);
+    // Spans that lie on their tails.
+    let small = many(&heap, 40, 100_000);
+    assert!(!has(&found(&heap, None), is_it), "the large blocks are there");
+    free(&heap, large);
+    assert!(has(&found(&heap, None), is_it));
+    free(&heap, small);
+    heap.release(0);
+    assert!(!has(&found(&heap, None), is_it), "the tails are free too");
+}
+
+#[test]
+fn a_heap_that_has_to_do_without_caches_per_cpu_says_why() {
+    let _alone = alone();
+    let heaps: [Heap; 3] = [(); 3].map(|()| Heap::with(Config::DEFAULT));
+    let blocks = heaps.each_ref().map(|heap| heap.allocate(10));
+    let is_it = |finding: &Finding| matches!(finding, Finding::NoPerCpuCaches { .. });
+    assert!(has(&found(&heaps[2], None), is_it), "threads have words for two heaps");
+    let per_cpu = matches!(snapshot(&heaps[0]).heap.front_end, strata_alloc::FrontEnd::PerCpu(_));
+    assert_eq!(has(&found(&heaps[0], None), is_it), !per_cpu);
+    for (heap, block) in heaps.iter().zip(blocks) {
+        free(heap, [block]);
+    }
+    let mut config = Config::DEFAULT;
+    config.front_end = FrontEndChoice::PerThread;
+    drop(heaps);
+    let asked: Heap = Heap::with(config);
+    free(&asked, [asked.allocate(10)]);
+    assert!(!has(&found(&asked, None), is_it), "somebody wanted it so");
+}
+
+/// A heap whose kernel takes nothing back when it is told so.
+struct Refusing;
+
+static SOURCE: FailingPages<SystemPages> = FailingPages::new(SystemPages::new());
+static CLOCK: MonotonicClock = MonotonicClock::new();
+
+impl HeapConfig for Refusing {
+    type Pages = Pages8K;
+    type Source = FailingPages<SystemPages>;
+    type PageHeap = HugePageAware<Pages8K>;
+    type Clock = MonotonicClock;
+
+    fn source() -> &'static Self::Source {
+        &SOURCE
+    }
+
+    fn clock() -> &'static MonotonicClock {
+        &CLOCK
+    }
+}
+
+#[test]
+fn a_kernel_that_takes_nothing_back_is_told() {
+    let _alone = alone();
+    let heap: Heap<Refusing> = Heap::with(Config::DEFAULT);
+    free(&heap, many(&heap, 30, 1 << 20));
+    let is_it = |finding: &Finding| matches!(finding, Finding::RefusedReleases { .. });
+    assert!(!has(&found(&heap, None), is_it), "nobody asked it to");
+    SOURCE.arm(Fault::always().of(CallKinds::RELEASE));
+    heap.release(usize::MAX);
+    SOURCE.disarm();
+    let findings = found(&heap, None);
+    assert!(has(&findings, is_it));
+    assert!(has(&findings, |finding| matches!(
+        finding,
+        Finding::UnreleasedPages { why: WhyNotReleased::Refused { .. }, .. }
+    )));
+}
