@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -62,6 +62,10 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
 pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
     compile_library(workspace, workspace.root(), &target, page_size)?;
+    // A static program's start is the C library's alone.
+    run(Command::new("objcopy")
+        .args(["--localize-symbol", "__libc_start_main"])
+        .arg(target.join(PROFILE).join("libstrata.a")))?;
     for extension in ["so", "a"] {
         let built = target.join(PROFILE).join(format!("libstrata.{extension}"));
         let name = format!("{}.{extension}", page_size.library());

@@ -11,6 +11,7 @@ mod tasks;
 mod thread;
 
 pub use figures::BackgroundFigures;
+pub use thread::{threads_may_start, wait_with_threads};
 
 use crate::{Core, HeapConfig};
 use figures::Counters;

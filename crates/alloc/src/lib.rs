@@ -53,7 +53,7 @@ mod small;
 mod threads;
 mod tuning;
 
-pub use background::BackgroundFigures;
+pub use background::{BackgroundFigures, threads_may_start, wait_with_threads};
 pub use config::{
     BackgroundThread, Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MallocStatsForm,
     MisuseChoice, PageHeapChoice, Problem, SnapshotDetail,

@@ -52,6 +52,8 @@ mod exit_report;
 mod glibc;
 mod heap;
 mod introspection;
+#[cfg(target_arch = "x86_64")]
+mod main_begins;
 mod malloc;
 mod mallopt;
 mod operator_delete;

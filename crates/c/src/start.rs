@@ -14,5 +14,7 @@ static CONSTRUCTOR: extern "C" fn() = start;
 
 extern "C" fn start() {
     strata_alloc::watch_forks();
+    #[cfg(target_arch = "x86_64")]
+    crate::main_begins::expect_main();
     exit_report::prepare();
 }

@@ -14,7 +14,7 @@ use strata_os::{Clock, futex_wait, futex_wake, name_this_thread, process_id, sta
 use strata_page_heap::PageHeap;
 use strata_span::Platform;
 use strata_sync::{
-    atomic::{AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread_block,
 };
 
@@ -34,6 +34,20 @@ const ABSENT: u32 = 0;
 const PRESENT: u32 = 1;
 /// There is one, and it is to end.
 const ENDING: u32 = 2;
+
+/// Whether heaps of this process wait with threads. Written by who knows when main begins, read where one is to be made.
+static WAITING: AtomicBool = AtomicBool::new(false);
+
+/// Heaps of this process make no thread until [`threads_may_start`]: for a library that is loaded before main, and knows when
+/// that begins.
+pub fn wait_with_threads() {
+    WAITING.store(true, Ordering::Relaxed);
+}
+
+/// Heaps may make threads from now on. Those that have grown meanwhile do so at their next misses.
+pub fn threads_may_start() {
+    WAITING.store(false, Ordering::Relaxed);
+}
 
 /// The thread's standing. All zero bits are no thread, in a process that is not known yet.
 #[derive(Debug)]
@@ -73,7 +87,7 @@ impl<C: HeapConfig> Core<C> {
             return false;
         }
         let started = self.start_thread();
-        if !started {
+        if !started && !WAITING.load(Ordering::Relaxed) {
             // Tried again after as much growth.
             thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
         }
@@ -86,7 +100,8 @@ impl<C: HeapConfig> Core<C> {
         // A child of vfork has its parent's words, where this stands; and no thread is made by one that is ending.
         let block = thread_block::block();
         let is_free = block.reentry.load(Ordering::Relaxed) == 0
-            && block.state.load(Ordering::Relaxed) & ENDED == 0;
+            && block.state.load(Ordering::Relaxed) & ENDED == 0
+            && !WAITING.load(Ordering::Relaxed);
         if !is_free || thread.process.load(Ordering::Relaxed) != process_id() {
             return false;
         }

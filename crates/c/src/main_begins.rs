@@ -1,0 +1,115 @@
+//! When main begins: before that the heap makes no thread.
+//!
+//! Constructors of a program's libraries, and its own, run in a process that they believe to have one thread, and the loader may
+//! be in the middle of its work. Nothing in the C library tells a library when they are through; but the program's first
+//! instructions call `__libc_start_main`, which runs the program's constructors and then main, and find this one
+//! if the library is preloaded or linked as a shared one. It hands main's stand-in to the C library's own and is
+//! gone: neither function leaves a frame.
+//!
+//! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
+
+use core::arch::naked_asm;
+use core::ffi::{CStr, c_char, c_int, c_void};
+use strata_sync::atomic::{AtomicPtr, Ordering};
+
+/// The program's main. Written by `find_start`, in the only thread, before it is called.
+static MAIN: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+
+type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+
+const START: &CStr = c"__libc_start_main";
+
+/// If the program is going to begin by our `__libc_start_main`: the heap waits with threads until main begins. By the
+/// constructor; one that runs because the library was loaded late finds the C library's.
+pub(crate) fn expect_main() {
+    let ours: *const c_void = (__libc_start_main as *const ()).cast();
+    // SAFETY: a name that ends in zero.
+    let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_DEFAULT, START.as_ptr()) });
+    if found.is_some_and(|found| core::ptr::eq(found, ours)) {
+        strata_alloc::wait_with_threads();
+    }
+}
+
+/// The loader's `dlsym`, which a static program has not.
+fn dlsym() -> Option<Dlsym> {
+    let found: *const c_void;
+    // SAFETY: loads an entry of this object's own offset table, which the loader has filled; touches nothing else.
+    unsafe {
+        core::arch::asm!(
+            ".weak dlsym",
+            "mov {found}, qword ptr [rip + dlsym@GOTPCREL]",
+            found = out(reg) found,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    // SAFETY: null, or the C library's function, which has this type.
+    unsafe { core::mem::transmute::<*const c_void, Option<Dlsym>>(found) }
+}
+
+/// Remembers main, and finds the C library's `__libc_start_main`.
+extern "C" fn find_start(main: *mut c_void) -> *mut c_void {
+    MAIN.store(main, Ordering::Relaxed);
+    // SAFETY: a name that ends in zero. This library is one of those that the loader knows.
+    let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_NEXT, START.as_ptr()) });
+    match found {
+        Some(found) if !found.is_null() => found,
+        _ => strata_os::crash!("the C library has no __libc_start_main"),
+    }
+}
+
+extern "C" fn note_main() {
+    strata_alloc::threads_may_start();
+}
+
+/// What the program's first instructions call: the C library's function of this name, with a stand-in for main.
+///
+/// # Safety
+///
+/// Called by `_start`, once.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __libc_start_main() -> c_int {
+    naked_asm!(
+        // Six arguments in registers, and one on the stack, which stays where it is.
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "push rcx",
+        "push r8",
+        "push r9",
+        "sub rsp, 8",
+        "call {find_start}",
+        "add rsp, 8",
+        "pop r9",
+        "pop r8",
+        "pop rcx",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "lea rdi, [rip + {main_begins}]",
+        "jmp rax",
+        find_start = sym find_start,
+        main_begins = sym main_begins,
+    )
+}
+
+/// The stand-in: main itself follows at once, with its arguments, on the same stack.
+///
+/// # Safety
+///
+/// Called by the C library in place of main, once.
+#[unsafe(naked)]
+unsafe extern "C" fn main_begins() -> c_int {
+    naked_asm!(
+        "push rdi",
+        "push rsi",
+        "push rdx",
+        "call {note_main}",
+        "pop rdx",
+        "pop rsi",
+        "pop rdi",
+        "jmp qword ptr [rip + {main}]",
+        note_main = sym note_main,
+        main = sym MAIN,
+    )
+}
