@@ -1,5 +1,5 @@
 use crate::hugepage_aware::HugePageAware;
-use std::{boxed::Box, sync::Mutex, vec::Vec};
+use std::{boxed::Box, vec::Vec};
 use strata_os::{
     AddressRange, Advice, MapError, MonotonicClock, PageSource, Release, Reservation,
     ReserveRequest, Residency, SystemPages, ThpMode,
@@ -7,6 +7,7 @@ use strata_os::{
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, Pages8K};
 use strata_span::{Ground, HUGEPAGE_BYTES, PageCount, SpanHandle};
+use strata_sync::Mutex;
 
 /// The kernel's pages, and what it was told of them.
 struct Told {
@@ -34,7 +35,7 @@ unsafe impl PageSource for Told {
         unsafe { SystemPages.release(range, how) }
     }
     fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
-        self.advice.lock().expect("no test panics with it").push((range, advice));
+        self.advice.lock().push((range, advice));
         SystemPages.advise(range, advice)
     }
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
@@ -76,7 +77,7 @@ impl Heap {
 
     /// The last that the kernel was told of the hugepage that each span lies in.
     fn told(&self) -> Vec<Option<Advice>> {
-        let advice = self.ground.source.advice.lock().expect("no test panics with it");
+        let advice = self.ground.source.advice.lock();
         let of = |span: &SpanHandle| {
             let address = span.start::<Pages8K>().value();
             advice.iter().rev().find(|(range, _)| range.contains(address)).map(|told| told.1)
@@ -99,7 +100,7 @@ fn a_small_heap_stays_on_small_pages_where_everything_gets_hugepages_until_it_ha
     let mut heap = Heap::under(ThpMode::Always);
     heap.grow_to(10);
     assert!(heap.told().iter().all(|told| *told == Some(Advice::NoHugepage)));
-    assert!(heap.ground.source.advice.lock().expect("no panic").len() <= 6, "a call a hugepage");
+    assert!(heap.ground.source.advice.lock().len() <= 6, "a call a hugepage");
     heap.grow_to(20);
     let told = heap.told();
     assert!(told.iter().all(|told| *told != Some(Advice::NoHugepage)), "all of it may be huge");
