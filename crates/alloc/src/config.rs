@@ -136,6 +136,8 @@ pub struct Config {
     pub snapshot_detail: SnapshotDetail,
     /// `hardened`: whether every call goes past the caches and is checked.
     pub hardened: bool,
+    /// `record_file`: whether every call is written to a file. Its path is no part of the options, which are copied about.
+    pub record: bool,
     /// `misuse`: what follows the line about a misuse; of several heaps in a process, what the last one that does not
     /// say `abort` says.
     pub misuse: MisuseChoice,
@@ -162,6 +164,7 @@ impl Config {
         snapshot_interval_seconds: 0,
         snapshot_detail: SnapshotDetail::Map,
         hardened: false,
+        record: false,
         misuse: MisuseChoice::Abort,
         background_thread: BackgroundThread::Auto,
         release_rate: 4 << 20,
@@ -202,11 +205,12 @@ impl Config {
     /// assert_eq!(path.expect("there is one").as_bytes(), b"/run/%p.json");
     /// ```
     pub fn snapshot_file(text: &[u8]) -> Option<PathText> {
-        let paths = pairs(text).filter_map(|(key, value)| match key {
-            b"snapshot_file" => usable_path(value?),
-            _ => None,
-        });
-        paths.last()
+        last_path(text, b"snapshot_file")
+    }
+
+    /// The same with the key `record_file`.
+    pub fn record_file(text: &[u8]) -> Option<PathText> {
+        last_path(text, b"record_file")
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
@@ -260,6 +264,10 @@ impl Config {
             b"snapshot_file" => {
                 // Kept by who writes there: see `snapshot_file`.
                 usable_path(value).ok_or(Problem::BadValue)?;
+            }
+            b"record_file" => {
+                usable_path(value).ok_or(Problem::BadValue)?;
+                self.record = true;
             }
             b"snapshot_interval" => self.snapshot_interval_seconds = seconds(value)?,
             b"snapshot_detail" => {
@@ -352,6 +360,12 @@ fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         };
         (key, value.strip_prefix(b":"))
     })
+}
+
+/// The path of the last pair with this key that can be used.
+fn last_path(text: &[u8], wanted: &[u8]) -> Option<PathText> {
+    let paths = pairs(text).filter(|(key, _)| *key == wanted);
+    paths.filter_map(|(_, value)| usable_path(value?)).last()
 }
 
 /// A path that is not empty and not too long.

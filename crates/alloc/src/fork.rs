@@ -155,4 +155,5 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     let core = unsafe { Core::<C>::of_raw(core) };
     core.threads.forget_vanished(core.slot());
     core.begin_in_child();
+    core.recorder.forget();
 }

@@ -1,8 +1,8 @@
 //! Which caches stand in front, and why.
 
-use crate::{Config, CpuIdChoice, FrontEndChoice, Observer};
+use crate::{Config, CpuIdChoice, FrontEndChoice, Observer, recorder};
 use strata_cpu_cache::{CpuCache, IdKind, Setup};
-use strata_os::{PageSource, possible_cpus, rseq};
+use strata_os::{PageSource, possible_cpus, rseq, warn_line};
 use strata_size_classes::SizeClassTable;
 use strata_span::Address;
 use strata_sync::thread_block::{self, Slot};
@@ -74,7 +74,13 @@ pub(crate) fn choose<S: PageSource>(
 ) -> (FrontEnd, Registration) {
     let per_thread = |why| (FrontEnd::PerThread(why), Registration::Libc);
     if config.hardened {
+        if config.record {
+            warn_line!("record_file: a hardened heap is not recorded: ignored");
+        }
         return (FrontEnd::Observed(Observer::Hardened), Registration::Libc);
+    }
+    if config.record && recorder::is_asked() {
+        return (FrontEnd::Observed(Observer::Recording), Registration::Libc);
     }
     if slot == Slot::UNBOUND {
         return per_thread(WhyPerThread::NoSlot);

@@ -7,6 +7,7 @@ use crate::{
     front_end::{self, Registration},
     hardened::Hardened,
     large_stats::LargeCounters,
+    recorder::Recorder,
     slots,
     threads::{Standing, Threads},
     tuning::Tuning,
@@ -48,6 +49,7 @@ pub struct Core<C: HeapConfig> {
     pub(crate) fork_entry: ForkEntry,
     pub(crate) background: Background,
     pub(crate) hardened: Hardened,
+    pub(crate) recorder: Recorder,
     pub(crate) large: LargeCounters,
     pub(crate) tuning: Tuning,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
@@ -206,6 +208,7 @@ impl<C: HeapConfig> Core<C> {
     fn prepare_observer(&self) -> bool {
         match self.observer() {
             Some(Observer::Hardened) => self.prepare_hardened(),
+            Some(Observer::Recording) => self.prepare_recorder(),
             None => true,
         }
     }
@@ -289,6 +292,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.
     pub(crate) fn acquire_all(&self) {
+        self.recorder.acquire();
         self.threads.acquire();
         self.background.acquire();
         self.stops.acquire();
@@ -324,6 +328,8 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.background.release() };
         // SAFETY: as above.
         unsafe { self.threads.release() };
+        // SAFETY: as above.
+        unsafe { self.recorder.release() };
     }
 
     /// The core that an entry of the fork list is part of.

@@ -44,6 +44,7 @@ mod observer;
 mod ownership;
 mod path_text;
 mod reallocate;
+mod recorder;
 mod release;
 mod room;
 mod selected_page_heap;

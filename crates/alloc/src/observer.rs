@@ -21,6 +21,8 @@ use strata_sync::thread_block::Slot;
 pub enum Observer {
     /// `hardened:true`: every block's state is known, and what leaves a block's bounds or life is found.
     Hardened,
+    /// `record_file:PATH`: calls are served as always, and written to a file.
+    Recording,
 }
 
 /// A request for a block, as the program made it.
@@ -70,6 +72,7 @@ impl Observer {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hardened => "hardened",
+            Self::Recording => "recording",
         }
     }
 
@@ -77,6 +80,7 @@ impl Observer {
     pub(crate) fn rounded_size<C: HeapConfig>(self, size: usize, align: usize) -> Option<usize> {
         match self {
             Self::Hardened => crate::hardened::rounded_size::<C>(size, align),
+            Self::Recording => crate::recorder::rounded_size::<C>(size, align),
         }
     }
 }
@@ -91,6 +95,7 @@ impl<C: HeapConfig> Core<C> {
     ) -> *mut u8 {
         match observer {
             Observer::Hardened => self.allocate_hardened(slot, request),
+            Observer::Recording => self.allocate_recorded(slot, request),
         }
     }
 
@@ -109,6 +114,8 @@ impl<C: HeapConfig> Core<C> {
         match observer {
             // SAFETY: the caller's promise.
             Observer::Hardened => unsafe { self.deallocate_hardened(slot, pointer, said) },
+            // SAFETY: the caller's promise.
+            Observer::Recording => unsafe { self.deallocate_recorded(slot, pointer, said) },
         }
     }
 
@@ -127,6 +134,8 @@ impl<C: HeapConfig> Core<C> {
         match observer {
             // SAFETY: the caller's promise.
             Observer::Hardened => unsafe { self.reallocate_hardened(slot, pointer, request) },
+            // SAFETY: the caller's promise.
+            Observer::Recording => unsafe { self.reallocate_recorded(slot, pointer, request) },
         }
     }
 
@@ -134,6 +143,7 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn usable_size_observed(&self, observer: Observer, pointer: *mut u8) -> usize {
         match observer {
             Observer::Hardened => self.usable_size_hardened(pointer),
+            Observer::Recording => self.usable_size_recorded(pointer),
         }
     }
 }

@@ -64,6 +64,9 @@ pub(crate) fn is_asked() -> bool {
 }
 
 extern "C" fn at_the_end() {
+    if let Some(core) = HEAP.core().filter(|core| core.observer().is_some()) {
+        core.end_recording();
+    }
     if is_asked() {
         write();
     }

@@ -4,8 +4,10 @@
 //! the library wrote about itself, it reads by way of `strata-stats`; traces it replays by way of `strata-replay`.
 
 mod choices;
+mod launch;
 mod library;
 mod preload;
+mod record;
 mod replay;
 mod run;
 mod stats;
@@ -24,6 +26,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Task {
     Run(run::Options),
+    Record(record::Options),
     Replay(replay::Options),
     Stats(stats::Options),
 }
@@ -31,6 +34,7 @@ enum Task {
 fn main() -> ExitCode {
     match Arguments::parse().task {
         Task::Run(options) => run::perform(&options),
+        Task::Record(options) => record::perform(&options),
         Task::Replay(options) => replay::perform(&options),
         Task::Stats(options) => stats::perform(&options),
     }

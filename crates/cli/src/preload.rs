@@ -20,7 +20,7 @@ pub(crate) fn with_library(present: Option<&OsStr>, library: &Path) -> OsString 
 }
 
 /// `STRATA_CONF` with `pairs` after what is there: of two pairs with the same key the last one counts.
-pub(crate) fn with_pairs(present: Option<&OsStr>, pairs: &[&str]) -> OsString {
+pub(crate) fn with_pairs<P: AsRef<OsStr>>(present: Option<&OsStr>, pairs: &[P]) -> OsString {
     let mut value = present.unwrap_or_default().to_owned();
     for pair in pairs {
         if !value.is_empty() {

@@ -117,7 +117,7 @@ impl Drop for NewFile {
 
 /// A path with a zero byte at its end.
 #[derive(Debug)]
-struct Path {
+pub(crate) struct Path {
     bytes: [u8; PATH_BYTES],
     length: usize,
 }
@@ -125,7 +125,7 @@ struct Path {
 impl Path {
     const NONE: Self = Self { bytes: [0; PATH_BYTES], length: 0 };
 
-    fn of(path: &[u8]) -> Result<Self, i32> {
+    pub(crate) fn of(path: &[u8]) -> Result<Self, i32> {
         if path.is_empty() || path.contains(&0) {
             return Err(libc::EINVAL);
         }
@@ -146,7 +146,7 @@ impl Path {
         self.length == 0
     }
 
-    fn as_ptr(&self) -> *const core::ffi::c_char {
+    pub(crate) fn as_ptr(&self) -> *const core::ffi::c_char {
         CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default().as_ptr()
     }
 }

@@ -14,7 +14,7 @@ pub enum Event {
     },
     /// The events that follow are of this thread.
     Thread {
-        /// Its number, in the order in which threads were first seen.
+        /// Its number: the kernel's, where a heap recorded.
         number: u64,
     },
     /// A block was handed out.
