@@ -109,9 +109,9 @@ impl<C: HeapConfig> Heap<C> {
         size: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        match C::Pages::TABLE.entry(size) {
-            Some(entry) => self.allocate_class::<true, false>(entry, size, 1, exhausted),
-            None => self.allocate_large(size, 1, exhausted),
+        match C::Pages::TABLE.small_class(size) {
+            Some(class) => self.allocate_class::<true, false>(class, size, 1, exhausted),
+            None => self.allocate_uncommon::<true, false>(size, 1, exhausted),
         }
     }
 
@@ -127,9 +127,9 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     pub(crate) fn allocate_unmarked(&self, size: usize, align: usize) -> *mut u8 {
         let exhausted = |_, _| core::ptr::null_mut();
-        match Self::entry(size, align) {
-            Some(entry) => self.allocate_class::<false, false>(entry, size, align, exhausted),
-            None => self.allocate_large(size, align, exhausted),
+        match Self::small_class(size, align) {
+            Some(class) => self.allocate_class::<false, false>(class, size, align, exhausted),
+            None => self.allocate_uncommon::<false, false>(size, align, exhausted),
         }
     }
 
@@ -141,9 +141,9 @@ impl<C: HeapConfig> Heap<C> {
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        match Self::entry(size, align) {
-            Some(entry) => self.allocate_class::<true, false>(entry, size, align, exhausted),
-            None => self.allocate_large(size, align, exhausted),
+        match Self::small_class(size, align) {
+            Some(class) => self.allocate_class::<true, false>(class, size, align, exhausted),
+            None => self.allocate_uncommon::<true, false>(size, align, exhausted),
         }
     }
 
@@ -151,8 +151,10 @@ impl<C: HeapConfig> Heap<C> {
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
-                let block = self
-                    .allocate_class::<true, true>(entry, size, align, |_, _| core::ptr::null_mut());
+                let block =
+                    self.allocate_class::<true, true>(entry.class(), size, align, |_, _| {
+                        core::ptr::null_mut()
+                    });
                 if !block.is_null() {
                     // SAFETY: the block is ours and at least `size` bytes long.
                     unsafe { block.write_bytes(0, size) };
@@ -185,7 +187,6 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
         }
-        let info = C::Pages::TABLE.info(class);
         let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, Address::of(pointer).value());
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
         if is_no_beginning || unsafe { mark::is_set(pointer) } {
@@ -193,7 +194,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, info.size as usize, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<true>(class, pointer, Said::NOTHING) };
     }
 
     /// Takes a block back whose size and alignment are known. No page map is asked; a block that was freed before, and
@@ -221,20 +222,14 @@ impl<C: HeapConfig> Heap<C> {
         size: usize,
         align: usize,
     ) {
-        match Self::entry(size, align) {
-            Some(entry) => {
+        match Self::small_class(size, align) {
+            Some(class) => {
                 let said = Said::layout(size, align);
-                let class = entry.class();
-                // SAFETY: the caller's promise: a block of a class is 8 bytes long.
-                if MARKED && unsafe { mark::is_set(pointer) } {
-                    // SAFETY: the caller's promise, as far as it holds.
-                    return unsafe { self.deallocate_suspect(class, pointer, said) };
-                }
                 // SAFETY: the caller's promise; equal requests have equal classes.
-                unsafe { self.deallocate_class::<MARKED>(class, entry.size(), pointer, said) }
+                unsafe { self.deallocate_said::<MARKED>(class, pointer, said) }
             }
             // SAFETY: the caller's promise.
-            None => unsafe { self.deallocate_unlisted(pointer, Said::layout(size, align)) },
+            None => unsafe { self.deallocate_uncommon::<MARKED>(pointer, size, align) },
         }
     }
 
@@ -283,6 +278,12 @@ impl<C: HeapConfig> Heap<C> {
         })
     }
 
+    /// The class for a request that is small in size and alignment: all classes are multiples of 8.
+    #[inline(always)]
+    fn small_class(size: usize, align: usize) -> Option<SizeClass> {
+        if align <= 8 { C::Pages::TABLE.small_class(size) } else { None }
+    }
+
     /// The class for a request; none for a large one.
     #[inline(always)]
     pub(crate) fn entry(size: usize, align: usize) -> Option<ClassEntry> {
@@ -308,22 +309,22 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     fn allocate_class<const MARKED: bool, const ZEROED: bool>(
         &self,
-        entry: ClassEntry,
+        class: SizeClass,
         size: usize,
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let slot = self.slot.load();
-        let (allocated, limit) = thread_block::allocated_and_limit(slot);
-        let allocated = allocated.wrapping_add(entry.size() as u64);
-        if allocated > limit {
+        let bytes = C::Pages::TABLE.size(class) as u64;
+        let allocated = thread_block::allocated_with(slot, bytes);
+        if thread_block::is_above_allocated_limit(slot, allocated) {
             return self.allocate_uncounted::<ZEROED>(size, align, exhausted);
         }
         // SAFETY: the limit of a thread's slot lies above 0 only while the per-CPU caches of the heap that has the slot are set up
         // and the thread is registered for them.
-        let block = unsafe { self.cpu.pop(entry.class()) };
+        let block = unsafe { self.cpu.pop(class) };
         if block.is_null() {
-            return self.allocate_missed(entry, exhausted);
+            return self.allocate_missed(class, exhausted);
         }
         if MARKED {
             // SAFETY: the block is ours, and of a class.
@@ -342,14 +343,13 @@ impl<C: HeapConfig> Heap<C> {
     unsafe fn deallocate_class<const MARKED: bool>(
         &self,
         class: SizeClass,
-        size: usize,
         pointer: *mut u8,
         said: Said,
     ) {
         let slot = self.slot.load();
-        let (deallocated, limit) = thread_block::deallocated_and_limit(slot);
-        let deallocated = deallocated.wrapping_add(size as u64);
-        if deallocated > limit {
+        let bytes = C::Pages::TABLE.size(class) as u64;
+        let deallocated = thread_block::deallocated_with(slot, bytes);
+        if thread_block::is_above_deallocated_limit(slot, deallocated) {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_uncounted(class, pointer, said) };
         }
@@ -381,7 +381,7 @@ impl<C: HeapConfig> Heap<C> {
                     let request = BlockRequest { size, align, zeroed: ZEROED };
                     core.allocate_observed(slot, observer, request)
                 }
-                (None, Some(entry)) => core.allocate_uncounted(slot, entry),
+                (None, Some(entry)) => core.allocate_uncounted(slot, entry.class()),
                 (None, None) => core::ptr::null_mut(),
             }
         });
@@ -393,13 +393,72 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     fn allocate_missed(
         &self,
-        entry: ClassEntry,
+        class: SizeClass,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let block = self
             .core()
-            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), entry));
-        if block.is_null() { exhausted(entry.size(), 1) } else { block }
+            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), class));
+        if block.is_null() { exhausted(C::Pages::TABLE.size(class), 1) } else { block }
+    }
+
+    /// What is larger than 1 KiB, or aligned to more than 8. Apart from the small ones, whose path is the shorter for
+    /// having no way in from here.
+    #[inline(never)]
+    fn allocate_uncommon<const MARKED: bool, const ZEROED: bool>(
+        &self,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        match Self::entry(size, align) {
+            Some(entry) => {
+                self.allocate_class::<MARKED, ZEROED>(entry.class(), size, align, exhausted)
+            }
+            None => self.allocate_large(size, align, exhausted),
+        }
+    }
+
+    /// The same for blocks that come back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_sized`].
+    #[inline(never)]
+    unsafe fn deallocate_uncommon<const MARKED: bool>(
+        &self,
+        pointer: *mut u8,
+        size: usize,
+        align: usize,
+    ) {
+        let said = Said::layout(size, align);
+        match Self::entry(size, align) {
+            // SAFETY: the caller's promise; equal requests have equal classes.
+            Some(entry) => unsafe { self.deallocate_said::<MARKED>(entry.class(), pointer, said) },
+            // SAFETY: the caller's promise.
+            None => unsafe { self.deallocate_unlisted(pointer, said) },
+        }
+    }
+
+    /// Takes a block back whose class follows from what the caller said, unless it has the mark of one that is free.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[inline(always)]
+    unsafe fn deallocate_said<const MARKED: bool>(
+        &self,
+        class: SizeClass,
+        pointer: *mut u8,
+        said: Said,
+    ) {
+        // SAFETY: the caller's promise: a block of a class is 8 bytes long.
+        if MARKED && unsafe { mark::is_set(pointer) } {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_suspect(class, pointer, said) };
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_class::<MARKED>(class, pointer, said) };
     }
 
     #[cold]

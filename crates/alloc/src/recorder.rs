@@ -264,7 +264,7 @@ impl<C: HeapConfig> Core<C> {
         let BlockRequest { size, align, zeroed } = request;
         match Heap::<C>::entry(size, align) {
             // Who asked for zeroes writes them into what has a class.
-            Some(entry) => self.allocate_uncounted(slot, entry),
+            Some(entry) => self.allocate_uncounted(slot, entry.class()),
             None if zeroed => self.allocate_large_zeroed(slot, size, align),
             None => self.allocate_large(slot, size, align),
         }

@@ -1,7 +1,7 @@
 //! Blocks of a size class, off the common path.
 
 use crate::{Core, HeapConfig, background::Call, mark, threads::Standing};
-use strata_size_classes::{ClassEntry, ObjectSource, PageSize, SizeClass};
+use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_sync::{
     atomic::{AtomicU64, Ordering},
     thread_block::Slot,
@@ -10,21 +10,21 @@ use strata_sync::{
 impl<C: HeapConfig> Core<C> {
     /// A block, for a thread whom the limit stopped. Where memory has run out, what caches hold is given back before
     /// the answer is null, and room is made for metadata.
-    pub(crate) fn allocate_uncounted(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
-        let mut block = self.allocate_through_caches(slot, entry);
+    pub(crate) fn allocate_uncounted(&self, slot: Slot, class: SizeClass) -> *mut u8 {
+        let mut block = self.allocate_through_caches(slot, class);
         if block.is_null() && self.empty_caches(slot) > 0 {
-            block = self.allocate_through_caches(slot, entry);
+            block = self.allocate_through_caches(slot, class);
         }
         while block.is_null() && self.make_room() {
-            block = self.allocate_through_caches(slot, entry);
+            block = self.allocate_through_caches(slot, class);
         }
         // SAFETY: the block is ours, and of a class.
         unsafe { mark::clear(block) };
         block
     }
 
-    fn allocate_through_caches(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
-        let (class, bytes) = (entry.class(), entry.size());
+    fn allocate_through_caches(&self, slot: Slot, class: SizeClass) -> *mut u8 {
+        let bytes = C::Pages::TABLE.size(class);
         match self.standing(slot) {
             Standing::PerCpu(words) => {
                 // SAFETY: this standing says that the caches are set up and the thread is registered.
@@ -64,9 +64,9 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// A block, for a registered thread whose CPU has none of the class.
-    pub(crate) fn allocate_missed(&self, slot: Slot, entry: ClassEntry) -> *mut u8 {
+    pub(crate) fn allocate_missed(&self, slot: Slot, class: SizeClass) -> *mut u8 {
         // A registered thread has words; should its limits have gone down since, it is served all the same.
-        self.allocate_uncounted(slot, entry)
+        self.allocate_uncounted(slot, class)
     }
 
     /// Takes a block back from a thread whom the limit stopped.

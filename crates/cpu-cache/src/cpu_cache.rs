@@ -72,7 +72,7 @@ impl CpuWords {
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
         // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
-        unsafe { rseq::pop(&self.0, class.index()) }
+        unsafe { rseq::pop(&self.0, class.raw().into()) }
     }
 
     /// Gives a free object of `class` to this CPU; false if it has no room.
@@ -83,7 +83,7 @@ impl CpuWords {
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
         // SAFETY: the caller's promise is the one that `rseq::push` asks for.
-        unsafe { rseq::push(&self.0, class.index(), object) }
+        unsafe { rseq::push(&self.0, class.raw().into(), object) }
     }
 }
 

@@ -5,12 +5,13 @@
 /// | bits | what |
 /// |---|---|
 /// | 0–15 | *current*: index of the top object's slot; of the marker when there is no object |
-/// | 16–31 | *end*: index of the last slot that may be used |
+/// | 16–31 | *room*: how many more objects may come |
 /// | 32–63 | *pops*: objects popped so far, modulo 2³² |
 ///
 /// Indices count slots of 8 bytes from the start of the CPU's region. All zero bits are a class that
 /// has no slots here yet: its top is slot 0, which holds the header of class 0 and is always null, so that
-/// a pop finds it empty; and current = end, so that a push finds it full.
+/// a pop finds it empty; and there is no room, so that a push finds it full. Room is kept instead of an end because a push
+/// has to know no more than whether there is any: one test of the loaded word.
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Header(u64);
@@ -31,7 +32,7 @@ impl Header {
     /// The same count of pops for a class without objects and capacity on the marker `begin`.
     #[must_use]
     pub const fn begun_at(self, begin: u16) -> Self {
-        Self(self.without_slots().0 | (begin as u64) << 16 | begin as u64)
+        Self(self.without_slots().0 | begin as u64)
     }
 
     /// The same count of pops for a class that has no slots.
@@ -52,7 +53,7 @@ impl Header {
 
     /// Index of the last slot that may be used.
     pub const fn end(self) -> u16 {
-        (self.0 >> 16 & 0xffff) as u16
+        self.current().saturating_add(self.room())
     }
 
     /// Objects popped so far, modulo 2³².
@@ -60,23 +61,41 @@ impl Header {
         (self.0 >> 32) as u32
     }
 
-    /// The same header with another end.
+    /// The same objects with another end, not below the top.
     #[must_use]
     pub const fn with_end(self, end: u16) -> Self {
-        Self(self.0 & !0xffff_0000 | (end as u64) << 16)
+        let room = end.saturating_sub(self.current());
+        Self(self.0 & !0xffff_0000 | (room as u64) << 16)
     }
 
-    /// The same header with another top.
+    /// The header after `count` objects were popped, of which there are as many.
     #[must_use]
-    pub const fn with_current(self, current: u16) -> Self {
-        Self(self.0 & !0xffff | current as u64)
+    pub const fn popped(self, count: u16) -> Self {
+        Self(self.0.wrapping_add(Self::POP.wrapping_mul(count as u64)))
+    }
+
+    /// The header after `count` objects were pushed, for which there is room.
+    #[must_use]
+    pub const fn pushed(self, count: u16) -> Self {
+        Self(self.0.wrapping_add(Self::PUSH.wrapping_mul(count as u64)))
+    }
+
+    /// What a pop adds: one object fewer, room for one more, one pop more.
+    pub(crate) const POP: u64 = (1 << 32) + (1 << 16) - 1;
+    /// What a push adds: one object more, room for one fewer. An immediate of 32 bits.
+    pub(crate) const PUSH: u64 = 1_u64.wrapping_sub(1 << 16);
+
+    /// The same capacity with so many objects fewer; their pops are not counted.
+    #[must_use]
+    pub const fn without_objects(self, count: u16) -> Self {
+        Self(self.0.wrapping_sub(Self::PUSH.wrapping_mul(count as u64)))
     }
 
     /// The same objects and capacity above the marker `to` instead of `from`.
     #[must_use]
     pub const fn moved(self, from: u16, to: u16) -> Self {
-        let (objects, capacity) = (self.objects(from), self.capacity(from));
-        self.with_current(to.saturating_add(objects)).with_end(to.saturating_add(capacity))
+        let current = to.saturating_add(self.objects(from));
+        Self(self.0 & !0xffff | current as u64)
     }
 
     /// How many objects stand above the marker `begin`.
@@ -91,7 +110,7 @@ impl Header {
 
     /// How many more objects may come.
     pub const fn room(self) -> u16 {
-        self.end().saturating_sub(self.current())
+        (self.0 >> 16 & 0xffff) as u16
     }
 }
 

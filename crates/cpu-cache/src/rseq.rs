@@ -208,8 +208,7 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
             "mov {object}, qword ptr [{region} + {index} * 8]",
             "test {object}, {object}",
             "je 3f",
-            // One object fewer, one pop more.
-            "mov {index:e}, -1",
+            "movabs {index}, {popped}",
             "add {header}, {index}",
             "mov qword ptr [{region} + {class} * 8], {header}",
             "3:",
@@ -220,6 +219,7 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
             class = in(reg) class,
             slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
+            popped = const Header::POP,
             options(nostack),
         );
     }
@@ -238,23 +238,21 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
         asm!(
             begin!("{header}"),
             "mov {header}, qword ptr [{region} + {class} * 8]",
+            "test {header:e}, 0xffff0000",
+            "je {full}",
             "movzx {index:e}, {header:x}",
-            "mov {end:e}, {header:e}",
-            "shr {end:e}, 16",
-            "cmp {index:e}, {end:e}",
-            "jae {full}",
             "mov qword ptr [{region} + {index} * 8 + 8], {object}",
-            "add {header}, 1",
+            "add {header}, {pushed}",
             "mov qword ptr [{region} + {class} * 8], {header}",
             "3:",
             region = out(reg) _,
             header = out(reg) _,
             index = out(reg) _,
-            end = out(reg) _,
             object = in(reg) object,
             class = in(reg) class,
             slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
+            pushed = const Header::PUSH as i64,
             full = label { return false },
             options(nostack),
         );
@@ -295,9 +293,8 @@ pub(crate) unsafe fn pop_batch(
             // Nothing taken is nothing committed: the header may be another's to write.
             "test {taken:e}, {taken:e}",
             "je 3f",
-            "sub {header}, {taken}",
-            "mov {object}, {taken}",
-            "shl {object}, 32",
+            "movabs {object}, {popped}",
+            "imul {object}, {taken}",
             "add {header}, {object}",
             "mov qword ptr [{region} + {class} * 8], {header}",
             "3:",
@@ -311,6 +308,7 @@ pub(crate) unsafe fn pop_batch(
             class = in(reg) class,
             slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
+            popped = const Header::POP,
             options(nostack),
         );
     }
@@ -338,7 +336,6 @@ pub(crate) unsafe fn push_batch(
             "movzx {index:e}, {header:x}",
             "mov {room:e}, {header:e}",
             "shr {room:e}, 16",
-            "sub {room}, {index}",
             "lea {index}, [{region} + {index} * 8 + 8]",
             "cmp {room}, {count}",
             "cmova {room}, {count}",
@@ -354,7 +351,8 @@ pub(crate) unsafe fn push_batch(
             // Nothing given is nothing committed: the header may be another's to write.
             "test {given:e}, {given:e}",
             "je 3f",
-            "add {header}, {given}",
+            "imul {object}, {given}, {pushed}",
+            "add {header}, {object}",
             "mov qword ptr [{region} + {class} * 8], {header}",
             "3:",
             region = out(reg) _,
@@ -368,6 +366,7 @@ pub(crate) unsafe fn push_batch(
             class = in(reg) class,
             slabs = in(reg) core::ptr::from_ref(slabs),
             shift = const REGION_SHIFT,
+            pushed = const Header::PUSH as i64,
             options(nostack),
         );
     }

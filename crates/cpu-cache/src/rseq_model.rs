@@ -221,8 +221,7 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
         let section = slabs.enter();
         let header = section.header(class);
         let object = section.object(header.current().into());
-        let popped = header.bits().wrapping_add(0xffff_ffff);
-        if object.is_null() || section.commit(class, Header::from_bits(popped)) {
+        if object.is_null() || section.commit(class, header.popped(1)) {
             return object;
         }
     }
@@ -235,11 +234,11 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
     loop {
         let section = slabs.enter();
         let header = section.header(class);
-        if header.current() >= header.end() {
+        if header.room() == 0 {
             return false;
         }
         section.store(usize::from(header.current()) + 1, object);
-        if section.commit(class, Header::from_bits(header.bits() + 1)) {
+        if section.commit(class, header.pushed(1)) {
             return true;
         }
     }
@@ -268,8 +267,8 @@ pub(crate) unsafe fn pop_batch(
             *place = object;
             taken += 1;
         }
-        let popped = header.bits() - taken as u64 + ((taken as u64) << 32);
-        if taken == 0 || section.commit(class, Header::from_bits(popped)) {
+        let popped = header.popped(taken as u16);
+        if taken == 0 || section.commit(class, popped) {
             return taken;
         }
     }
@@ -293,7 +292,7 @@ pub(crate) unsafe fn push_batch(
         for (above, &object) in objects.iter().take(given).enumerate() {
             section.store(usize::from(header.current()) + 1 + above, object);
         }
-        if given == 0 || section.commit(class, Header::from_bits(header.bits() + given as u64)) {
+        if given == 0 || section.commit(class, header.pushed(given as u16)) {
             return given;
         }
     }

@@ -106,7 +106,7 @@ impl Stopped<'_> {
         for place in 1..=held - count {
             self.move_slot(begin + count + place, begin + place);
         }
-        self.set_header(class, header.with_current(header.current() - count));
+        self.set_header(class, header.without_objects(count));
         count
     }
 

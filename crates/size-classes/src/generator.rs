@@ -99,6 +99,7 @@ pub(crate) const fn from_sizes(
         };
         table.classes[table.count] =
             ClassInfo::new(size, span.pages, span.objects, bounds.batch(size));
+        table.sizes[table.count] = size;
         table.beginnings[table.count] = table.beginning_factor(&table.classes[table.count]);
         table.count += 1;
         below = size;
@@ -120,7 +121,11 @@ const fn fill_lookup(table: &mut SizeClassTable) {
         }
         let index = SizeClass::from_raw(class as u8);
         if slot < FINE_SLOTS {
-            table.fine[slot] = table.entry_of(index);
+            let mut size = if slot == 0 { 0 } else { largest_size_of(slot - 1) + 1 };
+            while size <= largest_size_of(slot) {
+                table.small[size] = index;
+                size += 1;
+            }
         } else {
             table.coarse[slot - FINE_SLOTS] = index;
         }

@@ -39,6 +39,16 @@ impl SizeClass {
         Self(raw & (CLASS_SLOTS - 1) as u8)
     }
 
+    /// The same without the mask.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is what [`raw`](Self::raw) said of a class.
+    #[inline(always)]
+    pub const unsafe fn from_raw_unchecked(raw: u8) -> Self {
+        Self(raw)
+    }
+
     /// The index, always below [`CLASS_SLOTS`].
     #[inline(always)]
     pub const fn index(self) -> usize {

@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::class_info::DENSE_OBJECTS;
 use crate::size_class::CLASS_SLOTS;
-use crate::table::{MAX_SIZE, largest_size_of, slot_of};
+use crate::table::{FINE_MAX, MAX_SIZE, largest_size_of, slot_of};
 use crate::{Bounds, ClassInfo, SizeClass, SizeClassTable};
 
 /// What is wrong with a table.
@@ -71,6 +71,11 @@ pub enum Violation {
         /// The class.
         class: SizeClass,
     },
+    /// The list of sizes has another size for it.
+    ListedSize {
+        /// The class.
+        class: SizeClass,
+    },
     /// The lookup of this size does not yield the smallest class that holds it.
     Lookup {
         /// The size in bytes.
@@ -94,6 +99,7 @@ impl fmt::Display for Violation {
             Self::SpanWaste { class } => (class, "wastes too much of a span"),
             Self::Batch { class } => (class, "has the wrong batch"),
             Self::Reciprocal { class } => (class, "has an inexact reciprocal"),
+            Self::ListedSize { class } => (class, "is listed with another size"),
         };
         write!(out, "class {} {what}", class.raw())
     }
@@ -128,10 +134,26 @@ pub(crate) const fn validate(table: &SizeClassTable, bounds: &Bounds) -> Result<
         index += 1;
     }
     let last = SizeClass::from_raw((table.count - 1) as u8);
-    if table.size(last) != MAX_SIZE {
+    if table.info(last).size as usize != MAX_SIZE {
         return Err(Violation::Last { class: last });
     }
+    if let Err(violation) = validate_sizes(table) {
+        return Err(violation);
+    }
     validate_lookup(table)
+}
+
+/// That the list of sizes says what the classes say, and 0 where there is none.
+const fn validate_sizes(table: &SizeClassTable) -> Result<(), Violation> {
+    let mut raw = 0;
+    while raw < table.sizes.len() {
+        let right = if raw < CLASS_SLOTS { table.classes[raw].size } else { 0 };
+        if table.sizes[raw] != right {
+            return Err(Violation::ListedSize { class: SizeClass::from_raw(raw as u8) });
+        }
+        raw += 1;
+    }
+    Ok(())
 }
 
 /// Order, alignment, powers of two, and waste per object.
@@ -225,6 +247,13 @@ const fn validate_lookup(table: &SizeClassTable) -> Result<(), Violation> {
             || class.index() > 1 && table.classes[class.index() - 1].size as usize >= smallest
         {
             return Err(Violation::Lookup { size: largest });
+        }
+        let mut size = smallest;
+        while size <= largest && size <= FINE_MAX {
+            if table.small[size].raw() != class.raw() {
+                return Err(Violation::Lookup { size });
+            }
+            size += 1;
         }
         smallest = largest + 1;
         slot += 1;

@@ -32,15 +32,16 @@
 //! On x86-64 the block is a symbol with hidden visibility, so that two shared objects with
 //! Strata in them have a block each, in the initial-exec model: its distance from the thread
 //! pointer is one load from the global offset table, and a word of it one access relative to
-//! `fs`. In a release build of a shared object, reading a counter with its limit and writing it
-//! back, `Slot::FIRST` known, is this and nothing else:
+//! `fs`. In a release build of a shared object, adding to a counter, comparing it with its limit and
+//! writing it back, `Slot::FIRST` known, is this and nothing else:
 //!
 //! ```text
 //! mov rax, [rip + <entry of the global offset table>]   ; R_X86_64_TPOFF64, filled by the loader
 //! add rax, 40
-//! mov rcx, fs:[rax]                                      ; allocated
-//! mov rdx, fs:[rax + 16]                                 ; allocated_limit
-//! mov fs:[rax], rcx                                      ; set_allocated, after the caller's sum
+//! add rcx, fs:[rax]                                      ; allocated_with
+//! cmp rcx, fs:[rax + 16]                                 ; is_above_allocated_limit
+//! ja  <the caller's slow path>
+//! mov fs:[rax], rcx                                      ; set_allocated
 //! ```
 //!
 //! In an executable the linker turns the first load into a constant (`mov rbx, -192`). A slot
@@ -57,11 +58,12 @@
 //! ```
 //! use strata_sync::thread_block::{self, Slot};
 //!
-//! let (allocated, limit) = thread_block::allocated_and_limit(Slot::FIRST);
-//! assert_eq!((allocated, limit), (0, 0)); // a new thread: the slow path
-//! thread_block::set_allocated(Slot::FIRST, 48);
-//! assert_eq!(thread_block::allocated_and_limit(Slot::FIRST), (48, 0));
-//! assert_eq!(thread_block::allocated_and_limit(Slot::UNBOUND).1, 0);
+//! let allocated = thread_block::allocated_with(Slot::FIRST, 48);
+//! assert_eq!(allocated, 48);
+//! // A new thread: the slow path.
+//! assert!(thread_block::is_above_allocated_limit(Slot::FIRST, allocated));
+//! thread_block::set_allocated(Slot::FIRST, allocated);
+//! assert_eq!(thread_block::allocated_with(Slot::FIRST, 16), 64);
 //! ```
 
 use core::marker::PhantomData;
@@ -233,12 +235,33 @@ pub fn rseq_area() -> *mut u8 {
     variant::block().cast::<u8>().wrapping_add(RSEQ_AREA_OFFSET).cast_mut()
 }
 
-/// `allocated` and `allocated_limit` of the calling thread's `slot`.
-///
-/// For [`Slot::UNBOUND`] the first is meaningless and the second is 0.
+/// `allocated` of the calling thread's `slot` and `bytes` more; meaningless for [`Slot::UNBOUND`].
 #[inline(always)]
-pub fn allocated_and_limit(slot: Slot) -> (u64, u64) {
-    variant::allocated_and_limit(slot)
+pub fn allocated_with(slot: Slot, bytes: u64) -> u64 {
+    variant::allocated_with(slot, bytes)
+}
+
+/// Whether `sum` is above `allocated_limit` of the calling thread's `slot`: always for
+/// [`Slot::UNBOUND`], if it is not 0.
+///
+/// A comparison with memory and a jump, which a tuple of both words cannot be: what is handed out of
+/// assembly is a register each.
+#[inline(always)]
+pub fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
+    variant::is_above_allocated_limit(slot, sum)
+}
+
+/// `deallocated` of the calling thread's `slot` and `bytes` more; meaningless for [`Slot::UNBOUND`].
+#[inline(always)]
+pub fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
+    variant::deallocated_with(slot, bytes)
+}
+
+/// Whether `sum` is above `deallocated_limit` of the calling thread's `slot`, as
+/// [`is_above_allocated_limit`].
+#[inline(always)]
+pub fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
+    variant::is_above_deallocated_limit(slot, sum)
 }
 
 /// Sets `allocated` of the calling thread's `slot`, which is not [`Slot::UNBOUND`].
@@ -246,14 +269,6 @@ pub fn allocated_and_limit(slot: Slot) -> (u64, u64) {
 pub fn set_allocated(slot: Slot, bytes: u64) {
     debug_assert!(slot != Slot::UNBOUND, "nobody writes through the slot that is none");
     variant::set_allocated(slot, bytes);
-}
-
-/// `deallocated` and `deallocated_limit` of the calling thread's `slot`.
-///
-/// For [`Slot::UNBOUND`] the first is meaningless and the second is 0.
-#[inline(always)]
-pub fn deallocated_and_limit(slot: Slot) -> (u64, u64) {
-    variant::deallocated_and_limit(slot)
 }
 
 /// Sets `deallocated` of the calling thread's `slot`, which is not [`Slot::UNBOUND`].

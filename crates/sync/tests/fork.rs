@@ -107,7 +107,7 @@ fn the_forking_thread_keeps_its_words_in_the_child() {
     let child = in_child(|| {
         // SAFETY: the child has this thread alone.
         unsafe { thread_block::reset_after_fork() };
-        thread_block::allocated_and_limit(thread_block::Slot::FIRST) == (640, 0)
+        thread_block::allocated_with(thread_block::Slot::FIRST, 0) == 640
     });
     assert!(child);
 }

@@ -164,14 +164,6 @@ fn a_reciprocal_that_is_accepted_is_exact_at_each_byte() {
 #[test]
 fn each_wrong_slot_of_the_lookup_is_found() {
     let table = Pages8K::TABLE;
-    for slot in 0..table.fine.len() {
-        let size = slot * 8;
-        let larger = class(table.entry(size).unwrap().class().index() + 1);
-        for wrong in [None, table.entry_of(larger)] {
-            let found = violation_after(|table| table.fine[slot] = wrong);
-            assert_eq!(found, Some(Violation::Lookup { size }));
-        }
-    }
     for slot in (0..table.coarse.len()).step_by(17) {
         let size = 1024 + 128 * (slot + 1);
         let right = table.coarse[slot].index();
@@ -179,6 +171,28 @@ fn each_wrong_slot_of_the_lookup_is_found() {
             let found = violation_after(|table| table.coarse[slot] = class(wrong));
             assert_eq!(found, Some(Violation::Lookup { size }));
         }
+    }
+}
+
+#[test]
+fn each_wrong_byte_of_the_lookup_of_small_sizes_is_found() {
+    for size in 0..=1024 {
+        let right = Pages8K::TABLE.small_class(size).unwrap().index();
+        for wrong in [0, right - 1, right + 1] {
+            if wrong != right {
+                let found = violation_after(|table| table.small[size] = class(wrong));
+                assert_eq!(found, Some(Violation::Lookup { size }));
+            }
+        }
+    }
+    assert_eq!(Pages8K::TABLE.small_class(1025), None);
+}
+
+#[test]
+fn each_wrong_size_in_the_list_is_found() {
+    for raw in (0..256).step_by(7) {
+        let found = violation_after(|table| table.sizes[raw] += 8);
+        assert!(matches!(found, Some(Violation::ListedSize { .. })), "{raw}: {found:?}");
     }
 }
 

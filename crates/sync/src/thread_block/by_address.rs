@@ -10,14 +10,20 @@ fn words<'a>(block: *const ThreadBlock, slot: Slot) -> &'a SlotWords {
     unsafe { &*words }
 }
 
-pub(super) fn allocated_and_limit(block: *const ThreadBlock, slot: Slot) -> (u64, u64) {
-    let words = words(block, slot);
-    (words.allocated.load(Ordering::Relaxed), words.allocated_limit.load(Ordering::Relaxed))
+pub(super) fn allocated_with(block: *const ThreadBlock, slot: Slot, bytes: u64) -> u64 {
+    words(block, slot).allocated.load(Ordering::Relaxed).wrapping_add(bytes)
 }
 
-pub(super) fn deallocated_and_limit(block: *const ThreadBlock, slot: Slot) -> (u64, u64) {
-    let words = words(block, slot);
-    (words.deallocated.load(Ordering::Relaxed), words.deallocated_limit.load(Ordering::Relaxed))
+pub(super) fn is_above_allocated_limit(block: *const ThreadBlock, slot: Slot, sum: u64) -> bool {
+    sum > words(block, slot).allocated_limit.load(Ordering::Relaxed)
+}
+
+pub(super) fn deallocated_with(block: *const ThreadBlock, slot: Slot, bytes: u64) -> u64 {
+    words(block, slot).deallocated.load(Ordering::Relaxed).wrapping_add(bytes)
+}
+
+pub(super) fn is_above_deallocated_limit(block: *const ThreadBlock, slot: Slot, sum: u64) -> bool {
+    sum > words(block, slot).deallocated_limit.load(Ordering::Relaxed)
 }
 
 pub(super) fn set_allocated(block: *const ThreadBlock, slot: Slot, bytes: u64) {

@@ -60,12 +60,20 @@ pub(super) fn block() -> *const ThreadBlock {
     if entry.is_null() { give_thread_an_entry().cast() } else { entry.cast::<ThreadBlock>() }
 }
 
-pub(super) fn allocated_and_limit(slot: Slot) -> (u64, u64) {
-    by_address::allocated_and_limit(block(), slot)
+pub(super) fn allocated_with(slot: Slot, bytes: u64) -> u64 {
+    by_address::allocated_with(block(), slot, bytes)
 }
 
-pub(super) fn deallocated_and_limit(slot: Slot) -> (u64, u64) {
-    by_address::deallocated_and_limit(block(), slot)
+pub(super) fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
+    by_address::deallocated_with(block(), slot, bytes)
+}
+
+pub(super) fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
+    by_address::is_above_allocated_limit(block(), slot, sum)
+}
+
+pub(super) fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
+    by_address::is_above_deallocated_limit(block(), slot, sum)
 }
 
 pub(super) fn set_allocated(slot: Slot, bytes: u64) {

@@ -9,19 +9,33 @@ macro_rules! variant_suite {
             use super::{Slot, block_suite};
             use $variant as variant;
 
+            fn assert_allocated(slot: Slot, bytes: u64, limit: u64) {
+                assert_eq!(variant::allocated_with(slot, 0), bytes);
+                assert_eq!(variant::allocated_with(slot, 32), bytes + 32);
+                assert!(!variant::is_above_allocated_limit(slot, limit));
+                assert!(variant::is_above_allocated_limit(slot, limit + 1));
+            }
+
+            fn assert_deallocated(slot: Slot, bytes: u64, limit: u64) {
+                assert_eq!(variant::deallocated_with(slot, 0), bytes);
+                assert_eq!(variant::deallocated_with(slot, 32), bytes + 32);
+                assert!(!variant::is_above_deallocated_limit(slot, limit));
+                assert!(variant::is_above_deallocated_limit(slot, limit + 1));
+            }
+
             #[test]
             fn a_new_thread_has_zero_words_and_keeps_what_it_sets() {
                 block_suite::run_in_threads(|| {
                     for slot in [Slot::FIRST, Slot::SECOND] {
-                        assert_eq!(variant::allocated_and_limit(slot), (0, 0));
-                        assert_eq!(variant::deallocated_and_limit(slot), (0, 0));
+                        assert_allocated(slot, 0, 0);
+                        assert_deallocated(slot, 0, 0);
                         variant::set_allocated(slot, 7);
                         variant::set_deallocated(slot, 5);
-                        assert_eq!(variant::allocated_and_limit(slot), (7, 0));
-                        assert_eq!(variant::deallocated_and_limit(slot), (5, 0));
+                        assert_allocated(slot, 7, 0);
+                        assert_deallocated(slot, 5, 0);
                     }
-                    assert_eq!(variant::allocated_and_limit(Slot::UNBOUND).1, 0);
-                    assert_eq!(variant::deallocated_and_limit(Slot::UNBOUND).1, 0);
+                    assert!(variant::is_above_allocated_limit(Slot::UNBOUND, 1));
+                    assert!(variant::is_above_deallocated_limit(Slot::UNBOUND, 1));
                 });
             }
 
@@ -30,8 +44,8 @@ macro_rules! variant_suite {
                 block_suite::run_in_threads(|| {
                     for (slot, base) in [(Slot::FIRST, 100), (Slot::SECOND, 200)] {
                         block_suite::fill(variant::block(), slot, base);
-                        assert_eq!(variant::allocated_and_limit(slot), (base, base + 2));
-                        assert_eq!(variant::deallocated_and_limit(slot), (base + 1, base + 3));
+                        assert_allocated(slot, base, base + 2);
+                        assert_deallocated(slot, base + 1, base + 3);
                     }
                 });
             }

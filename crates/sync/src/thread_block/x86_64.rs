@@ -59,38 +59,66 @@ fn position(slot: Slot) -> usize {
 }
 
 #[inline(always)]
-pub(super) fn allocated_and_limit(slot: Slot) -> (u64, u64) {
-    let (allocated, limit);
-    // SAFETY: a slot's words 0 and 2 are inside the block whatever the slot, aligned, and
-    // written by this thread alone. Not `pure`: they change between calls.
+pub(super) fn allocated_with(slot: Slot, bytes: u64) -> u64 {
+    let mut sum = bytes;
+    // SAFETY: a slot's word 0 is inside the block whatever the slot, aligned, and
+    // written by this thread alone. Not `pure`: it changes between calls.
     unsafe {
         asm!(
-            "mov {allocated}, qword ptr fs:[{position}]",
-            "mov {limit}, qword ptr fs:[{position} + 16]",
+            "add {sum}, qword ptr fs:[{position}]",
             position = in(reg) position(slot),
-            allocated = out(reg) allocated,
-            limit = lateout(reg) limit,
-            options(readonly, nostack, preserves_flags),
+            sum = inout(reg) sum,
+            options(readonly, nostack),
         );
     }
-    (allocated, limit)
+    sum
 }
 
 #[inline(always)]
-pub(super) fn deallocated_and_limit(slot: Slot) -> (u64, u64) {
-    let (deallocated, limit);
-    // SAFETY: as in `allocated_and_limit`, of words 1 and 3.
+pub(super) fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
+    // SAFETY: as in `allocated_with`, of word 2.
     unsafe {
         asm!(
-            "mov {deallocated}, qword ptr fs:[{position} + 8]",
-            "mov {limit}, qword ptr fs:[{position} + 24]",
+            "cmp {sum}, qword ptr fs:[{position} + 16]",
+            "ja {above}",
             position = in(reg) position(slot),
-            deallocated = out(reg) deallocated,
-            limit = lateout(reg) limit,
-            options(readonly, nostack, preserves_flags),
+            sum = in(reg) sum,
+            above = label { return true },
+            options(readonly, nostack),
         );
     }
-    (deallocated, limit)
+    false
+}
+
+#[inline(always)]
+pub(super) fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
+    let mut sum = bytes;
+    // SAFETY: as in `allocated_with`, of word 1.
+    unsafe {
+        asm!(
+            "add {sum}, qword ptr fs:[{position} + 8]",
+            position = in(reg) position(slot),
+            sum = inout(reg) sum,
+            options(readonly, nostack),
+        );
+    }
+    sum
+}
+
+#[inline(always)]
+pub(super) fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
+    // SAFETY: as in `allocated_with`, of word 3.
+    unsafe {
+        asm!(
+            "cmp {sum}, qword ptr fs:[{position} + 24]",
+            "ja {above}",
+            position = in(reg) position(slot),
+            sum = in(reg) sum,
+            above = label { return true },
+            options(readonly, nostack),
+        );
+    }
+    false
 }
 
 #[inline(always)]
