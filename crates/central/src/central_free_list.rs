@@ -464,8 +464,7 @@ where
     }
     let pages = PageCount::new(usize::from(info.pages));
     let density = if info.is_dense() { Density::Dense } else { Density::Sparse };
-    let span =
-        page_heap.allocate(platform, SpanRequest { pages, align: PageCount::ONE, density })?;
+    let span = page_heap.allocate(platform, SpanRequest { density, ..SpanRequest::of(pages) })?;
     let entered = platform.map().ensure(platform.arena(), platform.metadata(), span.first(), pages);
     if !entered || !span_objects::prepare(platform, object_maps, span, info.objects) {
         // SAFETY: the span was just allocated there, and nobody knows it.

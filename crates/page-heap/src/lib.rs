@@ -8,7 +8,7 @@
 //!
 //! ```
 //! use strata_os::{MonotonicClock, SystemPages};
-//! use strata_page_heap::{Density, LegacyPageHeap, PageHeap, SpanRequest};
+//! use strata_page_heap::{Density, LegacyPageHeap, PageHeap, SpanRequest, Temperature};
 //! use strata_size_classes::{PageSize, Pages8K};
 //! use strata_span::{Ground, PageCount};
 //!
@@ -21,6 +21,7 @@
 //!     pages: PageCount::new(16),
 //!     align: PageCount::new(4),
 //!     density: Density::Sparse,
+//!     temperature: Temperature::Normal,
 //! };
 //! let span = heap.allocate(&ground, request).expect("memory");
 //! assert!(span.start::<Pages8K>().is_aligned(4 * Pages8K::BYTES));
@@ -64,7 +65,7 @@ pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around}
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
 pub use limits::{LimitFigures, MemoryLimits};
-pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest};
+pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest, Temperature};
 pub use published::{HasStats, Published, PublishedGuard};
 pub use reserve::{Reserve, ReserveStats, TakenRange};
 pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};

@@ -14,6 +14,19 @@ pub enum Density {
     Dense,
 }
 
+/// Whether a span is apart from the others: what is alike in how long it lives and how often it is touched belongs on the
+/// same hugepages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Temperature {
+    /// As most.
+    #[default]
+    Normal,
+    /// It holds a sampled object: few, here and there, of every lifetime.
+    Sampled,
+    /// It is not going to be touched often. First to go back to the kernel.
+    Cold,
+}
+
 /// A wish for a span.
 #[derive(Clone, Copy, Debug)]
 pub struct SpanRequest<P: PageSize> {
@@ -23,12 +36,19 @@ pub struct SpanRequest<P: PageSize> {
     pub align: PageCount<P>,
     /// What it is going to hold.
     pub density: Density,
+    /// With which others it may share a hugepage. A hint, which a heap without hugepages ignores.
+    pub temperature: Temperature,
 }
 
 impl<P: PageSize> SpanRequest<P> {
     /// A span of `pages` pages anywhere, for few objects.
     pub const fn of(pages: PageCount<P>) -> Self {
-        Self { pages, align: PageCount::ONE, density: Density::Sparse }
+        Self {
+            pages,
+            align: PageCount::ONE,
+            density: Density::Sparse,
+            temperature: Temperature::Normal,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     advice::HugepageAdvice,
+    filler::FillerKind,
     handle::Handle,
     huge_address_map::HugeRange,
     region::Region,
@@ -168,7 +169,7 @@ impl<P: PageSize> State<P> {
                 let hugepage = own + count - HugepageCount::ONE;
                 self.assign(platform, tracker, hugepage, behind.zeroed, now_ns);
                 let head = PageCount::PER_HUGEPAGE - slack;
-                self.filler.contribute(tracker, head, false, true, now_ns)?;
+                self.filler.contribute(tracker, head, FillerKind::Sparse, true, now_ns)?;
             }
             None => self.filler.report(now_ns),
         }

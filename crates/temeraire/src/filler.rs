@@ -8,6 +8,7 @@ use crate::{
     tracker::{FillerSet, HugepageTracker, TrackedPages},
 };
 use core::marker::PhantomData;
+use strata_page_heap::{Density, SpanRequest, Temperature};
 use strata_span::{PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
@@ -29,6 +30,12 @@ pub(crate) struct Filler<P: PageSize> {
     released: SparseLists,
     released_dense: PageLists,
     releasing: FillerLists<64, 1>,
+    /// Hugepages of sampled and of cold spans, by their longest free run. There are few, so that they are told apart by
+    /// nothing else but whether a free page is backed.
+    sampled: PageLists,
+    sampled_released: PageLists,
+    cold: PageLists,
+    cold_released: PageLists,
     totals: FillerTotals,
     pub(crate) demand: Demand,
     pub(crate) history: History,
@@ -66,6 +73,8 @@ pub struct FillerCounters {
     pub reused_tails: u64,
     /// Spans that came to stand on hugepages of which parts had been given back.
     pub reused_partial: u64,
+    /// Sampled and cold spans that came to stand on hugepages with others of their kind.
+    pub spans_apart: u64,
 }
 
 impl FillerCounters {
@@ -74,6 +83,41 @@ impl FillerCounters {
         self.subreleased_pages += pages as u64;
         if for_limit {
             self.subreleased_pages_for_limit += pages as u64;
+        }
+    }
+}
+
+/// Spans that share hugepages with their like alone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FillerKind {
+    /// Few objects, or one.
+    Sparse,
+    /// One page of many objects.
+    Dense,
+    /// A sampled object.
+    Sampled,
+    /// Rarely touched.
+    Cold,
+}
+
+impl FillerKind {
+    pub(crate) const ALL: [Self; 4] = [Self::Sparse, Self::Dense, Self::Cold, Self::Sampled];
+
+    /// The kind of a wish for `pages` pages.
+    pub(crate) fn of<P: PageSize>(request: &SpanRequest<P>) -> Self {
+        match (request.temperature, request.density) {
+            (Temperature::Sampled, _) => Self::Sampled,
+            (Temperature::Cold, _) => Self::Cold,
+            (Temperature::Normal, Density::Dense) if request.pages == PageCount::ONE => Self::Dense,
+            (Temperature::Normal, _) => Self::Sparse,
+        }
+    }
+
+    const fn temperature(self) -> Temperature {
+        match self {
+            Self::Sparse | Self::Dense => Temperature::Normal,
+            Self::Sampled => Temperature::Sampled,
+            Self::Cold => Temperature::Cold,
         }
     }
 }
@@ -96,6 +140,10 @@ impl<P: PageSize> Filler<P> {
         released: SparseLists::EMPTY,
         released_dense: PageLists::EMPTY,
         releasing: FillerLists::EMPTY,
+        sampled: PageLists::EMPTY,
+        sampled_released: PageLists::EMPTY,
+        cold: PageLists::EMPTY,
+        cold_released: PageLists::EMPTY,
         totals: FillerTotals::EMPTY,
         demand: Demand::EMPTY,
         history: History::EMPTY,
@@ -111,6 +159,7 @@ impl<P: PageSize> Filler<P> {
             refilled_hugepages: 0,
             reused_tails: 0,
             reused_partial: 0,
+            spans_apart: 0,
         },
         reports: 0,
         reported_hugepages: 0,
@@ -129,12 +178,22 @@ impl<P: PageSize> Filler<P> {
         &mut self,
         pages: PageCount<P>,
         align: PageCount<P>,
-        dense: bool,
+        kind: FillerKind,
         now_ns: u64,
     ) -> Option<Filled<P>> {
         // A run with `align - 1` pages more has room at any multiple.
         let run = pages.get() + align.get() - 1;
-        let tracker = if dense { self.find_dense() } else { self.find_sparse(run) }?;
+        let tracker = match kind {
+            FillerKind::Sparse => self.find_sparse(run),
+            FillerKind::Dense => self.find_dense(),
+            FillerKind::Sampled => {
+                self.sampled.first_from(run).or_else(|| self.sampled_released.first_from(run))
+            }
+            FillerKind::Cold => {
+                self.cold.first_from(run).or_else(|| self.cold_released.first_from(run))
+            }
+        }?;
+        self.counters.spans_apart += u64::from(kind.temperature() != Temperature::Normal);
         self.counters.reused_tails += u64::from(tracker.donated.get());
         self.counters.reused_partial += u64::from(tracker.released_pages() > 0);
         let taken = self.change(tracker, |tracker| {
@@ -152,11 +211,12 @@ impl<P: PageSize> Filler<P> {
         &mut self,
         tracker: Handle<HugepageTracker>,
         pages: PageCount<P>,
-        dense: bool,
+        kind: FillerKind,
         donated: bool,
         now_ns: u64,
     ) -> Option<Filled<P>> {
-        tracker.dense.set(dense);
+        tracker.dense.set(kind == FillerKind::Dense);
+        tracker.temperature.set(kind.temperature());
         tracker.donated.set(donated);
         let taken = tracker.allocate(pages.get(), 1)?;
         if donated {
@@ -259,7 +319,7 @@ impl<P: PageSize> Filler<P> {
         emptied
     }
 
-    /// The hugepage from which to give pages back next: among partly released ones, and if there is
+    /// The hugepage from which to give pages back next: among those of cold spans, else among partly released ones, and if there is
     /// none (`break_more`: none of these) among all others, that with the fewest pages in use, as
     /// far as a look at the ends of the lists tells. None where no free page is backed.
     ///
@@ -273,23 +333,15 @@ impl<P: PageSize> Filler<P> {
         let fewest = |candidates: &mut dyn Iterator<Item = Handle<HugepageTracker>>| {
             candidates.filter(with_pages).min_by_key(|tracker| tracker.used_pages())
         };
-        fewest(
-            &mut self
-                .partial
-                .backwards()
-                .take(Self::CANDIDATES)
-                .chain(self.partial_dense.backwards().take(Self::CANDIDATES)),
-        )
-        .or_else(|| {
-            fewest(
-                &mut self
-                    .regular
-                    .backwards()
-                    .take(Self::CANDIDATES)
-                    .chain(self.regular_dense.backwards().take(Self::CANDIDATES))
-                    .chain(self.donated.backwards().take(Self::CANDIDATES)),
-            )
-        })
+        let partial = self.partial.backwards().take(Self::CANDIDATES);
+        let partial_dense = self.partial_dense.backwards().take(Self::CANDIDATES);
+        let regular = self.regular.backwards().take(Self::CANDIDATES);
+        let regular_dense = self.regular_dense.backwards().take(Self::CANDIDATES);
+        let donated = self.donated.backwards().take(Self::CANDIDATES);
+        fewest(&mut self.cold.backwards().take(Self::CANDIDATES))
+            .or_else(|| fewest(&mut partial.chain(partial_dense)))
+            .or_else(|| fewest(&mut regular.chain(regular_dense).chain(donated)))
+            .or_else(|| fewest(&mut self.sampled.backwards().take(Self::CANDIDATES)))
     }
 
     /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is
@@ -313,6 +365,10 @@ impl<P: PageSize> Filler<P> {
         self.released.backwards().for_each(|tracker| visit(&tracker));
         self.released_dense.backwards().for_each(|tracker| visit(&tracker));
         self.releasing.backwards().for_each(|tracker| visit(&tracker));
+        self.sampled.backwards().for_each(|tracker| visit(&tracker));
+        self.sampled_released.backwards().for_each(|tracker| visit(&tracker));
+        self.cold.backwards().for_each(|tracker| visit(&tracker));
+        self.cold_released.backwards().for_each(|tracker| visit(&tracker));
     }
 
     fn find_sparse(&self, run: usize) -> Option<Handle<HugepageTracker>> {
@@ -363,6 +419,14 @@ impl<P: PageSize> Filler<P> {
         let longest = tracker.longest_free();
         if tracker.donated.get() {
             return (FillerSet::Donated, longest);
+        }
+        let all_released = tracker.released_pages() > 0 && tracker.free_pages() == 0;
+        match (tracker.temperature.get(), all_released) {
+            (Temperature::Normal, _) => {}
+            (Temperature::Sampled, false) => return (FillerSet::Sampled, longest),
+            (Temperature::Sampled, true) => return (FillerSet::SampledReleased, longest),
+            (Temperature::Cold, false) => return (FillerSet::Cold, longest),
+            (Temperature::Cold, true) => return (FillerSet::ColdReleased, longest),
         }
         let dense = tracker.dense.get();
         let set = match (tracker.released_pages(), tracker.free_pages()) {
@@ -416,6 +480,10 @@ impl<P: PageSize> Filler<P> {
             FillerSet::Released => self.released.insert(tracker, set, place),
             FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
             FillerSet::Releasing => self.releasing.insert(tracker, set, place),
+            FillerSet::Sampled => self.sampled.insert(tracker, set, place),
+            FillerSet::SampledReleased => self.sampled_released.insert(tracker, set, place),
+            FillerSet::Cold => self.cold.insert(tracker, set, place),
+            FillerSet::ColdReleased => self.cold_released.insert(tracker, set, place),
         }
     }
 
@@ -429,6 +497,10 @@ impl<P: PageSize> Filler<P> {
             FillerSet::Released => self.released.remove(tracker),
             FillerSet::ReleasedDense => self.released_dense.remove(tracker),
             FillerSet::Releasing => self.releasing.remove(tracker),
+            FillerSet::Sampled => self.sampled.remove(tracker),
+            FillerSet::SampledReleased => self.sampled_released.remove(tracker),
+            FillerSet::Cold => self.cold.remove(tracker),
+            FillerSet::ColdReleased => self.cold_released.remove(tracker),
             FillerSet::Nowhere => {}
         }
     }

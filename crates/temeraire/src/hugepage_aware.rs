@@ -363,7 +363,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
 
 impl<P: PageSize> State<P> {
     /// The parts of the heap, and how often they came into play.
-    fn parts(&self) -> [(&'static str, u64); 15] {
+    fn parts(&self) -> [(&'static str, u64); 16] {
         let filler = self.filler.counters;
         let judged = self.filler.demand.judged();
         let cache = self.cache.counts();
@@ -382,6 +382,7 @@ impl<P: PageSize> State<P> {
             ("cache overflows", cache.overflows),
             ("cache trims on request", cache.periodic_unbacked),
             ("broken hugepages that emptied", self.emptied_broken),
+            ("spans apart", filler.spans_apart),
             ("collapses", self.treatment.figures().collapsed),
         ]
     }

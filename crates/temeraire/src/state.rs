@@ -4,7 +4,7 @@ use crate::{
     advice::HugepageAdvice,
     demand::SkipIntervals,
     departures::{Cause, Departure, Departures},
-    filler::Filler,
+    filler::{Filler, FillerKind},
     handle::Handle,
     huge_address_map::HugeRange,
     huge_allocator::HugeAllocator,
@@ -18,7 +18,7 @@ use crate::{
     treatment::Treatment,
 };
 use strata_os::Clock;
-use strata_page_heap::{AllocationRecords, Density, LimitFigures, ReleasedBytes, SpanRequest};
+use strata_page_heap::{AllocationRecords, LimitFigures, ReleasedBytes, SpanRequest};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
@@ -306,14 +306,14 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
     ) -> Option<Found<P>> {
         let (pages, align) = (request.pages, request.align);
-        let dense = request.density == Density::Dense && pages == PageCount::ONE;
+        let kind = FillerKind::of(request);
         if pages.get() <= Self::MOST_FILLED && align <= PageCount::PER_HUGEPAGE {
-            return self.allocate_small(platform, pages, align, dense, now_ns);
+            return self.allocate_small(platform, pages, align, kind, now_ns);
         }
         let awkward = pages.get() % Self::PER_HUGEPAGE != 0 && pages.get() <= Region::pages::<P>();
         if align == PageCount::ONE && awkward {
             if pages < PageCount::PER_HUGEPAGE
-                && let Some(filled) = self.filler.allocate(pages, align, false, now_ns)
+                && let Some(filled) = self.filler.allocate(pages, align, kind, now_ns)
             {
                 return Some(Found::of(filled.first, filled.zeroed));
             }
@@ -331,40 +331,45 @@ impl<P: PageSize> State<P> {
         platform: &E,
         pages: PageCount<P>,
         align: PageCount<P>,
-        dense: bool,
+        kind: FillerKind,
         now_ns: u64,
     ) -> Option<Found<P>> {
-        if let Some(filled) = self.filler.allocate(pages, align, dense, now_ns) {
+        if let Some(filled) = self.filler.allocate(pages, align, kind, now_ns) {
             return Some(Found::of(filled.first, filled.zeroed));
         }
         let Some(tracker) = self.hire(platform) else {
-            return self.allocate_among_others(pages, align, dense, now_ns);
+            return self.allocate_among_others(pages, align, kind, now_ns);
         };
         let Some(got) = self.take_hugepages(platform, HugepageCount::ONE, 1, now_ns) else {
             self.dismiss_unused(tracker);
-            return self.allocate_among_others(pages, align, dense, now_ns);
+            return self.allocate_among_others(pages, align, kind, now_ns);
         };
         let hugepage = got.range.first;
         self.assign(platform, tracker, hugepage, got.range.zeroed, now_ns);
-        let filled = self.filler.contribute(tracker, pages, dense, false, now_ns)?;
-        let advise = got.fresh.then_some((hugepage, HugepageCount::ONE));
+        let filled = self.filler.contribute(tracker, pages, kind, false, now_ns)?;
+        // What is touched rarely or here and there does not pay for a hugepage.
+        let pays = matches!(kind, FillerKind::Sparse | FillerKind::Dense);
+        let advise = (got.fresh && pays).then_some((hugepage, HugepageCount::ONE));
         Some(Found { advise, ..Found::of(filled.first, filled.zeroed) })
     }
 
-    /// Where there is no fresh hugepage, a page of the hugepages that are kept for spans of the other density: better than none.
+    /// Where there is no fresh hugepage, a page of the hugepages that are kept for spans of other kinds: better than none.
     /// Those for dense spans count on it that each has one page.
     #[cold]
     fn allocate_among_others(
         &mut self,
         pages: PageCount<P>,
         align: PageCount<P>,
-        dense: bool,
+        kind: FillerKind,
         now_ns: u64,
     ) -> Option<Found<P>> {
         if pages != PageCount::ONE || align != PageCount::ONE {
             return None;
         }
-        let filled = self.filler.allocate(pages, align, !dense, now_ns)?;
+        let others = FillerKind::ALL.into_iter().filter(|other| *other != kind);
+        let filled = others
+            .map(|other| self.filler.allocate(pages, align, other, now_ns))
+            .find_map(|it| it)?;
         Some(Found::of(filled.first, filled.zeroed))
     }
 
@@ -445,7 +450,7 @@ impl<P: PageSize> State<P> {
         let tail = got.range.end() - HugepageCount::ONE;
         self.assign(platform, tracker, tail, got.range.zeroed, now_ns);
         let head = PageCount::PER_HUGEPAGE - slack;
-        self.filler.contribute(tracker, head, false, true, now_ns)?;
+        self.filler.contribute(tracker, head, FillerKind::Sparse, true, now_ns)?;
         Some(Found::of_hugepages(&got, true))
     }
 

@@ -2,6 +2,7 @@
 
 use crate::{bitmap::Bitmap, handle::Handle};
 use core::{cell::Cell, ptr::NonNull};
+use strata_page_heap::Temperature;
 use strata_span::{Hugepage, MetadataKind, PoolItem};
 
 /// Who keeps the pages of a hugepage; the first byte of everything that the page map notes of one.
@@ -49,11 +50,19 @@ pub(crate) enum FillerSet {
     ReleasedDense,
     /// Pages of it are on their way to the kernel.
     Releasing,
+    /// Spans with sampled objects; some free page is backed, or none is free.
+    Sampled,
+    /// The same, all free pages given back to the kernel.
+    SampledReleased,
+    /// Cold spans; some free page is backed, or none is free.
+    Cold,
+    /// The same, all free pages given back to the kernel.
+    ColdReleased,
 }
 
 impl FillerSet {
     /// How many there are.
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize = 13;
 }
 
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
@@ -68,6 +77,8 @@ pub(crate) struct HugepageTracker {
     pub(crate) set: Cell<FillerSet>,
     /// Its spans are dense; it takes only such.
     pub(crate) dense: Cell<bool>,
+    /// Which spans it takes.
+    pub(crate) temperature: Cell<Temperature>,
     /// The tail of a large allocation that nobody has used yet.
     pub(crate) donated: Cell<bool>,
     /// Pages of it were given back to the kernel at some time since it came to the filler.

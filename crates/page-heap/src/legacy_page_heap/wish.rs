@@ -17,7 +17,7 @@ pub(super) struct Wish<P: PageSize> {
 impl<P: PageSize> Wish<P> {
     /// The request, unless no span can serve it.
     pub(super) fn checked(request: SpanRequest<P>) -> Option<Self> {
-        let SpanRequest { pages, align, density } = request;
+        let SpanRequest { pages, align, density, temperature: _ } = request;
         let most = pages
             .get()
             .checked_add(align.get())?

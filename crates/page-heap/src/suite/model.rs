@@ -1,7 +1,7 @@
 //! A heap and what the suite knows of it.
 
 use super::{Seed, parts, test_ground::TestGround};
-use crate::{Density, PageHeap, ReleaseReason, ReleasedBytes, SpanRequest};
+use crate::{Density, PageHeap, ReleaseReason, ReleasedBytes, SpanRequest, Temperature};
 use core::cell::Cell;
 use std::vec::Vec;
 use strata_os::{AddressRange, Clock};
@@ -272,5 +272,10 @@ pub(super) fn random_request<P: PageSize>(seed: &mut Seed) -> SpanRequest<P> {
         _ => per_hugepage << seed.below(6),
     };
     let density = if pages == 1 && seed.below(2) == 0 { Density::Dense } else { Density::Sparse };
-    SpanRequest { pages: PageCount::new(pages), align: PageCount::new(align), density }
+    let temperature = match seed.below(12) {
+        0 => Temperature::Sampled,
+        1 => Temperature::Cold,
+        _ => Temperature::Normal,
+    };
+    SpanRequest { pages: PageCount::new(pages), align: PageCount::new(align), density, temperature }
 }

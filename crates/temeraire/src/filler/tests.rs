@@ -1,4 +1,4 @@
-use super::{Filled, Filler};
+use super::{Filled, Filler, FillerKind};
 use crate::{
     handle::Handle,
     test_ground::{Random, SECOND_NS, TestGround, ground},
@@ -44,18 +44,20 @@ impl Filling {
         self.made += 1;
         tracker.start(Hugepage::new(self.made), 256, true, NOW_NS);
         self.trackers.insert(self.made, tracker);
-        let filled = self.filler.contribute(tracker, pages(count), dense, donated, NOW_NS);
+        let kind = if dense { FillerKind::Dense } else { FillerKind::Sparse };
+        let filled = self.filler.contribute(tracker, pages(count), kind, donated, NOW_NS);
         filled.map(|filled| filled.first).unwrap()
     }
 
     fn allocate(&mut self, count: usize) -> Option<Page> {
         let filled: Option<Filled<Pages8K>> =
-            self.filler.allocate(pages(count), PageCount::ONE, false, NOW_NS);
+            self.filler.allocate(pages(count), PageCount::ONE, FillerKind::Sparse, NOW_NS);
         filled.map(|filled| filled.first)
     }
 
     fn allocate_dense(&mut self) -> Option<Page> {
-        let filled = self.filler.allocate(PageCount::ONE, PageCount::ONE, true, NOW_NS);
+        let filled =
+            self.filler.allocate(PageCount::ONE, PageCount::ONE, FillerKind::Dense, NOW_NS);
         filled.map(|filled| filled.first)
     }
 
