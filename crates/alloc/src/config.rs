@@ -54,6 +54,20 @@ pub enum BackgroundThread {
     Off,
 }
 
+/// How much memory a heap may have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum MemoryLimit {
+    /// As much as there is.
+    #[default]
+    None,
+    /// So many bytes.
+    Bytes(u64),
+    /// What the control group of the process may have, as it is when the heap starts.
+    Cgroup,
+}
+
 /// What is printed to stderr when the program ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -149,6 +163,10 @@ pub struct Config {
     pub release_delay_ms: u64,
     /// `release_inside_spans`: whether kernel pages on which no object is in use go back although their span is.
     pub release_inside_spans: bool,
+    /// `memory_limit`: the bytes with memory behind them beyond which allocations fail.
+    pub memory_limit: MemoryLimit,
+    /// `soft_memory_limit`: those beyond which a heap that grows gives back what is free first.
+    pub soft_memory_limit: MemoryLimit,
 }
 
 impl Config {
@@ -170,6 +188,8 @@ impl Config {
         release_rate: 4 << 20,
         release_delay_ms: 2000,
         release_inside_spans: true,
+        memory_limit: MemoryLimit::None,
+        soft_memory_limit: MemoryLimit::None,
     };
 
     /// The defaults, changed by the pairs of `text` (`key:value`, separated by commas). Each pair that is not
@@ -294,6 +314,8 @@ impl Config {
                 )?;
             }
             b"release_rate" => self.release_rate = bytes(value)?,
+            b"memory_limit" => self.memory_limit = limit(value)?,
+            b"soft_memory_limit" => self.soft_memory_limit = limit(value)?,
             b"release_inside_spans" => {
                 self.release_inside_spans = one_of(value, &[(b"true", true), (b"false", false)])?;
             }
@@ -405,6 +427,18 @@ fn seconds(value: &[u8]) -> Result<u64, Problem> {
     let is_number = value.iter().all(u8::is_ascii_digit);
     let text = core::str::from_utf8(value).ok().filter(|_| is_number);
     text.and_then(|text| text.parse().ok()).ok_or(Problem::BadValue)
+}
+
+/// A limit on memory: `none`, `cgroup`, or a number of bytes that is not 0.
+fn limit(value: &[u8]) -> Result<MemoryLimit, Problem> {
+    match value {
+        b"none" => Ok(MemoryLimit::None),
+        b"cgroup" => Ok(MemoryLimit::Cgroup),
+        _ => match bytes(value)? {
+            0 => Err(Problem::BadValue),
+            bytes => Ok(MemoryLimit::Bytes(bytes as u64)),
+        },
+    }
 }
 
 /// A time in milliseconds: decimal with the unit `ms` or `s`, up to an hour; `never` is `u64::MAX`.

@@ -7,6 +7,7 @@ use crate::{
     front_end::{self, Registration},
     hardened::Hardened,
     large_stats::LargeCounters,
+    memory_limit::limits_of,
     recorder::Recorder,
     slots,
     threads::{Standing, Threads},
@@ -16,7 +17,7 @@ use core::{ffi::c_void, mem::offset_of, ptr::NonNull};
 use strata_central::{MiddleSource, MiddleTier};
 use strata_cpu_cache::CpuCache;
 use strata_os::{AddressRange, OnMisuse, PageSource, Purpose, ReserveRequest, set_on_misuse};
-use strata_page_heap::PageHeap;
+use strata_page_heap::{MemoryLimits, PageHeap};
 use strata_size_classes::PageSize;
 use strata_span::{Address, MetadataArena, PageMap, Platform, SpanPool};
 use strata_sync::{
@@ -145,6 +146,10 @@ impl<C: HeapConfig> Core<C> {
         let core = unsafe { place.as_ref() };
         core.begin_in_process();
         C::configure(&core.page_heap, &core.identity.config);
+        let limits = limits_of(&core.identity.config);
+        if limits != MemoryLimits::NONE {
+            core.page_heap.set_limits(limits);
+        }
         core.thread_caches.set_limit(config.max_total_thread_cache_bytes as u64);
         if config.misuse == MisuseChoice::Report {
             set_on_misuse(OnMisuse::Report);

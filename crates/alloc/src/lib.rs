@@ -39,6 +39,7 @@ mod idle;
 mod large;
 mod large_stats;
 mod mark;
+mod memory_limit;
 mod misuse;
 mod observer;
 mod ownership;
@@ -57,7 +58,7 @@ mod tuning;
 pub use background::{BackgroundFigures, threads_may_start, wait_with_threads};
 pub use config::{
     BackgroundThread, Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MallocStatsForm,
-    MisuseChoice, PageHeapChoice, Problem, SnapshotDetail,
+    MemoryLimit, MisuseChoice, PageHeapChoice, Problem, SnapshotDetail,
 };
 pub use figures::HeapFigures;
 pub use fork::watch_forks;

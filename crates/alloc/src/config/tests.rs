@@ -20,7 +20,8 @@ fn every_key_acts() {
         "page_heap:legacy,front_end:per_thread,cpu_id:cpu,max_per_cpu_cache_size:64K,\
          max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc,\
          snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures,\
-         background_thread:true,release_rate:1M,release_delay:5s,release_inside_spans:false",
+         background_thread:true,release_rate:1M,release_delay:5s,release_inside_spans:false,\
+         memory_limit:1G,soft_memory_limit:cgroup",
     );
     assert_eq!(problems, []);
     assert_eq!(config.page_heap, PageHeapChoice::Legacy);
@@ -34,6 +35,8 @@ fn every_key_acts() {
     assert_eq!(config.background_thread, BackgroundThread::On);
     assert_eq!((config.release_rate, config.release_delay_ms), (1 << 20, 5000));
     assert!(!config.release_inside_spans);
+    assert_eq!(config.memory_limit, MemoryLimit::Bytes(1 << 30));
+    assert_eq!(config.soft_memory_limit, MemoryLimit::Cgroup);
 }
 
 #[test]
@@ -74,6 +77,8 @@ fn bad_pairs_are_named_and_change_nothing() {
         ("snapshot_interval:1s", Problem::BadValue),
         ("snapshot_interval:", Problem::BadValue),
         ("snapshot_detail:all", Problem::BadValue),
+        ("memory_limit:0", Problem::BadValue),
+        ("memory_limit:some", Problem::BadValue),
         (":", Problem::UnknownKey),
     ] {
         assert_eq!(parsed(text), (Config::DEFAULT, [problem].into()), "{text:?}");
