@@ -9,6 +9,7 @@ mod command;
 mod dist;
 mod fuzz;
 mod hotpath;
+mod idle;
 mod layers;
 mod library_tests;
 mod loom;
@@ -50,6 +51,7 @@ enum Task {
     Bench(bench::Options),
     Simulate(simulate::Options),
     Hotpath(hotpath::Options),
+    Idle(idle::Options),
     Layers(layers::Options),
     Dist(dist::Options),
     Programs(programs::Options),
@@ -75,6 +77,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Bench(options) => bench::perform(&workspace, options),
         Task::Simulate(options) => simulate::perform(&workspace, options),
         Task::Hotpath(options) => hotpath::perform(&workspace, options),
+        Task::Idle(options) => idle::perform(&workspace, options),
         Task::Layers(options) => layers::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),
         Task::Programs(options) => programs::perform(&workspace, options),
