@@ -11,7 +11,7 @@ use crate::{
     tracker::HugepageTracker,
 };
 use strata_os::{Advice, PageSource, Release};
-use strata_page_heap::{HugepageBreak, ReleaseReason};
+use strata_page_heap::{HugepageBreak, ReleaseReason, split_hugepage_around};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 use strata_sync::atomic::Ordering;
 
@@ -21,8 +21,12 @@ struct Breaking {
     hugepage: Hugepage,
     /// The kernel is to be told not to make a hugepage of it; afterwards, whether it was.
     forbid: bool,
+    /// It was told so before.
+    was_forbidden: bool,
     runs: [PageRun; Self::MOST_RUNS],
     run_count: usize,
+    /// A page that is in use, if there is one.
+    staying: Option<u16>,
 }
 
 /// A run of its pages.
@@ -44,8 +48,10 @@ impl Breaking {
             tracker,
             hugepage: tracker.hugepage(),
             forbid: may_forbid && !tracker.forbidden.get(),
+            was_forbidden: tracker.forbidden.get(),
             runs: [none; Self::MOST_RUNS],
             run_count: 0,
+            staying: tracker.first_used().map(|page| (page & 0xffff) as u16),
         };
         for ((start, length), run) in tracker.backed_gaps(granule).zip(&mut breaking.runs) {
             // A hugepage has 512 pages at most.
@@ -69,6 +75,14 @@ impl Breaking {
             all &= run.taken;
         }
         all
+    }
+
+    /// Has the kernel split what it has there, so that others get what went. What is in use stays where it is.
+    fn split<E: Platform>(&self, platform: &E) {
+        if let Some(page) = self.staying {
+            let page = self.hugepage.first_page::<E::Pages>() + PageCount::new(usize::from(page));
+            split_hugepage_around(platform, page.address());
+        }
     }
 
     /// Notes what the kernel took. Says how many pages.
@@ -108,6 +122,9 @@ impl<P: PageSize> HugePageAware<P> {
                 breaking.forbid = self.advice.forbid(platform, range);
             }
             let all = breaking.carry_out(platform);
+            if breaking.forbid || breaking.was_forbidden {
+                breaking.split(platform);
+            }
             given += self.end_breaking(platform, &breaking, reason);
             // The kernel refused: asking it again at once would be refused again.
             if !all {

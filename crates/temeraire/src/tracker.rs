@@ -279,6 +279,12 @@ impl HugepageTracker {
         zeroed
     }
 
+    /// The first page that is in use, if any is.
+    pub(crate) fn first_used(&self) -> Option<usize> {
+        let page = self.used.next_present(0, self.length());
+        (page < self.length()).then_some(page)
+    }
+
     /// Its free pages, as runs of one kind.
     pub(crate) fn gaps(&self) -> impl Iterator<Item = Gap> + '_ {
         let length = self.length();
