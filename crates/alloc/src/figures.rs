@@ -111,11 +111,12 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// How many objects of `class` the per-CPU and per-thread caches hold.
+    /// How many objects of `class` the per-CPU and per-thread caches hold, and the pools and quarantines of a hardened heap.
     pub fn cached_objects(&self, class: SizeClass) -> u64 {
         let cpu = self.cpu_cache();
         let mut objects: u64 = (0..cpu.ids()).map(|id| cpu.objects(id, class)).sum();
         self.thread_caches().for_each(|cache| objects += u64::from(cache.length(class)));
+        objects += self.hardened.slots(class);
         objects
     }
 }

@@ -24,6 +24,7 @@ use self::record::{Record, State};
 use self::shard::{SHARDS, Shard};
 use crate::{
     Core, HeapConfig,
+    background::Call,
     observer::{BlockRequest, Said},
 };
 use core::ptr::NonNull;
@@ -94,6 +95,9 @@ impl<C: HeapConfig> Core<C> {
     /// A block; null when memory is exhausted or the request impossible.
     pub(crate) fn allocate_hardened(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let mut block = self.allocate_hardened_once(slot, request);
+        if block.is_null() && !self.has_had(request.size) {
+            return block;
+        }
         if block.is_null() && self.empty_caches(slot) > 0 {
             block = self.allocate_hardened_once(slot, request);
         }
@@ -109,7 +113,11 @@ impl<C: HeapConfig> Core<C> {
         };
         let thread = self.thread_number(slot);
         while let Some(shard) = self.hardened.shard() {
-            let object = shard.allocate(&self.source_of_objects(), C::Pages::TABLE, entry.class());
+            let (object, missed) =
+                shard.allocate(&self.source_of_objects(), C::Pages::TABLE, entry.class());
+            if missed {
+                self.note_miss(Call::Allocation);
+            }
             if object.is_null() {
                 break;
             }
@@ -182,7 +190,12 @@ impl<C: HeapConfig> Core<C> {
         if let Some(shard) = self.hardened.shard() {
             let table = C::Pages::TABLE;
             // SAFETY: the slot is free and zeroed, and nobody else has it.
-            unsafe { shard.deallocate(&self.source_of_objects(), table, located.class, pointer) };
+            let overflowed = unsafe {
+                shard.deallocate(&self.source_of_objects(), table, located.class, pointer)
+            };
+            if overflowed {
+                self.note_miss(Call::Deallocation);
+            }
         }
     }
 
@@ -288,12 +301,15 @@ impl<C: HeapConfig> Core<C> {
     fn is_neighbour_whole(&self, located: &Located<'_>) -> bool {
         let Some(index) = located.index.checked_sub(1) else { return true };
         let Some(record) = record_of(located.span, index) else { return true };
-        if Record::load(record).state() == State::New {
-            return true;
-        }
         let start = Address::new(located.start.value().wrapping_sub(located.bytes));
-        // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
-        unsafe { self.hardened.canary(start).is_end_whole(start, located.bytes) }
+        let canary = self.hardened.canary(start);
+        match Record::load(record).state() {
+            State::New => true,
+            // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
+            State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
+            // SAFETY: as above.
+            State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
+        }
     }
 
     /// The slot that begins at an address, or else the span that the address lies in.
@@ -341,6 +357,11 @@ impl Hardened {
     /// Bytes of slots and spans that are neither the program's nor the layers'.
     pub(crate) fn held_bytes(&self) -> u64 {
         self.shards().iter().map(Shard::held_bytes).sum::<u64>() + self.large.held_bytes()
+    }
+
+    /// Slots of a class that are neither the program's nor the layers'.
+    pub(crate) fn slots(&self, class: SizeClass) -> u64 {
+        self.shards().iter().map(|shard| shard.slots(class)).sum()
     }
 
     /// Takes the locks, so that a fork finds everything at rest.

@@ -235,7 +235,7 @@ impl<C: HeapConfig> Heap<C> {
 
     /// How many bytes a block of such a request has; none if there can be no such block.
     pub fn rounded_size(&self, size: usize, align: usize) -> Option<usize> {
-        if let Some(observer) = self.core().and_then(Core::observer) {
+        if let Some(observer) = self.core_or_set_up().and_then(Core::observer) {
             return observer.rounded_size::<C>(size, align);
         }
         match Self::entry(size, align) {

@@ -136,7 +136,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether so many bytes were ever taken from the source: else no emptying of caches makes room for them.
-    fn has_had(&self, bytes: usize) -> bool {
+    pub(crate) fn has_had(&self, bytes: usize) -> bool {
         self.page_heap().stats().system_bytes >= bytes as u64
     }
 

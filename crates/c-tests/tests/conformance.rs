@@ -35,5 +35,9 @@ fn every_configuration_keeps_the_standards() {
             }
         }
     }
+    for case in program.cases() {
+        let conf = "hardened:true";
+        failures.note(format_args!("{} ({conf})", case.name()), case.run_configured(conf));
+    }
     failures.conclude();
 }

@@ -41,6 +41,15 @@ fn per_thread_caches_live_through_what_programs_do() {
 }
 
 #[test]
+fn a_hardened_heap_lives_through_what_programs_do() {
+    let mut failures = Failures::default();
+    for case in Program::compile("life.c", Linking::Preloaded).cases() {
+        failures.note(case.name(), case.run_configured("hardened:true"));
+    }
+    failures.conclude();
+}
+
+#[test]
 fn it_lives_through_what_programs_do_where_libc_registers_no_rseq_area() {
     let mut failures = Failures::default();
     for case in Program::compile("life.c", Linking::Preloaded).cases() {

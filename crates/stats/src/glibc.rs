@@ -84,8 +84,7 @@ impl GlibcFigures {
             count: objects(behind).wrapping_add(1),
             bytes: of(Category::Transfer)
                 .wrapping_add(of(Category::Central))
-                .wrapping_add(of(Category::PageHeapFree))
-                .wrapping_add(heap.hardened_bytes),
+                .wrapping_add(of(Category::PageHeapFree)),
         };
         let in_use = of(Category::InUse).saturating_sub(mapped.bytes);
         let system = in_use.wrapping_add(fast.bytes).wrapping_add(rest.bytes);

@@ -11,7 +11,7 @@ pub enum Category {
     InUse,
     /// Free objects in per-CPU caches.
     PerCpu,
-    /// Free objects in threads' caches.
+    /// Free objects in threads' caches; of a hardened heap, what waits in its pools and quarantines.
     Thread,
     /// Free objects in transfer caches.
     Transfer,
@@ -225,7 +225,7 @@ impl Ledger {
             in_use_bytes: not_below_none(heap.in_use_bytes()),
             in_use_by_threads_bytes: not_below_none(heap.in_use_bytes_by_threads()),
             per_cpu: heap.cpu.held_bytes,
-            thread: heap.thread_caches.held_bytes,
+            thread: heap.thread_caches.held_bytes + heap.hardened_bytes,
             transfer: heap.middle.transfer_bytes,
             central: heap.middle.central_bytes.wrapping_sub(heap.middle.released_bytes),
             page_heap_free: heap.page_heap.free_bytes,

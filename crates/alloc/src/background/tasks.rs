@@ -3,6 +3,7 @@
 mod cpu_caches;
 mod demand;
 mod free_pages;
+mod hardened_slots;
 mod inside_spans;
 mod transfer_caches;
 
@@ -26,6 +27,8 @@ pub(super) enum Task {
     InsideSpans,
     /// The page heap does what it has to do besides allocations.
     PageHeap,
+    /// Free slots of a hardened heap are looked through.
+    HardenedSlots,
 }
 
 /// When a task is to be asked again.
@@ -45,16 +48,18 @@ pub(super) struct Memory {
     transfer_caches: transfer_caches::Rounds,
     free_pages: free_pages::Allowance,
     inside_spans: inside_spans::Sweep,
+    hardened_slots: hardened_slots::Turn,
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Demand,
         Self::CpuCaches,
         Self::TransferCaches,
         Self::FreePages,
         Self::InsideSpans,
         Self::PageHeap,
+        Self::HardenedSlots,
     ];
     pub(super) const COUNT: usize = Self::ALL.len();
     /// The longest time that a task asks for until its next step.
@@ -77,6 +82,7 @@ impl<C: HeapConfig> Core<C> {
             Task::InsideSpans => {
                 self.sweep_inside_spans(now_ns, &memory.demand, &mut memory.inside_spans)
             }
+            Task::HardenedSlots => self.sweep_in_turn(now_ns, quiet, &mut memory.hardened_slots),
             Task::PageHeap => {
                 let due_ns = self.page_heap().maintain(self, now_ns);
                 if quiet {

@@ -59,6 +59,19 @@ impl Canary {
         unsafe { last.read_volatile() == self.word_at(0) }
     }
 
+    /// Whether the last eight bytes of a slot that is free stand: as they were written, or as zeroes, where the kernel's page
+    /// went back while the span had no use for it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    pub(super) unsafe fn is_free_end_whole(self, start: Address, bytes: usize) -> bool {
+        let last = start.add(bytes - Self::BYTES).pointer().cast::<u64>();
+        // SAFETY: the caller's promise.
+        let word = unsafe { last.read_volatile() };
+        word == self.word_at(0) || word == 0
+    }
+
     /// Whether a free slot is as it was left: zeroes, and its last eight bytes. Of a long slot both ends are looked at.
     ///
     /// # Safety
@@ -72,7 +85,7 @@ impl Canary {
         // SAFETY: as above.
         let ends_zero = part == content || unsafe { is_zero(start.add(content - part), part) };
         // SAFETY: as above.
-        begins_zero && ends_zero && unsafe { self.is_end_whole(start, bytes) }
+        begins_zero && ends_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
     /// The same, of every slot all of it.
@@ -84,7 +97,7 @@ impl Canary {
         // SAFETY: the caller's promise.
         let is_zero = unsafe { is_zero(start, bytes - Self::BYTES) };
         // SAFETY: as above.
-        is_zero && unsafe { self.is_end_whole(start, bytes) }
+        is_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
     /// The eight bytes that stand at `offset` bytes into a slot.

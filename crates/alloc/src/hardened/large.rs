@@ -10,6 +10,7 @@
 use super::canary::Canary;
 use crate::{
     Core, HeapConfig,
+    background::Call,
     observer::{BlockRequest, Said},
 };
 use strata_os::{AddressRange, PageSource, Release};
@@ -108,6 +109,7 @@ impl<C: HeapConfig> Core<C> {
         span.set_objects_out(self.thread_number(slot));
         span.set_records(request.size);
         self.large.note_allocated(span.bytes::<C::Pages>());
+        self.note_large(span.bytes::<C::Pages>(), Call::Allocation);
         self.count_allocated(slot, span.bytes::<C::Pages>());
         start.pointer()
     }
@@ -136,6 +138,7 @@ impl<C: HeapConfig> Core<C> {
         self.count_deallocated(slot, span.bytes::<C::Pages>());
         self.close_block(span, address, size);
         self.quarantine(span);
+        self.note_large(size, Call::Deallocation);
     }
 
     /// The size of the large block at an address; of what is none it is told.

@@ -59,31 +59,34 @@ impl Shard {
         self.holdings.lock().random = bits | 1;
     }
 
-    /// A slot of `class`, chosen at random from the pool, which is filled up from `source` if it has run low. Null if there
-    /// is none.
+    /// A slot of `class`, chosen at random from the pool, which is filled up from `source` if it has run low; and whether
+    /// it was. Null if there is none.
     pub(super) fn allocate<O: ObjectSource>(
         &self,
         source: &O,
         table: &SizeClassTable,
         class: SizeClass,
-    ) -> *mut u8 {
+    ) -> (*mut u8, bool) {
         let size = table.size(class);
         let most = most(size, POOL_SLOTS, POOL_BYTES);
         let mut holdings = self.holdings.lock();
         let Holdings { random, bytes, classes } = &mut *holdings;
-        let Some(holding) = classes.get_mut(class.index()) else { return core::ptr::null_mut() };
-        if holding.pool.length <= most / 2 {
+        let Some(holding) = classes.get_mut(class.index()) else {
+            return (core::ptr::null_mut(), false);
+        };
+        let is_low = holding.pool.length <= most / 2;
+        if is_low {
             *bytes += holding.pool.fill(source, class, most) * size;
         }
         let taken = holding.pool.take_any(next(random));
         if !taken.is_null() {
             *bytes -= size;
         }
-        taken
+        (taken, is_low)
     }
 
     /// Puts a slot of `class` into quarantine. One that was there longer goes to the pool, and what the pool has no room
-    /// for to `source`.
+    /// for to `source`: says whether that happened.
     ///
     /// # Safety
     ///
@@ -94,23 +97,25 @@ impl Shard {
         table: &SizeClassTable,
         class: SizeClass,
         slot: *mut u8,
-    ) {
+    ) -> bool {
         let size = table.size(class);
         let mut holdings = self.holdings.lock();
         let Holdings { random, bytes, classes } = &mut *holdings;
-        let Some(holding) = classes.get_mut(class.index()) else { return };
+        let Some(holding) = classes.get_mut(class.index()) else { return false };
         *bytes += size;
         let most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
         let freed = holding.quarantine.exchange_any(next(random), slot, most_waiting);
         if freed.is_null() {
-            return;
+            return false;
         }
         let most = most(size, POOL_SLOTS, POOL_BYTES);
-        if holding.pool.length >= most {
+        let is_full = holding.pool.length >= most;
+        if is_full {
             // SAFETY: slots of the pool are free and nobody else's.
             *bytes -= unsafe { holding.pool.give(source, class, most / 2) } * size;
         }
         holding.pool.put(freed);
+        is_full
     }
 
     /// Gives all slots back to `source`; says how many bytes.
@@ -142,6 +147,13 @@ impl Shard {
                 + holding.quarantine.retain(|slot| keep(class, slot));
             holdings.bytes = holdings.bytes.saturating_sub(forgotten * table.size(class));
         }
+    }
+
+    /// How many slots of a class it holds.
+    pub(crate) fn slots(&self, class: SizeClass) -> u64 {
+        let holdings = self.holdings.lock();
+        let holding = holdings.classes.get(class.index());
+        holding.map_or(0, |holding| holding.pool.length + holding.quarantine.length) as u64
     }
 
     /// Bytes of all slots that it holds.

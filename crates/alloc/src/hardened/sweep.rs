@@ -12,13 +12,17 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// Does nothing in a heap that is not hardened.
     pub fn sweep(&self) -> u64 {
+        (0..self.hardened.shards().len()).map(|number| self.sweep_shard(number)).sum()
+    }
+
+    /// The same for the slots of one shard.
+    pub(crate) fn sweep_shard(&self, number: usize) -> u64 {
+        let Some(shard) = self.hardened.shards().get(number) else { return 0 };
         let mut slots = 0;
-        for shard in self.hardened.shards() {
-            shard.look_through(C::Pages::TABLE, |_, slot| {
-                slots += 1;
-                self.is_slot_untouched(Address::of(slot))
-            });
-        }
+        shard.look_through(C::Pages::TABLE, |_, slot| {
+            slots += 1;
+            self.is_slot_untouched(Address::of(slot))
+        });
         slots
     }
 

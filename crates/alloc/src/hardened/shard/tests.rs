@@ -42,7 +42,7 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     let mut out = BTreeSet::new();
     let mut order = Vec::new();
     for _ in 0..200 {
-        let slot = shard.allocate(&source, table, class);
+        let slot = shard.allocate(&source, table, class).0;
         assert!(out.insert(slot.addr()), "no slot is handed out twice");
         order.push(slot.addr());
     }
@@ -57,7 +57,7 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
         };
         let mut waited = 0;
         loop {
-            let slot = shard.allocate(&source, table, class).addr();
+            let slot = shard.allocate(&source, table, class).0.addr();
             waited += 1;
             assert!(out.insert(slot), "round {round}: no slot is handed out twice");
             if slot == freed || waited == 20 {

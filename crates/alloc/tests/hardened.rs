@@ -1,0 +1,263 @@
+//! Hardened heaps serve programs as others do: content stays, figures add up, threads and forks live.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_types,
+    reason = "a test may fail, and std's locks are not the heap's"
+)]
+
+use std::{
+    env,
+    sync::{
+        Mutex, MutexGuard,
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread,
+};
+use strata_alloc::{Config, FrontEnd, Heap, HeapConfig, Observer, Standard};
+use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
+
+/// Two heaps may have threads' words at a time, and tests run at once.
+static ONE_HEAP: Mutex<()> = Mutex::new(());
+
+fn one() -> MutexGuard<'static, ()> {
+    ONE_HEAP.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+fn config(more: &str) -> Config {
+    Config::parse(format!("hardened:true,{more}").as_bytes(), |complaint| panic!("{complaint}"))
+}
+
+/// A generator (G. Marsaglia's xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+
+    /// Mostly small, sometimes large.
+    fn size(&mut self) -> usize {
+        let bits = [4, 6, 8, 10, 12, 14, 18, 20][self.below(8)];
+        self.below(1 << bits)
+    }
+}
+
+/// A block that knows what it must hold.
+struct Block {
+    start: usize,
+    size: usize,
+    align: usize,
+    byte: u8,
+}
+
+impl Block {
+    fn new<C: HeapConfig>(heap: &Heap<C>, random: &mut Random) -> Self {
+        let (size, align) = (random.size(), 1 << random.below(14));
+        let zeroed = random.below(3) == 0;
+        let start = match zeroed {
+            true => heap.allocate_zeroed(size, align),
+            false => heap.allocate_aligned(size, align),
+        };
+        assert!(!start.is_null() && start.addr().is_multiple_of(align.min(8)), "{size}, {align}");
+        assert!(start.addr().is_multiple_of(align), "{size}, {align}");
+        if zeroed {
+            // SAFETY: the block is ours, and this long.
+            let content = unsafe { core::slice::from_raw_parts(start, size) };
+            assert!(content.iter().all(|&byte| byte == 0), "{size} bytes are zero");
+        }
+        // SAFETY: the block is ours.
+        assert_eq!(unsafe { heap.usable_size(start) }, size, "usable is what was asked for");
+        let byte = random.next() as u8;
+        // SAFETY: as above.
+        unsafe { start.write_bytes(byte, size) };
+        Self { start: start.expose_provenance(), size, align, byte }
+    }
+
+    fn pointer(&self) -> *mut u8 {
+        core::ptr::with_exposed_provenance_mut(self.start)
+    }
+
+    fn check(&self, bytes: usize) {
+        // SAFETY: the block is ours, and this long.
+        let content = unsafe { core::slice::from_raw_parts(self.pointer(), bytes) };
+        assert!(
+            content.iter().all(|&byte| byte == self.byte),
+            "{} bytes keep their content",
+            self.size
+        );
+    }
+
+    fn resize<C: HeapConfig>(&mut self, heap: &Heap<C>, size: usize) {
+        // SAFETY: the block is ours.
+        let start = unsafe { heap.reallocate(self.pointer(), self.align, size) };
+        assert!(!start.is_null());
+        let kept = self.size.min(size);
+        (self.start, self.size) = (start.expose_provenance(), size);
+        self.check(kept);
+        // SAFETY: as above.
+        unsafe { start.write_bytes(self.byte, size) };
+    }
+
+    fn free<C: HeapConfig>(self, heap: &Heap<C>, sized: bool) {
+        self.check(self.size);
+        if sized {
+            // SAFETY: the block is ours, asked for with this size and alignment.
+            unsafe { heap.deallocate_sized(self.pointer(), self.size, self.align) };
+        } else {
+            // SAFETY: the block is ours.
+            unsafe { heap.deallocate(self.pointer()) };
+        }
+    }
+}
+
+fn check_figures<C: HeapConfig>(heap: &Heap<C>) {
+    let core = heap.core().unwrap();
+    let figures = core.figures();
+    assert_eq!(figures.in_use_bytes(), figures.in_use_bytes_by_threads(), "{figures:#?}");
+    let pages = figures.page_heap;
+    assert_eq!(pages.system_bytes, pages.in_use_bytes + pages.free_bytes + pages.unmapped_bytes);
+    for class in C::Pages::TABLE.classes() {
+        let stats = core.middle().class_stats(class);
+        assert!(core.cached_objects(class) + stats.transfer.used <= stats.central.objects_out);
+    }
+}
+
+fn random_program<P: PageSize>(more: &str, steps: usize) {
+    let _one = one();
+    let heap: Heap<Standard<P>> = Heap::with(config(more));
+    let seed =
+        env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed_u64);
+    println!("seed {seed}, pages {}, {more}", P::NAME);
+    let mut random = Random(seed | 1);
+    let mut blocks: Vec<Block> = Vec::new();
+    for step in 0..steps {
+        match random.below(9) {
+            0..=3 => blocks.push(Block::new(&heap, &mut random)),
+            4 if !blocks.is_empty() => {
+                let index = random.below(blocks.len());
+                let size = random.size();
+                blocks[index].resize(&heap, size);
+            }
+            _ if !blocks.is_empty() => {
+                let index = random.below(blocks.len());
+                blocks.swap_remove(index).free(&heap, random.below(2) == 0);
+            }
+            _ => {}
+        }
+        if step % 500 == 0 && heap.core().is_some() {
+            check_figures(&heap);
+            heap.core().unwrap().sweep();
+        }
+        if step % 1000 == 999 {
+            heap.release(usize::MAX);
+        }
+    }
+    assert_eq!(heap.core().unwrap().front_end(), FrontEnd::Observed(Observer::Hardened));
+    for block in blocks {
+        block.free(&heap, true);
+    }
+    check_figures(&heap);
+    heap.release(usize::MAX);
+    let figures = heap.core().unwrap().figures();
+    assert_eq!((figures.in_use_bytes(), figures.hardened_bytes), (0, 0));
+    assert_eq!(figures.page_heap.in_use_bytes, 0, "every span came home");
+}
+
+#[test]
+fn random_programs_keep_their_content_and_the_figures_add_up() {
+    for page_heap in ["page_heap:temeraire", "page_heap:legacy"] {
+        random_program::<Pages4K>(page_heap, 800);
+        random_program::<Pages8K>(page_heap, 3_000);
+        random_program::<Pages32K>(page_heap, 800);
+        random_program::<Pages256K>(page_heap, 800);
+    }
+}
+
+#[test]
+fn threads_hand_blocks_over_and_end() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    for _ in 0..3 {
+        let (senders, receivers): (Vec<Sender<Block>>, Vec<Receiver<Block>>) =
+            (0..4).map(|_| channel()).unzip();
+        thread::scope(|scope| {
+            for (number, receiver) in receivers.into_iter().enumerate() {
+                let next = senders[(number + 1) % 4].clone();
+                let heap = &heap;
+                scope.spawn(move || {
+                    let mut random = Random(number as u64 * 77 + 1);
+                    for _ in 0..1_000 {
+                        next.send(Block::new(heap, &mut random)).unwrap();
+                        if let Ok(block) = receiver.try_recv() {
+                            block.free(heap, random.below(2) == 0);
+                        }
+                    }
+                    drop(next);
+                    for block in receiver {
+                        block.free(heap, false);
+                    }
+                });
+            }
+            drop(senders);
+        });
+        check_figures(&heap);
+    }
+    heap.release(usize::MAX);
+    assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
+}
+
+/// What a program frees that is told of, and goes on, is never handed out again.
+#[test]
+fn where_misuse_is_reported_only_the_program_goes_on() {
+    const CHILD: &str = "STRATA_HARDENED_REPORTS";
+    if env::var_os(CHILD).is_some() {
+        let heap: Heap = Heap::with(config("misuse:report"));
+        let mut blocks: Vec<*mut u8> = (0..100).map(|_| heap.allocate(100)).collect();
+        let wrong = blocks.pop().unwrap();
+        // SAFETY: none: these are misuses.
+        unsafe { wrong.wrapping_add(100).write(1) };
+        // SAFETY: as above.
+        unsafe { heap.deallocate(wrong) };
+        // SAFETY: as above.
+        unsafe { heap.deallocate(wrong.wrapping_add(8)) };
+        let mut local = 0_u64;
+        // SAFETY: as above.
+        unsafe { heap.deallocate((&raw mut local).cast()) };
+        // SAFETY: as above.
+        assert!(unsafe { heap.reallocate((&raw mut local).cast(), 1, 100) }.is_null());
+        for _ in 0..10_000 {
+            let block = heap.allocate(100);
+            assert_ne!(block, wrong, "what was written beyond is not handed out");
+            // SAFETY: the block is ours.
+            unsafe { heap.deallocate(block) };
+        }
+        assert_eq!(strata_os::misuses_reported(), 4);
+        return;
+    }
+    let _one = one();
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args(["where_misuse_is_reported_only_the_program_goes_on", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{said}");
+    let kinds: Vec<&str> =
+        said.lines().filter_map(|line| line.strip_prefix("strata: ")?.split(':').next()).collect();
+    let expected = [
+        "write beyond the end of a block",
+        "pointer into a block",
+        "pointer that was never handed out",
+        "pointer that was never handed out",
+    ];
+    assert_eq!(kinds, expected, "{said}");
+}
