@@ -60,7 +60,12 @@ const SUITES: [RandomSuite; 8] = [
         filter: "",
         amount: None,
     },
-    RandomSuite { package: "strata-page-heap", target: &["--lib"], filter: "", amount: None },
+    RandomSuite {
+        package: "strata-page-heap",
+        target: &["--lib", "--all-features"],
+        filter: "",
+        amount: None,
+    },
     RandomSuite { package: "strata-temeraire", target: &["--lib"], filter: "", amount: None },
     RandomSuite {
         package: "strata-os",

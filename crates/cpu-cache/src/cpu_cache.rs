@@ -190,6 +190,7 @@ impl CpuCache {
         self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
         self.slabs().set_up(base, setup.ids, setup.area, id_offset);
+        self.slabs().announce_fences();
         // Release pairs with the acquire in `ids`.
         self.ids.store(setup.ids, Ordering::Release);
         Ok(())
