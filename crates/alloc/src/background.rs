@@ -15,7 +15,7 @@ pub use thread::{threads_may_start, wait_with_threads};
 
 use crate::{Core, HeapConfig};
 use figures::Counters;
-use strata_os::{Clock, thread_id};
+use strata_os::{Clock, futex_wait, thread_id};
 use strata_span::Platform;
 use strata_sync::{
     Mutex, MutexGuard,
@@ -34,6 +34,9 @@ const LARGE_BYTES_PER_LOOK: u64 = 4 << 20;
 
 /// Time between two rounds of a task that has nothing urgent to do: TCMalloc's interval.
 pub(crate) const INTERVAL_NS: u64 = 1_000_000_000;
+
+/// Time between two looks at whether a step is done.
+const HOLD_LOOK_NS: u64 = 100_000;
 
 /// What kind of call a thread is in when it looks whether background work is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -156,11 +159,23 @@ impl<C: HeapConfig> Core<C> {
 
     /// Waits until no step is underway and keeps others from beginning, as long as the guard lives: the layers' figures
     /// add up while no thread of the program calls. A step that asks for its own figures is let through.
+    ///
+    /// Waits 20 milliseconds at most: a signal handler that interrupted whoever has the lock would wait for ever. Then
+    /// the figures are those of a heap in motion.
     pub fn hold_background(&self) -> impl Drop + use<'_, C> {
-        Hold(
-            (self.background.stepping.load(Ordering::Relaxed) != thread_id())
-                .then(|| self.background.schedule.lock()),
-        )
+        const LOOKS: u32 = 200;
+        let background = &self.background;
+        if background.stepping.load(Ordering::Relaxed) == thread_id() {
+            return Hold(None);
+        }
+        let nobody_wakes = AtomicU32::new(0);
+        for _ in 0..LOOKS {
+            if let Some(schedule) = background.schedule.try_lock() {
+                return Hold(Some(schedule));
+            }
+            futex_wait(&nobody_wakes, 0, Some(HOLD_LOOK_NS));
+        }
+        Hold(None)
     }
 
     /// What the background work did.

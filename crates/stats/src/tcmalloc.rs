@@ -1,5 +1,6 @@
 //! The report in TCMalloc's form of April 2020.
 
+mod background_lines;
 mod classes;
 pub(crate) mod cpus;
 pub(crate) mod experiments;
@@ -59,7 +60,8 @@ pub fn render_tcmalloc<F: RenderPageHeap>(
     tail::render_limits(snapshot, out)?;
     tail::render_parameters(snapshot, out)?;
     tail::render_low_level(snapshot, &ledger, out)?;
-    ledger_lines::render(&ledger, out)
+    ledger_lines::render(&ledger, out)?;
+    background_lines::render(snapshot, out)
 }
 
 /// What comes before the tables.

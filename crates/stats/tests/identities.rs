@@ -149,7 +149,7 @@ fn a_report_is_written_on_a_small_stack() {
             };
             small.spawn_scoped(scope, write).expect("a thread").join().expect("no panic");
         });
-        assert!(text.ends_with("in use, as the threads count it\n"));
+        assert!(text.ends_with("times that the kernel refused it\n"));
         program.end();
     });
 }

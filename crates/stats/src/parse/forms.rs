@@ -418,6 +418,7 @@ pub(super) static FORMS: &[Form] = &[
     form("low_level", "MmapSysAllocator: {mmap_sys_allocator} bytes ({mib} MiB) allocated"),
     // Strata's own.
     form("title_ledger", "Ledger of mapped bytes"),
+    form("title_background", "Memory given back since the start, and background work"),
     form("ledger_unexplained", "LEDGER: + {unexplained} unexplained"),
     form("ledger_mapped", "LEDGER: = {mapped} ({mib} MiB) mapped"),
     form(
@@ -426,6 +427,8 @@ pub(super) static FORMS: &[Form] = &[
     ),
     form("ledger", "LEDGER: + {bytes} ({mib} MiB) {category:text}"),
     form("ledger", "LEDGER: {bytes} ({mib} MiB) {category:text}"),
+    form("released", "RELEASED: {bytes} ({mib} MiB) {reason:text}"),
+    form("background", "BACKGROUND: {count} {what:text}"),
     // Titles, which name what follows.
     form("title", "See {address:text} for an explanation of this page"),
     form("title", "NOTE: SMALL MEMORY MODEL {rest:text}"),
