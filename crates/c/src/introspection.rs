@@ -94,7 +94,7 @@ extern "C" fn __libc_mallinfo() -> Mallinfo {
 }
 
 /// The heap's state, made if it is not there yet; none if there is no memory for it.
-fn core() -> Option<&'static strata_alloc::Core<crate::heap::Program>> {
+pub(crate) fn core() -> Option<&'static strata_alloc::Core<crate::heap::Program>> {
     if HEAP.core().is_none() {
         let block = HEAP.allocate(1);
         // SAFETY: null, or a block that nobody else knows.

@@ -55,6 +55,7 @@ mod introspection;
 #[cfg(target_arch = "x86_64")]
 mod main_begins;
 mod malloc;
+mod malloc_extension;
 mod mallopt;
 mod operator_delete;
 mod operator_new;
