@@ -65,7 +65,7 @@ fn a_program_in_good_shape_has_no_findings() {
     // It works: as much goes as comes.
     for index in 0..20_000 {
         let place = index * 7 % 50_000;
-        free(&heap, [std::mem::replace(&mut blocks[place], heap.allocate(200))]);
+        free(&heap, [core::mem::replace(&mut blocks[place], heap.allocate(200))]);
     }
     assert_eq!(found(&heap, Some(&earlier)).iter().count(), 0);
     free(&heap, blocks);
@@ -205,7 +205,7 @@ fn growth_between_two_snapshots_is_told_and_churn_is_not() {
     let mut blocks = many(&heap, 20_000, 300);
     let earlier = snapshot(&heap);
     for _ in 0..5 {
-        free(&heap, std::mem::take(&mut blocks));
+        free(&heap, core::mem::take(&mut blocks));
         blocks = many(&heap, 20_000, 300);
     }
     let is_growth = |finding: &Finding| matches!(finding, Finding::Growth { .. });
