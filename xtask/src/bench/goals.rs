@@ -142,6 +142,7 @@ pub(crate) fn mean_of_rows(
             let base = figure(row.cell(&first.name)?)?;
             Some(figure(row.cell(name)?)?.median / base.median)
         })
+        .filter(|ratio| ratio.is_finite())
         .collect();
     geometric_mean(&ratios)
 }

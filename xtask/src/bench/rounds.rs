@@ -65,6 +65,7 @@ struct SamplePart {
 /// How long single calls took, in ns.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Latencies {
+    pub(crate) calls: u64,
     pub(crate) p50: f64,
     pub(crate) p99: f64,
     pub(crate) p999: f64,

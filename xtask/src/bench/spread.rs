@@ -33,6 +33,8 @@ impl Spread {
 
 /// The geometric mean; nothing where there are no figures.
 pub(crate) fn geometric_mean(figures: &[f64]) -> Option<f64> {
+    // A clock with coarse steps sees calls that take no time at all: they have no logarithm.
+    let figures: Vec<f64> = figures.iter().copied().filter(|figure| *figure > 0.0).collect();
     let logarithms: f64 = figures.iter().map(|figure| figure.ln()).sum();
     let count = u32::try_from(figures.len()).ok().filter(|&count| count > 0)?;
     Some((logarithms / f64::from(count)).exp())
@@ -57,6 +59,13 @@ mod tests {
     fn no_figures_have_no_spread_and_no_mean() {
         assert_eq!(Spread::of([]), None);
         assert_eq!(geometric_mean(&[]), None);
+    }
+
+    #[test]
+    fn figures_that_have_no_logarithm_are_in_no_mean() {
+        let mean = geometric_mean(&[0.0, 2.0, 8.0, f64::NAN]);
+        assert!(mean.is_some_and(|mean| (mean - 4.0).abs() < 1e-12), "{mean:?}");
+        assert_eq!(geometric_mean(&[0.0]), None);
     }
 
     #[test]

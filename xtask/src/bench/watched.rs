@@ -87,7 +87,7 @@ fn start(
         anyhow::bail!("{status}: {}", said.trim());
     }
     let sample: Sample = serde_json::from_str(&line).context("reading its figures")?;
-    if let Some(seen) = &sample.latencies {
+    if let Some(seen) = sample.latencies.as_ref().filter(|seen| seen.calls > 0) {
         cell.p50.push(rounded(seen.p50));
         cell.p99.push(rounded(seen.p99));
         cell.p999.push(rounded(seen.p999));
