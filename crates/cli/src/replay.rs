@@ -3,9 +3,11 @@
 use clap::Args;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use strata_replay::{PageHeapKind, PageSizeKind, Replayed, Settings, page, patterns, replay};
+use strata_replay::{
+    PageHeapKind, PageSizeKind, Replayed, Settings, page, patterns, read_trace, replay,
+};
 
 /// Replay a trace through Strata's layers without its program
 ///
@@ -14,7 +16,7 @@ use strata_replay::{PageHeapKind, PageSizeKind, Replayed, Settings, page, patter
 /// stands in a line of its own.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// What `strata record` wrote, or the name of a pattern (--patterns)
+    /// What `strata record` wrote, as it is or compressed by gzip; or the name of a pattern (--patterns)
     #[arg(value_name = "FILE", required_unless_present = "patterns")]
     file: Option<PathBuf>,
 
@@ -37,6 +39,10 @@ pub(crate) struct Options {
     /// CPUs over which the trace's threads are spread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
     cpus: u32,
+
+    /// Let the trace's time pass so many times slower
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    stretch: u64,
 
     /// Set side by side what is not said: both page heaps, with and without memory going back
     #[arg(long)]
@@ -82,8 +88,8 @@ fn run(options: &Options) -> Result<(), String> {
 }
 
 /// A file, or else the pattern of that name.
-fn read(file: &PathBuf) -> io::Result<Vec<u8>> {
-    let read = fs::read(file);
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let read = read_trace(file);
     let pattern = patterns::PATTERNS.iter().find(|pattern| file.as_os_str() == pattern.name);
     match (read, pattern) {
         (Err(_), Some(pattern)) => Ok(pattern.trace()),
@@ -103,7 +109,8 @@ impl Options {
         for &page_heap in &page_heaps {
             for &page_size in &page_sizes {
                 for &release_rate in &release_rates {
-                    all.push(Settings { page_heap, page_size, release_rate, cpus: self.cpus });
+                    let (cpus, stretch) = (self.cpus, self.stretch);
+                    all.push(Settings { page_heap, page_size, release_rate, cpus, stretch });
                 }
             }
         }

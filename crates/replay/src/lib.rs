@@ -32,6 +32,7 @@ mod simulated_cpus;
 mod simulated_heap;
 pub mod simulation;
 mod touching;
+mod trace_file;
 
 pub use moment::{Averages, Layer, Moment};
 pub use replayed::{ReplayError, Replayed, replay};
@@ -39,3 +40,4 @@ pub use settings::{PageHeapKind, PageSizeKind, Settings};
 pub use simulated_cpus::{SimulatedCpus, Unsupported};
 pub use simulated_heap::SimulatedHeap;
 pub use touching::Touching;
+pub use trace_file::read_trace;

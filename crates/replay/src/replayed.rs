@@ -176,7 +176,9 @@ impl<P: PageSize, H: PageHeap<P>> Replay<'_, P, H> {
         self.came.events += 1;
         match event {
             Event::End => {}
-            Event::Time { microseconds } => self.pass(microseconds),
+            Event::Time { microseconds } => {
+                self.pass(microseconds.saturating_mul(self.came.settings.stretch));
+            }
             Event::Thread { number } => {
                 let cpus = u64::from(self.came.settings.cpus.max(1));
                 self.cpu = u32::try_from(number % cpus).unwrap_or(0);

@@ -40,6 +40,9 @@ pub struct Settings {
     pub release_rate: u64,
     /// CPUs, over which the trace's threads are spread in turn.
     pub cpus: u32,
+    /// The trace's time passes so many times slower: 1 for as it was. A program that works for a second gives a page heap no time to
+    /// give anything back.
+    pub stretch: u64,
 }
 
 impl Default for Settings {
@@ -50,13 +53,14 @@ impl Default for Settings {
             page_size: PageSizeKind::Eight,
             release_rate: 0,
             cpus: 1,
+            stretch: 1,
         }
     }
 }
 
 impl Display for Settings {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { page_heap, page_size, release_rate, cpus } = self;
+        let Self { page_heap, page_size, release_rate, cpus, stretch: _ } = self;
         let name = |value: Option<clap::builder::PossibleValue>| {
             value.map_or_else(String::new, |value| value.get_name().to_owned())
         };

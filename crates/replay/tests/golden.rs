@@ -1,4 +1,6 @@
-//! How both page heaps do on every pattern, held against a table.
+//! How both page heaps do on every pattern, and on traces of real programs, held against a table.
+//!
+//! The traces were written by `traces/record.sh`; their programs took a second or two, which is stretched to a minute or two.
 //!
 //! `STRATA_GOLDEN=write cargo test -p strata-replay --test golden` writes the table anew; what changed is then for a
 //! review to judge. Small changes pass: of coverage two points or a mebibyte, of overhead five hundredths.
@@ -6,15 +8,18 @@
 use core::fmt::Write;
 use std::{env, fs, path::Path};
 
-use strata_replay::{Averages, PageHeapKind, Settings, patterns::PATTERNS, replay};
+use strata_replay::{Averages, PageHeapKind, Settings, patterns::PATTERNS, read_trace, replay};
 
 /// Memory goes back at this rate: without any, page heaps differ less than they do in programs.
 const RELEASE_RATE: u64 = 8 << 20;
 
 const CPUS: u32 = 4;
 
+/// How much slower time passes for recorded programs.
+const STRETCH: u64 = 60;
+
 struct Line {
-    name: &'static str,
+    name: String,
     page_heap: &'static str,
     averages: Averages,
 }
@@ -22,33 +27,56 @@ struct Line {
 fn lines() -> Vec<Line> {
     let mut lines = Vec::new();
     for pattern in PATTERNS {
-        let trace = pattern.trace();
-        for (page_heap, kind) in
-            [("temeraire", PageHeapKind::Temeraire), ("legacy", PageHeapKind::Legacy)]
-        {
-            let settings = Settings {
-                page_heap: kind,
-                release_rate: RELEASE_RATE,
-                cpus: CPUS,
-                ..Settings::default()
-            };
-            let replayed = replay(&trace, settings).expect("a trace");
-            assert!(replayed.is_complete && replayed.refused == 0, "{}", pattern.name);
-            lines.push(Line { name: pattern.name, page_heap, averages: replayed.averages() });
-        }
+        lines.extend(both(pattern.name, &pattern.trace(), 1));
+    }
+    for (name, trace) in recorded() {
+        lines.extend(both(&name, &trace, STRETCH));
     }
     lines
 }
 
+/// The traces of real programs, by name.
+fn recorded() -> Vec<(String, Vec<u8>)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
+    let files =
+        fs::read_dir(directory).expect("the traces").map(|file| file.expect("a file").path());
+    let mut traces = Vec::new();
+    for file in files {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        if let Some(name) = name.strip_suffix(".trace.gz") {
+            traces.push((format!("{name}*"), read_trace(&file).expect("a trace")));
+        }
+    }
+    traces.sort();
+    traces
+}
+
+fn both(name: &str, trace: &[u8], stretch: u64) -> [Line; 2] {
+    [("temeraire", PageHeapKind::Temeraire), ("legacy", PageHeapKind::Legacy)].map(
+        |(page_heap, kind)| {
+            let settings = Settings {
+                page_heap: kind,
+                release_rate: RELEASE_RATE,
+                cpus: CPUS,
+                stretch,
+                ..Settings::default()
+            };
+            let replayed = replay(trace, settings).expect("a trace");
+            assert!(replayed.is_complete && replayed.refused == 0, "{name}");
+            Line { name: name.to_owned(), page_heap, averages: replayed.averages() }
+        },
+    )
+}
+
 fn table(lines: &[Line]) -> String {
     let mut text =
-        "trace        page heap  live MiB  backed MiB  on hugepages %  page heap overhead\n"
+        "trace           page heap  live MiB  backed MiB  on hugepages %  page heap overhead\n"
             .to_owned();
     for Line { name, page_heap, averages } in lines {
         let Averages { live_bytes, backed_bytes, page_heap_overhead, .. } = averages;
         writeln!(
             text,
-            "{name:<12} {page_heap:<9} {:>9.1} {:>11.1} {:>15.1} {:>19.3}",
+            "{name:<15} {page_heap:<9} {:>9.1} {:>11.1} {:>15.1} {:>19.3}",
             live_bytes / 1048576.0,
             backed_bytes / 1048576.0,
             100.0 * averages.hugepage_coverage(),

@@ -1,6 +1,11 @@
 //! Traces that are whole, cut off, corrupt, or come from a program that was running already.
 
-use strata_replay::{Layer, PageHeapKind, PageSizeKind, Settings, patterns::PATTERNS, replay};
+use std::fs;
+use std::path::Path;
+
+use strata_replay::{
+    Layer, PageHeapKind, PageSizeKind, Settings, patterns::PATTERNS, read_trace, replay,
+};
 use strata_trace::{Encoder, Event};
 
 const ALL_SIZES: [PageSizeKind; 4] =
@@ -109,4 +114,31 @@ fn centuries_pass_in_no_time() {
     let trace = trace_of(&[Event::Time { microseconds: u64::MAX >> 3 }]);
     let settings = Settings { release_rate: 1, ..Settings::default() };
     assert!(replay(&trace, settings).is_ok());
+}
+
+#[test]
+fn a_compressed_trace_is_made_whole_and_one_that_was_cut_off_as_far_as_it_goes() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces/git.trace.gz");
+    let whole = read_trace(&file).expect("a trace");
+    assert!(replay(&whole, Settings::default()).expect("a trace").is_complete);
+    let compressed = fs::read(&file).expect("it is there");
+    let half = Path::new(env!("CARGO_TARGET_TMPDIR")).join("half.trace.gz");
+    fs::write(&half, &compressed[..compressed.len() / 2]).expect("room");
+    let half = read_trace(&half).expect("a part of a trace");
+    assert!(whole.starts_with(&half) && half.len() > 1000);
+}
+
+#[test]
+fn time_that_is_stretched_lets_more_go_back() {
+    let events = [
+        Event::Allocate { address: 64, size: 64 << 20, align: 1 },
+        Event::Deallocate { address: 64 },
+        Event::Time { microseconds: 2_000_000 },
+    ];
+    let left = [1, 50].map(|stretch| {
+        let settings = Settings { release_rate: 1 << 20, stretch, ..Settings::default() };
+        let replayed = replay(&trace_of(&events), settings).expect("a trace");
+        replayed.moments.last().expect("a moment").backed_bytes
+    });
+    assert!(left[0] > 0 && left[1] == 0, "{left:?}");
 }

@@ -16,7 +16,7 @@ const STEP_SECONDS: u64 = 60;
 
 /// Steps between two rounds of what keeps caches in shape. Programs do it each few seconds; with hundreds of CPUs that
 /// would be most of what a simulation does.
-const STEPS_TO_TIDY: u64 = 5;
+const STEPS_TO_TIDY: u64 = 15;
 
 /// Blocks from 64 bytes to 512 KiB, each doubling as likely.
 const LEAST: usize = 64;
