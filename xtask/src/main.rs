@@ -15,6 +15,7 @@ mod library_tests;
 mod loom;
 mod matrix;
 mod measured;
+mod misuse;
 mod page_size;
 mod programs;
 mod run;
@@ -55,6 +56,7 @@ enum Task {
     Layers(layers::Options),
     Dist(dist::Options),
     Programs(programs::Options),
+    Misuse(misuse::Options),
 }
 
 fn main() -> ExitCode {
@@ -81,5 +83,6 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Layers(options) => layers::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),
         Task::Programs(options) => programs::perform(&workspace, options),
+        Task::Misuse(options) => misuse::perform(&workspace, options),
     }
 }
