@@ -1,0 +1,141 @@
+//! How long a step of giving memory back can hold the heap's lock: it holds it between two calls of the source, never across one, so
+//! that the time between two calls bounds each hold.
+//!
+//! `cargo test --release --package strata-temeraire --test release_cost -- --ignored --nocapture` prints the figures that
+//! `docs/notes/performance.md` has.
+
+use core::mem::MaybeUninit;
+use strata_os::{
+    AddressRange, Advice, ManualClock, MapError, PageSource, Release, Reservation, ReserveRequest,
+    Residency, SimulatedPages, SystemPages,
+};
+use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
+use strata_size_classes::Pages8K;
+use strata_span::{Ground, PageCount, Platform};
+use strata_sync::Mutex;
+use strata_temeraire::HugePageAware;
+
+/// Time that this thread ran, in nanoseconds: what else runs on the machine does not show.
+fn ran_ns() -> u64 {
+    let mut time = MaybeUninit::<libc::timespec>::uninit();
+    // SAFETY: the place is ours, and as large as a time.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, time.as_mut_ptr()) };
+    assert_eq!(result, 0);
+    // SAFETY: the call succeeded, and has filled it.
+    let time = unsafe { time.assume_init() };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Simulated pages that note how long the heap ran between two calls.
+struct Watched {
+    pages: SimulatedPages,
+    /// When the last call ended, and the times between calls.
+    seen: Mutex<(u64, Vec<u64>)>,
+}
+
+impl Watched {
+    fn call<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.note();
+        let answer = call();
+        self.seen.lock().0 = ran_ns();
+        answer
+    }
+
+    fn note(&self) {
+        let mut seen = self.seen.lock();
+        let between = ran_ns() - seen.0;
+        seen.1.push(between);
+    }
+}
+
+// SAFETY: all calls go to the simulated pages, which answer for every number.
+unsafe impl PageSource for Watched {
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        self.pages.reserve(request)
+    }
+    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.pages.unreserve(range) }
+    }
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        self.pages.commit(range)
+    }
+    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.pages.decommit(range) }
+    }
+    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        self.call(|| unsafe { self.pages.release(range, how) })
+    }
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        self.call(|| self.pages.advise(range, advice))
+    }
+    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
+        self.pages.residency(range)
+    }
+    fn page_bytes(&self) -> usize {
+        self.pages.page_bytes()
+    }
+    fn address_bits(&self) -> u32 {
+        self.pages.address_bits()
+    }
+    fn touchable(&self) -> bool {
+        self.pages.touchable()
+    }
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn a_step_of_giving_back_is_short() {
+    for gibibytes in [1, 32] {
+        let ground = Ground::<Pages8K, _, _, _>::new(
+            Watched { pages: SimulatedPages::new(), seen: Mutex::default() },
+            SystemPages::new(),
+            ManualClock::new(1),
+        );
+        let heap = Box::new(HugePageAware::<Pages8K>::new());
+        let mut seed = 7_u64;
+        let mut below = |end: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) as usize % end
+        };
+        let mut spans = Vec::new();
+        let mut pages = 0;
+        while pages < gibibytes << 17 {
+            let length = 1 + below(8);
+            pages += length;
+            spans.push(
+                heap.allocate(&ground, SpanRequest::of(PageCount::new(length))).expect("memory"),
+            );
+        }
+        for span in spans {
+            if below(2) == 0 {
+                // SAFETY: had above, and used no more.
+                unsafe { heap.deallocate(&ground, span) };
+            }
+        }
+        let mut count = 0;
+        ground.source().seen.lock().1.clear();
+        loop {
+            ground.source().seen.lock().0 = ran_ns();
+            let given = heap.release(&ground, PageCount::new(128), ReleaseReason::Idle);
+            ground.source().note();
+            count += 1;
+            if given == PageCount::ZERO {
+                break;
+            }
+        }
+        let mut steps = core::mem::take(&mut ground.source().seen.lock().1);
+        steps.sort_unstable();
+        let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
+        println!(
+            "{gibibytes:>3} GiB, {count} steps of 1 MiB, {} times between calls: median {:.1} µs, p99 {:.1}, p99.9 {:.1}, longest {:.1}",
+            steps.len(),
+            at(0.5),
+            at(0.99),
+            at(0.999),
+            at(1.0),
+        );
+    }
+}
