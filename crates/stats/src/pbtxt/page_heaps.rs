@@ -110,6 +110,9 @@ fn ages_of(rows: (&AgeRow, &AgeRow), page_bytes: u64, entry: &mut Message<'_>) -
 fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -> Result {
     heap.field("using_hpaa", true)?;
     heap.field("using_hpaa_subrelease", true)?;
+    if todays {
+        heap.field("use_huge_region_more_often", true)?;
+    }
     let components = &figures.components;
     for (name, bytes) in [
         ("filler_usage", components.filler),

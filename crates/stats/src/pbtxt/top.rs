@@ -159,6 +159,9 @@ pub(super) fn parameters(
     message.field("tcmalloc_max_total_thread_cache_bytes", caches.all_threads_bytes)?;
     if fields.are_todays() {
         message.field("malloc_release_bytes_per_sec", snapshot.config.release_rate)?;
+        let populated = snapshot.cpus.populated() as u64;
+        message.field("cpu_caches_touched", populated)?;
+        message.field("cpu_caches_populated", populated)?;
     }
     message.field("mmap_sys_allocator", ledger.mapped_bytes)
 }

@@ -48,7 +48,7 @@ fn render_temeraire(
     temeraire::huge_allocator(&figures.allocator, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
     released(label, snapshot, out)?;
-    // Regions are made as the newer rule has it, and hugepages are broken when a release asks for it.
+    // Hugepages are broken when a release asks for it.
     writeln!(out, "PARAMETER hpaa_subrelease 1")
 }
 
@@ -158,7 +158,9 @@ fn regions(figures: &TemeraireFigures, pages_per_hugepage: u64, out: &mut dyn Wr
         set.least_backed_free_hugepages,
         set.hugepages,
     )?;
-    temeraire::region_share(set, pages_per_hugepage, out)
+    temeraire::region_share(set, pages_per_hugepage, out)?;
+    // What is abandoned counts as slack where it is decided whether a region is worth it.
+    writeln!(out, "PARAMETER use_huge_region_more_often 1")
 }
 
 /// What background work gave back, whether the memory had been wanted of late or not.

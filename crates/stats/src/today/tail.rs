@@ -11,6 +11,7 @@ pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) 
     heading(&["Parameters"], out)?;
     tail::render_parameters(snapshot, out)?;
     writeln!(out, "PARAMETER malloc_release_bytes_per_sec {}", snapshot.config.release_rate)?;
+    writeln!(out, "PARAMETER tcmalloc_cpu_cache_touched {}", snapshot.cpus.populated())?;
     tail::render_low_level(snapshot, ledger, out)
 }
 
