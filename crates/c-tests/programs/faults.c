@@ -1,4 +1,5 @@
 /* A reference run for injected faults: what was allocated is good, whatever fails. */
+#include <errno.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -17,10 +18,18 @@ static void *run(void *seed) {
         random = random * 1664525 + 1013904223;
         size_t size = 1 + (random >> 8) % (step % 50 == 0 ? 3000000 : 3000);
         blocks[i] = step % 2 ? calloc(1, size) : malloc(size);
+        if (blocks[i] == NULL && errno != ENOMEM) abort();
         if (blocks[i] == NULL) continue;
         for (size_t at = 0; step % 2 && at < size; at += 97)
             if (blocks[i][at] != 0) abort();
         memset(blocks[i], 1, size < 4096 ? size : 4096);
+        if (step % 11 != 0) continue;
+        /* One that cannot grow stays as it is. */
+        unsigned char *grown = realloc(blocks[i], size * 2);
+        if (grown == NULL && errno != ENOMEM) abort();
+        if (grown != NULL) blocks[i] = grown;
+        for (size_t at = 0; at < size && at < 4096; at++)
+            if (blocks[i][at] != 1) abort();
     }
     for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
     return NULL;

@@ -17,6 +17,18 @@ fn verdict(output: &Output) -> Result<(), String> {
 
 /// Fails the calls of that name from `first` to `last`, each in a run of its own; with `for_good` also all after it.
 fn fail_each(call: &str, error: &str, first: u32, last: u32, for_good: bool) {
+    fail_each_configured(call, error, first, last, for_good, "");
+}
+
+/// The same with options of the library.
+fn fail_each_configured(
+    call: &str,
+    error: &str,
+    first: u32,
+    last: u32,
+    for_good: bool,
+    conf: &str,
+) {
     let known =
         Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if known.is_err() {
@@ -42,6 +54,7 @@ fn fail_each(call: &str, error: &str, first: u32, last: u32, for_good: bool) {
         strace
             .args(["-e", &inject, "-E"])
             .arg(format!("LD_PRELOAD={}", shared_library().display()));
+        strace.arg("-E").arg(format!("STRATA_CONF={conf}"));
         let output = strace.arg(program.path()).output().expect("timeout can be started");
         failures.note(inject, verdict(&output));
     }
@@ -88,4 +101,13 @@ fn membarrier_may_be_refused() {
 fn prctl_and_openat_may_be_refused() {
     fail_each("prctl", "EINVAL", 1, 3, false);
     fail_each("openat", "ENFILE", 2, 6, false);
+}
+
+#[test]
+fn a_hardened_heap_bears_calls_that_fail() {
+    let conf = "hardened:true";
+    fail_each_configured("mmap", "ENOMEM", 10, 16, false, conf);
+    fail_each_configured("mprotect", "ENOMEM", 1, 8, false, conf);
+    fail_each_configured("mprotect", "ENOMEM", 9, 9, true, conf);
+    fail_each_configured("madvise", "EINVAL", 1, 2, false, conf);
 }

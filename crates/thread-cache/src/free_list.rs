@@ -92,7 +92,12 @@ impl FreeList {
         let link = unsafe { object.cast::<*mut u8>().read() };
         let next = mix(link, object, secret);
         if next.addr() & NOT_AN_OBJECT != 0 {
+            // What lies behind it cannot be found any more: neither it nor they are used again.
             written_after_free(object, class);
+            self.first.store(core::ptr::null_mut(), Ordering::Relaxed);
+            self.length.store(0, Ordering::Relaxed);
+            self.low_water.store(0, Ordering::Relaxed);
+            return core::ptr::null_mut();
         }
         self.first.store(next, Ordering::Relaxed);
         let length = self.length().wrapping_sub(1);
@@ -114,6 +119,7 @@ impl FreeList {
         let first = self.first.load(Ordering::Relaxed);
         if first == object {
             freed_twice(object, class);
+            return self.length();
         }
         // SAFETY: the caller gives the object up, and its first word can hold a pointer.
         unsafe { object.cast::<*mut u8>().write(mix(first, object, secret)) };
@@ -132,22 +138,20 @@ fn mix(pointer: *mut u8, place: *mut u8, secret: usize) -> *mut u8 {
 
 #[cold]
 #[inline(never)]
-fn written_after_free(object: *mut u8, class: SizeClass) -> ! {
-    strata_os::crash!(
-        "write after free: {:#x}, class {}, is free and its first word was changed",
-        object.addr(),
-        class.index()
-    );
+fn written_after_free(object: *mut u8, class: SizeClass) {
+    let (address, class, thread) = (object.addr(), class.index(), strata_os::thread_id());
+    strata_os::misuse(format_args!(
+        "write after free: malloc({address:#x}), class {class}, thread {thread}; last: freed by thread {thread}"
+    ));
 }
 
 #[cold]
 #[inline(never)]
-fn freed_twice(object: *mut u8, class: SizeClass) -> ! {
-    strata_os::crash!(
-        "double free: {:#x}, class {}, was freed just before",
-        object.addr(),
-        class.index()
-    );
+fn freed_twice(object: *mut u8, class: SizeClass) {
+    let (address, class, thread) = (object.addr(), class.index(), strata_os::thread_id());
+    strata_os::misuse(format_args!(
+        "double free: free({address:#x}), class {class}, thread {thread}; last: freed by thread {thread}"
+    ));
 }
 
 #[cfg(all(test, not(strata_loom)))]

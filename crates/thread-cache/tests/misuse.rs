@@ -40,9 +40,10 @@ fn a_double_free_at_once_is_seen_at_once() {
     ends_with_its_line("a_double_free_at_once_is_seen_at_once", |cache, class| {
         let mut object = [0_u64; 6];
         println!(
-            "{BEGIN}double free: {:#x}, class {}, was freed just before",
+            "{BEGIN}double free: free({:#x}), class {}, thread {thread}; last: freed by thread {thread}",
             core::ptr::from_ref(&object).addr(),
-            class.index()
+            class.index(),
+            thread = strata_os::thread_id()
         );
         push(cache, class, &mut object);
         push(cache, class, &mut object);
@@ -56,9 +57,10 @@ fn an_address_written_into_a_freed_object_is_never_handed_out() {
         |cache, class| {
             let (mut object, planted) = ([0_u64; 6], [0_u64; 6]);
             let line = format!(
-                "write after free: {:#x}, class {}, is free and its first word was changed",
+                "write after free: malloc({:#x}), class {}, thread {thread}; last: freed by thread {thread}",
                 core::ptr::from_ref(&object).addr(),
-                class.index()
+                class.index(),
+                thread = strata_os::thread_id()
             );
             println!("{BEGIN}{line}");
             push(cache, class, &mut object);
