@@ -10,6 +10,8 @@
     reason = "a test may fail, and std's locks are not the heap's"
 )]
 
+#[path = "identities/buddies.rs"]
+mod buddies;
 #[path = "identities/cells.rs"]
 mod cells;
 #[path = "identities/counted.rs"]
@@ -30,6 +32,7 @@ use reading::{Taken, read};
 use std::sync::Barrier;
 use strata_alloc::{Heap, HeapConfig};
 use strata_page_heap::PageHeap;
+use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_stats::{RenderPageHeap, Snapshot};
 
 /// All that a heap tells, and the reports about it.
@@ -57,6 +60,15 @@ fn the_report_of_a_random_program_adds_up_at_any_step() {
         sums::at_rest(&taken, &reports);
         assert_eq!(reports[0].number("in_use_by_app"), Some(0));
     });
+}
+
+/// Those identities that are not about a page heap's own sections.
+#[test]
+fn the_report_about_a_page_heap_of_ones_own_adds_up_at_any_step() {
+    buddies::add_up::<Pages4K>("4k");
+    buddies::add_up::<Pages8K>("8k");
+    buddies::add_up::<Pages32K>("32k");
+    buddies::add_up::<Pages256K>("256k");
 }
 
 #[test]

@@ -27,9 +27,12 @@ impl<F: RenderPageHeap> Taken<F> {
     where
         C::PageHeap: PageHeap<C::Pages, Figures = F>,
     {
+        Self::with(core, Box::new(core.page_heap().figures(core)))
+    }
+
+    fn with<C: HeapConfig>(core: &Core<C>, page_heap: Box<F>) -> Self {
         let snapshot = Box::new(Snapshot::take(core));
         let details = Box::new(Details::take(core));
-        let page_heap = Box::new(core.page_heap().figures(core));
         let texts = [Dialect::TcmallocText, Dialect::TcmallocTextToday].map(|dialect| {
             let mut text = String::new();
             render(dialect, &snapshot, &details, &*page_heap, &mut text)
@@ -37,5 +40,12 @@ impl<F: RenderPageHeap> Taken<F> {
             text
         });
         Self { snapshot, details, page_heap, texts }
+    }
+}
+
+impl Taken<()> {
+    /// Of a page heap whose figures reports know nothing of.
+    pub(crate) fn without_page_heap<C: HeapConfig>(core: &Core<C>) -> Self {
+        Self::with(core, Box::new(()))
     }
 }
