@@ -161,6 +161,11 @@ pub struct Config {
     pub release_rate: usize,
     /// `release_delay`: milliseconds after which memory that nobody wanted goes back; `u64::MAX` for never.
     pub release_delay_ms: u64,
+    /// `skip_subrelease_short_interval`: milliseconds over which fluctuations of demand keep free pages of hugepages in
+    /// use from going back; 0: none do. (Of the hugepage-aware page heap; an idle release does not ask.)
+    pub skip_subrelease_short_interval_ms: u64,
+    /// `skip_subrelease_long_interval`: the same for the floor of demand. At least the short one counts.
+    pub skip_subrelease_long_interval_ms: u64,
     /// `release_inside_spans`: whether kernel pages on which no object is in use go back although their span is.
     pub release_inside_spans: bool,
     /// `memory_limit`: the bytes with memory behind them beyond which allocations fail.
@@ -187,6 +192,8 @@ impl Config {
         background_thread: BackgroundThread::Auto,
         release_rate: 4 << 20,
         release_delay_ms: 2000,
+        skip_subrelease_short_interval_ms: 60_000,
+        skip_subrelease_long_interval_ms: 300_000,
         release_inside_spans: true,
         memory_limit: MemoryLimit::None,
         soft_memory_limit: MemoryLimit::None,
@@ -320,6 +327,12 @@ impl Config {
                 self.release_inside_spans = one_of(value, &[(b"true", true), (b"false", false)])?;
             }
             b"release_delay" => self.release_delay_ms = milliseconds(value)?,
+            b"skip_subrelease_short_interval" => {
+                self.skip_subrelease_short_interval_ms = interval(value)?;
+            }
+            b"skip_subrelease_long_interval" => {
+                self.skip_subrelease_long_interval_ms = interval(value)?;
+            }
             _ => return Err(Problem::UnknownKey),
         }
         Ok(())
@@ -439,6 +452,11 @@ fn limit(value: &[u8]) -> Result<MemoryLimit, Problem> {
             bytes => Ok(MemoryLimit::Bytes(bytes as u64)),
         },
     }
+}
+
+/// As [`milliseconds`], but that never is none.
+fn interval(value: &[u8]) -> Result<u64, Problem> {
+    milliseconds(value).ok().filter(|interval| *interval != u64::MAX).ok_or(Problem::BadValue)
 }
 
 /// A time in milliseconds: decimal with the unit `ms` or `s`, up to an hour; `never` is `u64::MAX`.

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use strata_os::{Clock, MonotonicClock, PageSource, SystemPages};
 use strata_page_heap::PageHeap;
 use strata_size_classes::{PageSize, Pages8K};
+use strata_temeraire::SkipIntervals;
 
 /// The choices of a heap that are made when it is compiled.
 ///
@@ -94,5 +95,13 @@ impl<P: PageSize> HeapConfig for Standard<P> {
 
     fn configure(page_heap: &SelectedPageHeap<P>, config: &Config) {
         page_heap.select(config.page_heap);
+        let intervals = |config: &Config| SkipIntervals {
+            short_ns: config.skip_subrelease_short_interval_ms * 1_000_000,
+            long_ns: config.skip_subrelease_long_interval_ms * 1_000_000,
+        };
+        // What nobody changed is not written: a page that is not touched costs nothing.
+        if intervals(config) != intervals(&Config::DEFAULT) {
+            page_heap.set_skip_intervals(intervals(config));
+        }
     }
 }

@@ -97,3 +97,26 @@ fn a_complaint_names_key_and_value() {
     Config::parse(b"page_heap:l\xffx", |complaint| line = std::format!("{complaint}"));
     assert_eq!(line, "STRATA_CONF: bad value for key 'page_heap', value 'l\\xffx': ignored");
 }
+
+#[test]
+fn skip_intervals_are_times_and_never_is_none() {
+    let heap = |text: &str| {
+        let heap: crate::Heap = crate::Heap::with(parsed(text).0);
+        // SAFETY: the block was had a moment ago.
+        unsafe { heap.deallocate(heap.allocate(1)) };
+        heap.core().and_then(|core| core.page_heap().skip_intervals())
+    };
+    let of = |short_ms: u64, long_ms: u64| {
+        let (short_ns, long_ns) = (short_ms * 1_000_000, long_ms * 1_000_000);
+        Some(strata_temeraire::SkipIntervals { short_ns, long_ns })
+    };
+    assert_eq!(heap(""), of(60_000, 300_000));
+    let both = "skip_subrelease_short_interval:1s,skip_subrelease_long_interval:2500ms";
+    assert_eq!(heap(both), of(1000, 2500));
+    assert_eq!(heap("page_heap:legacy"), None);
+    for bad in ["never", "5", "-1s", ""] {
+        let (config, problems) = parsed(&std::format!("skip_subrelease_short_interval:{bad}"));
+        assert_eq!(problems.len(), 1, "{bad}");
+        assert_eq!(config, Config::DEFAULT);
+    }
+}
