@@ -412,6 +412,9 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match Self::entry(size, align) {
+            Some(entry) if MARKED && entry.size() > mark::LARGEST_CLEARED => {
+                self.allocate_class::<false, ZEROED>(entry.class(), size, align, exhausted)
+            }
             Some(entry) => {
                 self.allocate_class::<MARKED, ZEROED>(entry.class(), size, align, exhausted)
             }

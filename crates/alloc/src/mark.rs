@@ -14,6 +14,10 @@ use core::ptr::NonNull;
 /// A word that fits an instruction, as a negative number of 32 bits.
 const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
 
+/// Blocks of a class above this keep the mark when they are handed out, until the program writes there: clearing it would touch a
+/// page, under hugepages 2 MiB, that the program may never touch. A free then looks for such a block, and finds nothing.
+pub(crate) const LARGEST_CLEARED: usize = 4096;
+
 /// Whether a block has the mark.
 ///
 /// # Safety

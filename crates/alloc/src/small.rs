@@ -18,8 +18,10 @@ impl<C: HeapConfig> Core<C> {
         while block.is_null() && self.make_room() {
             block = self.allocate_through_caches(slot, class);
         }
-        // SAFETY: the block is ours, and of a class.
-        unsafe { mark::clear(block) };
+        if C::Pages::TABLE.size(class) <= mark::LARGEST_CLEARED {
+            // SAFETY: the block is ours, and of a class.
+            unsafe { mark::clear(block) };
+        }
         block
     }
 
