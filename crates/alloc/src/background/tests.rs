@@ -290,6 +290,8 @@ fn kernel_pages_inside_of_spans_go_back_when_nobody_wants_them() {
     assert!(swept >= before.middle.span_bytes / 3, "{swept} of {}", before.middle.span_bytes);
     assert_eq!(after.in_use_bytes(), before.in_use_bytes());
     assert_eq!(after.in_use_bytes(), after.in_use_bytes_by_threads());
+    pass(core, 20_000);
+    assert!(core.background.at_rest.load(Ordering::Relaxed), "what cannot go is left alone");
     for &block in &survivors {
         // SAFETY: the block is ours, and was filled.
         let bytes = unsafe { core::slice::from_raw_parts(block, 512) };

@@ -32,6 +32,9 @@ pub(in crate::background) struct Sweep {
     next_hugepage: usize,
     /// What this walk gave so far, and when it may begin; how long the next one waits if it gives nothing.
     given_bytes: u64,
+    /// What was idle when it began, and what of it the last walk left.
+    idle_bytes: u64,
+    left_bytes: u64,
     begins_ns: u64,
     wait_ns: u64,
 }
@@ -57,13 +60,16 @@ impl<C: HeapConfig> Core<C> {
         }
         if sweep.next_hugepage == 0 {
             let (idle, waiting) = self.allow(sweep);
+            // What the last walk left is still there; more than that is worth another one at once.
+            let is_known = idle <= sweep.left_bytes.saturating_add(KEPT_BYTES);
             let is_early = now_ns < sweep.begins_ns && sweep.begins_ns - now_ns <= LONGEST_WAIT_NS;
-            if idle <= KEPT_BYTES || is_early {
+            if idle <= KEPT_BYTES || is_known && is_early {
                 let rests = waiting <= KEPT_BYTES && seen.is_quiet(now_ns, self.delay_ns());
                 return if rests { Next::AtRest } else { self.later(now_ns) };
             }
             self.background.counters.sweeps.fetch_add(1, Ordering::Relaxed);
             sweep.given_bytes = 0;
+            sweep.idle_bytes = idle;
         }
         match self.next_hugepage_in_use(sweep.next_hugepage) {
             Some((number, is_in_use)) => {
@@ -76,6 +82,7 @@ impl<C: HeapConfig> Core<C> {
             None => {
                 sweep.next_hugepage = 0;
                 let gave = sweep.given_bytes > 0;
+                sweep.left_bytes = sweep.idle_bytes.saturating_sub(sweep.given_bytes);
                 let waited_ns = if gave { 0 } else { sweep.wait_ns };
                 sweep.wait_ns = (waited_ns * 2).clamp(INTERVAL_NS, LONGEST_WAIT_NS);
                 sweep.begins_ns = now_ns.saturating_add(sweep.wait_ns);
