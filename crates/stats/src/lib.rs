@@ -48,6 +48,8 @@ mod figures;
 mod glibc;
 mod heap_map;
 #[cfg(feature = "std")]
+mod history;
+#[cfg(feature = "std")]
 mod html;
 mod json;
 mod ledger;
@@ -74,6 +76,8 @@ pub use document::{Document, MapRun, MapSpan, ReadError};
 pub use explain::{Finding, Findings, WhyNotReleased, explain, report_explain};
 pub use figures::{Figures, PageHeapDetails};
 pub use glibc::{GlibcFigures, Pieces, render_malloc_info, render_malloc_stats};
+#[cfg(feature = "std")]
+pub use history::History;
 #[cfg(feature = "std")]
 pub use html::render_html;
 pub use json::{Extent, render_json, report_json};
