@@ -42,9 +42,7 @@ pub(crate) fn prepare() {
     ONLY.store(only_process(), Ordering::Relaxed);
     WANTED.store(true, Ordering::Relaxed);
     STDERR.keep();
-    if has_file {
-        snapshots::begin(&HEAP);
-    }
+    snapshots::begin();
 }
 
 /// What `STRATA_REPORT_PID` says; 0 if nothing.

@@ -8,12 +8,16 @@
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
+use crate::snapshots;
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
-use strata_sync::atomic::{AtomicPtr, Ordering};
+use strata_sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// The program's main. Written by `find_start`, in the only thread, before it is called.
 static MAIN: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Whether the heap waits for main. Written by the constructor, and when main begins.
+static AWAITED: AtomicBool = AtomicBool::new(false);
 
 type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
@@ -26,8 +30,14 @@ pub(crate) fn expect_main() {
     // SAFETY: a name that ends in zero.
     let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_DEFAULT, START.as_ptr()) });
     if found.is_some_and(|found| core::ptr::eq(found, ours)) {
+        AWAITED.store(true, Ordering::Relaxed);
         strata_alloc::wait_with_threads();
     }
+}
+
+/// Whether the heap makes no thread yet, and main is going to change that.
+pub(crate) fn is_awaited() -> bool {
+    AWAITED.load(Ordering::Relaxed)
 }
 
 /// The loader's `dlsym`, which a static program has not.
@@ -59,6 +69,8 @@ extern "C" fn find_start(main: *mut c_void) -> *mut c_void {
 
 extern "C" fn note_main() {
     strata_alloc::threads_may_start();
+    AWAITED.store(false, Ordering::Relaxed);
+    snapshots::begin();
 }
 
 /// What the program's first instructions call: the C library's function of this name, with a stand-in for main.

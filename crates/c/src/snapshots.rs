@@ -1,7 +1,11 @@
 //! Snapshots in files: `STRATA_CONF=snapshot_file:PATH`.
 
-use crate::{exit_report, heap::Program};
-use strata_alloc::{Config, Core, Heap, PathText, SnapshotDetail};
+use crate::{
+    exit_report,
+    heap::{HEAP, Program},
+    main_begins,
+};
+use strata_alloc::{Config, Core, PathText, SnapshotDetail};
 use strata_os::warn_line;
 use strata_stats::{Extent, write_snapshot_file};
 use strata_sync::{
@@ -25,10 +29,14 @@ pub(crate) fn prepare(options: &[u8]) -> bool {
     path.is_some()
 }
 
-/// Has the heap's thread write snapshots from now on, if the options ask for several. After the heap was set up.
-pub(crate) fn begin(heap: &Heap<Program>) {
-    let wanted = heap.core().is_some_and(|core| core.config().snapshot_interval_seconds != 0);
-    if wanted && !heap.start_background_thread() {
+/// Has the heap's thread write snapshots from now on, if the options ask for several: by the constructor, after the heap was
+/// set up, and where the heap waits with threads for main, when that begins.
+pub(crate) fn begin() {
+    if FILE.lock().is_empty() || main_begins::is_awaited() {
+        return;
+    }
+    let wanted = HEAP.core().is_some_and(|core| core.config().snapshot_interval_seconds != 0);
+    if wanted && !HEAP.start_background_thread() {
         warn_line!(
             "snapshot_interval: there is no thread to write them (background_thread): one at the end"
         );
