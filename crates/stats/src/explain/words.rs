@@ -167,7 +167,10 @@ impl Display for WhyNotReleased {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
             Self::NobodyAsked => {
-                write!(f, "Nothing was given back yet.{DO}malloc_trim(0) gives it back now.")
+                write!(
+                    f,
+                    "Nobody asked for them yet: neither the program nor the background work.{DO}malloc_trim(0) gives it back now."
+                )
             }
             Self::RecentDemand { kept_back_bytes } => write!(
                 f,
