@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
+use crate::dist;
+use crate::page_size::PageSizeName;
 use crate::suite_rounds::{RandomSuite, Rounds, fresh_seed};
 use crate::workspace::Workspace;
 
@@ -31,7 +33,7 @@ pub(crate) struct Options {
 
 const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
 
-const SUITES: [RandomSuite; 5] = [
+const SUITES: [RandomSuite; 7] = [
     RandomSuite {
         package: "strata-cpu-cache",
         target: &["--test", "caches"],
@@ -57,9 +59,22 @@ const SUITES: [RandomSuite; 5] = [
         filter: "",
         amount: None,
     },
+    RandomSuite {
+        package: "strata-c-tests",
+        target: &["--test", "surroundings"],
+        filter: "a_process_with_32_allocating_threads_forks",
+        amount: Some(("STRATA_FORKS", "100", "10000")),
+    },
+    RandomSuite {
+        package: "strata-c-tests",
+        target: &["--test", "life"],
+        filter: "preloaded_it_lives",
+        amount: Some(("STRATA_THREADS", "10000", "100000")),
+    },
 ];
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    dist::build_library(workspace, PageSizeName::Eight)?;
     let rounds = Rounds {
         seed: options.seed.unwrap_or_else(fresh_seed),
         most: options.rounds.or((!options.long).then_some(1)),

@@ -143,6 +143,16 @@ fn area(slot: Slot) -> Option<(isize, Registration)> {
     ))
 }
 
+/// Takes this thread's own area back from the kernel, if it has one: the thread ends, and a C library may unmap what the
+/// area lies in (musl does, for a detached thread) before the kernel has written there for the last time.
+pub(crate) fn unregister_own() {
+    if rseq::glibc_area().is_none() {
+        // SAFETY: no section runs any more, since the thread's limits are 0 and stay so. If the area is not registered,
+        // the kernel says so, and nothing is done.
+        let _ = unsafe { rseq::unregister(thread_block::rseq_area(), rseq::AREA_BYTES) };
+    }
+}
+
 /// Registers this thread's own area; true if it is registered afterwards.
 fn register_own() -> bool {
     /// The kernel's answer for an area that is registered already.

@@ -125,6 +125,12 @@ impl<C: HeapConfig> Core<C> {
             }
             FrontEnd::PerCpu(_) => Standing::Alone,
             FrontEnd::Observed(_) => Standing::Observed(words),
+            // Somebody else runs with these words.
+            FrontEnd::PerThread(_)
+                if thread_block::block().reentry.load(Ordering::Relaxed) != 0 =>
+            {
+                Standing::Alone
+            }
             FrontEnd::PerThread(_) => {
                 let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
                 // SAFETY: the record is this thread's, not null, and stays until the thread ends.
@@ -229,10 +235,11 @@ impl<C: HeapConfig> Core<C> {
 
     fn bind_unguarded(&self, slot: Slot, words: &SlotWords) -> bool {
         let per_cpu = matches!(self.front_end(), FrontEnd::PerCpu(_));
-        if per_cpu && !front_end::is_registered(self.registration()) {
+        // An area is taken back when the thread ends: that comes first.
+        if !watch_this_thread() {
             return false;
         }
-        if !watch_this_thread() {
+        if per_cpu && !front_end::is_registered(self.registration()) {
             return false;
         }
         let cache = match self.front_end() {
@@ -496,6 +503,7 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
             unsafe { end(core, record) };
         }
     }
+    front_end::unregister_own();
 }
 
 /// # Safety

@@ -11,7 +11,7 @@ enum { BLOCKS = 300 };
 static void *run(void *seed) {
     unsigned random = (unsigned)(size_t)seed;
     unsigned char *blocks[BLOCKS] = {0};
-    for (int step = 0; step < 12000; step++) {
+    for (int step = 0; step < 4000; step++) {
         random = random * 1664525 + 1013904223;
         int i = (int)((random >> 8) % BLOCKS);
         free(blocks[i]);
@@ -35,6 +35,22 @@ static void *run(void *seed) {
     return NULL;
 }
 
+/* A large block that grows, and moves: what is in it moves along, or the block stays as it was. */
+static void grow(void) {
+    size_t size = 5 << 20;
+    unsigned char *block = malloc(size);
+    if (block == NULL) return;
+    for (size_t at = 0; at < size; at += 4096) block[at] = (unsigned char)(at >> 12);
+    for (size_t wanted = 9 << 20; wanted < 40 << 20; wanted += 9 << 20) {
+        free(malloc(wanted / 2)); /* what lies behind it changes */
+        unsigned char *grown = realloc(block, wanted);
+        if (grown != NULL) block = grown;
+        for (size_t at = 0; at < size; at += 4096)
+            if (block[at] != (unsigned char)(at >> 12)) abort();
+    }
+    free(block);
+}
+
 int main(void) {
     pthread_t threads[3];
     int started[3];
@@ -43,6 +59,7 @@ int main(void) {
     for (int i = 0; i < 3; i++)
         if (started[i]) pthread_join(threads[i], NULL);
     malloc_trim(0);
+    grow();
     run((void *)10);
     malloc_trim(0);
     puts("ok");

@@ -18,6 +18,8 @@ pub enum Linking {
     Archive,
     /// Linked as `libstrata.a` into a program without shared libraries.
     Static,
+    /// The same on musl, by `musl-gcc`. C programs alone.
+    StaticMusl,
 }
 
 /// A compiled test program.
@@ -29,9 +31,20 @@ pub struct Program {
 
 /// Whether there is a compiler for C++ (`CXX`, or `c++`).
 pub fn has_cxx() -> bool {
-    let version =
-        Command::new(cxx()).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    version.is_ok_and(|status| status.success())
+    answers(&cxx())
+}
+
+/// Whether there is a compiler for C on musl, `musl-gcc`.
+pub fn has_musl() -> bool {
+    answers(MUSL_CC)
+}
+
+const MUSL_CC: &str = "musl-gcc";
+
+fn answers(compiler: &str) -> bool {
+    let mut version = Command::new(compiler);
+    version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+    version.status().is_ok_and(|status| status.success())
 }
 
 impl Program {
@@ -51,12 +64,12 @@ impl Program {
     /// If it does not compile.
     pub fn compile_with(source: &str, linking: Linking, arguments: &[&str]) -> Self {
         let path = output(source, linking);
-        let mut compiler = compiler(source);
+        let mut compiler = compiler(source, linking);
         compiler.arg("-o").arg(&path).arg(programs().join(source));
         match linking {
             Linking::Preloaded => &mut compiler,
             Linking::Archive => compiler.arg(static_library()),
-            Linking::Static => compiler.arg("-static").arg(static_library()),
+            Linking::Static | Linking::StaticMusl => compiler.arg("-static").arg(static_library()),
         };
         compiler.args(arguments).args(["-ldl", "-lpthread"]);
         must_succeed(&mut compiler);
@@ -71,7 +84,7 @@ impl Program {
     pub fn compile_library(source: &str) -> PathBuf {
         let path = output(source, Linking::Preloaded).with_extension("so");
         must_succeed(
-            compiler(source)
+            compiler(source, Linking::Preloaded)
                 .args(["-shared", "-fPIC", "-o"])
                 .arg(&path)
                 .arg(programs().join(source)),
@@ -130,9 +143,13 @@ fn output(source: &str, linking: Linking) -> PathBuf {
     directory.join(format!("{stem}-{linking:?}-{number}").to_lowercase())
 }
 
-fn compiler(source: &str) -> Command {
+fn compiler(source: &str, linking: Linking) -> Command {
     let cxx_source = source.ends_with(".cc");
-    let mut compiler = Command::new(if cxx_source { cxx() } else { cc() });
+    let mut compiler = Command::new(match linking {
+        Linking::StaticMusl => MUSL_CC.to_owned(),
+        _ if cxx_source => cxx(),
+        _ => cc(),
+    });
     let standard = if cxx_source { "-std=c++17" } else { "-std=gnu11" };
     // The programs do on purpose what compilers warn of; and a pair of malloc and free that nobody looks
     // at must not be left out.

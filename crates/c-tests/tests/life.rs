@@ -1,6 +1,6 @@
 //! Malloc in the life of a process.
 
-use strata_c_tests::{Allocator, Case, Failures, Linking, Program};
+use strata_c_tests::{Allocator, Case, Failures, Linking, Program, has_musl};
 
 /// The address space that a program must be able to start and run in: 64 MiB.
 const LITTLE_KIB: u32 = 64 << 10;
@@ -28,6 +28,20 @@ fn fork_handlers_that_are_registered_before_the_first_block_may_allocate() {
 fn linked_statically_it_lives_through_what_programs_do() {
     let mut failures = Failures::default();
     failures.run_all(&Program::compile("life.c", Linking::Static));
+    failures.conclude();
+}
+
+/// The library registers an rseq area of its own for each thread there.
+#[test]
+fn linked_statically_on_musl_it_lives_through_what_programs_do() {
+    if !has_musl() {
+        eprintln!("left out: programs on musl: no musl-gcc");
+        return;
+    }
+    let mut failures = Failures::default();
+    for case in Program::compile("life.c", Linking::StaticMusl).cases() {
+        failures.note(case.name(), case.run(Allocator::Strata));
+    }
     failures.conclude();
 }
 

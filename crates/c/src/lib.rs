@@ -12,7 +12,7 @@
 //! | its introspection | `malloc_stats` `malloc_info` `mallinfo` `mallinfo2` |
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
-//! | processes | `vfork`, so that a child that allocates before it calls `exec` does no harm |
+//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -47,6 +47,8 @@
 compile_error!("the names of the operators new are those of 64-bit systems");
 
 mod aligned;
+#[cfg(target_arch = "x86_64")]
+mod clone;
 mod exhausted;
 mod exit_report;
 mod glibc;

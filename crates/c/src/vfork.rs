@@ -19,13 +19,16 @@ use strata_os::set_errno;
 use strata_sync::thread_block::{Slot, SlotWords, ThreadBlock};
 
 /// Where the words stand in the block. The only heap of the library has the first slot, if any.
-const REENTRY: usize = offset_of!(ThreadBlock, reentry);
-const ALLOCATED_LIMIT: usize = Slot::FIRST.byte_offset() + offset_of!(SlotWords, allocated_limit);
-const DEALLOCATED_LIMIT: usize =
+pub(crate) const REENTRY: usize = offset_of!(ThreadBlock, reentry);
+/// As above.
+pub(crate) const ALLOCATED_LIMIT: usize =
+    Slot::FIRST.byte_offset() + offset_of!(SlotWords, allocated_limit);
+/// As above.
+pub(crate) const DEALLOCATED_LIMIT: usize =
     Slot::FIRST.byte_offset() + offset_of!(SlotWords, deallocated_limit);
 
 /// -1, and `errno` says why.
-extern "C" fn failed(result: c_long) -> c_long {
+pub(crate) extern "C" fn failed(result: c_long) -> c_long {
     set_errno(i32::try_from(-result).unwrap_or(libc::EAGAIN));
     -1
 }

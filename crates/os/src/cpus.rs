@@ -5,6 +5,8 @@ use crate::{KeepErrno, errno};
 
 /// Words of the largest CPU mask that Linux can have (8192 CPUs).
 const MASK_WORDS: usize = 128;
+/// The bits of such a mask.
+const MOST_CPUS: u32 = 8192;
 
 /// A set of CPUs as the kernel takes and gives it.
 #[derive(Clone, Copy)]
@@ -56,11 +58,11 @@ impl CpuMask {
 /// a cpuset may change underway.
 ///
 /// From `/sys/devices/system/cpu/possible`; where that cannot be read, the width of the kernel's
-/// CPU mask, which is as much or more. At least 1. Allocates nothing, keeps `errno`; three system
-/// calls: ask once.
+/// CPU mask, which is as much or more; where that is refused too, the most that Linux can have, since a number too
+/// high would lie behind such an array. At least 1. Allocates nothing, keeps `errno`; three system calls: ask once.
 pub fn possible_cpus() -> u32 {
     let _keep = KeepErrno::new();
-    from_sysfs().or_else(mask_width).unwrap_or(1)
+    from_sysfs().or_else(mask_width).unwrap_or(MOST_CPUS)
 }
 
 /// How many CPUs this thread may run on. At least 1. One system call.
