@@ -286,24 +286,49 @@ fn residency_in_spans<C: HeapConfig>(
     sum
 }
 
-/// What the kernel counts for the heap's mappings. Of a mapping that is not wholly the heap's, no more than the heap's part.
+/// What the kernel counts for the heap's mappings. Where memory of others lies beside the heap's, the kernel may have made
+/// one mapping of both: of that, the heap's pages are counted.
 fn ask_mappings<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
     let mut resident = 0;
     let asked = for_each_mapping(|mapping| {
         let mut ours = 0;
-        let mut add = |range: AddressRange| {
-            let start = range.start.max(mapping.range.start);
-            ours += range.end().min(mapping.range.end()).saturating_sub(start);
-        };
-        core.page_heap().for_each_reservation(&mut add);
-        core.arena().for_each_range(&mut add);
-        add(core.cpu_cache().slab_range());
-        add(core.own_range());
-        resident += mapping.resident_bytes.min(ours) as u64;
-        kernel.mappings_huge_bytes += mapping.hugepage_bytes.min(ours) as u64;
-        kernel.mappings_swapped_bytes += mapping.swapped_bytes.min(ours) as u64;
+        for_each_part(core, mapping.range, |part| ours += part.bytes);
+        let mut found = mapping;
+        if 0 < ours && ours < mapping.range.bytes {
+            (found.resident_bytes, found.hugepage_bytes, found.swapped_bytes) = (0, 0, 0);
+            for_each_part(core, mapping.range, |part| {
+                let part = core.source().residency(part).unwrap_or_default();
+                found.resident_bytes += part.resident_bytes;
+                found.hugepage_bytes += part.hugepage_bytes;
+                found.swapped_bytes += part.swapped_bytes;
+            });
+        }
+        if ours > 0 {
+            resident += found.resident_bytes as u64;
+            kernel.mappings_huge_bytes += found.hugepage_bytes as u64;
+            kernel.mappings_swapped_bytes += found.swapped_bytes as u64;
+        }
     });
     kernel.mappings_resident_bytes = asked.ok().map(|()| resident);
+}
+
+/// Calls `each` with every part of `mapping` that is the heap's.
+fn for_each_part<C: HeapConfig>(
+    core: &Core<C>,
+    mapping: AddressRange,
+    mut each: impl FnMut(AddressRange),
+) {
+    let mut meet = |range: AddressRange| {
+        let start = range.start.max(mapping.start);
+        let bytes = range.end().min(mapping.end()).saturating_sub(start);
+        if bytes > 0 {
+            each(AddressRange::new(start, bytes));
+        }
+    };
+    core.page_heap().for_each_reservation(&mut meet);
+    core.arena().for_each_range(&mut meet);
+    meet(core.cpu_cache().slab_range());
+    meet(core.own_range());
 }
 
 impl Display for Reconciliation {

@@ -9,7 +9,7 @@ use loom::{
 };
 use strata_central::{BackEnd, CentralFreeList, CentralStats, ObjectMaps, OnlyBackEnd};
 use strata_os::{AddressRange, MonotonicClock, PageSource, SystemPages};
-use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
+use strata_page_heap::{MemoryLimits, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
 use strata_size_classes::{Bounds, PageSize, SizeClass, SizeClassTable};
 use strata_span::{Ground, PageCount, PageId, Platform, SpanHandle, SpanPlace};
 
@@ -83,6 +83,10 @@ unsafe impl PageHeap<Short> for Shelf {
         _: ReleaseReason,
     ) -> PageCount<Short> {
         PageCount::ZERO
+    }
+
+    fn set_limits(&self, _: MemoryLimits) {
+        unreachable!("nobody limits it");
     }
 
     fn stats(&self) -> PageHeapStats {
