@@ -6,11 +6,13 @@ run)
     tests='test_list test_dict test_set test_bytes test_unicode test_json test_gc test_weakref test_array test_re test_zlib'
     [ "$2" -gt 1 ] && tests="$tests test_io test_threading test_concurrent_futures test_sqlite3 test_pickle test_decimal
         test_asyncio test_memoryview test_mmap test_collections test_itertools test_struct test_ctypes test_subprocess test_multiprocessing_fork"
-    # Python's own small-object pools off, so that every object is a malloc.
+    # Python's own small-object pools off, so that every object is a malloc; in the long form also with them.
+    pools=malloc
+    [ "$2" -gt 1 ] && pools='malloc pymalloc'
     for test in $tests; do
-        for pools in malloc pymalloc; do
-            PYTHONMALLOC=$pools timeout 280 python3 -m test -q "$test" >log 2>&1
-            echo "$test $pools $?"
+        for pool in $pools; do
+            PYTHONMALLOC=$pool timeout 280 python3 -m test -q "$test" >log 2>&1
+            echo "$test $pool $?"
         done
     done ;;
 esac
