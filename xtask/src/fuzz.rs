@@ -1,12 +1,11 @@
 //! `cargo xtask fuzz`: random instructions on each layer and on a model of it.
 
-use core::time::Duration;
 use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 
-use crate::suite_rounds::{RandomSuite, Rounds, fresh_seed};
+use crate::suite_rounds::{RandomSuite, RoundOptions, Rounds};
 use crate::workspace::Workspace;
 
 /// Run random instructions on each layer and on a naive model of it, and send restartable sequences back at each of their
@@ -20,20 +19,13 @@ pub(crate) struct Options {
     #[arg(long)]
     long: bool,
 
-    /// So many rounds, however long they take
-    #[arg(long, value_name = "N")]
-    rounds: Option<u64>,
-
-    /// The seed of the first round; the next ones count from it
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    rounds: RoundOptions,
 
     /// Only layers whose package's name contains this
     #[arg(long, value_name = "PART")]
     layer: Option<String>,
 }
-
-const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
 
 const SUITES: [RandomSuite; 8] = [
     RandomSuite {
@@ -87,11 +79,5 @@ pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCo
     };
     let suites: Vec<_> = SUITES.into_iter().filter(wanted).collect();
     ensure!(!suites.is_empty(), "no layer's name contains that");
-    let rounds = Rounds {
-        seed: options.seed.unwrap_or_else(fresh_seed),
-        most: options.rounds.or((!options.long).then_some(1)),
-        time: HALF_AN_HOUR,
-        long: options.long,
-    };
-    rounds.run(workspace, &suites)
+    Rounds::new(&options.rounds, options.long).run(workspace, &suites)
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask stress`: many threads at once, and everything that can come between them.
 
-use core::time::Duration;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -8,7 +7,7 @@ use clap::Args;
 
 use crate::dist;
 use crate::page_size::PageSizeName;
-use crate::suite_rounds::{RandomSuite, Rounds, fresh_seed};
+use crate::suite_rounds::{RandomSuite, RoundOptions, Rounds};
 use crate::workspace::Workspace;
 
 /// Run more threads than CPUs, with signals, changes of affinity, drains and resizes of CPUs' caches, forks, and CPUs that
@@ -22,16 +21,9 @@ pub(crate) struct Options {
     #[arg(long)]
     long: bool,
 
-    /// So many rounds, however long they take
-    #[arg(long, value_name = "N")]
-    rounds: Option<u64>,
-
-    /// The seed of the first round; the next ones count from it
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    rounds: RoundOptions,
 }
-
-const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
 
 const SUITES: [RandomSuite; 7] = [
     RandomSuite {
@@ -75,11 +67,5 @@ const SUITES: [RandomSuite; 7] = [
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     dist::build_library(workspace, PageSizeName::Eight)?;
-    let rounds = Rounds {
-        seed: options.seed.unwrap_or_else(fresh_seed),
-        most: options.rounds.or((!options.long).then_some(1)),
-        time: HALF_AN_HOUR,
-        long: options.long,
-    };
-    rounds.run(workspace, &SUITES)
+    Rounds::new(&options.rounds, options.long).run(workspace, &SUITES)
 }

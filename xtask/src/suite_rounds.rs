@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use crate::command::shown;
 use crate::workspace::Workspace;
@@ -20,29 +21,51 @@ pub(crate) struct RandomSuite {
     pub(crate) amount: Option<(&'static str, &'static str, &'static str)>,
 }
 
+/// What the commands that run such suites have in common.
+#[derive(Args)]
+pub(crate) struct RoundOptions {
+    /// So many rounds, however long they take
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
+
+    /// The seed of the first round; the next ones count from it
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
 /// How often the suites run, and with what.
 pub(crate) struct Rounds {
     /// The first round's seed; the next ones count from it.
-    pub(crate) seed: u64,
-    /// Rounds, or as many as fit into the time.
-    pub(crate) most: Option<u64>,
-    pub(crate) time: Duration,
-    pub(crate) long: bool,
+    seed: u64,
+    /// Rounds, or as many as fit into half an hour.
+    most: Option<u64>,
+    long: bool,
 }
+
+const HALF_AN_HOUR: Duration = Duration::from_secs(1800);
 
 /// The profile of the root manifest that the suites are built with: fast, and with every assertion in.
 const PROFILE: &str = "matrix";
 
 /// A seed that is not the last one's.
-pub(crate) fn fresh_seed() -> u64 {
+fn fresh_seed() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.as_secs() * 1000
 }
 
 impl Rounds {
+    /// As the options say; without a number of rounds, one in the short form.
+    pub(crate) fn new(options: &RoundOptions, long: bool) -> Self {
+        Self {
+            seed: options.seed.unwrap_or_else(fresh_seed),
+            most: options.rounds.or((!long).then_some(1)),
+            long,
+        }
+    }
+
     /// Runs all suites, round after round, and stops at the first failure, whose command is printed.
     pub(crate) fn run(&self, workspace: &Workspace, suites: &[RandomSuite]) -> Result<ExitCode> {
-        let end = Instant::now() + self.time;
+        let end = Instant::now() + HALF_AN_HOUR;
         let mut round = 0;
         while self.most.map_or(round == 0 || Instant::now() < end, |most| round < most) {
             for suite in suites {
