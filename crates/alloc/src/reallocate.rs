@@ -10,8 +10,7 @@ use strata_span::{Address, Function, HUGEPAGE_BYTES};
 const GROWS_FROM_BYTES: usize = 512 << 10;
 
 /// A block of this size or more that has to move takes its pages along, if it can: its page tables change instead of its
-/// contents. At 4 MiB that takes a tenth of the time of a copy to warm memory, and a hundredth of one to fresh; below, the
-/// few system calls count.
+/// contents. Below, the few system calls weigh as much as a copy to warm memory.
 const RELOCATES_FROM_BYTES: usize = 4 << 20;
 
 impl<C: HeapConfig> Heap<C> {
