@@ -50,7 +50,7 @@ pub(crate) enum Call {
 /// The background work of a heap. All zero bits are one of which nothing was done yet.
 #[derive(Debug)]
 pub(crate) struct Background {
-    /// Keeps steps apart, and a fork from finding one half done. Rank: under the list of threads, above the layers.
+    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
     /// Waited for by forks and by who wants figures at rest; everybody else tries it.
     schedule: Mutex<Schedule>,
     /// Misses so far, modulo 2³². Written by all threads that miss.

@@ -5,7 +5,10 @@ use strata_cpu_cache::{CpuCache, IdKind, Setup};
 use strata_os::{PageSource, possible_cpus, rseq, warn_line};
 use strata_size_classes::SizeClassTable;
 use strata_span::Address;
-use strata_sync::thread_block::{self, Slot};
+use strata_sync::{
+    asymmetric::prepare_heavy_fence,
+    thread_block::{self, Slot},
+};
 
 /// The caches that a heap runs with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,7 +75,11 @@ pub(crate) fn choose<S: PageSource>(
     table: &'static SizeClassTable,
     cpu: &CpuCache,
 ) -> (FrontEnd, Registration) {
-    let per_thread = |why| (FrontEnd::PerThread(why), Registration::Libc);
+    let per_thread = |why| {
+        // Now, before there are threads: later it takes milliseconds. Without it idle threads keep their caches.
+        prepare_heavy_fence();
+        (FrontEnd::PerThread(why), Registration::Libc)
+    };
     if config.hardened {
         if config.record {
             warn_line!("record_file: a hardened heap is not recorded: ignored");
@@ -83,7 +90,7 @@ pub(crate) fn choose<S: PageSource>(
         return (FrontEnd::Observed(Observer::Recording), Registration::Libc);
     }
     if slot == Slot::UNBOUND {
-        return per_thread(WhyPerThread::NoSlot);
+        return (FrontEnd::PerThread(WhyPerThread::NoSlot), Registration::Libc);
     }
     if config.front_end == FrontEndChoice::PerThread {
         return per_thread(WhyPerThread::Asked);

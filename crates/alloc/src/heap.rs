@@ -413,11 +413,7 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) if MARKED && entry.size() > mark::LARGEST_CLEARED => {
-                let block =
-                    self.allocate_class::<false, ZEROED>(entry.class(), size, align, exhausted);
-                // SAFETY: the block is ours, and of a class.
-                unsafe { mark::clear_if_set(block) };
-                block
+                self.allocate_class::<false, ZEROED>(entry.class(), size, align, exhausted)
             }
             Some(entry) => {
                 self.allocate_class::<MARKED, ZEROED>(entry.class(), size, align, exhausted)

@@ -298,8 +298,8 @@ impl<C: HeapConfig> Core<C> {
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.
     pub(crate) fn acquire_all(&self) {
         self.recorder.acquire();
-        self.threads.acquire();
         self.background.acquire();
+        self.threads.acquire();
         self.stops.acquire();
         self.hardened.acquire();
         self.thread_caches.acquire();
@@ -330,9 +330,9 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: as above.
         unsafe { self.stops.release() };
         // SAFETY: as above.
-        unsafe { self.background.release() };
-        // SAFETY: as above.
         unsafe { self.threads.release() };
+        // SAFETY: as above.
+        unsafe { self.background.release() };
         // SAFETY: as above.
         unsafe { self.recorder.release() };
     }

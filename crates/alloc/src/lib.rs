@@ -42,6 +42,7 @@ mod mark;
 mod memory_limit;
 mod misuse;
 mod observer;
+mod own_cache;
 mod ownership;
 mod path_text;
 mod reallocate;

@@ -45,6 +45,7 @@ impl<C: HeapConfig> Core<C> {
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
+                    drop(cache);
                     self.note_miss(Call::Allocation);
                 }
                 counted(block, &words.allocated, bytes)
@@ -102,6 +103,7 @@ impl<C: HeapConfig> Core<C> {
                 if unsafe { cache.push(class, bytes, pointer) } {
                     // SAFETY: as above.
                     unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
+                    drop(cache);
                     self.note_miss(Call::Deallocation);
                 }
                 add(&words.deallocated, bytes);

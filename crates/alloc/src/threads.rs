@@ -1,6 +1,6 @@
 //! The threads that use a heap: their words, their caches, and what they allocated and freed.
 
-use crate::{Core, FrontEnd, HeapConfig, front_end, small::add};
+use crate::{Core, FrontEnd, HeapConfig, front_end, own_cache::OwnCache, small::add};
 use core::{ffi::c_void, ptr::NonNull};
 use strata_os::{ExitKey, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
@@ -10,7 +10,7 @@ use strata_sync::{
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
     thread_block::{self, Slot, SlotWords},
 };
-use strata_thread_cache::ThreadCache;
+use strata_thread_cache::{Occupancy, ThreadCache};
 
 /// Taken when a thread ends and when a heap does, so that neither misses the other; the outermost lock.
 pub(crate) static ENDS: Mutex<()> = Mutex::new(());
@@ -30,8 +30,12 @@ pub(crate) struct ThreadRecord {
     /// The thread's words, readable until the record is unlinked.
     words: *const SlotWords,
     /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU, and while the thread is idle.
-    /// Written and read by the thread.
-    cache: AtomicPtr<c_void>,
+    /// Written and read by the thread while it is inside of `occupancy`, and taken by who claimed that.
+    pub(crate) cache: AtomicPtr<c_void>,
+    /// Whether the thread is at its cache.
+    pub(crate) occupancy: Occupancy,
+    /// What `occupancy` showed when the background work last looked.
+    pub(crate) steps_seen: AtomicU64,
     /// The heap, and how to tell it that the thread ends.
     core: *const c_void,
     end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
@@ -46,7 +50,7 @@ unsafe impl PoolItem for ThreadRecord {
 /// A thread's cache, as the metadata arena has it.
 #[repr(transparent)]
 #[derive(Debug)]
-pub(crate) struct CacheItem<P: PageSize>(ThreadCache<P>);
+pub(crate) struct CacheItem<P: PageSize>(pub(crate) ThreadCache<P>);
 
 // SAFETY: 1. all zero bits are an empty thread cache. 2. no drop; larger than a pointer.
 unsafe impl<P: PageSize> PoolItem for CacheItem<P> {
@@ -56,17 +60,17 @@ unsafe impl<P: PageSize> PoolItem for CacheItem<P> {
 /// The threads of a heap. All zero bits are no threads.
 #[derive(Debug)]
 pub(crate) struct Threads<P: PageSize> {
-    /// Guards the list. Rank: under [`ENDS`], above the layers' locks.
-    records: Mutex<Records>,
+    /// Guards the list. Rank: under [`ENDS`] and the background's schedule, above the layers' locks.
+    pub(crate) records: Mutex<Records>,
     record_pool: Pool<ThreadRecord>,
-    cache_pool: Pool<CacheItem<P>>,
+    pub(crate) cache_pool: Pool<CacheItem<P>>,
     /// What threads allocated and freed that have no record: those that ended, and those that never had one.
     past_allocated: AtomicU64,
     past_deallocated: AtomicU64,
 }
 
 #[derive(Debug)]
-struct Records {
+pub(crate) struct Records {
     first: Option<NonNull<ThreadRecord>>,
     count: u64,
 }
@@ -100,15 +104,17 @@ pub(crate) enum Standing<'a, P: PageSize> {
     /// Registered: it uses the caches of its CPU.
     PerCpu(&'a SlotWords),
     /// It has a cache of its own.
-    Cached(&'a SlotWords, &'a ThreadCache<P>),
+    Cached(&'a SlotWords, OwnCache<'a, P>),
     /// Its heap is observed and has no caches: it is counted, and served from behind them.
     Observed(&'a SlotWords),
-    /// Neither: it ended, is just beginning, stands between vfork and exec, or found no memory.
+    /// Neither: it ended, is just beginning, stands between vfork and exec, found no memory, or is losing its cache because it
+    /// was idle.
     Alone,
 }
 
 impl<C: HeapConfig> Core<C> {
     /// How this thread stands to the heap; a new thread is made known.
+    #[inline(always)]
     pub(crate) fn standing(&self, slot: Slot) -> Standing<'_, C::Pages> {
         if slot == Slot::UNBOUND {
             return Standing::Alone;
@@ -134,10 +140,8 @@ impl<C: HeapConfig> Core<C> {
             FrontEnd::PerThread(_) => {
                 let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
                 // SAFETY: the record is this thread's, not null, and stays until the thread ends.
-                let place = unsafe { &(*record).cache };
-                match self.cache_in(place) {
-                    // SAFETY: the cache stays until this thread is idle or ends.
-                    Some(cache) => Standing::Cached(words, unsafe { cache.as_ref() }),
+                match self.own_cache(unsafe { &*record }) {
+                    Some(cache) => Standing::Cached(words, cache),
                     None => Standing::Alone,
                 }
             }
@@ -258,6 +262,8 @@ impl<C: HeapConfig> Core<C> {
             previous: None,
             words: thread_block::words(slot),
             cache: AtomicPtr::new(cache),
+            occupancy: Occupancy::new(),
+            steps_seen: AtomicU64::new(u64::MAX),
             core: core::ptr::from_ref(self).cast(),
             end: Some(end_thread::<C>),
             thread_id: thread_id(),
@@ -271,54 +277,6 @@ impl<C: HeapConfig> Core<C> {
             words.deallocated_limit.store(u64::MAX, Ordering::Relaxed);
         }
         true
-    }
-
-    /// The thread's cache; a new one if it gave its own back. None if there is no memory for one.
-    fn cache_in(&self, place: &AtomicPtr<c_void>) -> Option<NonNull<ThreadCache<C::Pages>>> {
-        let cache = place.load(Ordering::Relaxed);
-        if !cache.is_null() {
-            return NonNull::new(cache.cast());
-        }
-        let fresh = self.new_cache()?;
-        place.store(fresh.as_ptr().cast(), Ordering::Relaxed);
-        Some(fresh.cast())
-    }
-
-    /// Gives this thread's cache back, with all that it holds, if it has one.
-    pub(crate) fn end_own_cache(&self, slot: Slot) {
-        if slot == Slot::UNBOUND {
-            return;
-        }
-        // SAFETY: the words are this thread's own.
-        let words = unsafe { &*thread_block::words(slot) };
-        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
-        if let Some(record) = NonNull::new(record) {
-            // SAFETY: the record is this thread's and stays until it ends.
-            let place = unsafe { &record.as_ref().cache };
-            self.end_cache(place.swap(core::ptr::null_mut(), Ordering::Relaxed));
-        }
-    }
-
-    fn new_cache(&self) -> Option<NonNull<CacheItem<C::Pages>>> {
-        let cache = self.threads.cache_pool.allocate(self.arena(), self.metadata())?;
-        // SAFETY: zeroed memory from the pool is an empty cache.
-        let thread_cache = unsafe { &cache.as_ref().0 };
-        // SAFETY: it is empty, in no registry, and stays until `end_cache`.
-        unsafe { self.thread_caches().enter(thread_cache) };
-        Some(cache)
-    }
-
-    /// Gives what a thread's cache holds back, and the cache too; null is none.
-    fn end_cache(&self, cache: *mut c_void) {
-        let Some(item) = NonNull::new(cache.cast::<CacheItem<C::Pages>>()) else { return };
-        // SAFETY: the cache came from `new_cache` and was not ended before.
-        let thread_cache = unsafe { &item.as_ref().0 };
-        // SAFETY: its thread calls this as it ends, or nobody uses the heap any more.
-        unsafe { thread_cache.release_all(&self.source_of_objects()) };
-        // SAFETY: as above; it entered in `new_cache`.
-        unsafe { self.thread_caches().leave(thread_cache) };
-        // SAFETY: it came from this pool, and left all lists.
-        unsafe { self.threads.cache_pool.deallocate(item) };
     }
 }
 
@@ -449,7 +407,7 @@ impl Records {
         self.count -= 1;
     }
 
-    fn for_each(&self, mut visit: impl FnMut(&ThreadRecord)) {
+    pub(crate) fn for_each(&self, mut visit: impl FnMut(&ThreadRecord)) {
         let mut next = self.first;
         while let Some(place) = next {
             // SAFETY: linked records are valid; whoever has the list holds its lock.

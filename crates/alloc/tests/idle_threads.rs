@@ -1,5 +1,9 @@
 //! Threads that are idle keep nothing, and come back.
 
+use core::{
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
+};
 use std::{
     sync::{Barrier, Mutex, MutexGuard, PoisonError},
     thread,
@@ -116,4 +120,102 @@ fn where_caches_are_per_cpu_idle_threads_change_nothing() {
     heap.mark_busy();
     assert_eq!(core.figures().thread_caches.caches, 0);
     assert_eq!(core.figures().in_use_bytes(), 0);
+}
+
+/// Lets so many seconds pass for the background work, whatever the clock says.
+fn pass(heap: &Heap, now_ns: &mut u64, seconds: u64) {
+    let core = heap.core().expect("blocks were had");
+    for _ in 0..seconds {
+        *now_ns += 1_000_000_000;
+        // Each task has its turn.
+        for _ in 0..20 {
+            core.background_step(*now_ns);
+        }
+    }
+}
+
+/// Whether the kernel has what the loss of an idle thread's cache needs.
+fn caches_can_be_taken() -> bool {
+    strata_sync::asymmetric::prepare_heavy_fence()
+}
+
+#[test]
+fn threads_that_wait_lose_their_caches_to_the_background_work() {
+    let _alone = alone();
+    if !caches_can_be_taken() {
+        return;
+    }
+    let heap = per_thread();
+    let (idle, over) = (Barrier::new(41), Barrier::new(41));
+    let mut now_ns = 1_000_000_000;
+    thread::scope(|scope| {
+        let begin = |_| {
+            scope.spawn(|| {
+                work(&heap);
+                idle.wait();
+                over.wait();
+                work(&heap);
+            })
+        };
+        let threads: Vec<_> = (0..40).map(begin).collect();
+        idle.wait();
+        let core = heap.core().expect("blocks were had");
+        let before = core.figures();
+        assert_eq!(before.thread_caches.caches, 40);
+        pass(&heap, &mut now_ns, 60);
+        let figures = core.figures();
+        over.wait();
+        threads.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        assert!(before.thread_caches.held_bytes > 0);
+        assert_eq!((figures.thread_caches.caches, figures.thread_caches.held_bytes), (0, 0));
+        assert_eq!(figures.threads.threads, 40, "they are known all the same");
+    });
+    let figures = heap.core().expect("blocks were had").figures();
+    assert_eq!((figures.in_use_bytes(), figures.in_use_bytes_by_threads()), (0, 0));
+}
+
+#[test]
+fn caches_may_be_taken_at_any_moment_of_threads_that_come_and_go_work_and_pause() {
+    let _alone = alone();
+    if !caches_can_be_taken() {
+        return;
+    }
+    let heap = per_thread();
+    work(&heap);
+    let (stop, lives) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let taken = thread::scope(|scope| {
+        for number in 0..4 {
+            let (heap, stop, lives) = (&heap, &stop, &lives);
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let lived = thread::scope(|scope| {
+                        scope
+                            .spawn(move || {
+                                for _ in 0..5 {
+                                    work(heap);
+                                    thread::sleep(Duration::from_micros(40 * number));
+                                }
+                            })
+                            .join()
+                    });
+                    lived.expect("no panic");
+                    lives.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let (core, mut now_ns) = (heap.core().expect("blocks were had"), 1_000_000_000);
+        let mut most = 0;
+        for _ in 0..3000 {
+            let before = core.background_figures().drained_bytes;
+            pass(&heap, &mut now_ns, 1);
+            most = most.max(core.background_figures().drained_bytes - before);
+        }
+        stop.store(true, Ordering::Relaxed);
+        most
+    });
+    assert!(taken > 0 && lives.load(Ordering::Relaxed) > 0);
+    heap.mark_idle();
+    let figures = heap.core().expect("blocks were had").figures();
+    assert_eq!((figures.in_use_bytes(), figures.in_use_bytes_by_threads()), (0, 0));
+    assert_eq!(figures.thread_caches.held_bytes, 0, "what was taken and what ended is nowhere");
 }

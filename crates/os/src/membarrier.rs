@@ -17,6 +17,8 @@ use crate::cpus::CpuMask;
 use crate::{KeepErrno, errno, possible_cpus};
 use core::ffi::c_int;
 
+const PRIVATE_EXPEDITED: c_int = 1 << 3;
+const REGISTER_PRIVATE_EXPEDITED: c_int = 1 << 4;
 const PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 7;
 const REGISTER_PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 8;
 /// `MEMBARRIER_CMD_FLAG_CPU`.
@@ -50,6 +52,29 @@ pub fn fence_rseq(cpu: Option<u32>) -> Result<(), i32> {
             call(PRIVATE_EXPEDITED_RSEQ, ONE_CPU, cpu)
         }
     }
+}
+
+/// Announces to the kernel that this process will call [`fence`]. Says whether it may.
+///
+/// As [`register_rseq`]: once, early.
+pub fn register() -> bool {
+    let _keep = KeepErrno::new();
+    call(REGISTER_PRIVATE_EXPEDITED, 0, 0).is_ok()
+}
+
+/// A full fence in every thread of this process that runs at this moment: of what such a thread accesses in its own program
+/// order, all that lies before is before what this thread does next, and all that lies behind is behind what it did before.
+/// Threads that do not run had theirs when they stopped.
+///
+/// One system call, which interrupts each of the CPUs that run this process: microseconds.
+///
+/// # Errors
+///
+/// The system's number: `EPERM` where [`register`] was not called or refused, `EINVAL` or `ENOSYS` where the kernel has no
+/// such thing (before Linux 4.14).
+pub fn fence() -> Result<(), i32> {
+    let _keep = KeepErrno::new();
+    call(PRIVATE_EXPEDITED, 0, 0)
 }
 
 /// Runs `visit` on each CPU that this process may use, in turn, by binding this thread to it, and

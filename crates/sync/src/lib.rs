@@ -14,6 +14,7 @@
 //! | a lock with jemalloc's seven counters | [`Mutex`], [`LockStats`] |
 //! | something done once | [`Once`] |
 //! | figures under a lock, read without it | [`SeqWord`] |
+//! | two fences, of which one costs nothing | [`asymmetric`] |
 //! | the words of a thread, without a call | [`thread_block`] |
 //!
 //! # What it must not know
@@ -39,6 +40,7 @@
 #[cfg(any(test, strata_loom))]
 extern crate std;
 
+pub mod asymmetric;
 pub mod atomic;
 mod const_fn;
 mod lock_stats;

@@ -8,6 +8,8 @@
 //! The lists are linked through the first words of the freed objects, encoded: who writes into freed memory is
 //! found out when the object is next handed out, and cannot choose what the list yields.
 //!
+//! A thread that is idle keeps its cache; by [`Occupancy`] another thread finds out that it is, and takes the cache from it.
+//!
 //! It must not know where objects come from, nor how a thread finds its cache.
 //!
 //! ```
@@ -66,9 +68,11 @@
 extern crate std;
 
 mod free_list;
+mod occupancy;
 mod thread_cache;
 mod thread_caches;
 
+pub use occupancy::{Claim, Inside, Occupancy};
 pub use thread_cache::{MAX_LIST_LENGTH, ThreadCache, ThreadCacheStats};
 pub use thread_caches::{
     DEFAULT_LIMIT_BYTES, LEAST_BYTES, STOLEN_BYTES, ThreadCaches, ThreadCachesStats,

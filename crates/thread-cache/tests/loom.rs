@@ -2,15 +2,23 @@
 //!
 //! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-thread-cache --test loom --release`
 //!
-//! A cache's lists are its owner's, so only the limits have interleavings. They change where a full cache
-//! flushes, which each model provokes with a list of objects that are large.
+//! A cache's lists are its owner's, so that of the caches only the limits have interleavings. They change where a full cache
+//! flushes, which each model provokes with a list of objects that are large. The owner itself may be idle, and lose its
+//! cache: the fence that a system call puts into other threads is a fence of loom's here.
 
 #![cfg(strata_loom)]
 
 use core::cell::RefCell;
-use loom::{sync::Arc, thread};
+use loom::{
+    cell::UnsafeCell,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
 use strata_size_classes::{Bounds, MAX_SIZE, ObjectSource, PageSize, SizeClass, SizeClassTable};
-use strata_thread_cache::{LEAST_BYTES, STOLEN_BYTES, ThreadCache, ThreadCaches};
+use strata_thread_cache::{LEAST_BYTES, Occupancy, STOLEN_BYTES, ThreadCache, ThreadCaches};
 
 /// Two classes, so that a walk over all of them is short.
 #[derive(Clone, Copy, Debug)]
@@ -158,5 +166,79 @@ fn the_limit_is_lowered_while_a_cache_steals() {
         model.claims_are_within_the_limit();
         other.join().expect("no panic");
         model.nothing_is_claimed();
+    });
+}
+
+/// A thread's place for its cache, and a cache of which nothing is known but who is at it.
+struct Place {
+    occupancy: Occupancy,
+    has_cache: AtomicBool,
+    /// How often it was used; loom ends the model if two threads are at it.
+    cache: UnsafeCell<u32>,
+}
+
+impl Place {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            occupancy: Occupancy::new(),
+            has_cache: AtomicBool::new(true),
+            cache: UnsafeCell::new(0),
+        })
+    }
+
+    /// The owner's next block. Says whether it came from the cache.
+    fn use_cache(&self) -> bool {
+        let inside = self.occupancy.enter();
+        let has_cache = inside.is_some() && self.has_cache.load(Ordering::Relaxed);
+        if has_cache {
+            // SAFETY: the owner is inside, and it is its cache.
+            self.cache.with_mut(|uses| unsafe { *uses += 1 });
+        }
+        has_cache
+    }
+
+    /// Takes the cache from an owner that is outside. Says how often it had been used.
+    fn take(&self) -> Option<u32> {
+        let claim = self.occupancy.claim();
+        let taken = Occupancy::fence()
+            && claim.is_vacant()
+            && self.has_cache.swap(false, Ordering::Relaxed);
+        drop(claim);
+        // SAFETY: the cache was taken, and the owner finds none.
+        taken.then(|| self.cache.with_mut(|uses| unsafe { *uses }))
+    }
+}
+
+#[test]
+fn take_the_cache_while_the_owner_enters() {
+    explore(3, || {
+        let place = Place::new();
+        let owner = {
+            let place = Arc::clone(&place);
+            thread::spawn(move || u32::from(place.use_cache()) + u32::from(place.use_cache()))
+        };
+        let taken = place.take();
+        let uses = owner.join().expect("no panic");
+        if let Some(seen) = taken {
+            assert_eq!(seen, uses, "what the owner did before is seen, and nothing is done after");
+        }
+    });
+}
+
+#[test]
+fn a_second_claim_comes_while_the_owner_leaves() {
+    explore(3, || {
+        let place = Place::new();
+        let owner = {
+            let place = Arc::clone(&place);
+            thread::spawn(move || u32::from(place.use_cache()))
+        };
+        let taken = place.take().or_else(|| place.take());
+        let uses = owner.join().expect("no panic");
+        if let Some(seen) = taken {
+            assert_eq!(seen, uses);
+        } else {
+            assert_eq!(place.take(), Some(uses), "an owner that is gone loses it");
+        }
     });
 }

@@ -26,7 +26,7 @@ pub struct BackgroundFigures {
     pub swept_hugepages: u64,
     /// Times that the kernel refused to take such.
     pub sweep_failures: u64,
-    /// Bytes that idle caches of CPUs and idle transfer caches gave back to spans.
+    /// Bytes that idle caches of CPUs and of threads, and idle transfer caches, gave back.
     pub drained_bytes: u64,
 }
 

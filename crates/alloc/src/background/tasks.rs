@@ -5,6 +5,7 @@ mod demand;
 mod free_pages;
 mod hardened_slots;
 mod inside_spans;
+mod thread_caches;
 mod transfer_caches;
 
 use super::INTERVAL_NS;
@@ -19,6 +20,8 @@ pub(super) enum Task {
     Demand,
     /// Limits move between CPUs' caches, idle ones are drained, and regions that are too long get shorter.
     CpuCaches,
+    /// Threads that are idle lose their caches.
+    ThreadCaches,
     /// Capacity moves between transfer caches, and what nobody wanted leaves them.
     TransferCaches,
     /// Free pages go back to the kernel.
@@ -45,6 +48,7 @@ pub(super) enum Next {
 pub(super) struct Memory {
     demand: demand::Seen,
     cpu_caches: cpu_caches::Intervals,
+    thread_caches: thread_caches::Intervals,
     transfer_caches: transfer_caches::Rounds,
     free_pages: free_pages::Allowance,
     inside_spans: inside_spans::Sweep,
@@ -52,9 +56,10 @@ pub(super) struct Memory {
 }
 
 impl Task {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Demand,
         Self::CpuCaches,
+        Self::ThreadCaches,
         Self::TransferCaches,
         Self::FreePages,
         Self::InsideSpans,
@@ -73,6 +78,7 @@ impl<C: HeapConfig> Core<C> {
         match task {
             Task::Demand => self.look_at_demand(now_ns, memory),
             Task::CpuCaches => self.shape_cpu_caches(now_ns, quiet, &mut memory.cpu_caches),
+            Task::ThreadCaches => self.take_thread_caches(now_ns, quiet, &mut memory.thread_caches),
             Task::TransferCaches => {
                 self.shape_transfer_caches(now_ns, quiet, &mut memory.transfer_caches)
             }

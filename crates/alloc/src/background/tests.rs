@@ -186,6 +186,33 @@ fn caches_of_cpus_that_nobody_uses_are_emptied() {
 }
 
 #[test]
+fn threads_that_are_idle_lose_their_caches_and_those_that_work_keep_theirs() {
+    let heap = heap::<13>("front_end:per_thread");
+    allocate_and_free(&heap, 200, 100);
+    let core = heap.core().unwrap();
+    let caches = || core.figures().thread_caches;
+    if !strata_sync::asymmetric::prepare_heavy_fence() {
+        return;
+    }
+    assert!(caches().held_bytes > 0);
+    for _ in 0..5 {
+        pass(core, 1_000);
+        // In use, without a miss.
+        allocate_and_free(&heap, 1, 100);
+    }
+    assert!(caches().held_bytes > 0, "a cache in use is left alone");
+    let held = caches().held_bytes;
+    pass(core, 5_000);
+    assert_eq!((caches().caches, caches().held_bytes, caches().claimed_bytes), (0, 0, 0));
+    assert!(core.background_figures().drained_bytes >= held);
+    assert_eq!(core.figures().in_use_bytes(), 0);
+    // And back.
+    allocate_and_free(&heap, 200, 100);
+    assert_eq!(caches().caches, 1);
+    assert_eq!(core.figures().in_use_bytes(), core.figures().in_use_bytes_by_threads());
+}
+
+#[test]
 fn a_heap_at_rest_is_left_alone_until_somebody_misses() {
     let heap = heap::<7>("release_delay:1s");
     allocate_and_free(&heap, 64, MIB);

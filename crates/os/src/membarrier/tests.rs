@@ -1,4 +1,4 @@
-use super::{fence_rseq, register_rseq, visit_cpu, visit_every_cpu};
+use super::{fence, fence_rseq, register, register_rseq, visit_cpu, visit_every_cpu};
 use crate::{allowed_cpus, current_cpu, errno, possible_cpus, set_errno};
 use std::vec::Vec;
 
@@ -11,6 +11,16 @@ fn a_registered_process_may_fence_one_cpu_or_all() {
     assert_eq!(fence_rseq(None), Ok(()));
     assert_eq!(fence_rseq(current_cpu()), Ok(()));
     assert_eq!(fence_rseq(Some(u32::MAX)), Err(libc::EINVAL));
+    assert_eq!(errno(), 21);
+}
+
+#[test]
+fn a_registered_process_may_fence_its_threads() {
+    if !register() {
+        return;
+    }
+    set_errno(21);
+    assert_eq!(fence(), Ok(()));
     assert_eq!(errno(), 21);
 }
 
