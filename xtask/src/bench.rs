@@ -1,16 +1,16 @@
 //! `cargo xtask bench`: criterion's benches, or the workloads over Strata and others.
 
 mod against;
-mod contender;
+pub(crate) mod contender;
 mod goals;
 mod machine;
 mod page;
 mod plot;
 mod ratios;
 mod readme;
-mod record;
+pub(crate) mod record;
 mod rounds;
-mod spread;
+pub(crate) mod spread;
 mod watched;
 
 use core::time::Duration;

@@ -6,6 +6,7 @@
 
 mod bench;
 mod command;
+mod coverage;
 mod dist;
 mod fuzz;
 mod hotpath;
@@ -50,6 +51,7 @@ enum Task {
     Fuzz(fuzz::Options),
     Stress(stress::Options),
     Bench(bench::Options),
+    Coverage(coverage::Options),
     Simulate(simulate::Options),
     Hotpath(hotpath::Options),
     Idle(idle::Options),
@@ -77,6 +79,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Fuzz(options) => fuzz::perform(&workspace, options),
         Task::Stress(options) => stress::perform(&workspace, options),
         Task::Bench(options) => bench::perform(&workspace, options),
+        Task::Coverage(options) => coverage::perform(&workspace, options),
         Task::Simulate(options) => simulate::perform(&workspace, options),
         Task::Hotpath(options) => hotpath::perform(&workspace, options),
         Task::Idle(options) => idle::perform(&workspace, options),

@@ -34,6 +34,11 @@ impl Block {
         self.layout.size()
     }
 
+    /// Where it begins.
+    pub(crate) fn address(&self) -> usize {
+        self.start.addr().get()
+    }
+
     /// Writes one byte of every 4 KiB, so that all of the block becomes resident.
     pub fn touch(&mut self) {
         for offset in (0..self.bytes()).step_by(4096) {

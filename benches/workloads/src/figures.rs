@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::watch::Watch;
-use crate::{Latencies, Memory};
+use crate::{Coverage, Latencies, Memory};
 
 /// A measured part of a run.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub struct Figures {
     pub working: Memory,
     /// How long single calls took, in a run that is watched.
     pub latencies: Option<Latencies>,
+    /// What of the live blocks stood on hugepages, where the workload looked.
+    pub coverage: Option<Coverage>,
 }
 
 impl Display for Figures {
@@ -52,6 +54,9 @@ impl Display for Figures {
                 ",\"latencies\":{{\"calls\":{calls},\"p50\":{p50:.1},\"p99\":{p99:.1},\"p999\":{p999:.1},\"max\":{max:.1}}}"
             )?;
         }
+        if let Some(coverage) = self.coverage {
+            write!(f, ",\"coverage\":{{{coverage}}}")?;
+        }
         Ok(())
     }
 }
@@ -61,12 +66,18 @@ pub(crate) struct Session<W> {
     pub(crate) watch: W,
     parts: Vec<Part>,
     working: Memory,
+    pub(crate) coverage: Option<Coverage>,
 }
 
 impl<W: Watch> Session<W> {
     pub(crate) fn new() -> Self {
         // Room for every part there is, so that none of them pays for it.
-        Self { watch: W::new(), parts: Vec::with_capacity(16), working: Memory::default() }
+        Self {
+            watch: W::new(),
+            parts: Vec::with_capacity(16),
+            working: Memory::default(),
+            coverage: None,
+        }
     }
 
     /// Does `work` and takes its wall time. What `work` returns is kept until memory was looked at:
@@ -105,9 +116,15 @@ impl<W: Watch> Session<W> {
         kept
     }
 
+    /// Adds a part that the workload took the time of itself.
+    pub(crate) fn add(&mut self, name: &'static str, operations: usize, elapsed: Duration) {
+        self.parts.push(Part { name, operations, elapsed, faults: 0 });
+    }
+
     pub(crate) fn finish(self) -> Figures {
         let latencies = self.watch.latencies();
-        Figures { parts: self.parts, working: self.working, latencies }
+        let Self { parts, working, coverage, .. } = self;
+        Figures { parts, working, latencies, coverage }
     }
 }
 

@@ -6,7 +6,7 @@ use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::thread;
 
-use crate::{Memory, Pace, Scale, WORKLOADS, Workload};
+use crate::{Memory, Pace, STEADY_HEAP, Scale, WORKLOADS, Workload};
 
 /// What the arguments ask for.
 struct Order {
@@ -45,7 +45,8 @@ pub fn main() -> ExitCode {
 fn order(arguments: &[String]) -> Option<Order> {
     let mut arguments = arguments.iter().map(String::as_str);
     let name = arguments.next()?;
-    let workload = WORKLOADS.iter().find(|workload| workload.name == name)?;
+    let mut workloads = WORKLOADS.iter().chain([const { &STEADY_HEAP }]);
+    let workload = workloads.find(|workload| workload.name == name)?;
     let scale = arguments
         .next()
         .map_or(Some(Scale::FULL), |percent| percent.parse().ok().map(Scale::from_percent))?;

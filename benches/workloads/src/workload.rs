@@ -1,7 +1,9 @@
 //! The table of workloads.
 
+use core::time::Duration;
+
 use crate::batch::{Order, batches};
-use crate::big_heap::big_heap;
+use crate::big_heap::{big_heap, steady_heap};
 use crate::churn::{Population, churn};
 use crate::figures::Session;
 use crate::grow::{many_vectors, one_vector};
@@ -79,6 +81,7 @@ enum Work {
     ManyVectors { vectors: usize, bytes: usize, chains: usize },
     Large { replacements: usize },
     BigHeap { replacements: usize, reads: usize },
+    SteadyHeap { replacing: Duration, reads: usize },
     Phases { cycles: usize },
 }
 
@@ -106,6 +109,9 @@ impl Work {
             Self::Large { replacements } => large_blocks(session, scale, replacements),
             Self::BigHeap { replacements, reads } => {
                 big_heap(session, scale, replacements, reads);
+            }
+            Self::SteadyHeap { replacing, reads } => {
+                steady_heap(session, scale, replacing, reads);
             }
             Self::Phases { cycles } => phases(session, scale, cycles),
         }
@@ -149,7 +155,15 @@ const fn handed(name: &'static str, pairs: usize, sizes: Sizes, blocks: usize) -
 const ONLY_64: Sizes = Sizes::Even { smallest: 64, largest: 64 };
 const MIXED: Sizes = Sizes::Even { smallest: 16, largest: 1024 };
 
-/// Every workload.
+/// A heap of 2 GiB in its steady state, for a while: what of it stands on hugepages then, and how fast it is read. Not one of
+/// [`WORKLOADS`]: its length is a time, which the memory that goes back by itself needs.
+pub const STEADY_HEAP: Workload = workload(
+    "steady-heap",
+    "replace random blocks of 2 GiB for 15 s; read one that the last says",
+    Work::SteadyHeap { replacing: Duration::from_secs(15), reads: 6_000_000 },
+);
+
+/// Every workload that is compared by default.
 pub const WORKLOADS: &[Workload] = &[
     hot("pair-8", 8),
     hot("pair-16", 16),

@@ -130,6 +130,11 @@ fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {
         "Hugepages",
         Percent { part: used.saturating_sub(broken_bytes), whole: used },
     )?;
+    if let Some(kernel) = figures.kernel {
+        let spans = kernel.place(Place::Spans);
+        let does = Percent { part: spans.huge_bytes, whole: spans.resident_bytes };
+        write!(out, ", and {does:.1} does, says the kernel")?;
+    }
     match filler.released_hugepages {
         0 => writeln!(out),
         broken => {

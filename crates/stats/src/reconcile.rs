@@ -335,17 +335,18 @@ impl Display for Reconciliation {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:16}{:>12}{:>12}{:>12}{:>14}{:>12}",
-            "", "ledger", "in memory", "swapped", "not touched", "not taken"
+            "{:16}{:>12}{:>12}{:>14}{:>12}{:>14}{:>12}",
+            "", "ledger", "in memory", "on hugepages", "swapped", "not touched", "not taken"
         )?;
         for place in Place::ALL {
             let figures = self.place(place);
             writeln!(
                 f,
-                "{:16}{:12}{:12}{:12}{:14}{:12}",
+                "{:16}{:12}{:12}{:14}{:12}{:14}{:12}",
                 place.name(),
                 Amount(figures.ledger_bytes),
                 Amount(figures.resident_bytes),
+                Amount(figures.huge_bytes),
                 Amount(figures.swapped_bytes),
                 Amount(figures.untouched_bytes()),
                 Amount(figures.not_taken_bytes()),
