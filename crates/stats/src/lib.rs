@@ -84,7 +84,7 @@ pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
 pub use page_heap_report::{PageHeapKind, RenderPageHeap};
 #[cfg(feature = "std")]
-pub use parse::{Figure, Line, Report, parse};
+pub use parse::{Figure, Line, Report, ReportError, ReportFault, parse, parse_whole};
 pub use properties::{PROPERTIES, Property, property};
 pub use reconcile::{Place, PlaceFigures, Reconciliation, reconcile};
 pub use snapshot::Snapshot;

@@ -2,10 +2,13 @@
 
 mod forms;
 mod template;
+mod whole;
 
 use core::fmt;
 use forms::{FORMS, Form};
 use std::vec::Vec;
+
+pub use whole::{ReportError, ReportFault, parse_whole};
 
 /// A report, line by line.
 ///
@@ -27,6 +30,8 @@ use std::vec::Vec;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
+    /// Lines of the text, those included that tell nothing.
+    length: usize,
     lines: Vec<Line<'a>>,
     unknown: Vec<(usize, &'a str)>,
 }
@@ -154,10 +159,11 @@ impl<'a> Report<'a> {
 
 /// Reads a report. What it does not know is in [`Report::unknown`]; empty lines, rules and marks of omission are passed over.
 pub fn parse(text: &str) -> Report<'_> {
-    let mut report = Report { lines: Vec::new(), unknown: Vec::new() };
+    let mut report = Report { length: 0, lines: Vec::new(), unknown: Vec::new() };
     // Some lists are told apart by their titles alone.
     let (mut title, mut page_heap) = ("", "");
     for (index, line) in text.lines().enumerate() {
+        report.length = index + 1;
         let line = line.trim();
         if is_decoration(line) {
             continue;

@@ -42,6 +42,6 @@ pub(crate) fn render<F: RenderPageHeap>(
     classes::cpus(fields, &snapshot.cpus, details, &mut message)?;
     page_heaps::render(page_heap.details(), fields.are_todays(), &mut message)?;
     top::guarded(fields, &mut message)?;
-    top::parameters(fields, snapshot, &ledger, &mut message)?;
+    top::parameters(fields, snapshot, &ledger, page_heap.details(), &mut message)?;
     writeln!(out)
 }

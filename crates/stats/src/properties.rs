@@ -157,6 +157,9 @@ pub static PROPERTIES: &[Property] = properties! {
     "tcmalloc.experiment.TCMALLOC_TEMERAIRE" => |taken| {
         u64::from(taken.page_heap == PageHeapKind::HugePageAware)
     },
+    "tcmalloc.experiment.TCMALLOC_TEMERAIRE_WITH_SUBRELEASE_V3" => |taken| {
+        u64::from(taken.page_heap == PageHeapKind::HugePageAware)
+    },
 };
 
 /// No limit is the greatest number.

@@ -7,9 +7,10 @@ pub(crate) mod experiments;
 mod ledger_lines;
 mod lines;
 mod metadata;
-mod summary;
+pub(crate) mod summary;
 pub(crate) mod tail;
 
+use crate::page_heap_report::temeraire::Form;
 use crate::{Ledger, PageHeapKind, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
 use strata_alloc::{Core, HeapConfig};
@@ -54,9 +55,9 @@ pub fn render_tcmalloc<F: RenderPageHeap>(
     let ledger = Ledger::of(snapshot);
     render_head(snapshot, &ledger, page_heap.kind(), out)?;
     classes::render(&snapshot.classes, out)?;
-    cpus::render(&snapshot.cpus, out)?;
+    cpus::render(&snapshot.cpus, Form::First, out)?;
     page_heap.render(snapshot, out)?;
-    tail::render_guarded(out)?;
+    tail::render_guarded(&tail::GUARDED_LINES, out)?;
     tail::render_limits(snapshot, out)?;
     tail::render_parameters(snapshot, out)?;
     tail::render_low_level(snapshot, &ledger, out)?;
@@ -74,5 +75,8 @@ fn render_head(
     summary::render(ledger, out)?;
     metadata::render(snapshot, ledger, out)?;
     experiments::render(snapshot, page_heap, out)?;
-    summary::render_process(snapshot.process, out)
+    // Nothing is sampled.
+    writeln!(out, "MALLOC SAMPLED PROFILES: 0 bytes (current), 0 bytes (peak)")?;
+    summary::render_process(snapshot.process, out)?;
+    summary::render_hint(out)
 }

@@ -4,7 +4,10 @@ mod classes;
 mod cpus;
 mod head;
 mod page_heaps;
+pub(crate) mod parameters;
 mod tail;
+
+pub(crate) use page_heaps::COLLAPSE_ERRORS;
 
 use crate::{Details, Ledger, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
@@ -21,5 +24,5 @@ pub(crate) fn render<F: RenderPageHeap>(
     classes::render(&snapshot.classes, details, out)?;
     cpus::render(snapshot, details, out)?;
     page_heaps::render(page_heap, snapshot, out)?;
-    tail::render(snapshot, &ledger, out)
+    tail::render(snapshot, &ledger, page_heap.details(), out)
 }

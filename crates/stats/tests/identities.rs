@@ -18,6 +18,8 @@ mod cells;
 mod counted;
 #[path = "identities/programs.rs"]
 mod programs;
+#[path = "identities/random_figures.rs"]
+mod random_figures;
 #[path = "identities/read_back.rs"]
 mod read_back;
 #[path = "identities/reading.rs"]
@@ -59,6 +61,18 @@ fn the_report_of_a_random_program_adds_up_at_any_step() {
         let reports = read(&taken.texts);
         sums::at_rest(&taken, &reports);
         assert_eq!(reports[0].number("in_use_by_app"), Some(0));
+    });
+}
+
+/// Figures that no heap would have, so that each is another number: what a report says of them is read back from it.
+#[test]
+fn reports_of_random_figures_are_read_back_figure_by_figure() {
+    for_each_cell!(|cell: &Cell, heap| {
+        let mut program = Program::new(cell, heap);
+        program.run(600);
+        let core = heap.core().expect("the heap was used");
+        random_figures::are_read_back(core, cell.seed);
+        program.end();
     });
 }
 
@@ -131,11 +145,13 @@ fn the_report_of_sixty_four_threads_adds_up_while_they_run_and_after() {
             while heap.core().is_none() {
                 std::thread::yield_now();
             }
-            for _ in 0..10 {
-                sums::at_any_moment(&read(&taken(heap).texts));
-            }
+            // Read when the threads have stopped: they would fill the memory meanwhile.
+            let texts = [(); 10].map(|()| taken(heap).texts);
             done.store(true, Ordering::Relaxed);
-            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+            let programs = threads.into_iter().map(|thread| thread.join().expect("no panic"));
+            let programs = programs.collect();
+            texts.iter().for_each(|texts| sums::at_any_moment(&read(texts)));
+            programs
         });
         let taken = taken(heap);
         sums::at_rest(&taken, &read(&taken.texts));

@@ -38,6 +38,43 @@ pub struct SkipJudgement {
     pub incorrect_pages: u64,
     /// Pages of decisions that are not judged yet.
     pub pending_pages: u64,
+    /// Decisions to keep pages back, as a number.
+    pub skipped_decisions: u64,
+    /// Of these, decisions that demand proved right.
+    pub correct_decisions: u64,
+    /// Decisions that five minutes passed over.
+    pub incorrect_decisions: u64,
+    /// Decisions that are not judged yet.
+    pub pending_decisions: u64,
+}
+
+impl SkipJudgement {
+    const NONE: Self = Self {
+        skipped_pages: 0,
+        correct_pages: 0,
+        incorrect_pages: 0,
+        pending_pages: 0,
+        skipped_decisions: 0,
+        correct_decisions: 0,
+        incorrect_decisions: 0,
+        pending_decisions: 0,
+    };
+
+    /// What was pending turned out right.
+    fn confirm(&mut self, decision: &Decision) {
+        self.correct_pages += decision.pages;
+        self.pending_pages -= decision.pages;
+        self.correct_decisions += decision.decisions;
+        self.pending_decisions -= decision.decisions;
+    }
+
+    /// What was pending turned out wrong.
+    fn refute(&mut self, decision: &Decision) {
+        self.incorrect_pages += decision.pages;
+        self.pending_pages -= decision.pages;
+        self.incorrect_decisions += decision.decisions;
+        self.pending_decisions -= decision.decisions;
+    }
 }
 
 /// Pages in use over the last ten minutes, second by second.
@@ -56,12 +93,14 @@ struct Decision {
     /// The second, plus one.
     second: u64,
     pages: u64,
+    /// How often something was.
+    decisions: u64,
     /// The demand that it was kept for.
     expected: u64,
 }
 
 impl Decision {
-    const NONE: Self = Self { second: 0, pages: 0, expected: 0 };
+    const NONE: Self = Self { second: 0, pages: 0, decisions: 0, expected: 0 };
 }
 
 impl Demand {
@@ -74,12 +113,7 @@ impl Demand {
         pages: TimeSeries::EMPTY,
         decisions: [Decision::NONE; Self::JUDGED_AFTER],
         least_expected: 0,
-        judgement: SkipJudgement {
-            skipped_pages: 0,
-            correct_pages: 0,
-            incorrect_pages: 0,
-            pending_pages: 0,
-        },
+        judgement: SkipJudgement::NONE,
     };
 
     /// Takes in how many pages are in use.
@@ -120,9 +154,12 @@ impl Demand {
         let (pages, expected) = (pages as u64, expected as u64);
         self.judgement.skipped_pages += pages;
         self.judgement.pending_pages += pages;
+        self.judgement.skipped_decisions += 1;
+        self.judgement.pending_decisions += 1;
         *decision = Decision {
             second,
             pages: decision.pages + pages,
+            decisions: decision.decisions + 1,
             expected: decision.expected.max(expected),
         };
         self.least_expected = match self.least_expected {
@@ -152,8 +189,7 @@ impl Demand {
                 continue;
             }
             if decision.expected <= pages {
-                self.judgement.correct_pages += decision.pages;
-                self.judgement.pending_pages -= decision.pages;
+                self.judgement.confirm(decision);
                 *decision = Decision::NONE;
             } else {
                 least = least.min(decision.expected + 1);
@@ -167,8 +203,7 @@ impl Demand {
         for decision in &mut self.decisions {
             let age = second.wrapping_sub(decision.second);
             if decision.second != 0 && age >= Self::JUDGED_AFTER as u64 {
-                self.judgement.incorrect_pages += decision.pages;
-                self.judgement.pending_pages -= decision.pages;
+                self.judgement.refute(decision);
                 *decision = Decision::NONE;
             }
         }
@@ -216,6 +251,72 @@ impl FillerMoment {
     }
 }
 
+/// The filler at one moment, in half the room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(from = "[u32; 7]", into = "[u32; 7]"))]
+pub struct SmallMoment([u32; 7]);
+
+impl From<[u32; 7]> for SmallMoment {
+    fn from(figures: [u32; 7]) -> Self {
+        Self(figures)
+    }
+}
+
+impl From<SmallMoment> for [u32; 7] {
+    fn from(SmallMoment(figures): SmallMoment) -> Self {
+        figures
+    }
+}
+
+impl From<&FillerMoment> for SmallMoment {
+    fn from(moment: &FillerMoment) -> Self {
+        let figures = [
+            moment.used_pages,
+            moment.free_pages,
+            moment.unmapped_pages,
+            moment.regular_hugepages,
+            moment.donated_hugepages,
+            moment.partial_hugepages,
+            moment.released_hugepages,
+        ];
+        // 2^32 pages of the smallest size are 16 TiB.
+        Self(figures.map(|figure| u32::try_from(figure).unwrap_or(u32::MAX)))
+    }
+}
+
+impl From<&SmallMoment> for FillerMoment {
+    fn from(SmallMoment(figures): &SmallMoment) -> Self {
+        let [used, free, unmapped, regular, donated, partial, released] = figures.map(u64::from);
+        Self {
+            used_pages: used,
+            free_pages: free,
+            unmapped_pages: unmapped,
+            regular_hugepages: regular,
+            donated_hugepages: donated,
+            partial_hugepages: partial,
+            released_hugepages: released,
+        }
+    }
+}
+
+/// Ten seconds of the filler.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct FillerEpoch {
+    /// Its number since the beginning of the heap's clock, plus one; 0: nothing was reported in it.
+    pub number: u64,
+    /// When fewest pages were in use, the first such moment.
+    pub at_least_demand: SmallMoment,
+    /// When most pages were in use, the last such moment.
+    pub at_peak_demand: SmallMoment,
+    /// When there were fewest hugepages, the first such moment.
+    pub at_least_hugepages: SmallMoment,
+    /// When there were most hugepages, the last such moment.
+    pub at_peak_hugepages: SmallMoment,
+}
+
 /// The filler over the last five minutes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -229,18 +330,35 @@ pub struct FillerHistory {
     pub at_peak_demand: FillerMoment,
     /// When there were most hugepages, the last such moment.
     pub at_peak_hugepages: FillerMoment,
+    /// Ten seconds each, the newest first; those in which nothing happened are left out.
+    pub epochs: [FillerEpoch; Self::EPOCHS],
+}
+
+impl FillerHistory {
+    /// Epochs that are remembered.
+    pub const EPOCHS: usize = 30;
+    /// How long each is, in milliseconds.
+    pub const EPOCH_MS: u64 = 10_000;
 }
 
 /// The filler's recent history, in epochs of ten seconds.
 #[derive(Debug)]
-pub(crate) struct History(TimeSeries<HistoryEpoch, 30, { 10 * SECOND_NS }>);
+pub(crate) struct History(
+    TimeSeries<
+        HistoryEpoch,
+        { FillerHistory::EPOCHS },
+        { FillerHistory::EPOCH_MS * (SECOND_NS / 1000) },
+    >,
+);
 
 #[derive(Clone, Copy, Debug)]
 struct HistoryEpoch {
     reported: bool,
     free_pages: Extremes,
     backed_pages: Extremes,
+    at_least_demand: FillerMoment,
     at_peak_demand: FillerMoment,
+    at_least_hugepages: FillerMoment,
     at_peak_hugepages: FillerMoment,
 }
 
@@ -249,9 +367,23 @@ impl EpochValue for HistoryEpoch {
         reported: false,
         free_pages: Extremes::NOTHING,
         backed_pages: Extremes::NOTHING,
+        at_least_demand: FillerMoment::NONE,
+        at_least_hugepages: FillerMoment::NONE,
         at_peak_demand: FillerMoment::NONE,
         at_peak_hugepages: FillerMoment::NONE,
     };
+}
+
+impl HistoryEpoch {
+    fn told(&self, number: u64) -> FillerEpoch {
+        FillerEpoch {
+            number,
+            at_least_demand: (&self.at_least_demand).into(),
+            at_peak_demand: (&self.at_peak_demand).into(),
+            at_least_hugepages: (&self.at_least_hugepages).into(),
+            at_peak_hugepages: (&self.at_peak_hugepages).into(),
+        }
+    }
 }
 
 impl History {
@@ -263,7 +395,7 @@ impl History {
     #[inline]
     pub(crate) fn report(&mut self, now_ns: u64, moment: &FillerMoment) {
         let Some(epoch) = self.0.at(now_ns) else { return };
-        epoch.reported = true;
+        let is_first = !core::mem::replace(&mut epoch.reported, true);
         epoch.free_pages.report((moment.free_pages + moment.unmapped_pages) as usize);
         epoch.backed_pages.report(moment.free_pages as usize);
         if moment.used_pages >= epoch.at_peak_demand.used_pages {
@@ -272,6 +404,12 @@ impl History {
         if moment.hugepages() >= epoch.at_peak_hugepages.hugepages() {
             epoch.at_peak_hugepages = *moment;
         }
+        if is_first || moment.used_pages < epoch.at_least_demand.used_pages {
+            epoch.at_least_demand = *moment;
+        }
+        if is_first || moment.hugepages() < epoch.at_least_hugepages.hugepages() {
+            epoch.at_least_hugepages = *moment;
+        }
     }
 
     /// The last five minutes.
@@ -279,7 +417,12 @@ impl History {
         let mut summary = FillerHistory::default();
         let (mut free, mut backed) = (None::<usize>, None::<usize>);
         // From the newest on, so that only a greater peak takes the place of a later one.
-        for epoch in self.0.recent(now_ns, Self::SPAN_NS).filter(|epoch| epoch.reported) {
+        let mut places = summary.epochs.iter_mut();
+        let recent = self.0.numbered(now_ns, Self::SPAN_NS);
+        for (number, epoch) in recent.filter(|(_, epoch)| epoch.reported) {
+            if let Some(place) = places.next() {
+                *place = epoch.told(number);
+            }
             free = free.into_iter().chain(epoch.free_pages.least()).min();
             backed = backed.into_iter().chain(epoch.backed_pages.least()).min();
             if epoch.at_peak_demand.used_pages > summary.at_peak_demand.used_pages {

@@ -3,9 +3,9 @@
 use crate::{
     advice::AdviceFigures,
     demand::{FillerHistory, SkipJudgement},
-    filler::FillerCounters,
+    filler::{FillerCounters, LIFETIME_BUCKETS},
     free_spans::FreeSpanTable,
-    histogram::Fullness,
+    histogram::{Fullness, Histogram},
     huge_cache::HugeCacheFigures,
     region::RegionFigures,
     treatment::CollapseFigures,
@@ -72,7 +72,7 @@ impl TemeraireFigures {
 }
 
 // They are built on the stack of whoever asks, a signal handler's among them.
-static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 25 << 10);
+static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 30 << 10);
 
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -142,6 +142,27 @@ pub struct FillerFigures {
     pub history: FillerHistory,
     /// How decisions to keep memory turned out.
     pub skipped: SkipJudgement,
+    /// Over which time fluctuations keep memory, in nanoseconds.
+    pub skip_short_ns: u64,
+    /// Over which time the floor of demand does.
+    pub skip_long_ns: u64,
+    /// Pages given back out of hugepages in use within the last hour, as far as whole minutes tell.
+    pub subreleased_pages_last_hour: u64,
+    /// How long its hugepages have been here, by [`Population`].
+    pub lifetimes: [Lifetimes; Population::COUNT],
+}
+
+/// How long hugepages of the filler have been there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct Lifetimes {
+    /// All of them, by [`LIFETIME_BOUNDS_MS`](crate::LIFETIME_BOUNDS_MS).
+    pub all: [u32; LIFETIME_BUCKETS],
+    /// Those of which seven eighths and more are free.
+    pub nearly_free: [u32; LIFETIME_BUCKETS],
+    /// Those that have been here for 100 seconds and longer, by allocations.
+    pub old_by_allocations: Histogram,
 }
 
 /// Which hugepages of the filler a histogram is about.
@@ -206,6 +227,11 @@ impl FillerFigures {
     pub fn regular(&self) -> Fullness {
         self.fullness_of(Population::SparseRegular)
             .plus(&self.fullness_of(Population::DenseRegular))
+    }
+
+    /// How long the hugepages of a population have been there.
+    pub fn lifetimes_of(&self, population: Population) -> Lifetimes {
+        self.lifetimes.get(population as usize).copied().unwrap_or_default()
     }
 
     /// The donated ones: of these only free pages tell something.

@@ -5,6 +5,7 @@ use crate::{
     filler_lists::{FillerLists, PageLists, SparseLists},
     filler_totals::FillerTotals,
     handle::Handle,
+    time_series::{Sum, TimeSeries},
     tracker::{FillerSet, HugepageTracker, TrackedPages},
 };
 use core::marker::PhantomData;
@@ -45,6 +46,8 @@ pub(crate) struct Filler<P: PageSize> {
     /// release.
     pub(crate) unaccounted_pages: usize,
     pub(crate) counters: FillerCounters,
+    /// Pages that went back out of hugepages in use, by the minute.
+    pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
     reports: u32,
     reported_hugepages: usize,
     pages: PhantomData<P>,
@@ -75,15 +78,33 @@ pub struct FillerCounters {
     pub reused_partial: u64,
     /// Sampled and cold spans that came to stand on hugepages with others of their kind.
     pub spans_apart: u64,
+    /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`]): first those whose spans held few objects,
+    /// then those of many.
+    pub completed_lifetimes: [[u32; LIFETIME_BUCKETS]; 2],
 }
 
 impl FillerCounters {
     /// Counts pages that were given back from a hugepage in use.
-    pub(crate) fn count_subrelease(&mut self, pages: usize, for_limit: bool) {
+    fn count_subrelease(&mut self, pages: usize, for_limit: bool) {
         self.subreleased_pages += pages as u64;
         if for_limit {
             self.subreleased_pages_for_limit += pages as u64;
         }
+    }
+}
+
+/// Buckets of a count of hugepages by how long they lived.
+pub const LIFETIME_BUCKETS: usize = 8;
+
+/// The least number of milliseconds in each bucket.
+pub const LIFETIME_BOUNDS_MS: [u64; LIFETIME_BUCKETS] =
+    [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000];
+
+/// Counts a hugepage that has lived for `age_ms`.
+pub(crate) fn count_lifetime(buckets: &mut [u32; LIFETIME_BUCKETS], age_ms: u64) {
+    let bucket = LIFETIME_BOUNDS_MS.iter().rposition(|bound| age_ms >= *bound).unwrap_or(0);
+    if let Some(count) = buckets.get_mut(bucket) {
+        *count = count.wrapping_add(1);
     }
 }
 
@@ -160,7 +181,9 @@ impl<P: PageSize> Filler<P> {
             reused_tails: 0,
             reused_partial: 0,
             spans_apart: 0,
+            completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
         },
+        subreleased: TimeSeries::EMPTY,
         reports: 0,
         reported_hugepages: 0,
         pages: PhantomData,
@@ -240,6 +263,7 @@ impl<P: PageSize> Filler<P> {
         self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
         let done = tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing;
         if done {
+            self.count_completed(&tracker, now_ns);
             self.unlist(tracker);
             self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         }
@@ -314,7 +338,7 @@ impl<P: PageSize> Filler<P> {
     ) -> Option<Handle<HugepageTracker>> {
         self.unlist(tracker);
         note();
-        let emptied = self.list_or_retire(tracker);
+        let emptied = self.list_or_retire(tracker, now_ns);
         self.report(now_ns);
         emptied
     }
@@ -397,11 +421,13 @@ impl<P: PageSize> Filler<P> {
     fn list_or_retire(
         &mut self,
         tracker: Handle<HugepageTracker>,
+        now_ns: u64,
     ) -> Option<Handle<HugepageTracker>> {
         if tracker.allocations() > 0 {
             self.list(tracker);
             return None;
         }
+        self.count_completed(&tracker, now_ns);
         self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         Some(tracker)
     }
@@ -508,6 +534,22 @@ impl<P: PageSize> Filler<P> {
     fn list_releasing(&mut self, tracker: Handle<HugepageTracker>) {
         self.totals.add(FillerSet::Releasing, &tracker);
         self.releasing.insert(tracker, FillerSet::Releasing, 0);
+    }
+
+    /// Counts a hugepage that leaves because it is empty.
+    fn count_completed(&mut self, tracker: &HugepageTracker, now_ns: u64) {
+        let density = usize::from(tracker.dense.get());
+        if let Some(buckets) = self.counters.completed_lifetimes.get_mut(density) {
+            count_lifetime(buckets, tracker.age_ms(now_ns));
+        }
+    }
+
+    /// Counts pages that were given back from a hugepage in use.
+    pub(crate) fn count_subrelease(&mut self, now_ns: u64, pages: usize, for_limit: bool) {
+        self.counters.count_subrelease(pages, for_limit);
+        if let Some(minute) = self.subreleased.at(now_ns) {
+            minute.0 += pages as u64;
+        }
     }
 
     /// Takes a tracker off its list.

@@ -25,6 +25,8 @@ pub(crate) struct HugeCache {
     usage_range: Window,
     off_peak_range: Window,
     size_range: Window,
+    /// Usage over the last ten minutes.
+    usage_history: TimeSeries<Extremes, { UsageHistory::EPOCHS }, { UsageHistory::EPOCH_NS }>,
     hits: u64,
     misses: u64,
     fills: u64,
@@ -71,6 +73,46 @@ pub struct HugeCacheFigures {
     pub off_peak: RecentRange,
     /// What the cache held.
     pub size: RecentRange,
+    /// Usage over the last ten minutes.
+    pub history: UsageHistory,
+}
+
+/// How many hugepages were in use, by epochs of ten seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct UsageHistory {
+    /// The newest first; those in which nothing was taken or came back are left out.
+    #[cfg_attr(feature = "serde", serde(with = "strata_page_heap::sparse"))]
+    pub epochs: [UsageEpoch; Self::EPOCHS],
+}
+
+/// The least and the greatest number of hugepages in use within ten seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct UsageEpoch {
+    /// Its number since the beginning of the heap's clock, plus one; 0: there is none.
+    pub number: u64,
+    /// The least.
+    pub least: u32,
+    /// The greatest.
+    pub greatest: u32,
+}
+
+impl UsageHistory {
+    /// Epochs that are remembered.
+    pub const EPOCHS: usize = 60;
+    /// How long each is, in milliseconds.
+    pub const EPOCH_MS: u64 = 10_000;
+    const EPOCH_NS: u64 = Self::EPOCH_MS * 1_000_000;
+    const NONE: Self =
+        Self { epochs: [UsageEpoch { number: 0, least: 0, greatest: 0 }; Self::EPOCHS] };
+}
+
+impl Default for UsageHistory {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 /// The least, the current and the greatest value of the last two seconds.
@@ -127,6 +169,7 @@ impl HugeCache {
         usage_range: Window::EMPTY,
         off_peak_range: Window::EMPTY,
         size_range: Window::EMPTY,
+        usage_history: TimeSeries::EMPTY,
         hits: 0,
         misses: 0,
         fills: 0,
@@ -321,7 +364,22 @@ impl HugeCache {
             usage: recent(&self.usage_range, usage),
             off_peak: recent(&self.off_peak_range, off_peak),
             size: recent(&self.size_range, size),
+            history: self.usage_history(now_ns),
         }
+    }
+
+    fn usage_history(&self, now_ns: u64) -> UsageHistory {
+        let mut history = UsageHistory::NONE;
+        let reported =
+            self.usage_history.numbered(now_ns, u64::MAX).filter_map(|(number, epoch)| {
+                let short = |hugepages: usize| u32::try_from(hugepages).unwrap_or(u32::MAX);
+                let (least, greatest) = (short(epoch.least()?), short(epoch.greatest()?));
+                Some(UsageEpoch { number, least, greatest })
+            });
+        for (place, epoch) in history.epochs.iter_mut().zip(reported) {
+            *place = epoch;
+        }
+        history
     }
 
     fn take_part<E: Platform>(
@@ -352,19 +410,24 @@ impl HugeCache {
     }
 
     fn raise_usage(&mut self, now_ns: u64, count: HugepageCount) {
-        self.usage_range.report(now_ns, self.usage.get());
+        self.note_usage(now_ns);
         self.usage += count;
-        self.usage_range.report(now_ns, self.usage.get());
+        self.note_usage(now_ns);
         self.off_peak_range.report(now_ns, 0);
     }
 
     fn lower_usage(&mut self, now_ns: u64, count: HugepageCount) {
-        self.usage_range.report(now_ns, self.usage.get());
+        self.note_usage(now_ns);
         debug_assert!(count <= self.usage, "more came back than went out");
         self.usage = self.usage.saturating_sub(count);
-        self.usage_range.report(now_ns, self.usage.get());
+        self.note_usage(now_ns);
         let peak = self.usage_range.greatest(now_ns).unwrap_or(0);
         self.off_peak_range.report(now_ns, peak.saturating_sub(self.usage.get()));
+    }
+
+    fn note_usage(&mut self, now_ns: u64) {
+        self.usage_range.report(now_ns, self.usage.get());
+        self.usage_history.report(now_ns, self.usage.get());
     }
 
     /// Brings what depends on the size so far up to date.

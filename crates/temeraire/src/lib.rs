@@ -71,18 +71,20 @@ mod tracker;
 mod treatment;
 
 pub use advice::AdviceFigures;
-pub use demand::{FillerHistory, FillerMoment, SkipIntervals, SkipJudgement};
-pub use figures::{
-    ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Population,
-    RegionSetFigures, TemeraireFigures,
+pub use demand::{
+    FillerEpoch, FillerHistory, FillerMoment, SkipIntervals, SkipJudgement, SmallMoment,
 };
-pub use filler::FillerCounters;
+pub use figures::{
+    ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Lifetimes,
+    Population, RegionSetFigures, TemeraireFigures,
+};
+pub use filler::{FillerCounters, LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS};
 pub use free_spans::FreeSpanTable;
 pub use histogram::{
     COARSE_BUCKETS, Fullness, HISTOGRAM_BUCKETS, Histogram, coarse_bounds_of, histogram_bounds,
     histogram_bounds_of,
 };
-pub use huge_cache::{HugeCacheFigures, RecentRange};
+pub use huge_cache::{HugeCacheFigures, RecentRange, UsageEpoch, UsageHistory};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;
-pub use treatment::CollapseFigures;
+pub use treatment::{CollapseError, CollapseFigures};

@@ -261,7 +261,7 @@ impl<P: PageSize> State<P> {
         let mut given = 0;
         let note = || given = breaking.note();
         let emptied = self.filler.end_release(breaking.tracker, note, now_ns);
-        self.filler.counters.count_subrelease(given, is_for_limit(reason));
+        self.filler.count_subrelease(now_ns, given, is_for_limit(reason));
         if newly_forbidden {
             self.forbidden_hugepages += 1;
         }

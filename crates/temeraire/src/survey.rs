@@ -7,16 +7,18 @@
 //! figures as far as nobody used the heap meanwhile.
 
 use crate::{
+    demand::SkipIntervals,
     figures::{
         ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures,
         Population, RegionSetFigures, TemeraireFigures,
     },
-    filler::Filler,
+    filler::{Filler, count_lifetime},
     huge_address_map::HugeRange,
     hugepage_aware::HugePageAware,
     region_set::RegionSet,
     state::State,
     supply::KeeperHandle,
+    time_series::Sum,
     tracker::{FillerSet, HugepageTracker},
 };
 use strata_page_heap::{HugepageFigures, HugepageUse};
@@ -28,6 +30,9 @@ const LOOKS: usize = 128;
 /// Most hugepages of the filler that one step records: each has up to 256 free runs. The lock is held for some 10
 /// microseconds then; at twice, for twice as long.
 const RECORDS: usize = 16;
+
+/// Hugepages that are told apart by their allocations have been there for so long.
+const OLD_MS: u64 = 100_000;
 
 impl<P: PageSize> HugePageAware<P> {
     /// The figures. Takes time by the number of hugepages, with the lock left every few.
@@ -74,6 +79,9 @@ impl<P: PageSize> State<P> {
         figures.spans.begin::<P>();
         figures.components = self.components();
         self.filler.begin_survey(&mut figures.filler, now_ns);
+        let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
+        figures.filler.skip_short_ns = intervals.short_ns;
+        figures.filler.skip_long_ns = intervals.long_ns.max(intervals.short_ns);
         self.regions.survey::<P>(&mut figures.regions);
         figures.cache = self.cache.figures(now_ns);
         figures.collapse = self.collapse_figures();
@@ -100,7 +108,7 @@ impl<P: PageSize> State<P> {
             at = match self.keeper_of(platform, at) {
                 Some(KeeperHandle::Tracker(tracker)) => {
                     recorded += 1;
-                    figures.filler.record::<P>(&tracker);
+                    figures.filler.record::<P>(&tracker, now_ns);
                     for gap in tracker.gaps() {
                         let since = tracker.free_since_ns();
                         record_run(figures, now_ns, gap.length, !gap.released, since);
@@ -224,11 +232,13 @@ impl<P: PageSize> Filler<P> {
         figures.counters = self.counters;
         figures.history = self.history.summary(now_ns);
         figures.skipped = self.demand.judgement(now_ns);
+        let minutes = self.subreleased.recent(now_ns, u64::MAX);
+        figures.subreleased_pages_last_hour = minutes.map(|Sum(pages)| pages).sum();
     }
 }
 
 impl FillerFigures {
-    fn record<P: PageSize>(&mut self, tracker: &HugepageTracker) {
+    fn record<P: PageSize>(&mut self, tracker: &HugepageTracker, now_ns: u64) {
         let used = tracker.used_pages() as u64;
         self.hugepages += 1;
         self.used_pages += used;
@@ -270,6 +280,15 @@ impl FillerFigures {
         fullness.free_pages.record::<P>(tracker.unused_pages());
         fullness.longest_free_range.record::<P>(tracker.longest_free());
         fullness.allocations_less_one.record::<P>(tracker.allocations().saturating_sub(1));
+        let Some(lifetimes) = self.lifetimes.get_mut(population as usize) else { return };
+        let age_ms = tracker.age_ms(now_ns);
+        count_lifetime(&mut lifetimes.all, age_ms);
+        if 8 * tracker.unused_pages() >= 7 * tracker.length() {
+            count_lifetime(&mut lifetimes.nearly_free, age_ms);
+        }
+        if age_ms >= OLD_MS {
+            lifetimes.old_by_allocations.record::<P>(tracker.allocations());
+        }
     }
 }
 

@@ -38,6 +38,11 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
     /// The values of the epochs that began within the last `span_ns` before the end of the epoch of
     /// `now_ns`, the newest first.
     pub(crate) fn recent(&self, now_ns: u64, span_ns: u64) -> impl Iterator<Item = &T> {
+        self.numbered(now_ns, span_ns).map(|(_, value)| value)
+    }
+
+    /// The same, each with the number of its epoch since the beginning of the clock, plus one.
+    pub(crate) fn numbered(&self, now_ns: u64, span_ns: u64) -> impl Iterator<Item = (u64, &T)> {
         let end = now_ns / EPOCH_NS + 1;
         let wanted = span_ns.div_ceil(EPOCH_NS).clamp(1, EPOCHS as u64);
         let oldest = end.saturating_sub(wanted) + 1;
@@ -45,7 +50,7 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         let begin = oldest.max(kept).max(1);
         // Nothing is told of a future that a clock took back.
         let last = if self.newest <= end { self.newest } else { 0 };
-        (begin..=last).rev().filter_map(|epoch| self.epochs.get(Self::slot(epoch)))
+        (begin..=last).rev().filter_map(|epoch| Some((epoch, self.epochs.get(Self::slot(epoch))?)))
     }
 
     #[cold]
@@ -66,6 +71,14 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
     const fn slot(epoch: u64) -> usize {
         (epoch % EPOCHS as u64) as usize
     }
+}
+
+/// The sum of what was counted in an epoch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Sum(pub(crate) u64);
+
+impl EpochValue for Sum {
+    const NOTHING: Self = Self(0);
 }
 
 /// The least and the greatest of what was reported in an epoch.

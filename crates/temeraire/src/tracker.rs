@@ -85,6 +85,8 @@ pub(crate) struct HugepageTracker {
     pub(crate) was_released: Cell<bool>,
     /// The kernel was told not to back it with a hugepage.
     pub(crate) forbidden: Cell<bool>,
+    /// When it came to the filler, in milliseconds: the high byte of 40 bits.
+    born_ms_high: Cell<u8>,
     /// Pages in it, used or free.
     length: Cell<u16>,
     used_pages: Cell<u16>,
@@ -99,6 +101,8 @@ pub(crate) struct HugepageTracker {
     pub(crate) list: Cell<u16>,
     /// The second of the last look at whether the kernel backs it with a hugepage, plus one; 0: never.
     pub(crate) treated_second: Cell<u32>,
+    /// The low bits of when it came.
+    born_ms_low: Cell<u32>,
     hugepage: Cell<Hugepage>,
     pub(crate) next: Cell<Option<Handle<Self>>>,
     pub(crate) previous: Cell<Option<Handle<Self>>>,
@@ -137,6 +141,9 @@ impl HugepageTracker {
         self.length.set(small(length));
         self.longest_free.set(small(length));
         self.free_since_ns.set(now_ns);
+        let born_ms = now_ns / 1_000_000;
+        self.born_ms_low.set((born_ms & 0xffff_ffff) as u32);
+        self.born_ms_high.set(((born_ms >> 32) & 0xff) as u8);
         if zeroed {
             self.zeroed.insert(0, length);
             self.zeroed_pages.set(small(length));
@@ -181,6 +188,14 @@ impl HugepageTracker {
     /// The length of its longest run of free pages.
     pub(crate) fn longest_free(&self) -> usize {
         usize::from(self.longest_free.get())
+    }
+
+    /// How long it has been with the filler, in milliseconds; 0 if the clock jumped back. Right up to 17 years.
+    pub(crate) fn age_ms(&self, now_ns: u64) -> u64 {
+        const MASK: u64 = (1 << 40) - 1;
+        let born = u64::from(self.born_ms_high.get()) << 32 | u64::from(self.born_ms_low.get());
+        let age = (now_ns / 1_000_000).wrapping_sub(born) & MASK;
+        if age > MASK / 2 { 0 } else { age }
     }
 
     /// When its free pages became free, on average.

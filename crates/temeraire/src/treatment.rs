@@ -63,12 +63,56 @@ pub struct CollapseFigures {
     pub collapsed: u64,
     /// How often the kernel refused.
     pub failures: u64,
+    /// The same by [`CollapseError`].
+    pub failures_by_error: [u64; CollapseError::COUNT],
     /// What collapses took, in nanoseconds.
     pub total_ns: u64,
     /// The longest of them, in nanoseconds.
     pub longest_ns: u64,
     /// The pause between two steps now, in nanoseconds.
     pub pause_ns: u64,
+    /// The pause without what the kernel's slowness adds, in nanoseconds.
+    pub least_pause_ns: u64,
+    /// Steps that were left out because the pause was longer.
+    pub skipped_steps: u64,
+}
+
+/// Why the kernel refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CollapseError {
+    /// No memory for a hugepage.
+    Nomem,
+    /// Pages are pinned, or being changed.
+    Busy,
+    /// The kernel does not know it, or not for this memory.
+    Inval,
+    /// Something was in the way for a moment.
+    Again,
+    /// A signal came.
+    Intr,
+    /// Anything else.
+    Other,
+}
+
+impl CollapseError {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// All of them, in the order of the figures.
+    pub const ALL: [Self; Self::COUNT] =
+        [Self::Nomem, Self::Busy, Self::Inval, Self::Again, Self::Intr, Self::Other];
+
+    /// That of an error number, which has the same meaning on all of Linux's architectures.
+    const fn of(errno: i32) -> Self {
+        match errno {
+            12 => Self::Nomem,
+            16 => Self::Busy,
+            22 => Self::Inval,
+            11 => Self::Again,
+            4 => Self::Intr,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Where treatment is. All zero bits are before its beginning.
@@ -93,14 +137,17 @@ impl Treatment {
             sparse: 0,
             collapsed: 0,
             failures: 0,
+            failures_by_error: [0; CollapseError::COUNT],
             total_ns: 0,
             longest_ns: 0,
             pause_ns: 0,
+            least_pause_ns: 0,
+            skipped_steps: 0,
         },
     };
 
     pub(crate) fn figures(&self) -> CollapseFigures {
-        CollapseFigures { pause_ns: self.pause_ns(), ..self.figures }
+        CollapseFigures { pause_ns: self.pause_ns(), least_pause_ns: PAUSE_NS, ..self.figures }
     }
 
     const fn pause_ns(&self) -> u64 {
@@ -122,8 +169,11 @@ impl Treatment {
                     self.doublings = self.doublings.saturating_sub(1);
                 }
             }
-            Outcome::Refused => {
+            Outcome::Refused { error } => {
                 self.figures.failures += 1;
+                if let Some(count) = self.figures.failures_by_error.get_mut(error as usize) {
+                    *count += 1;
+                }
                 self.back_off();
             }
         }
@@ -145,7 +195,9 @@ enum Outcome {
         took_ns: u64,
     },
     /// The kernel refused, to answer or to collapse.
-    Refused,
+    Refused {
+        error: CollapseError,
+    },
 }
 
 /// A hugepage that is being treated: on no list meanwhile, so that it neither gives pages out nor goes.
@@ -182,7 +234,7 @@ impl<P: PageSize> HugePageAware<P> {
                 asked += 1;
                 let (outcome, allowed) = self.ask_and_collapse(platform, &patient);
                 self.discharge(platform, &patient, outcome, allowed);
-                let refused = matches!(outcome, Outcome::Refused);
+                let refused = matches!(outcome, Outcome::Refused { .. });
                 if refused || asked == MOST_ASKED || platform.clock().now_ns() >= end {
                     break;
                 }
@@ -192,8 +244,10 @@ impl<P: PageSize> HugePageAware<P> {
             }
         }
         let mut state = self.state.lock();
-        state.treatment.due_ns = now_ns.saturating_add(state.treatment.pause_ns());
-        state.treatment.due_ns
+        let treatment = &mut state.treatment;
+        treatment.figures.skipped_steps += (1 << treatment.doublings) - 1;
+        treatment.due_ns = now_ns.saturating_add(treatment.pause_ns());
+        treatment.due_ns
     }
 
     /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk came to the end of the
@@ -252,8 +306,11 @@ impl<P: PageSize> HugePageAware<P> {
         patient: &Patient,
     ) -> (Outcome, bool) {
         let range = patient.hugepage.range(HugepageCount::ONE);
-        let Ok(residency) = platform.source().residency(range) else {
-            return (Outcome::Refused, false);
+        let residency = match platform.source().residency(range) {
+            Ok(residency) => residency,
+            Err(error) => {
+                return (Outcome::Refused { error: CollapseError::of(error.errno) }, false);
+            }
         };
         let Residency { resident_bytes, hugepage_bytes, swapped_bytes } = residency;
         if hugepage_bytes >= HUGEPAGE_BYTES {
@@ -271,7 +328,7 @@ impl<P: PageSize> HugePageAware<P> {
                 let took_ns = platform.clock().now_ns().saturating_sub(before_ns);
                 Outcome::Collapsed { took_ns }
             }
-            Err(_) => Outcome::Refused,
+            Err(error) => Outcome::Refused { error: CollapseError::of(error.errno) },
         };
         (outcome, allowed)
     }

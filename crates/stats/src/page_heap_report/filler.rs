@@ -2,8 +2,8 @@
 
 use core::fmt::{Result, Write};
 use strata_temeraire::{
-    FillerFigures, FillerHistory, FillerMoment, Histogram, Population, coarse_bounds_of,
-    histogram_bounds_of,
+    FillerFigures, FillerHistory, FillerMoment, Histogram, LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS,
+    Population, coarse_bounds_of, histogram_bounds_of,
 };
 
 /// Buckets on a line.
@@ -111,8 +111,34 @@ pub(crate) fn populations(
             histogram("longest free range", &fullness.longest_free_range, 0)?;
             histogram("# of allocations", &fullness.allocations_less_one, 1)?;
         }
+        let lifetimes = filler.lifetimes_of(population);
+        ages(kind, "live lifetime", &lifetimes.all, out)?;
+        let nearly_free = 7 * pages_per_hugepage / 8;
+        writeln!(
+            out,
+            "HugePageFiller: # of hps with >= {nearly_free} free pages, with different lifetimes."
+        )?;
+        ages(kind, "lifetime", &lifetimes.nearly_free, out)?;
+        writeln!(out, "HugePageFiller: # of hps with lifetime >= 100000 ms.")?;
+        writeln!(out, "HugePageFiller: # of {kind} hps with a <= # of allocations < b")?;
+        let old = &lifetimes.old_by_allocations;
+        buckets(0, histogram_bounds_of(pages).into_iter().zip(old.counts), out)?;
     }
     Ok(())
+}
+
+/// Hugepages that left because they emptied, by how long they had been there.
+pub(crate) fn completed_lifetimes(filler: &FillerFigures, out: &mut dyn Write) -> Result {
+    let [sparse, dense] = &filler.counters.completed_lifetimes;
+    ages("densely-accessed", "completed lifetime", dense, out)?;
+    ages("sparsely-accessed", "completed lifetime", sparse, out)
+}
+
+/// A title, and hugepages by milliseconds.
+fn ages(kind: &str, what: &str, counts: &[u32; LIFETIME_BUCKETS], out: &mut dyn Write) -> Result {
+    writeln!(out, "HugePageFiller: # of {kind} hps with {what} a <= # hps < b")?;
+    let numbered = LIFETIME_BOUNDS_MS.into_iter().zip(counts).enumerate();
+    rows(numbered, out, |(bound, count), out| write!(out, " < {bound:3} ms <={count:7}"))
 }
 
 /// What reports call it.
@@ -137,17 +163,26 @@ fn rows_of_buckets(
     out: &mut dyn Write,
 ) -> Result {
     writeln!(out, "HugePageFiller: # of {kind} hps with a<= {measure} <b")?;
-    let mut on_line = 0;
-    for (bound, count) in buckets {
-        if on_line == BUCKETS_A_LINE {
-            writeln!(out)?;
-            on_line = 0;
+    self::buckets(above, buckets, out)
+}
+
+fn buckets(above: u64, buckets: impl Iterator<Item = (u16, u32)>, out: &mut dyn Write) -> Result {
+    rows(buckets.enumerate(), out, |(bound, count), out| {
+        write!(out, " <{:3}<={count:6}", u64::from(bound) + above)
+    })
+}
+
+/// Buckets, six on a line, and an empty line behind them.
+fn rows<T>(
+    buckets: impl Iterator<Item = (usize, T)>,
+    out: &mut dyn Write,
+    write: impl Fn(T, &mut dyn Write) -> Result,
+) -> Result {
+    for (index, bucket) in buckets {
+        if index % BUCKETS_A_LINE == 0 {
+            out.write_str(if index == 0 { "HugePageFiller:" } else { "\nHugePageFiller:" })?;
         }
-        if on_line == 0 {
-            write!(out, "HugePageFiller:")?;
-        }
-        write!(out, " <{:3}<={count:6}", u64::from(bound) + above)?;
-        on_line += 1;
+        write(bucket, out)?;
     }
     writeln!(out)?;
     writeln!(out)

@@ -6,14 +6,14 @@ use core::fmt::{Result, Write};
 use strata_span::HUGEPAGE_BYTES;
 use strata_temeraire::{
     ComponentBytes, Components, HugeAllocatorFigures, HugeCacheFigures, RecentRange,
-    RegionSetFigures, TemeraireFigures,
+    RegionSetFigures, TemeraireFigures, UsageEpoch, UsageHistory,
 };
 
 pub(super) fn render(figures: &TemeraireFigures, out: &mut dyn Write) -> Result {
     let label = PageHeapKind::HugePageAware.label();
     let pages_per_hugepage = HUGEPAGE_BYTES as u64 / figures.page_bytes.max(1);
     spans::render(label, || figures.spans.lengths(), figures.spans.large, out)?;
-    components(&figures.components, out)?;
+    components(&figures.components, Form::First, out)?;
     writeln!(out, "{label}: filler donations {}", figures.filler.counters.donations)?;
     filler::render(&figures.filler, pages_per_hugepage, out)?;
     regions(&figures.regions, pages_per_hugepage, out)?;
@@ -23,7 +23,8 @@ pub(super) fn render(figures: &TemeraireFigures, out: &mut dyn Write) -> Result 
     ages::render(label, &figures.ages, out)
 }
 
-pub(crate) fn components(components: &Components, out: &mut dyn Write) -> Result {
+pub(crate) fn components(components: &Components, form: Form, out: &mut dyn Write) -> Result {
+    let room = if form == Form::Today { 8 } else { 7 };
     writeln!(out)?;
     writeln!(out, "Huge page aware allocator components:")?;
     writeln!(out, "{RULE}")?;
@@ -37,7 +38,7 @@ pub(crate) fn components(components: &Components, out: &mut dyn Write) -> Result
         let ComponentBytes { used, free, unmapped } = bytes;
         writeln!(
             out,
-            "HugePageAware: {name:6} {:7.1} MiB used, {:6.1} MiB free, {:6.1} MiB unmapped",
+            "HugePageAware: {name:6} {:room$.1} MiB used, {:6.1} MiB free, {:6.1} MiB unmapped",
             Mebibytes(used),
             Mebibytes(free),
             Mebibytes(unmapped),
@@ -131,6 +132,23 @@ pub(crate) fn huge_cache(cache: &HugeCacheFigures, form: Form, out: &mut dyn Wri
             mebibytes(current),
             mebibytes(greatest),
         )?;
+    }
+    writeln!(out)?;
+    if form == Form::Today { usage_history(&cache.history, out) } else { Ok(()) }
+}
+
+/// One element an epoch: its place in the time that is remembered, when it began, and the least and the greatest number of
+/// hugepages in use.
+fn usage_history(history: &UsageHistory, out: &mut dyn Write) -> Result {
+    let (length_ms, count) = (UsageHistory::EPOCH_MS, UsageHistory::EPOCHS as u64);
+    writeln!(out, "HugeCache: epoch length {length_ms}ms, number of records {count}")?;
+    let reported = || history.epochs.iter().rev().filter(|epoch| epoch.number != 0);
+    let Some(newest) = reported().next_back() else { return Ok(()) };
+    write!(out, "HugeCache: Usage timeseries ")?;
+    for UsageEpoch { number, least, greatest } in reported() {
+        let place = (number + count).saturating_sub(newest.number + 1);
+        let began_ms = number.saturating_sub(1).saturating_mul(length_ms);
+        write!(out, "{place}:{began_ms}:{least}:{greatest},")?;
     }
     writeln!(out)
 }

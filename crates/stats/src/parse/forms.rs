@@ -37,7 +37,7 @@ pub(super) static FORMS: &[Form] = &[
     under(
         "title_span_utilization",
         "span_occupancy",
-        "class {class} [ {object_bytes} bytes ] : {spans}: {list} @ {spans}: {list}",
+        "class {class} [ {object_bytes} bytes ] : {list}: {spans} @ {list}: {spans}",
     ),
     under(
         "title_spans_a_batch",
@@ -358,7 +358,10 @@ pub(super) static FORMS: &[Form] = &[
         "HugeCache: recent {of:word} range: {min_mib} min - {current_mib} curr - {max_mib} max MiB",
     ),
     form("huge_cache_epochs", "HugeCache: epoch length {epoch:word} number of records {records}"),
-    form("huge_cache_series", "HugeCache: Usage timeseries {series:text}"),
+    form(
+        "huge_cache_series",
+        "HugeCache: Usage timeseries @ {epoch}:{began_ms}:{least}:{greatest}",
+    ),
     form("title_huge_allocator", "HugeAllocator: contiguous, unbacked hugepage(s)"),
     form("huge_nodes", "HugeAddressMap: treap {nodes_used} / {nodes_created} nodes used / created"),
     form("huge_longest", "HugeAddressMap: {longest_hugepages} contiguous hugepages available"),
@@ -368,8 +371,8 @@ pub(super) static FORMS: &[Form] = &[
          {num_free_huge_pages} hugepages free",
     ),
     // Guarded sampling.
-    form("title_guarded", "GWP-ASan Status {state:text}"),
     form("title_guarded", "GWP-ASan Status"),
+    form("guarded_state", "Guarded Sampling: {state:word}"),
     form("guarded", "Successful Allocations: {successful_allocations}"),
     form("guarded", "Failed Allocations: {failed_allocations}"),
     form("guarded", "Slots Currently Allocated: {current_slots_allocated}"),

@@ -5,8 +5,8 @@ use crate::page_heap_report::filler::population_name;
 use core::fmt::Result;
 use strata_span::HUGEPAGE_BYTES;
 use strata_temeraire::{
-    DensityFigures, FillerFigures, FillerMoment, Fullness, Histogram, Population, coarse_bounds_of,
-    histogram_bounds_of,
+    DensityFigures, FillerEpoch, FillerFigures, FillerHistory, FillerMoment, Fullness, Histogram,
+    LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS, Population, coarse_bounds_of, histogram_bounds_of,
 };
 
 pub(super) fn render(
@@ -37,7 +37,13 @@ pub(super) fn render(
             heap.message("filler_tracker", |tracker| {
                 // An enumerator: words with underscores.
                 write_type(population_name(population), tracker)?;
-                fine(&fullness, pages, tracker)
+                fine(&fullness, pages, tracker)?;
+                let ages = filler.lifetimes_of(population);
+                lifetimes("lifetime_histogram", &ages.all, tracker)?;
+                lifetimes("low_occupancy_lifetime_histogram", &ages.nearly_free, tracker)?;
+                let (name, counts) =
+                    ("long_lived_allocations_histogram", &ages.old_by_allocations.counts);
+                buckets(name, 0, pages, &histogram_bounds_of(pages), counts, tracker)
             })
         })?;
     } else {
@@ -55,17 +61,36 @@ pub(super) fn render(
     heap.message("filler_stats_timeseries", |series| {
         let history = &filler.history;
         series.numbers([
-            ("window_ms", 10_000),
-            ("epochs", 30),
+            ("window_ms", FillerHistory::EPOCH_MS),
+            ("epochs", FillerHistory::EPOCHS as u64),
             ("min_free_pages_interval_ms", 300_000),
             ("min_free_pages", history.least_free_pages),
             ("min_free_backed_pages", history.least_free_backed_pages),
         ])?;
-        series.message("at_maximum_demand", |moment| moment_of(&history.at_peak_demand, moment))?;
-        series.message("at_maximum_huge_pages", |moment| {
-            moment_of(&history.at_peak_hugepages, moment)
+        let reported = history.epochs.iter().rev().filter(|epoch| epoch.number != 0);
+        let newest = history.epochs.first().map_or(0, |epoch| epoch.number);
+        reported.clone().try_for_each(|epoch| {
+            series.message("measurements", |measurement| measure(epoch, newest, measurement))
         })
     })
+}
+
+/// Ten seconds, with their place among those that are remembered.
+fn measure(epoch: &FillerEpoch, newest: u64, measurement: &mut Message<'_>) -> Result {
+    let place = (epoch.number + FillerHistory::EPOCHS as u64).saturating_sub(newest + 1);
+    measurement.numbers([
+        ("epoch", place),
+        ("timestamp_ms", (epoch.number - 1).saturating_mul(FillerHistory::EPOCH_MS)),
+    ])?;
+    for (name, moment) in [
+        ("at_minimum_demand", &epoch.at_least_demand),
+        ("at_maximum_demand", &epoch.at_peak_demand),
+        ("at_minimum_huge_pages", &epoch.at_least_hugepages),
+        ("at_maximum_huge_pages", &epoch.at_peak_hugepages),
+    ] {
+        measurement.message(name, |message| moment_of(&moment.into(), message))?;
+    }
+    Ok(())
 }
 
 /// What it did since the start, and its hugepages by what their spans hold.
@@ -94,11 +119,41 @@ fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
     }
     heap.message("filler_skipped_subrelease", |stats| {
         stats.numbers([
+            ("skipped_subrelease_interval_ms", 0),
+            ("skipped_subrelease_short_interval_ms", filler.skip_short_ns / 1_000_000),
+            ("skipped_subrelease_long_interval_ms", filler.skip_long_ns / 1_000_000),
             ("skipped_subrelease_pages", skipped.skipped_pages),
             ("correctly_skipped_subrelease_pages", skipped.correct_pages),
             ("pending_skipped_subrelease_pages", skipped.pending_pages),
+            ("skipped_subrelease_count", skipped.skipped_decisions),
+            ("correctly_skipped_subrelease_count", skipped.correct_decisions),
+            ("pending_skipped_subrelease_count", skipped.pending_decisions),
         ])
-    })
+    })?;
+    heap.field("filler_num_pages_subreleased_last_hour", filler.subreleased_pages_last_hour)?;
+    for (name, counts) in [
+        "filler_sparsely_accessed_completed_lifetime_histogram",
+        "filler_densely_accessed_completed_lifetime_histogram",
+    ]
+    .iter()
+    .zip(&counters.completed_lifetimes)
+    {
+        lifetimes(name, counts, heap)?;
+    }
+    Ok(())
+}
+
+/// A message for each bucket, in milliseconds; the last has no upper bound.
+fn lifetimes(name: &str, counts: &[u32; LIFETIME_BUCKETS], message: &mut Message<'_>) -> Result {
+    let ends = LIFETIME_BOUNDS_MS.iter().skip(1).map(Some).chain([None]);
+    for ((begin, end), count) in LIFETIME_BOUNDS_MS.iter().zip(ends).zip(counts) {
+        message.message(name, |bucket| {
+            bucket.field("lower_bound", begin)?;
+            end.map_or(Ok(()), |end| bucket.field("upper_bound", end - 1))?;
+            bucket.field("value", count)
+        })?;
+    }
+    Ok(())
 }
 
 /// `SPARSELY_ACCESSED_REGULAR` of `sparsely-accessed regular`.

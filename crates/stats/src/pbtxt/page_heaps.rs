@@ -1,13 +1,15 @@
 //! Both page heaps.
 
 use super::{Message, filler};
-use crate::PageHeapDetails;
+use crate::{PageHeapDetails, today::COLLAPSE_ERRORS};
 use core::fmt::Result;
 use strata_page_heap::{
     AGE_BOUNDS_SECONDS, AgeRow, AllocationFigures, FreeSpans, LegacyFigures, SpanAges,
 };
 use strata_span::HUGEPAGE_BYTES;
-use strata_temeraire::{ComponentBytes, HugeCacheFigures, RecentRange, TemeraireFigures};
+use strata_temeraire::{
+    ComponentBytes, HugeCacheFigures, RecentRange, TemeraireFigures, UsageHistory,
+};
 
 /// A page heap that Strata does not know has no fields of its own.
 pub(super) fn render(
@@ -28,6 +30,7 @@ fn render_legacy(figures: &LegacyFigures, todays: bool, message: &mut Message<'_
         spans(figures.lengths(), figures.large, figures.page_bytes, ages, message)?;
         message.message("huge_page_allocator", |heap| {
             heap.field("using_hpaa", false)?;
+            heap.field("using_hpaa_subrelease", false)?;
             records(&figures.allocations, heap)
         })
     })
@@ -147,7 +150,16 @@ fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -
                 ("collapse_succeeded", collapse.collapsed),
                 ("collapse_time_total_ns", collapse.total_ns),
                 ("collapse_time_max_ns", collapse.longest_ns),
-            ])
+                ("collapse_intervals_skipped", collapse.skipped_steps),
+                ("collapse_backoff_interval_ns", collapse.pause_ns),
+            ])?;
+            for (name, count) in COLLAPSE_ERRORS.iter().zip(collapse.failures_by_error) {
+                stats.message("collapse_errors", |error| {
+                    error.field("type", format_args!("ETYPE_{name}"))?;
+                    error.field("count", count)
+                })?;
+            }
+            Ok(())
         })?;
     }
     records(&figures.allocations, heap)
@@ -202,6 +214,27 @@ fn huge_cache(cache: &HugeCacheFigures, todays: bool, heap: &mut Message<'_>) ->
                 ("min_bytes", hugepage_bytes(least)),
                 ("current_bytes", hugepage_bytes(current)),
                 ("max_bytes", hugepage_bytes(greatest)),
+            ])
+        })?;
+    }
+    heap.message("huge_cache_history", |message| usage_history(&cache.history, message))
+}
+
+/// Hugepages in use, by the epoch.
+fn usage_history(history: &UsageHistory, message: &mut Message<'_>) -> Result {
+    message.numbers([
+        ("window_ms", UsageHistory::EPOCH_MS),
+        ("epochs", UsageHistory::EPOCHS as u64),
+    ])?;
+    let newest = history.epochs.first().map_or(0, |epoch| epoch.number);
+    for epoch in history.epochs.iter().rev().filter(|epoch| epoch.number != 0) {
+        let place = (epoch.number + UsageHistory::EPOCHS as u64).saturating_sub(newest + 1);
+        message.message("measurements", |measurement| {
+            measurement.numbers([
+                ("epoch", place),
+                ("timestamp_ms", (epoch.number - 1).saturating_mul(UsageHistory::EPOCH_MS)),
+                ("min_bytes", hugepage_bytes(epoch.least.into())),
+                ("max_bytes", hugepage_bytes(epoch.greatest.into())),
             ])
         })?;
     }

@@ -1,7 +1,8 @@
 //! The fields that stand alone.
 
 use super::{Fields, Message};
-use crate::{Category, Ledger, Part, Snapshot};
+use crate::today::parameters::{self, Value};
+use crate::{Category, Ledger, PageHeapDetails, Part, Snapshot};
 use core::fmt::Result;
 use strata_alloc::FrontEnd;
 use strata_page_heap::LimitFigures;
@@ -133,6 +134,7 @@ pub(super) fn parameters(
     fields: Fields,
     snapshot: &Snapshot,
     ledger: &Ledger,
+    page_heap: PageHeapDetails<'_>,
     message: &mut Message<'_>,
 ) -> Result {
     let stats = &snapshot.heap.page_heap;
@@ -158,10 +160,17 @@ pub(super) fn parameters(
     message.field("tcmalloc_max_per_cpu_cache_size", caches.per_cpu_bytes)?;
     message.field("tcmalloc_max_total_thread_cache_bytes", caches.all_threads_bytes)?;
     if fields.are_todays() {
-        message.field("malloc_release_bytes_per_sec", snapshot.config.release_rate)?;
         let populated = snapshot.cpus.populated() as u64;
         message.field("cpu_caches_touched", populated)?;
         message.field("cpu_caches_populated", populated)?;
+        message.field("active_sharded_transfer_caches", 0)?;
+        for (name, value) in &parameters::todays(snapshot, page_heap) {
+            match value {
+                Value::Is(is) => message.field(name, is)?,
+                Value::Time(span) => message.field(format_args!("{name}_ns"), span.ns)?,
+                value => message.field(name, value)?,
+            }
+        }
     }
     message.field("mmap_sys_allocator", ledger.mapped_bytes)
 }

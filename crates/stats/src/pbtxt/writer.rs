@@ -18,7 +18,7 @@ impl<'a> Message<'a> {
     }
 
     /// A blank, the name, a colon, a blank and the value.
-    pub(crate) fn field(&mut self, name: &str, value: impl Display) -> Result {
+    pub(crate) fn field(&mut self, name: impl Display, value: impl Display) -> Result {
         write!(self.out, " {name}: {value}")
     }
 

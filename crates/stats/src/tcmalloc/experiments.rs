@@ -13,6 +13,8 @@ pub(crate) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn
         ("STRATA_PER_CPU", matches!(front_end, FrontEnd::PerCpu(_))),
         ("STRATA_MM_CID", front_end == FrontEnd::PerCpu(IdKind::Concurrency)),
         ("TCMALLOC_TEMERAIRE", page_heap == PageHeapKind::HugePageAware),
+        // The hugepage-aware page heap always gives back parts of hugepages, where demand allows.
+        ("TCMALLOC_TEMERAIRE_WITH_SUBRELEASE_V3", page_heap == PageHeapKind::HugePageAware),
     ] {
         write!(out, " {name}={}", u8::from(chosen))?;
     }

@@ -24,6 +24,16 @@ pub(super) fn render(ledger: &Ledger, out: &mut dyn Write) -> Result {
     writeln!(out, "MALLOC:")
 }
 
+/// How what is free goes back.
+pub(crate) fn render_hint(out: &mut dyn Write) -> Result {
+    writeln!(out, "{RULE}")?;
+    writeln!(
+        out,
+        "Call ReleaseMemoryToSystem() to release freelist memory to the OS (via madvise())."
+    )?;
+    writeln!(out, "Bytes released to the OS take up virtual address space but no physical memory.")
+}
+
 /// What the kernel counts as the process's; the section is left out where it does not tell.
 pub(super) fn render_process(process: Option<ProcessMemory>, out: &mut dyn Write) -> Result {
     let Some(process) = process else { return Ok(()) };

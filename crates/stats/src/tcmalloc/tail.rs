@@ -6,18 +6,25 @@ use crate::{Ledger, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_alloc::FrontEnd;
 
-/// The state of guarded sampling, which Strata does not do: the section says so.
-pub(super) fn render_guarded(out: &mut dyn Write) -> Result {
+/// The state of guarded sampling, which Strata does not do: the section says so at its end. Its lines are those given, with zeros.
+pub(crate) fn render_guarded(lines: &[&str], out: &mut dyn Write) -> Result {
     writeln!(out)?;
     writeln!(out, "{RULE}")?;
-    writeln!(out, "GWP-ASan Status (inactive)")?;
+    writeln!(out, "GWP-ASan Status")?;
     writeln!(out, "{RULE}")?;
-    writeln!(out, "Successful Allocations: 0")?;
-    writeln!(out, "Failed Allocations: 0")?;
-    writeln!(out, "Slots Currently Allocated: 0")?;
-    writeln!(out, "Slots Currently Quarantined: 0")?;
-    writeln!(out, "Maximum Slots Allocated: 0 / 0")
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))?;
+    writeln!(out, "PARAMETER tcmalloc_guarded_sample_parameter -1")?;
+    writeln!(out, "Guarded Sampling: inactive")
 }
+
+/// The lines of April 2020.
+pub(super) const GUARDED_LINES: [&str; 5] = [
+    "Successful Allocations: 0",
+    "Failed Allocations: 0",
+    "Slots Currently Allocated: 0",
+    "Slots Currently Quarantined: 0",
+    "Maximum Slots Allocated: 0 / 0",
+];
 
 /// The limits; none is the greatest number.
 pub(crate) fn render_limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result {

@@ -9,7 +9,13 @@ pub(super) fn render(classes: &ClassTable, details: &Details, out: &mut dyn Writ
     utilization(classes, details, out)?;
     spans_a_batch(classes, details, out)?;
     transfer_caches(classes, details, out)?;
-    writeln!(out, "{RULE}")?;
+    let lines = [
+        "Cumulative sharded transfer cache stats.",
+        "Used bytes, current capacity, and maximum allowed capacity",
+        "of the sharded transfer cache freelists.",
+        "It also reports insert/remove hits/misses by size class.",
+    ];
+    heading(&lines, out)?;
     writeln!(out, "Sharded transfer cache state: INACTIVE")?;
     writeln!(out, "Number of active sharded transfer caches: {:3}", 0)
 }
@@ -75,11 +81,11 @@ fn utilization(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> 
     for (index, class, details) in rows(classes, details) {
         let front = Front(index, class.object_bytes);
         write!(out, "{front}")?;
-        list(&details.utilization, out, |bucket, spans, out| {
-            write!(out, " {spans:6} < {}", 2u64 << bucket)
+        list(&details.utilization, ",", out, |bucket, spans, out| {
+            write!(out, "{spans:6} < {}", 2u64 << bucket)
         })?;
         write!(out, "{front}")?;
-        list(&details.occupancy, out, |list, spans, out| write!(out, " {spans:6}: {list}"))?;
+        list(&details.occupancy, ",", out, |list, spans, out| write!(out, "{list:6}: {spans}"))?;
     }
     writeln!(out)
 }
@@ -92,8 +98,8 @@ fn spans_a_batch(classes: &ClassTable, details: &Details, out: &mut dyn Write) -
     heading(&lines, out)?;
     for (index, class, details) in rows(classes, details) {
         write!(out, "{}", Front(index, class.object_bytes))?;
-        list(&details.spans_a_batch, out, |bucket, batches, out| {
-            write!(out, " {} : {batches:8}", 1u64 << bucket)
+        list(&details.spans_a_batch, ", ", out, |bucket, batches, out| {
+            write!(out, "{} : {batches:8}", 1u64 << bucket)
         })?;
     }
     Ok(())
@@ -133,16 +139,15 @@ fn transfer_caches(classes: &ClassTable, details: &Details, out: &mut dyn Write)
     Ok(())
 }
 
-/// Numbers on one line, with commas between them.
+/// Numbers on one line, behind a blank, with `between` between them.
 fn list(
     numbers: &[u32],
+    between: &str,
     out: &mut dyn Write,
     write: impl Fn(usize, u32, &mut dyn Write) -> Result,
 ) -> Result {
     for (index, number) in numbers.iter().enumerate() {
-        if index != 0 {
-            write!(out, ",")?;
-        }
+        out.write_str(if index == 0 { " " } else { between })?;
         write(index, *number, out)?;
     }
     writeln!(out)

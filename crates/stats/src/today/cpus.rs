@@ -1,6 +1,7 @@
 //! The per-CPU caches: what they hold, what they may hold, how often they missed.
 
 use super::classes::heading;
+use crate::page_heap_report::temeraire::Form;
 use crate::tcmalloc::{RULE, cpus};
 use crate::{CpuMisses, Details, Snapshot};
 use core::fmt::{Result, Write};
@@ -10,7 +11,7 @@ pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write
     if snapshot.cpus.iter().next().is_none() {
         return Ok(());
     }
-    cpus::render(&snapshot.cpus, out)?;
+    cpus::render(&snapshot.cpus, Form::Today, out)?;
     heading(&["Size class capacity statistics in per-cpu caches"], out)?;
     for ((index, class), (_, details)) in snapshot.classes.iter().zip(details.classes()) {
         let capacity = &details.capacity;

@@ -1,7 +1,7 @@
 //! The first lines.
 
 use crate::properties::realized_fragmentation;
-use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line};
+use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line, summary};
 use crate::{Category, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_span::{HUGEPAGE_BYTES, PoolStats};
@@ -29,12 +29,9 @@ pub(super) fn render(
         "MALLOC SAMPLED PROFILES: 0 bytes (current), 0 bytes (internal fragmentation), 0 bytes (peak), 0 count (total)"
     )?;
     process(snapshot, out)?;
-    writeln!(out, "{RULE}")?;
-    writeln!(
-        out,
-        "Call ReleaseMemoryToSystem() to release freelist memory to the OS (via madvise())."
-    )?;
-    writeln!(out, "Bytes released to the OS take up virtual address space but no physical memory.")
+    // No machine tells that through an interface of its own.
+    writeln!(out, "Machine-level hugepage fragmentation stats:")?;
+    summary::render_hint(out)
 }
 
 /// The lines add up exactly. What the metadata arena has not handed out is part of them here; of the page map, what was never
@@ -99,8 +96,8 @@ fn metadata(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result
 
 /// What the kernel counts as the process's; the section is left out where it does not tell.
 fn process(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
-    let Some(process) = snapshot.process else { return Ok(()) };
     writeln!(out)?;
+    let Some(process) = snapshot.process else { return Ok(()) };
     writeln!(out, "Total process stats (inclusive of non-malloc sources):")?;
     for (bytes, name) in [
         (process.resident_bytes, "Bytes resident (physical memory used)"),

@@ -5,7 +5,9 @@ use crate::{PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_page_heap::{LegacyFigures, ReleasedBytes};
 use strata_span::HUGEPAGE_BYTES;
-use strata_temeraire::{CollapseFigures, DensityFigures, FillerFigures, TemeraireFigures};
+use strata_temeraire::{
+    CollapseError, CollapseFigures, DensityFigures, FillerFigures, TemeraireFigures,
+};
 
 /// A page heap that Strata does not know has the section that every page heap has.
 pub(super) fn render<F: RenderPageHeap>(
@@ -35,7 +37,7 @@ fn render_temeraire(
     let label = PageHeapKind::HugePageAware.label();
     let pages_per_hugepage = HUGEPAGE_BYTES as u64 / figures.page_bytes.max(1);
     spans::render(label, || figures.spans.lengths(), figures.spans.large, out)?;
-    temeraire::components(&figures.components, out)?;
+    temeraire::components(&figures.components, temeraire::Form::Today, out)?;
     let filler = &figures.filler;
     writeln!(
         out,
@@ -48,7 +50,9 @@ fn render_temeraire(
     temeraire::huge_allocator(&figures.allocator, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
     released(label, snapshot, out)?;
-    // Hugepages are broken when a release asks for it.
+    // What is abandoned counts as slack where it is decided whether a region is worth it; and hugepages are broken when a release
+    // asks for it.
+    writeln!(out, "PARAMETER use_huge_region_more_often 1")?;
     writeln!(out, "PARAMETER hpaa_subrelease 1")
 }
 
@@ -100,6 +104,7 @@ fn filler_section(
         counters.refilled_hugepages,
     )?;
     writeln!(out)?;
+    filler::completed_lifetimes(filler, out)?;
     history(filler, figures.page_bytes, out)
 }
 
@@ -111,13 +116,42 @@ fn collapse(figures: &CollapseFigures, out: &mut dyn Write) -> Result {
         "HugePageFiller: Out of {} eligible hugepages, {attempted} were attempted, and {} were collapsed.",
         figures.asked, figures.collapsed,
     )?;
+    write!(
+        out,
+        "HugePageFiller: Of the failed collapse operations, number of operations that failed per error type"
+    )?;
+    for (name, count) in COLLAPSE_ERRORS.iter().zip(figures.failures_by_error) {
+        write!(out, ", ETYPE_{name}: {count}")?;
+    }
+    writeln!(out)?;
     writeln!(
         out,
         "HugePageFiller: Latency of collapse operations: {:.6} ms (total), {:.6} us (maximum)",
         figures.total_ns as f64 / 1e6,
         figures.longest_ns as f64 / 1e3,
+    )?;
+    writeln!(
+        out,
+        "HugePageFiller: Backoff delay for collapse currently is {} interval(s), number of intervals skipped due to backoff \
+         is {}",
+        figures.pause_ns / figures.least_pause_ns.max(1),
+        figures.skipped_steps,
+    )?;
+    // What makes hugepages whole gives nothing back.
+    writeln!(out, "HugePageFiller: In the previous treatment interval, subreleased 0 pages.")?;
+    writeln!(
+        out,
+        "HugePageFiller: In the previous treatment interval, subreleased 0 stale pages."
+    )?;
+    writeln!(
+        out,
+        "HugePageFiller: In the previous treatment interval, marked 0 unbacked pages as subreleased. Since startup, 0."
     )
 }
+
+/// The names of [`CollapseError::ALL`](strata_temeraire::CollapseError::ALL).
+pub(crate) const COLLAPSE_ERRORS: [&str; CollapseError::COUNT] =
+    ["NOMEM", "BUSY", "INVAL", "AGAIN", "INTR", "OTHER"];
 
 fn history(filler: &FillerFigures, page_bytes: u64, out: &mut dyn Write) -> Result {
     let (history, skipped) = (&filler.history, &filler.skipped);
@@ -131,18 +165,30 @@ fn history(filler: &FillerFigures, page_bytes: u64, out: &mut dyn Write) -> Resu
     writeln!(out)?;
     writeln!(
         out,
-        "HugePageFiller: Since the start of the execution, {} pages were skipped due to either recent peaks, or the sum \
-         of short-term fluctuations and long-term trends.",
+        "HugePageFiller: Since the start of the execution, {} subreleases ({} pages) were skipped due to either recent (0s) \
+         peaks, or the sum of short-term ({}s) fluctuations and long-term ({}s) trends.",
+        skipped.skipped_decisions,
         skipped.skipped_pages,
+        filler.skip_short_ns / 1_000_000_000,
+        filler.skip_long_ns / 1_000_000_000,
     )?;
-    let judged = skipped.correct_pages.wrapping_add(skipped.incorrect_pages);
-    let share =
-        if judged == 0 { 0.0 } else { 100.0 * skipped.correct_pages as f64 / judged as f64 };
+    let percent = |correct: u64, incorrect: u64| match correct.wrapping_add(incorrect) {
+        0 => 0.0,
+        judged => 100.0 * correct as f64 / judged as f64,
+    };
     writeln!(
         out,
-        "HugePageFiller: {share:.4}% of pages confirmed correct, {} pending, as per anticipated 300s realized \
-         fragmentation.",
+        "HugePageFiller: {:.4}% of decisions confirmed correct, {} pending ({:.4}% of pages, {} pending), as per \
+         anticipated 300s realized fragmentation.",
+        percent(skipped.correct_decisions, skipped.incorrect_decisions),
+        skipped.pending_decisions,
+        percent(skipped.correct_pages, skipped.incorrect_pages),
         skipped.pending_pages,
+    )?;
+    writeln!(
+        out,
+        "HugePageFiller: Subrelease stats last 60 min: total {} pages subreleased.",
+        filler.subreleased_pages_last_hour,
     )?;
     writeln!(out)
 }
@@ -158,9 +204,7 @@ fn regions(figures: &TemeraireFigures, pages_per_hugepage: u64, out: &mut dyn Wr
         set.least_backed_free_hugepages,
         set.hugepages,
     )?;
-    temeraire::region_share(set, pages_per_hugepage, out)?;
-    // What is abandoned counts as slack where it is decided whether a region is worth it.
-    writeln!(out, "PARAMETER use_huge_region_more_often 1")
+    temeraire::region_share(set, pages_per_hugepage, out)
 }
 
 /// What background work gave back, whether the memory had been wanted of late or not.

@@ -1,42 +1,36 @@
 //! What comes behind the page heap.
 
-use super::{classes::heading, page_heaps::background};
-use crate::tcmalloc::{RULE, tail};
-use crate::{Ledger, Snapshot, figure::Mebibytes};
+use super::{classes::heading, page_heaps::background, parameters};
+use crate::tcmalloc::tail;
+use crate::{Ledger, PageHeapDetails, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 
-pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result {
-    guarded(out)?;
+pub(super) fn render(
+    snapshot: &Snapshot,
+    ledger: &Ledger,
+    page_heap: PageHeapDetails<'_>,
+    out: &mut dyn Write,
+) -> Result {
+    tail::render_guarded(&GUARDED_LINES, out)?;
     limits(snapshot, out)?;
     heading(&["Parameters"], out)?;
     tail::render_parameters(snapshot, out)?;
-    writeln!(out, "PARAMETER malloc_release_bytes_per_sec {}", snapshot.config.release_rate)?;
-    writeln!(out, "PARAMETER tcmalloc_cpu_cache_touched {}", snapshot.cpus.populated())?;
+    parameters::render(snapshot, page_heap, out)?;
     tail::render_low_level(snapshot, ledger, out)
 }
 
-/// The state of guarded sampling, which Strata does not do: the section says so.
-fn guarded(out: &mut dyn Write) -> Result {
-    writeln!(out)?;
-    writeln!(out, "{RULE}")?;
-    writeln!(out, "GWP-ASan Status (inactive)")?;
-    writeln!(out, "{RULE}")?;
-    for line in [
-        "Successful Allocations: 0",
-        "Failed Allocations: 0",
-        "Skipped Allocations (No Slots): 0",
-        "Skipped Allocations (Filtered): 0",
-        "Skipped Allocations (Too Large): 0",
-        "Currently Allocated: 0 / 0",
-        "Allocated High-Watermark: 0 / 0",
-        "Object Pages Touched: 0 / 0",
-        "Currently Quarantined: 0",
-        "PARAMETER tcmalloc_guarded_sample_parameter -1",
-    ] {
-        writeln!(out, "{line}")?;
-    }
-    Ok(())
-}
+/// What is said of guarded sampling, which Strata does not do.
+const GUARDED_LINES: [&str; 9] = [
+    "Successful Allocations: 0",
+    "Failed Allocations: 0",
+    "Skipped Allocations (No Slots): 0",
+    "Skipped Allocations (Filtered): 0",
+    "Skipped Allocations (Too Large): 0",
+    "Currently Allocated: 0 / 0",
+    "Allocated High-Watermark: 0 / 0",
+    "Object Pages Touched: 0 / 0",
+    "Currently Quarantined: 0",
+];
 
 fn limits(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
     heading(&["Configured limits and related statistics"], out)?;

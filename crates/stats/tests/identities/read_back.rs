@@ -4,8 +4,8 @@ use crate::reading::Taken;
 use strata_page_heap::{AllocationFigures, FreeSpans, SpanAges};
 use strata_stats::{Category, Figure, Ledger, Line, PageHeapDetails, Part, RenderPageHeap, Report};
 use strata_temeraire::{
-    FillerFigures, Fullness, Histogram, Population, TemeraireFigures, coarse_bounds_of,
-    histogram_bounds_of,
+    FillerFigures, Fullness, Histogram, HugeCacheFigures, Population, TemeraireFigures,
+    coarse_bounds_of, histogram_bounds_of,
 };
 
 /// Compares both texts with the figures.
@@ -164,11 +164,76 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
         assert_eq!(all(utilization, "spans"), class.utilization.map(u64::from));
         assert_eq!(all(occupancy, "spans"), class.occupancy.map(u64::from));
         assert_eq!(all(batches, "batches"), class.spans_a_batch.map(u64::from));
-        // A class's spans that have objects out are all its spans, at rest.
-        let figures = taken.snapshot.classes.iter().find(|(of, _)| *of == index);
-        let spans = figures.map_or(0, |(_, figures)| figures.spans);
-        assert_eq!(class.utilization.iter().sum::<u32>(), spans as u32, "class {index}");
+        let rate = transfer.real("hit_rate").expect("a share");
+        assert!((rate - 100.0 * class.front_end_hit_rate()).abs() < 0.000_01, "class {index}");
     }
+    let mut lines = report.lines("class_capacity");
+    if taken.snapshot.cpus.iter().next().is_some() {
+        for (index, class) in taken.details.classes() {
+            let line = lines.next().expect("each class has a line");
+            let figures = [
+                ("class", index as u64),
+                ("min_capacity", class.capacity.least),
+                ("max_capacity", class.capacity.greatest),
+                ("max_allowed_capacity", class.capacity.allowed),
+            ];
+            line_has(line, &figures);
+            let mean = line.real("avg_capacity").expect("a mean");
+            assert!((mean - class.capacity.mean()).abs() <= 0.051, "class {index}");
+        }
+    }
+    assert!(lines.next().is_none());
+    for ((id, misses), line) in taken.details.cpus().zip(report.lines("cpu_slab")) {
+        line_has(line, &[("cpu", id as u64), ("resizes", misses.region_resizes)]);
+        line_has(line, &[("slab_kib", misses.region_bytes >> 10)]);
+    }
+    released(taken, report);
+    parameters(taken, report);
+}
+
+/// What went back and why, and the limits.
+fn released<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let (heap, page) = (&taken.snapshot.heap.page_heap, taken.snapshot.heap.page_bytes);
+    let background = heap.released.policy.wrapping_add(heap.released.idle);
+    let limits = &heap.limits;
+    same(
+        report,
+        &[
+            ("num_released_release_memory_to_system_pages", heap.released.call / page),
+            ("num_released_process_background_actions_pages", background / page),
+            ("num_released_soft_limit_exceeded_pages", heap.released.soft_limit / page),
+            ("num_released_hard_limit_exceeded_pages", heap.released.hard_limit / page),
+            ("soft_limit_hits", limits.soft_hits),
+            ("hard_limit_hits", limits.hard_hits),
+            ("successful_shrinks_after_soft_limit_hit", limits.soft_successes),
+        ],
+    );
+    let mut lines = report.lines("released_pages");
+    for bytes in [
+        heap.released.total(),
+        heap.released.call,
+        background,
+        heap.released.soft_limit,
+        heap.released.hard_limit,
+    ] {
+        let Some(line) = lines.next() else { return };
+        line_has(line, &[("pages", bytes / page)]);
+    }
+}
+
+/// Those with a figure of the snapshot behind them.
+fn parameters<F>(taken: &Taken<F>, report: &Report<'_>) {
+    let of = |name: &str| report.parameter(name).and_then(Figure::number);
+    let limits = &taken.snapshot.heap.page_heap.limits.limits;
+    let limit = |bytes: u64| Some(if bytes == 0 { u64::MAX } else { bytes });
+    assert_eq!(of("desired_usage_limit_bytes"), limit(limits.soft_bytes));
+    assert_eq!(of("hard_usage_limit_bytes"), limit(limits.hard_bytes));
+    let threads = taken.snapshot.heap.thread_caches.limit_bytes;
+    assert_eq!(of("tcmalloc_max_total_thread_cache_bytes"), Some(threads));
+    let rate = taken.snapshot.config.release_rate as u64;
+    assert_eq!(of("malloc_release_bytes_per_sec"), Some(rate));
+    let populated = taken.snapshot.cpus.populated() as u64;
+    assert_eq!(of("tcmalloc_cpu_cache_touched"), Some(populated));
     for ((id, misses), line) in taken.details.cpus().zip(report.lines("cpu_misses")) {
         let figures = [
             ("cpu", id as u64),
@@ -230,6 +295,7 @@ fn allocations(figures: &AllocationFigures, report: &Report<'_>) {
 
 fn temeraire(figures: &TemeraireFigures, report: &Report<'_>) {
     let (filler, regions) = (&figures.filler, &figures.regions);
+    let counters = &filler.counters;
     let (cache, allocator) = (&figures.cache, &figures.allocator);
     same(
         report,
@@ -253,6 +319,20 @@ fn temeraire(figures: &TemeraireFigures, report: &Report<'_>) {
             ("cached_hugepages", cache.cached_hugepages),
             ("limit_hugepages", cache.limit_hugepages),
             ("huge_cache_regret", cache.regret_mib_seconds),
+            ("fast_unbacked_mib", 2 * cache.fast_unbacked_hugepages),
+            ("periodic_unbacked_mib", 2 * cache.periodic_unbacked_hugepages),
+            ("filler_used_pages_in_partial_released", filler.used_pages_in_partially_released),
+            ("filler_num_pages_subreleased_due_to_limit", counters.subreleased_pages_for_limit),
+            ("filler_num_hugepages_broken_due_to_limit", counters.broken_hugepages_for_limit),
+            ("filler_previously_released_huge_pages", counters.refilled_hugepages),
+            ("subreleases", filler.skipped.skipped_decisions),
+            ("skipped_pages", filler.skipped.skipped_pages),
+            ("pending_decisions", filler.skipped.pending_decisions),
+            ("pending_pages", filler.skipped.pending_pages),
+            ("eligible", figures.collapse.asked),
+            ("collapsed", figures.collapse.collapsed),
+            ("intervals", figures.collapse.pause_ns / figures.collapse.least_pause_ns.max(1)),
+            ("least_backed_free_hugepages", regions.least_backed_free_hugepages),
             ("nodes_used", allocator.nodes_used),
             ("nodes_created", allocator.nodes_created),
             ("longest_hugepages", allocator.longest_hugepages),
@@ -262,6 +342,105 @@ fn temeraire(figures: &TemeraireFigures, report: &Report<'_>) {
         ],
     );
     histograms(filler, figures.page_bytes, report);
+    components(figures, report);
+    peaks(filler, report);
+    of_the_cache(cache, report);
+    lifetimes(filler, report);
+    for (line, region) in report.lines("region").zip(regions.shown()) {
+        let figures = [
+            ("used_kib", region.used_bytes >> 10),
+            ("free_kib", region.free_bytes >> 10),
+            ("longest_free_kib", region.longest_free_bytes >> 10),
+            ("unbacked_mib", region.unbacked_bytes >> 20),
+            ("unbacked_lifetime_mib", region.unbacked_bytes_since_start >> 20),
+        ];
+        line_has(line, &figures);
+    }
+    let lately = report.lines("filler_subreleased_lately").next();
+    if let Some(line) = lately {
+        line_has(line, &[("pages", filler.subreleased_pages_last_hour)]);
+    }
+    for line in report.lines("filler_collapse_errors") {
+        assert_eq!(all(line, "count"), figures.collapse.failures_by_error);
+    }
+}
+
+fn components(figures: &TemeraireFigures, report: &Report<'_>) {
+    let of = &figures.components;
+    let mut lines = report.lines("component");
+    for bytes in [of.filler, of.region, of.cache, of.allocator] {
+        let line = lines.next().expect("each component has a line");
+        for (name, bytes) in
+            [("used_mib", bytes.used), ("free_mib", bytes.free), ("unmapped_mib", bytes.unmapped)]
+        {
+            let mib = line.real(name).expect("a number");
+            assert!((mib - bytes as f64 / 1_048_576.0).abs() <= 0.051, "{line:?}");
+        }
+    }
+}
+
+fn peaks(filler: &FillerFigures, report: &Report<'_>) {
+    let history = &filler.history;
+    let moments = [("demand", &history.at_peak_demand), ("hps", &history.at_peak_hugepages)];
+    for (name, moment) in moments {
+        let is_its = |line: &&Line<'_>| {
+            line.figure("of").is_some_and(|of| of.text().trim_end_matches(':') == name)
+        };
+        if let Some(line) = report.lines("peak_pages").find(is_its) {
+            let figures = [
+                ("used", moment.used_pages),
+                ("free", moment.free_pages),
+                ("unmapped", moment.unmapped_pages),
+            ];
+            line_has(line, &figures);
+        }
+        if let Some(line) = report.lines("peak_hugepages").find(is_its) {
+            let figures = [
+                ("hugepages", moment.hugepages()),
+                ("regular", moment.regular_hugepages),
+                ("donated", moment.donated_hugepages),
+                ("partial", moment.partial_hugepages),
+                ("released", moment.released_hugepages),
+            ];
+            line_has(line, &figures);
+        }
+    }
+    assert!(report.lines("peak_pages").next().is_some());
+}
+
+fn of_the_cache(cache: &HugeCacheFigures, report: &Report<'_>) {
+    let ranges = [cache.usage, cache.off_peak, cache.size];
+    for (line, range) in report.lines("huge_cache_range").zip(ranges) {
+        let figures = [
+            ("min_mib", 2 * range.least),
+            ("current_mib", 2 * range.current),
+            ("max_mib", 2 * range.greatest),
+        ];
+        line_has(line, &figures);
+    }
+    if report.lines("huge_cache_epochs").next().is_none() {
+        return;
+    }
+    let epochs = || cache.history.epochs.iter().rev().filter(|epoch| epoch.number != 0);
+    let read = |name| report.lines("huge_cache_series").flat_map(move |line| all(line, name));
+    assert!(read("least").eq(epochs().map(|epoch| u64::from(epoch.least))));
+    assert!(read("greatest").eq(epochs().map(|epoch| u64::from(epoch.greatest))));
+    assert!(read("began_ms").eq(epochs().map(|epoch| (epoch.number - 1) * 10_000)));
+}
+
+/// Of each population how long its hugepages have been there, and what left.
+fn lifetimes(filler: &FillerFigures, report: &Report<'_>) {
+    let rows: Vec<_> = report.lines("buckets_ms").flat_map(|line| all(line, "value")).collect();
+    if rows.is_empty() {
+        return;
+    }
+    let of = |population| {
+        let lifetimes = filler.lifetimes_of(population);
+        lifetimes.all.into_iter().chain(lifetimes.nearly_free)
+    };
+    let [sparse, dense] = filler.counters.completed_lifetimes;
+    let expected = Population::ALL.into_iter().flat_map(of).chain(dense).chain(sparse);
+    assert!(rows.into_iter().eq(expected.map(u64::from)));
 }
 
 fn histograms(filler: &FillerFigures, page_bytes: u64, report: &Report<'_>) {

@@ -2,15 +2,15 @@
 
 use strata_alloc::{Core, HeapConfig};
 use strata_page_heap::PageHeap;
-use strata_stats::{Details, Dialect, RenderPageHeap, Report, Snapshot, parse, render};
+use strata_stats::{
+    Details, Dialect, RenderPageHeap, Report, ReportError, Snapshot, parse_whole, render,
+};
 
 /// The texts, read back. All their lines are known.
 pub(crate) fn read(texts: &[String; 2]) -> [Report<'_>; 2] {
     texts.each_ref().map(|text| {
-        let report = parse(text);
-        let unknown: Vec<_> = report.unknown().collect();
-        assert!(unknown.is_empty(), "{unknown:#?}");
-        report
+        let line = |error: &ReportError| text.lines().nth(error.line - 1).unwrap_or_default();
+        parse_whole(text).unwrap_or_else(|error| panic!("{error}: {:?}", line(&error)))
     })
 }
 
@@ -33,6 +33,15 @@ impl<F: RenderPageHeap> Taken<F> {
     fn with<C: HeapConfig>(core: &Core<C>, page_heap: Box<F>) -> Self {
         let snapshot = Box::new(Snapshot::take(core));
         let details = Box::new(Details::take(core));
+        Self::rendered(snapshot, details, page_heap)
+    }
+
+    /// Figures, and the texts about them.
+    pub(crate) fn rendered(
+        snapshot: Box<Snapshot>,
+        details: Box<Details>,
+        page_heap: Box<F>,
+    ) -> Self {
         let texts = [Dialect::TcmallocText, Dialect::TcmallocTextToday].map(|dialect| {
             let mut text = String::new();
             render(dialect, &snapshot, &details, &*page_heap, &mut text)

@@ -42,6 +42,11 @@ pub(crate) fn at_rest<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>
         fourteen(today, &TODAY_S_POPULATIONS);
     }
     ledger_at_rest(&taken.snapshot);
+    // A class's spans that have objects out are all its spans.
+    for ((index, class), (_, details)) in taken.snapshot.classes.iter().zip(taken.details.classes())
+    {
+        assert_eq!(u64::from(details.utilization.iter().sum::<u32>()), class.spans, "{index}");
+    }
 }
 
 /// What holds while threads run, too: it was added up from one snapshot.

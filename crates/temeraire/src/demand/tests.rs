@@ -46,14 +46,22 @@ fn decisions_to_keep_memory_are_judged_by_what_came() {
     demand.note_skip(START_NS, 50, 200);
     demand.note_skip(START_NS + SECOND_NS, 70, 300);
     demand.report(START_NS + 10 * SECOND_NS, 199);
-    let pending = SkipJudgement { skipped_pages: 120, pending_pages: 120, ..Default::default() };
+    let pending = SkipJudgement {
+        skipped_pages: 120,
+        pending_pages: 120,
+        skipped_decisions: 2,
+        pending_decisions: 2,
+        ..Default::default()
+    };
     assert_eq!(demand.judgement(START_NS + 10 * SECOND_NS), pending);
     demand.report(START_NS + 20 * SECOND_NS, 250);
     let judgement = demand.judgement(START_NS + 20 * SECOND_NS);
     assert_eq!((judgement.correct_pages, judgement.pending_pages), (50, 70));
+    assert_eq!((judgement.correct_decisions, judgement.pending_decisions), (1, 1));
     let judgement = demand.judgement(START_NS + 6 * MINUTE_NS);
     assert_eq!((judgement.correct_pages, judgement.incorrect_pages), (50, 70));
-    assert_eq!(judgement.pending_pages, 0);
+    assert_eq!((judgement.correct_decisions, judgement.incorrect_decisions), (1, 1));
+    assert_eq!((judgement.pending_pages, judgement.pending_decisions), (0, 0));
 }
 
 #[test]

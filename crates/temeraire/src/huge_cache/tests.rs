@@ -175,6 +175,23 @@ fn usage_and_ranges_are_told_for_the_last_two_seconds() {
     caching.pass(10 * SECOND_NS);
     let figures = caching.cache.figures(caching.now_ns);
     assert_eq!((figures.usage.least, figures.usage.greatest), (3, 3));
+    // The history goes back ten minutes, and leaves out where nothing came or went.
+    let told = |caching: &Caching| {
+        let history = caching.cache.figures(caching.now_ns).history;
+        let epochs = history.epochs.into_iter().filter(|epoch| epoch.number != 0);
+        epochs.map(|epoch| (epoch.number, epoch.least, epoch.greatest)).collect::<Vec<_>>()
+    };
+    let first = told(&caching);
+    assert_eq!((first.len(), first[0].1, first[0].2), (1, 0, 8));
+    caching.pass(100 * SECOND_NS);
+    caching.allocate(2);
+    let both = told(&caching);
+    assert_eq!((both[1], both[0].1, both[0].2), (first[0], 3, 5));
+    assert_eq!(both[0].0, caching.now_ns / (10 * SECOND_NS) + 1);
+    caching.pass(590 * SECOND_NS);
+    assert_eq!(told(&caching), both[..1]);
+    caching.pass(10 * SECOND_NS);
+    assert_eq!(told(&caching), []);
     assert_eq!(figures.hit_rate(), 0.0);
     assert_eq!(figures.overflow_rate(), 0.0);
 }

@@ -86,6 +86,53 @@ impl<P: PageSize> Heap<P> {
 }
 
 #[test]
+fn figures_tell_how_long_hugepages_have_been_there_and_how_long_those_were_that_left() {
+    let heap = Heap::<Pages8K>::new();
+    let span = heap.allocate(3 << 13);
+    heap.pass_seconds(5);
+    let others: Vec<_> = (0..85).map(|_| heap.allocate(3 << 13)).collect();
+    let of_first =
+        |heap: &Heap<Pages8K>| heap.figures().filler.lifetimes_of(crate::Population::SparseRegular);
+    // The first hugepage is full after 85 spans of 3 pages; the second has been there for no time.
+    assert_eq!(of_first(&heap).all, [1, 0, 0, 0, 1, 0, 0, 0]);
+    assert_eq!(of_first(&heap).nearly_free, [1, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(of_first(&heap).old_by_allocations.total(), 0);
+    heap.pass_seconds(95);
+    assert_eq!(of_first(&heap).all, [0, 0, 0, 0, 0, 1, 1, 0]);
+    assert_eq!(of_first(&heap).old_by_allocations.total(), 1);
+    heap.deallocate(span);
+    others.into_iter().for_each(|span| heap.deallocate(span));
+    assert_eq!(of_first(&heap).all, [0; 8]);
+    let completed = heap.figures().filler.counters.completed_lifetimes;
+    assert_eq!(completed, [[0, 0, 0, 0, 0, 1, 1, 0], [0; 8]]);
+}
+
+#[test]
+fn figures_tell_what_was_subreleased_within_an_hour_and_the_epochs_of_five_minutes() {
+    let heap = Heap::<Pages8K>::new();
+    let spans: Vec<_> = (0..16).map(|_| heap.allocate(MIB / 8)).collect();
+    spans.into_iter().skip(1).for_each(|span| heap.deallocate(span));
+    heap.pass_seconds(20);
+    for _ in 0..8 {
+        let last = heap.allocate(MIB / 8);
+        heap.deallocate(last);
+    }
+    let epochs = heap.figures().filler.history.epochs;
+    let told: Vec<_> = epochs.iter().take_while(|epoch| epoch.number != 0).collect();
+    assert_eq!(told.len(), 2, "the one between them had nothing to tell");
+    assert_eq!(told[0].number, told[1].number + 2);
+    let peak = crate::FillerMoment::from(&told[1].at_peak_hugepages);
+    let least = crate::FillerMoment::from(&told[1].at_least_demand);
+    assert_eq!((peak.regular_hugepages, peak.hugepages()), (1, 1));
+    assert!(least.used_pages <= 32, "{least:?}");
+    let given = heap.release(MIB, ReleaseReason::HardLimit) / Pages8K::BYTES;
+    assert!(given >= 128, "{given}");
+    assert_eq!(heap.figures().filler.subreleased_pages_last_hour, given as u64);
+    heap.pass_seconds(3_700);
+    assert_eq!(heap.figures().filler.subreleased_pages_last_hour, 0);
+}
+
+#[test]
 fn a_page_kept_of_every_large_allocation_does_not_make_the_heap_grow() {
     let heap = Heap::<Pages8K>::new();
     for round in 0..500 {

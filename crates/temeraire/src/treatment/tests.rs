@@ -145,6 +145,9 @@ fn a_kernel_that_refuses_is_asked_less_and_less_often_and_nothing_changes() {
     assert_eq!(pauses[..6], [10, 20, 40, 80, 160, 160]);
     let figures = heap.heap.figures(&heap.ground).collapse;
     assert_eq!((figures.collapsed, figures.failures), (0, 8));
+    // The simulated kernel refuses for want of memory. Of pauses of 10, 20, 40 … seconds all but the first five were left out.
+    assert_eq!(figures.failures_by_error, [8, 0, 0, 0, 0, 0]);
+    assert_eq!(figures.skipped_steps, 1 + 3 + 7 + 15 + 31 * 4);
     assert_eq!(heap.heap.stats().in_use_bytes, stats.in_use_bytes);
     assert_eq!(heap.heap.stats().free_bytes, stats.free_bytes);
     heap.ground.source.disarm();

@@ -1,0 +1,148 @@
+//! Reports that were cut, or changed on their way: what is wrong is named by its line, and nothing is believed that was never printed.
+//!
+//! `STRATA_SEED` sets the seed, `STRATA_STRESS_SECONDS` how long the random part goes on.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
+
+use core::time::Duration;
+use std::time::Instant;
+use strata_stats::{ReportFault, parse, parse_whole};
+
+/// One report of each form and page heap.
+const REPORTS: [&str; 4] = [
+    include_str!("forms/temeraire.tcmalloc.txt"),
+    include_str!("forms/temeraire.tcmalloc-today.txt"),
+    include_str!("forms/legacy.tcmalloc.txt"),
+    include_str!("forms/legacy.tcmalloc-today.txt"),
+];
+
+#[test]
+fn reports_as_they_were_written_are_whole() {
+    for report in REPORTS {
+        let read = parse_whole(report).unwrap();
+        assert!(read.number("in_use_by_app").is_some());
+    }
+}
+
+#[test]
+fn a_report_that_ends_too_early_is_refused_and_the_missing_line_named() {
+    for report in REPORTS {
+        let lines: Vec<_> = report.lines().collect();
+        for kept in (0..lines.len()).step_by(17).chain([lines.len() - 1]) {
+            let cut = lines[..kept].join("\n");
+            let error = parse_whole(&cut).expect_err("it is not whole");
+            assert_eq!(error.line, cut.lines().count() + 1, "{kept} lines: {error}");
+            assert!(matches!(error.fault, ReportFault::Truncated | ReportFault::NoSummary));
+        }
+        // Within a line: it is unknown then, or the last one that can be read.
+        for end in (0..report.len()).step_by(1999).chain([report.len() - 1]) {
+            let cut = &report[..end];
+            let error = parse_whole(cut).expect_err("it is not whole");
+            let last = cut.lines().count();
+            assert!((last..=last + 1).contains(&error.line), "cut at {end}: {error}");
+        }
+    }
+}
+
+#[test]
+fn each_kind_of_fault_is_told_apart() {
+    let first = REPORTS[0];
+    let fault = |text: &str| parse_whole(text).map(|_| ()).map_err(|error| error.fault);
+    let changed = |from: &str, to: &str| {
+        assert!(first.contains(from), "{from}");
+        fault(&first.replacen(from, to, 1))
+    };
+    assert_eq!(changed("Bytes in use by", "Bites in use by"), Err(ReportFault::Unknown));
+    assert_eq!(
+        changed("Spans in use", "99999999999999999999 Spans in use"),
+        Err(ReportFault::Unknown)
+    );
+    let spans = first.lines().find(|line| line.ends_with("Spans in use")).unwrap();
+    let large = "MALLOC: 99999999999999999999 Spans in use";
+    assert_eq!(changed(spans, large), Err(ReportFault::TooLarge));
+    assert_eq!(changed("class   2 [", "class   7 ["), Err(ReportFault::OtherClass));
+    let actual = first.lines().find(|line| line.contains("Actual memory used")).unwrap();
+    let bytes = parse(actual).number("actual_mem_used").unwrap();
+    let other = actual.replace(&bytes.to_string(), &(bytes + 1).to_string());
+    assert_eq!(changed(actual, &other), Err(ReportFault::OtherSum));
+    let mapped = first.lines().find(|line| line.starts_with("MmapSysAllocator")).unwrap();
+    assert_eq!(changed(mapped, &mapped.replace(": ", ": 1")), Err(ReportFault::OtherMebibytes));
+    let title = first.lines().find(|line| line.contains("# of donated hps")).unwrap();
+    assert_eq!(changed(title, ""), Err(ReportFault::Untitled));
+    assert_eq!(fault(""), Err(ReportFault::NoSummary));
+    let error = parse_whole("MALLOC:\nwhat is this?\n").unwrap_err();
+    assert_eq!(error.to_string(), "line 2: no line of a report looks like this");
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+
+    /// One change: bytes overwritten, left out, repeated, or taken from elsewhere.
+    fn change(&mut self, text: &mut Vec<u8>) {
+        let at = self.below(text.len().max(1));
+        let length = (1 + self.below(60)).min(text.len().saturating_sub(at));
+        match self.below(6) {
+            0 => text.truncate(at),
+            1 => drop(text.drain(at..at + length)),
+            2 => {
+                let again = text[at..at + length].to_vec();
+                text.splice(at..at, again);
+            }
+            3 => {
+                let from = self.below(text.len() - length + 1);
+                let other = text[from..from + length].to_vec();
+                text.splice(at..at + length, other);
+            }
+            4 => text[at..at + length]
+                .fill(b"0123456789.,:<>={}[]()@- \n%~*+\xc3\xff"[self.below(31)]),
+            _ => {
+                if let Some(byte) = text.get_mut(at) {
+                    *byte = self.below(256) as u8;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_change_of_a_report_makes_the_parser_stumble() {
+    let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| std::process::id().into());
+    println!("STRATA_SEED={seed}");
+    let seconds = std::env::var("STRATA_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
+    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(1));
+    let mut random = Random(seed);
+    let (mut rounds, mut believed) = (0u64, 0u64);
+    while Instant::now() < end || rounds == 0 {
+        let mut bytes = REPORTS[random.below(REPORTS.len())].as_bytes().to_vec();
+        for _ in 0..=random.below(4) {
+            if !bytes.is_empty() {
+                random.change(&mut bytes);
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let read = parse(&text);
+        let all = read.all().map(|line| line.number_in_text);
+        let unknown = read.unknown().map(|(line, _)| line);
+        assert!(all.chain(unknown).all(|line| (1..=text.lines().count()).contains(&line)));
+        match parse_whole(&text) {
+            Ok(whole) => {
+                assert_eq!(whole.unknown().count(), 0);
+                believed += 1;
+            }
+            Err(error) => {
+                assert!((1..=text.lines().count() + 1).contains(&error.line), "{error}");
+            }
+        }
+        rounds += 1;
+    }
+    println!("{rounds} changed reports, {believed} of which may have been printed so");
+}
