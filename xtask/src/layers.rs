@@ -17,7 +17,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Options {}
 
 /// The layers and the arrows that leave them, lowest first.
-const DRAWING: [Layer; 17] = [
+const DRAWING: [Layer; 18] = [
     Layer::below_the_line("strata-trace", &[]),
     Layer::below_the_line("strata-os", &[]),
     Layer::below_the_line("strata-sync", &["strata-os"]),
@@ -37,6 +37,17 @@ const DRAWING: [Layer; 17] = [
         &["strata-size-classes", "strata-sync", "strata-os"],
     ),
     Layer::below_the_line("strata-cpu-cache", &["strata-size-classes", "strata-sync", "strata-os"]),
+    Layer::below_the_line(
+        "strata-upkeep",
+        &[
+            "strata-central",
+            "strata-cpu-cache",
+            "strata-page-heap",
+            "strata-span",
+            "strata-size-classes",
+            "strata-sync",
+        ],
+    ),
     Layer::above_the_line("strata-alloc", &[]),
     Layer::above_the_line("strata-replay", &[]),
     Layer::above_the_line("strata-profile", &["strata-alloc"]),

@@ -1,20 +1,17 @@
-//! What keeps a heap in shape while it works and while it rests: small steps, done by a thread of the heap's own or by
-//! threads that miss their cache.
+//! Who keeps a heap in shape while it works and while it rests: a thread of the heap's own, or threads that miss their
+//! cache, in the small steps of `strata-upkeep`.
 //!
-//! Each kind of work is a [`Task`] with a time at which it is due. A step does what is most overdue, in a
-//! bounded time and with no lock held across a system call, and says when the next step is due. When every task has
-//! nothing to do and nobody misses, the heap is at rest, and its thread sleeps until somebody does.
+//! When every task has nothing to do and nobody misses, the heap is at rest, and its thread sleeps until somebody does.
 
-mod demand;
 mod figures;
-mod tasks;
 mod thread;
 
 pub use figures::BackgroundFigures;
 pub use thread::{threads_may_start, wait_with_threads};
 
-use crate::{Core, HeapConfig};
-use figures::Counters;
+use crate::{Core, FrontEnd, HeapConfig};
+use strata_central::MiddleTier;
+use strata_cpu_cache::CpuCache;
 use strata_os::{Clock, futex_wait, thread_id};
 use strata_span::Platform;
 use strata_sync::{
@@ -22,18 +19,12 @@ use strata_sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread_block,
 };
-use tasks::{Memory, Next, Task};
+pub(crate) use strata_upkeep::INTERVAL_NS;
+use strata_upkeep::{Counters, LONGEST_NS, Layers, Looks, ReleasePolicy, Schedule, TakenCaches};
 use thread::Thread;
 
-/// Misses between two looks at the clock: half as many show in the time of a miss, twice as many let a slow program's
-/// caches lie for longer.
-const MISSES_PER_LOOK: u32 = 64;
-
-/// Bytes of large blocks, had or given back, between two looks at the clock: what as many misses may move.
-const LARGE_BYTES_PER_LOOK: u64 = 4 << 20;
-
-/// Time between two rounds of a task that has nothing urgent to do: TCMalloc's interval.
-pub(crate) const INTERVAL_NS: u64 = 1_000_000_000;
+/// Steps that one look does at most: looks are rare, and each task that is due has its turn.
+const STEPS_PER_LOOK: u32 = 8;
 
 /// Time between two looks at whether a step is done.
 const HOLD_LOOK_NS: u64 = 100_000;
@@ -53,10 +44,8 @@ pub(crate) struct Background {
     /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
     /// Waited for by forks and by who wants figures at rest; everybody else tries it.
     schedule: Mutex<Schedule>,
-    /// Misses so far, modulo 2³². Written by all threads that miss.
-    misses: AtomicU32,
-    /// Bytes of large blocks that came and went. Written by all threads that have such.
-    large_bytes: AtomicU64,
+    /// What threads did. Written by all that miss, or have large blocks.
+    looks: Looks,
     /// When the next step is due; 0 before the first look at the clock. Written by who looked, and after each step.
     due_ns: AtomicU64,
     /// Nothing is to be done until somebody misses. Written under the schedule's lock, read by who looks.
@@ -76,57 +65,6 @@ impl Drop for Hold<'_> {
     }
 }
 
-/// When each task is due, and what it remembers.
-#[derive(Debug)]
-struct Schedule {
-    /// By task; 0 is at once.
-    due_ns: [u64; Task::COUNT],
-    /// Tasks that had nothing to do when they were last asked, and since then nobody had.
-    resting: [bool; Task::COUNT],
-    memory: Memory,
-}
-
-impl Schedule {
-    /// The task that is most overdue at `now_ns`. One that lies further ahead than any task asks for was set before the
-    /// clock jumped back, and goes first.
-    fn next_due(&self, now_ns: u64) -> Option<Task> {
-        let ahead_ns = |due_ns: u64| due_ns.saturating_sub(now_ns);
-        let due =
-            Task::ALL.into_iter().zip(self.due_ns).filter_map(|(task, due_ns)| {
-                match ahead_ns(due_ns) {
-                    0 => Some((task, due_ns)),
-                    1..=Task::LONGEST_NS => None,
-                    _ => Some((task, 0)),
-                }
-            });
-        due.min_by_key(|(_, due_ns)| *due_ns).map(|(task, _)| task)
-    }
-
-    fn note(&mut self, task: Task, next: Next, now_ns: u64) {
-        let (due_ns, rests) = match next {
-            Next::At(due_ns) => (due_ns, false),
-            Next::AtRest => (now_ns.saturating_add(INTERVAL_NS), true),
-        };
-        if let Some(due) = self.due_ns.get_mut(task as usize) {
-            *due = due_ns;
-        }
-        if !rests {
-            // What one did may give the others something to do.
-            self.resting = [false; Task::COUNT];
-        } else if let Some(resting) = self.resting.get_mut(task as usize) {
-            *resting = true;
-        }
-    }
-
-    fn is_at_rest(&self) -> bool {
-        self.resting.iter().all(|resting| *resting)
-    }
-
-    fn earliest(&self) -> u64 {
-        self.due_ns.into_iter().min().unwrap_or(u64::MAX)
-    }
-}
-
 impl<C: HeapConfig> Core<C> {
     /// Does one bounded step of what is due at `now_ns`, a time of the heap's clock; says when the next step is due,
     /// which may be now.
@@ -141,18 +79,10 @@ impl<C: HeapConfig> Core<C> {
         let Some(mut schedule) = background.schedule.try_lock() else {
             return now_ns.saturating_add(INTERVAL_NS);
         };
-        if let Some(task) = schedule.next_due(now_ns) {
-            background.stepping.store(thread_id(), Ordering::Relaxed);
-            let next = self.perform(task, now_ns, &mut schedule.memory);
-            background.stepping.store(0, Ordering::Relaxed);
-            schedule.note(task, next, now_ns);
-            background.counters.steps.fetch_add(1, Ordering::Relaxed);
-            if schedule.is_at_rest() {
-                schedule.due_ns = [now_ns.saturating_add(Task::LONGEST_NS); Task::COUNT];
-                background.at_rest.store(true, Ordering::Relaxed);
-            }
-        }
-        let due_ns = schedule.earliest();
+        background.stepping.store(thread_id(), Ordering::Relaxed);
+        let due_ns = schedule.step(self, now_ns);
+        background.stepping.store(0, Ordering::Relaxed);
+        background.at_rest.store(schedule.is_at_rest(), Ordering::Relaxed);
         background.due_ns.store(due_ns, Ordering::Relaxed);
         due_ns
     }
@@ -180,7 +110,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// What the background work did.
     pub fn background_figures(&self) -> BackgroundFigures {
-        let mut figures = self.background.counters.figures();
+        let mut figures = self.background.figures();
         self.background.thread.add_figures(&mut figures);
         figures
     }
@@ -188,8 +118,7 @@ impl<C: HeapConfig> Core<C> {
     /// Notes a miss of this thread's cache, and does a step if one is due: with no lock held.
     #[inline]
     pub(crate) fn note_miss(&self, call: Call) {
-        let misses = self.background.misses.fetch_add(1, Ordering::Relaxed);
-        if misses.is_multiple_of(MISSES_PER_LOOK) {
+        if self.background.looks.note_miss() {
             self.look(call);
         }
     }
@@ -197,9 +126,7 @@ impl<C: HeapConfig> Core<C> {
     /// The same for a large block of `bytes` bytes that came or went.
     #[inline]
     pub(crate) fn note_large(&self, bytes: usize, call: Call) {
-        let bytes = bytes as u64;
-        let before = self.background.large_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before.wrapping_add(bytes) / LARGE_BYTES_PER_LOOK != before / LARGE_BYTES_PER_LOOK {
+        if self.background.looks.note_large(bytes) {
             self.look(call);
         }
     }
@@ -232,12 +159,10 @@ impl<C: HeapConfig> Core<C> {
         let grace_ns = if has_thread { INTERVAL_NS } else { 0 };
         // A clock that jumped back is believed: the due moment lies too far ahead.
         let is_due = |due_ns: u64, grace_ns: u64| {
-            now_ns >= due_ns.saturating_add(grace_ns)
-                || due_ns.saturating_sub(now_ns) > Task::LONGEST_NS
+            now_ns >= due_ns.saturating_add(grace_ns) || due_ns.saturating_sub(now_ns) > LONGEST_NS
         };
         if is_due(due_ns, grace_ns) {
-            // Looks are rare: each task that is due has its turn.
-            for _ in 0..Task::COUNT {
+            for _ in 0..STEPS_PER_LOOK {
                 if !is_due(self.background_step(now_ns), 0) {
                     break;
                 }
@@ -258,10 +183,8 @@ impl<C: HeapConfig> Core<C> {
     fn rouse(&self, now_ns: u64) {
         let background = &self.background;
         let Some(mut schedule) = background.schedule.try_lock() else { return };
-        if background.at_rest.swap(false, Ordering::Relaxed) {
-            let due_ns = now_ns.saturating_add(INTERVAL_NS);
-            schedule.due_ns = [due_ns; Task::COUNT];
-            schedule.resting = [false; Task::COUNT];
+        if let Some(due_ns) = schedule.rouse(now_ns) {
+            background.at_rest.store(false, Ordering::Relaxed);
             background.due_ns.store(due_ns, Ordering::Relaxed);
             background.thread.wake();
         }
@@ -284,10 +207,62 @@ impl Background {
         unsafe { self.schedule.release() };
     }
 
-    /// What threads did that may leave something to do: changes whenever they do.
+    /// What it did, but for what the thread knows.
+    fn figures(&self) -> BackgroundFigures {
+        let counters = &self.counters;
+        BackgroundFigures {
+            steps: counters.steps(),
+            drained_bytes: counters.drained_bytes(),
+            sweeps: counters.sweeps(),
+            swept_bytes: counters.swept_bytes(),
+            swept_hugepages: counters.swept_hugepages(),
+            sweep_failures: counters.sweep_failures(),
+            ..BackgroundFigures::default()
+        }
+    }
+}
+
+impl<C: HeapConfig> Layers for Core<C> {
+    type Platform = Self;
+    type PageHeap = C::PageHeap;
+
+    fn platform(&self) -> &Self {
+        self
+    }
+    fn page_heap(&self) -> &C::PageHeap {
+        self.page_heap()
+    }
+    fn middle(&self) -> &MiddleTier<C::Pages> {
+        self.middle()
+    }
+    fn cpu_caches(&self) -> Option<&CpuCache> {
+        self.per_cpu()
+    }
+    fn with_cpu_cache_stops<R>(&self, work: impl FnOnce(&CpuCache) -> R) -> Option<R> {
+        self.with_cpu_cache_stops(work)
+    }
+    fn take_idle_thread_caches(&self) -> Option<TakenCaches> {
+        matches!(self.front_end(), FrontEnd::PerThread(_)).then(|| self.take_idle_caches())
+    }
+    fn policy(&self) -> ReleasePolicy {
+        let config = self.config();
+        ReleasePolicy {
+            rate: config.release_rate as u64,
+            delay_ms: config.release_delay_ms,
+            inside_spans: config.release_inside_spans,
+        }
+    }
+    fn counters(&self) -> &Counters {
+        &self.background.counters
+    }
     fn activity(&self) -> u64 {
-        let misses = u64::from(self.misses.load(Ordering::Relaxed));
-        misses.wrapping_add(self.large_bytes.load(Ordering::Relaxed))
+        self.background.looks.activity()
+    }
+    fn shards(&self) -> usize {
+        self.hardened.shards().len()
+    }
+    fn sweep_shard(&self, index: usize) {
+        self.sweep_shard(index);
     }
 }
 

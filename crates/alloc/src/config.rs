@@ -2,6 +2,7 @@
 
 use crate::PathText;
 use core::fmt;
+use strata_upkeep::ReleasePolicy;
 
 /// Which page heap a [`Standard`](crate::Standard) heap uses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -191,10 +192,10 @@ impl Config {
         misuse: MisuseChoice::Abort,
         background_thread: BackgroundThread::Auto,
         release_rate: 4 << 20,
-        release_delay_ms: 2000,
+        release_delay_ms: ReleasePolicy::DEFAULT.delay_ms,
         skip_subrelease_short_interval_ms: 60_000,
         skip_subrelease_long_interval_ms: 300_000,
-        release_inside_spans: true,
+        release_inside_spans: ReleasePolicy::DEFAULT.inside_spans,
         memory_limit: MemoryLimit::None,
         soft_memory_limit: MemoryLimit::None,
     };
@@ -479,3 +480,7 @@ fn milliseconds(value: &[u8]) -> Result<u64, Problem> {
 
 #[cfg(test)]
 mod tests;
+
+static_assertions::const_assert!(
+    Config::DEFAULT.release_rate as u64 == ReleasePolicy::DEFAULT.rate
+);

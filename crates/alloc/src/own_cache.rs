@@ -12,6 +12,7 @@ use strata_sync::{
     thread_block::{self, Slot},
 };
 use strata_thread_cache::{Claim, Inside, Occupancy, ThreadCache};
+use strata_upkeep::TakenCaches;
 
 /// Threads that a look takes the caches of at most: what they hold goes to other layers.
 const MOST_TAKEN: usize = 16;
@@ -30,15 +31,6 @@ impl<P: PageSize> Deref for OwnCache<'_, P> {
     fn deref(&self) -> &ThreadCache<P> {
         self.cache
     }
-}
-
-/// What a look at all threads' caches did.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct TakenCaches {
-    /// Bytes that idle threads held.
-    pub(crate) bytes: u64,
-    /// Caches that are still there.
-    pub(crate) left: u64,
 }
 
 impl<C: HeapConfig> Core<C> {

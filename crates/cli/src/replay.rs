@@ -1,19 +1,21 @@
 //! `strata replay`: a trace through the layers, over address space that does not exist.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use strata_replay::{
-    PageHeapKind, PageSizeKind, Replayed, Settings, page, patterns, read_trace, replay,
+    PageHeapKind, PageSizeKind, ReleasePolicy, Replayed, Settings, ThpKind, ThreadKind, page,
+    patterns, read_trace, replay,
 };
 
 /// Replay a trace through Strata's layers without its program
 ///
 /// Pages are simulated and time is the trace's own: minutes of a program take seconds. Prints means over the trace; with
 /// --html also curves over time. Where an option has several values, or with --compare, every combination is replayed and
-/// stands in a line of its own.
+/// stands in a line of its own. What is not said is as it is in a program: memory goes back at the rate and after the delay that
+/// STRATA_CONF has if nobody changes it, and the kernel makes hugepages where it is asked to.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// What `strata record` wrote, as it is or compressed by gzip; or the name of a pattern (--patterns)
@@ -32,9 +34,25 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SIZE", value_enum, value_delimiter = ',')]
     page_size: Vec<PageSizeKind>,
 
-    /// Bytes that go back to the kernel in a second, as in 0, 512k, 8m or 1g
+    /// Bytes that go back to the kernel in a second, wanted of late or not, as in 0, 512k, 8m or 1g
     #[arg(long, value_name = "BYTES", value_delimiter = ',', value_parser = bytes)]
     release_rate: Vec<u64>,
+
+    /// Time after which memory that nobody wanted goes back, as in 500ms, 2s or never
+    #[arg(long, value_name = "TIME", value_delimiter = ',', value_parser = milliseconds)]
+    release_delay: Vec<u64>,
+
+    /// Whether kernel pages without a live object go back out of spans in use
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    release_inside_spans: bool,
+
+    /// Who gives memory back
+    #[arg(long, value_name = "WHO", value_enum, default_value_t = ThreadKind::Auto)]
+    background_thread: ThreadKind,
+
+    /// Where the kernel makes hugepages
+    #[arg(long, value_name = "MODE", value_enum, value_delimiter = ',')]
+    thp: Vec<ThpKind>,
 
     /// CPUs over which the trace's threads are spread
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -44,7 +62,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     stretch: u64,
 
-    /// Set side by side what is not said: both page heaps, with and without memory going back
+    /// Set side by side what is not said: both page heaps, with and without memory going back by itself
     #[arg(long)]
     compare: bool,
 
@@ -104,15 +122,42 @@ impl Options {
         let page_heaps =
             or(&self.page_heap, &[PageHeapKind::Temeraire, PageHeapKind::Legacy], self.compare);
         let page_sizes = or(&self.page_size, &[default.page_size], false);
-        let release_rates = or(&self.release_rate, &[0, 8 << 20], self.compare);
+        let thps = or(&self.thp, &[default.thp], false);
+        let (cpus, stretch, thread) = (self.cpus, self.stretch, self.background_thread);
         let mut all = Vec::new();
         for &page_heap in &page_heaps {
             for &page_size in &page_sizes {
-                for &release_rate in &release_rates {
-                    let (cpus, stretch) = (self.cpus, self.stretch);
-                    all.push(Settings { page_heap, page_size, release_rate, cpus, stretch });
+                for &thp in &thps {
+                    for policy in self.policies() {
+                        all.push(Settings {
+                            page_heap,
+                            page_size,
+                            policy,
+                            thread,
+                            thp,
+                            cpus,
+                            stretch,
+                        });
+                    }
                 }
             }
+        }
+        all
+    }
+
+    /// Every combination of rates and delays; with --compare and neither, also that nothing goes back.
+    fn policies(&self) -> Vec<ReleasePolicy> {
+        let default =
+            ReleasePolicy { inside_spans: self.release_inside_spans, ..ReleasePolicy::DEFAULT };
+        let nothing_said = self.release_rate.is_empty() && self.release_delay.is_empty();
+        let mut all = Vec::new();
+        for rate in or(&self.release_rate, &[default.rate], false) {
+            for delay_ms in or(&self.release_delay, &[default.delay_ms], false) {
+                all.push(ReleasePolicy { rate, delay_ms, ..default });
+            }
+        }
+        if self.compare && nothing_said {
+            all.push(ReleasePolicy::NOTHING);
         }
         all
     }
@@ -169,6 +214,20 @@ fn tell(replay: &Replayed) {
         }
         None => {}
     }
+}
+
+/// Milliseconds: a number with ms or s, or never.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    if text == "never" {
+        return Ok(ReleasePolicy::NEVER);
+    }
+    let (digits, factor) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+        (Some(digits), _) => (digits, 1),
+        (None, Some(digits)) => (digits, 1000),
+        (None, None) => return Err("a number with ms or s, or never".to_owned()),
+    };
+    let number: u64 = digits.parse().map_err(|_| "a time, as in 2s".to_owned())?;
+    number.checked_mul(factor).ok_or_else(|| "too long".to_owned())
 }
 
 /// Bytes, with k, m or g for powers of 1024.

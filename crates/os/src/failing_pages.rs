@@ -2,7 +2,7 @@
 
 use crate::{
     AddressRange, Advice, CallKind, CallKinds, MapError, PageSource, Release, Reservation,
-    ReserveRequest, Residency,
+    ReserveRequest, Residency, ThpMode,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -219,6 +219,10 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
 
     fn touchable(&self) -> bool {
         self.source.touchable()
+    }
+
+    fn thp_mode(&self) -> ThpMode {
+        self.source.thp_mode()
     }
 }
 

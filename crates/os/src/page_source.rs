@@ -1,6 +1,6 @@
 //! Where address space comes from.
 
-use crate::AddressRange;
+use crate::{AddressRange, ThpMode, thp_mode};
 use core::fmt;
 
 /// What a mapping is for: it names the mapping in `/proc/PID/maps` and sorts it in the ledger.
@@ -197,6 +197,12 @@ pub unsafe trait PageSource: Sync {
     /// Whether memory stands behind the addresses. A simulated source answers false, and
     /// nothing may be read or written there.
     fn touchable(&self) -> bool;
+
+    /// Where hugepages come from: the system's mode where memory stands behind the addresses. A source that does not know, or
+    /// keeps no account of touches, answers [`ThpMode::Unknown`].
+    fn thp_mode(&self) -> ThpMode {
+        if self.touchable() { thp_mode() } else { ThpMode::Unknown }
+    }
 }
 
 // SAFETY: every call goes to the source that is borrowed, which keeps 1. to 4. itself.
@@ -255,6 +261,10 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
 
     fn touchable(&self) -> bool {
         (**self).touchable()
+    }
+
+    fn thp_mode(&self) -> ThpMode {
+        (**self).thp_mode()
     }
 }
 

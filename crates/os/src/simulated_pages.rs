@@ -27,6 +27,10 @@ const HUGEPAGE_BYTES: usize = 2 << 20;
 /// where 2 MiB are resident, the mode and the advice are for it, and it was neither committed nor
 /// released in parts since it was last committed or released whole, or collapsed.
 ///
+/// With [`with_faults`](Self::with_faults) what is committed becomes resident when it is said to be touched, as memory does: a
+/// hugepage at once where none of it was touched, and mode and advice are for one; else page by page. Nothing
+/// becomes a hugepage later but by a collapse: there is no khugepaged.
+///
 /// # Panics
 ///
 /// Where the caller breaks the contract: a range that is not made of whole pages, a call on what
@@ -52,6 +56,7 @@ pub struct SimulatedPages {
     page_bytes: usize,
     address_bits: u32,
     thp_mode: ThpMode,
+    faults: bool,
     logs: bool,
     /// Guards the books; nothing else is locked while it is held.
     books: Mutex<Books>,
@@ -81,6 +86,7 @@ impl SimulatedPages {
             page_bytes: 4096,
             address_bits: 47,
             thp_mode: ThpMode::Always,
+            faults: false,
             logs: false,
             books: Mutex::new(books),
         }
@@ -113,6 +119,13 @@ impl SimulatedPages {
     #[must_use]
     pub const fn with_thp_mode(mut self, mode: ThpMode) -> Self {
         self.thp_mode = mode;
+        self
+    }
+
+    /// Takes nothing for resident that was not said to be [touched](Self::touch).
+    #[must_use]
+    pub const fn with_faults(mut self) -> Self {
+        self.faults = true;
         self
     }
 
@@ -153,9 +166,35 @@ impl SimulatedPages {
     pub fn touch(&self, range: AddressRange) -> usize {
         self.check(range);
         let mut books = self.books();
+        if books.segments.all(range, |state| state.backing.is_resident()) {
+            return 0;
+        }
         books.demand_committed(range, "touched");
-        let refaulted = books.make_resident(range);
+        let refaulted =
+            if self.faults { self.fault(&mut books, range) } else { books.make_resident(range) };
         books.figures.refaulted_bytes += refaulted as u64;
+        refaulted
+    }
+
+    /// Makes what is touched resident, hugepage by hugepage. Returns how many bytes had been released.
+    fn fault(&self, books: &mut Books, range: AddressRange) -> usize {
+        let mut refaulted = 0;
+        let mut start = range.start;
+        while start < range.end() {
+            let hugepage = AddressRange::new(start & !(HUGEPAGE_BYTES - 1), HUGEPAGE_BYTES);
+            let part = AddressRange::new(start, range.end().min(hugepage.end()) - start);
+            let whole = books.segments.all(hugepage, |state| {
+                let is_fresh = state.backing.is_committed() && !state.backing.is_resident();
+                is_fresh && !state.split && self.favours_hugepages(state.advice)
+            });
+            if whole {
+                refaulted += books.make_resident(hugepage);
+            } else if !books.segments.all(part, |state| state.backing.is_resident()) {
+                refaulted += books.make_resident(part);
+                books.change(hugepage, |_, state| PageState { split: true, ..state });
+            }
+            start = part.end();
+        }
         refaulted
     }
 
@@ -164,7 +203,7 @@ impl SimulatedPages {
         self.check(range);
         self.books().change(range, |_, state| match state.backing {
             Backing::Lazy => PageState { backing: Backing::Released, ..state },
-            Backing::Reserved | Backing::Resident | Backing::Released => state,
+            Backing::Reserved | Backing::Untouched | Backing::Resident | Backing::Released => state,
         });
     }
 
@@ -335,8 +374,12 @@ unsafe impl PageSource for SimulatedPages {
         books.demand_reserved(range, "committed");
         let zeroed = books.segments.all(range, |state| !state.backing.is_resident());
         assert!(zeroed, "{range:?} is committed, and a part of it has been and was not released");
-        let refaulted = books.make_resident(range);
-        books.figures.refaulted_bytes += refaulted as u64;
+        if self.faults {
+            books.change(range, |_, state| PageState { backing: Backing::Untouched, ..state });
+        } else {
+            let refaulted = books.make_resident(range);
+            books.figures.refaulted_bytes += refaulted as u64;
+        }
         books.note_split(range);
         self.finish(books, CallKind::Commit, range);
         Ok(true)
@@ -358,6 +401,7 @@ unsafe impl PageSource for SimulatedPages {
         books.demand_committed(range, "released");
         books.change(range, |_, state| {
             let backing = match (how, state.backing) {
+                (_, Backing::Untouched) => Backing::Untouched,
                 (Release::Lazy, Backing::Resident | Backing::Lazy) => Backing::Lazy,
                 (Release::Forced | Release::Lazy, _) => Backing::Released,
             };
@@ -434,6 +478,10 @@ unsafe impl PageSource for SimulatedPages {
 
     fn touchable(&self) -> bool {
         false
+    }
+
+    fn thp_mode(&self) -> ThpMode {
+        if self.faults { self.thp_mode } else { ThpMode::Unknown }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Traces of programs, replayed through Strata's layers over address space that does not exist.
 //!
 //! [`replay`] runs the events of a [trace](strata_trace) through the layers that a program's heap has: caches of CPUs,
-//! middle tier, page heap. Pages are [simulated](strata_os::SimulatedPages) and time is a
+//! middle tier, page heap, and the [upkeep](strata_upkeep) that gives memory back. Pages are [simulated](strata_os::SimulatedPages) and time is a
 //! [clock](strata_os::ManualClock) that is told; so a trace of minutes takes seconds and no memory but for the heap's own
 //! books, and the same trace comes out the same whenever and wherever it is replayed.
 //!
@@ -30,14 +30,16 @@ mod replayed;
 mod settings;
 mod simulated_cpus;
 mod simulated_heap;
+mod simulated_layers;
 pub mod simulation;
 mod touching;
 mod trace_file;
 
 pub use moment::{Averages, Layer, Moment};
 pub use replayed::{ReplayError, Replayed, replay};
-pub use settings::{PageHeapKind, PageSizeKind, Settings};
+pub use settings::{PageHeapKind, PageSizeKind, Settings, ThpKind, ThreadKind};
 pub use simulated_cpus::{SimulatedCpus, Unsupported};
-pub use simulated_heap::SimulatedHeap;
+pub use simulated_heap::{SimulatedHeap, Upkeep};
+pub use strata_upkeep::ReleasePolicy;
 pub use touching::Touching;
 pub use trace_file::read_trace;

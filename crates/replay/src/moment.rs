@@ -48,8 +48,11 @@ pub struct Moment {
     pub live_bytes: u64,
     /// In spans that are out.
     pub in_use_bytes: u64,
-    /// In memory.
+    /// In memory, as the simulated kernel says.
     pub backed_bytes: u64,
+    /// In memory as far as the page heap knows: in spans, and free pages that it counts as backed. More than what is backed where
+    /// it does not know of pages that were never touched, or that went inside of spans.
+    pub booked_bytes: u64,
     /// Of these, on hugepages.
     pub hugepage_bytes: u64,
     /// In memory and not live, by [`Layer`].

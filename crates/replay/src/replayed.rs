@@ -5,21 +5,20 @@ use core::fmt::{self, Display, Formatter};
 
 use rustc_hash::FxHashMap;
 use strata_os::{ManualClock, SimulatedPages};
-use strata_page_heap::{LegacyPageHeap, PageHeap, ReleaseReason};
+use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_temeraire::HugePageAware;
 use strata_trace::{DecodeError, Decoder, Event};
 
-use crate::{Averages, Moment, PageHeapKind, PageSizeKind, Settings, SimulatedHeap, Unsupported};
+use crate::{
+    Averages, Moment, PageHeapKind, PageSizeKind, Settings, SimulatedHeap, Unsupported, Upkeep,
+};
 
 /// Moments of a trace, spread evenly over its bytes.
 const MOMENTS: usize = 400;
 
-/// Steps in which memory goes back while time passes: TCMalloc's background thread has the same.
-const STEP_US: u64 = 1_000_000;
-
-/// Steps between two rounds of what keeps caches in shape.
-const STEPS_TO_TIDY: u64 = 5;
+/// The shortest stretch of time without any event that is looked at by itself.
+const PAUSE_US: u64 = 1_000_000;
 
 /// Moments that one stretch of time without any event is worth.
 const MOMENTS_OF_A_PAUSE: u64 = 8;
@@ -115,14 +114,14 @@ fn run<P: PageSize, H: PageHeap<P>>(
     settings: Settings,
 ) -> Result<Replayed, ReplayError> {
     let mut events = Decoder::new(trace)?;
-    let (pages, clock) = (SimulatedPages::new(), ManualClock::new(0));
+    let pages = SimulatedPages::new().with_faults().with_thp_mode(settings.thp.mode());
+    let clock = ManualClock::new(0);
+    let upkeep = Upkeep { policy: settings.policy, thread: settings.thread };
     let mut replay = Replay {
-        heap: SimulatedHeap::<P, H>::new(&pages, &clock, settings.cpus)?,
-        clock: &clock,
+        heap: SimulatedHeap::<P, H>::new(&pages, &clock, settings.cpus, upkeep)?,
         blocks: FxHashMap::default(),
         cpu: 0,
         now_us: 0,
-        steps: 0,
         came: Replayed {
             settings,
             moments: Vec::with_capacity(MOMENTS + 1),
@@ -161,13 +160,10 @@ struct Block {
 
 struct Replay<'a, P: PageSize, H: PageHeap<P>> {
     heap: SimulatedHeap<'a, P, H>,
-    clock: &'a ManualClock,
     /// By the address that the recorded program had.
     blocks: FxHashMap<u64, Block>,
     cpu: u32,
     now_us: u64,
-    /// Seconds that passed.
-    steps: u64,
     came: Replayed,
 }
 
@@ -227,41 +223,23 @@ impl<P: PageSize, H: PageHeap<P>> Replay<'_, P, H> {
         }
     }
 
-    /// Lets time pass, in steps in which memory goes back.
+    /// Lets time pass, and memory go back meanwhile.
     fn pass(&mut self, microseconds: u64) {
-        let end = self.now_us.saturating_add(microseconds);
-        let steps = end / STEP_US - self.now_us / STEP_US;
-        let between = (steps / MOMENTS_OF_A_PAUSE).max(1);
-        for step in 1..=steps {
-            // A clock beyond five centuries stands still.
-            self.move_to((self.now_us / STEP_US + 1) * STEP_US);
-            let idle = self.step() == 0;
-            if steps > 1 && step % between == 0 {
+        // A clock beyond five centuries stands still.
+        let end = self.now_us.saturating_add(microseconds).min(u64::MAX / 1000);
+        if end.saturating_sub(self.now_us) > PAUSE_US {
+            let part = (end - self.now_us) / MOMENTS_OF_A_PAUSE;
+            for _ in 0..MOMENTS_OF_A_PAUSE {
+                self.move_to(self.now_us + part);
                 self.look();
-            }
-            // What does not change in an hour does not change in a year.
-            if idle && step > 3600 {
-                break;
             }
         }
         self.move_to(end);
     }
 
-    /// One second of the background's work; says how much went back.
-    fn step(&mut self) -> u64 {
-        self.steps += 1;
-        if self.steps.is_multiple_of(STEPS_TO_TIDY) {
-            self.heap.tidy();
-        }
-        match self.came.settings.release_rate {
-            0 => 0,
-            rate => self.heap.release(rate, ReleaseReason::Policy),
-        }
-    }
-
     fn move_to(&mut self, now_us: u64) {
         self.now_us = now_us;
-        self.clock.set(now_us.saturating_mul(1000));
+        self.heap.pass_to(now_us.saturating_mul(1000));
     }
 
     fn look(&mut self) {

@@ -19,6 +19,7 @@ pub struct SimulatedCpus {
     area: Box<Area>,
     /// A cache's area is found from the thread's own pointer.
     thread_pointer: usize,
+    misses: Cell<u64>,
 }
 
 /// As long as the kernel's, and as aligned.
@@ -68,7 +69,7 @@ impl SimulatedCpus {
         // SAFETY: `on` lets no thread but this one reach the caches; its area is `area`, whose number is below the
         // number of CPUs. It is not registered with the kernel, which only matters to sequences that others interfere with.
         unsafe { cache.set_up(&SystemPages::new(), setup)? };
-        Ok(Self { cache, area, thread_pointer })
+        Ok(Self { cache, area, thread_pointer, misses: Cell::new(0) })
     }
 
     /// How many CPUs there are.
@@ -84,6 +85,7 @@ impl SimulatedCpus {
         if !object.is_null() {
             return object;
         }
+        self.misses.set(self.misses.get() + 1);
         // SAFETY: as above.
         unsafe { self.cache.refill(source, class) }
     }
@@ -105,6 +107,7 @@ impl SimulatedCpus {
         if unsafe { self.cache.push(class, object) } {
             return;
         }
+        self.misses.set(self.misses.get() + 1);
         // SAFETY: as above.
         unsafe { self.cache.overflow(source, class, object) };
     }
@@ -114,14 +117,14 @@ impl SimulatedCpus {
         (0..self.count()).map(|cpu| self.cache.cpu_stats(cpu).held_bytes).sum()
     }
 
-    /// Gives back what caches hold that were not used since they were last asked; for the background.
-    pub fn drain_idle<O: ObjectSource>(&self, source: &O) -> u64 {
-        self.cache.drain_idle(source, &SystemPages::new(), self.count())
+    /// Times that a cache was empty when an object was wanted, or full when one came back.
+    pub const fn misses(&self) -> u64 {
+        self.misses.get()
     }
 
-    /// Moves limits from CPUs that miss little to those that miss much; for the background.
-    pub fn shuffle<O: ObjectSource>(&self, source: &O) -> u64 {
-        self.cache.shuffle(source)
+    /// The caches themselves, for who keeps them in shape.
+    pub const fn cache(&self) -> &CpuCache {
+        &self.cache
     }
 
     fn go_to(&self, cpu: u32) {

@@ -1,12 +1,16 @@
 //! A page heap whose spans are touched as soon as they are handed out.
 
 use core::fmt::{self, Debug, Formatter};
+use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 #[expect(clippy::disallowed_types, reason = "set once, before the heap has a span")]
 use std::sync::OnceLock;
 
-use strata_os::{AddressRange, SimulatedPages};
-use strata_page_heap::{MemoryLimits, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
-use strata_span::{PageCount, PageSize, Platform, SpanHandle};
+use strata_os::{AddressRange, PageSource, SimulatedPages};
+use strata_page_heap::{
+    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
+    SpanRequest,
+};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle};
 
 /// A page heap over simulated pages, to which it says that each span is written to when it is handed out: what had been
 /// released there counts as backed again, and as faulted in.
@@ -16,6 +20,12 @@ pub struct Touching<'a, H> {
     heap: H,
     #[expect(clippy::disallowed_types, reason = "set once, before the heap has a span")]
     pages: OnceLock<&'a SimulatedPages>,
+    /// Bytes inside of spans that are out, and not in memory: they were given back, and not touched since.
+    away_inside: AtomicI64,
+    /// The hugepage inside of whose spans memory may be going back now, by its number, and what of it was in memory at the last
+    /// look. 0: none.
+    watched: AtomicUsize,
+    watched_bytes: AtomicUsize,
 }
 
 impl<'a, H> Touching<'a, H> {
@@ -29,10 +39,79 @@ impl<'a, H> Touching<'a, H> {
         &self.heap
     }
 
+    /// Bytes inside of spans that are out, and not in memory.
+    pub fn away_inside(&self) -> u64 {
+        u64::try_from(self.away_inside.load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Ends a step of work that may have given back memory inside of spans: `is_in_use` says whether a hugepage has spans still.
+    pub fn end_step(&self, is_in_use: impl FnOnce(Hugepage) -> bool) {
+        let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
+        if watched.number() != 0 {
+            // One that emptied went as a whole, which is the page heap's affair.
+            if is_in_use(watched) {
+                self.look_at_watched();
+            }
+            self.watched.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins to watch a hugepage.
+    fn watch(&self, hugepage: Hugepage) {
+        self.watched.store(hugepage.number(), Ordering::Relaxed);
+        self.watched_bytes.store(self.resident_bytes(hugepage), Ordering::Relaxed);
+    }
+
+    /// Counts what went back inside of spans of the watched hugepage since the last look.
+    fn look_at_watched(&self) {
+        let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
+        let now = self.resident_bytes(watched);
+        let gone = self.watched_bytes.swap(now, Ordering::Relaxed).saturating_sub(now);
+        self.away_inside.fetch_add((gone as u64).cast_signed(), Ordering::Relaxed);
+    }
+
+    fn resident_bytes(&self, hugepage: Hugepage) -> usize {
+        let range = hugepage.range(HugepageCount::ONE);
+        self.pages.get().map_or(0, |pages| {
+            pages.residency(range).map_or(0, |residency| residency.resident_bytes)
+        })
+    }
+
+    /// Says that a block of a span was written to: kernel pages of it that had gone come again.
+    pub fn touch_block(&self, address: usize, bytes: usize) {
+        if self.away_inside() == 0 {
+            return;
+        }
+        let Some(pages) = self.pages.get() else { return };
+        let granule = pages.page_bytes();
+        let start = address & !(granule - 1);
+        let end = (address + bytes).next_multiple_of(granule);
+        let came = pages.touch(AddressRange::new(start, end - start)) as u64;
+        self.note_back(came);
+    }
+
     fn touch(&self, range: AddressRange) {
         if let Some(pages) = self.pages.get() {
             pages.touch(range);
         }
+    }
+
+    /// A span is about to go home: what of it is away is not inside of a span any more.
+    fn note_home(&self, range: AddressRange) {
+        let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
+        if watched.number() != 0 && watched == Hugepage::from_address(range.start) {
+            self.look_at_watched();
+        }
+        if self.away_inside() == 0 {
+            return;
+        }
+        let Some(pages) = self.pages.get() else { return };
+        let there = pages.residency(range).map_or(range.bytes, |found| found.resident_bytes);
+        self.note_back((range.bytes - there) as u64);
+    }
+
+    fn note_back(&self, bytes: u64) {
+        self.away_inside.fetch_sub(bytes.cast_signed(), Ordering::Relaxed);
     }
 }
 
@@ -45,7 +124,13 @@ impl<H> Debug for Touching<'_, H> {
 // SAFETY: 1. to 4. are the inner heap's, whose spans are passed on as they are; nothing is read or written here.
 unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
     #[expect(clippy::disallowed_types, reason = "as above")]
-    const EMPTY: Self = Self { heap: H::EMPTY, pages: OnceLock::new() };
+    const EMPTY: Self = Self {
+        heap: H::EMPTY,
+        pages: OnceLock::new(),
+        away_inside: AtomicI64::new(0),
+        watched: AtomicUsize::new(0),
+        watched_bytes: AtomicUsize::new(0),
+    };
 
     type Figures = H::Figures;
 
@@ -60,6 +145,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
     }
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        self.note_home(span.range::<P>());
         // SAFETY: the caller's promise.
         unsafe { self.heap.deallocate(platform, span) };
     }
@@ -85,6 +171,40 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         reason: ReleaseReason,
     ) -> PageCount<P> {
         self.heap.release(platform, wanted, reason)
+    }
+
+    fn break_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        self.watch(hugepage);
+        self.heap.break_hugepage(platform, hugepage, bytes)
+    }
+
+    fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        self.heap.maintain(platform, now_ns)
+    }
+
+    fn take_peak_bytes(&self) -> u64 {
+        self.heap.take_peak_bytes()
+    }
+
+    fn for_each_part(&self, visit: impl FnMut(&'static str, u64)) {
+        self.heap.for_each_part(visit);
+    }
+
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        self.heap.give_back_reserve(platform)
+    }
+
+    fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        self.heap.hugepage_figures(platform, hugepage)
     }
 
     fn set_limits(&self, limits: MemoryLimits) {

@@ -10,9 +10,6 @@ use std::{env, fs, path::Path};
 
 use strata_replay::{Averages, PageHeapKind, Settings, patterns::PATTERNS, read_trace, replay};
 
-/// Memory goes back at this rate: without any, page heaps differ less than they do in programs.
-const RELEASE_RATE: u64 = 8 << 20;
-
 const CPUS: u32 = 4;
 
 /// How much slower time passes for recorded programs.
@@ -54,13 +51,7 @@ fn recorded() -> Vec<(String, Vec<u8>)> {
 fn both(name: &str, trace: &[u8], stretch: u64) -> [Line; 2] {
     [("temeraire", PageHeapKind::Temeraire), ("legacy", PageHeapKind::Legacy)].map(
         |(page_heap, kind)| {
-            let settings = Settings {
-                page_heap: kind,
-                release_rate: RELEASE_RATE,
-                cpus: CPUS,
-                stretch,
-                ..Settings::default()
-            };
+            let settings = Settings { page_heap: kind, cpus: CPUS, stretch, ..Settings::default() };
             let replayed = replay(trace, settings).expect("a trace");
             assert!(replayed.is_complete && replayed.refused == 0, "{name}");
             Line { name: name.to_owned(), page_heap, averages: replayed.averages() }

@@ -1,7 +1,7 @@
 //! When the kernel is told about hugepages.
 
 use crate::touch_history::TouchHistory;
-use strata_os::{AddressRange, Advice, PageSource, ThpMode, thp_mode};
+use strata_os::{AddressRange, Advice, PageSource, ThpMode};
 use strata_span::{HugepageCount, Platform};
 use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
@@ -83,7 +83,7 @@ impl HugepageAdvice {
         run: AddressRange,
         span_bytes: usize,
     ) -> bool {
-        if span_bytes > Self::MOST_PACKED_BYTES && platform.source().touchable() {
+        if span_bytes > Self::MOST_PACKED_BYTES && self.mode(platform) != ThpMode::Unknown {
             let choice = self.touched.next(run);
             if let Some(range) = choice.look_at {
                 self.look(platform, range);
@@ -121,7 +121,7 @@ impl HugepageAdvice {
 
     /// Sees to it that the kernel backs a run with small pages, whatever it was told of it before.
     fn leave_on_small_pages<E: Platform>(&self, platform: &E, run: AddressRange) {
-        let backs_with_hugepages = match self.mode() {
+        let backs_with_hugepages = match self.mode(platform) {
             ThpMode::Always => true,
             ThpMode::Madvise => self.advised_bytes.load(Ordering::Relaxed) > 0,
             _ => false,
@@ -134,12 +134,12 @@ impl HugepageAdvice {
 
     /// Asks for hugepages behind a fresh range, where the system leaves that to us.
     fn ask<E: Platform>(&self, platform: &E, range: AddressRange) {
-        let must_ask = match self.mode() {
+        let must_ask = match self.mode(platform) {
             ThpMode::Madvise => true,
             ThpMode::Always => self.has_forbidden_runs.load(Ordering::Relaxed),
             _ => false,
         };
-        if platform.source().touchable() && must_ask {
+        if must_ask {
             self.advised_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
             self.count(platform.source().advise(range, Advice::Hugepage).is_ok());
         }
@@ -158,7 +158,7 @@ impl HugepageAdvice {
 
     /// Whether the kernel backs with hugepages what nobody asked it for.
     pub(crate) fn bloats<E: Platform>(&self, platform: &E) -> bool {
-        platform.source().touchable() && self.mode() == ThpMode::Always
+        self.mode(platform) == ThpMode::Always
     }
 
     /// Notes whether runs are kept on small pages.
@@ -181,15 +181,14 @@ impl HugepageAdvice {
     /// Whether the kernel may be asked to put hugepages together: not where the system wants none. A source without memory
     /// behind it may always.
     pub(crate) fn collapses<E: Platform>(&self, platform: &E) -> bool {
-        !platform.source().touchable() || matches!(self.mode(), ThpMode::Always | ThpMode::Madvise)
+        let mode = self.mode(platform);
+        let asks_nobody = mode == ThpMode::Unknown && !platform.source().touchable();
+        asks_nobody || matches!(mode, ThpMode::Always | ThpMode::Madvise)
     }
 
     /// Whether forbidding has a meaning: the system makes hugepages, for all or for who asks.
     pub(crate) fn forbids<E: Platform>(&self, platform: &E) -> bool {
-        match self.mode() {
-            ThpMode::Always | ThpMode::Madvise => platform.source().touchable(),
-            _ => false,
-        }
+        matches!(self.mode(platform), ThpMode::Always | ThpMode::Madvise)
     }
 
     /// The figures; `forbidden_hugepages` is known to the heap.
@@ -207,19 +206,19 @@ impl HugepageAdvice {
         }
     }
 
-    fn mode(&self) -> ThpMode {
+    fn mode<E: Platform>(&self, platform: &E) -> ThpMode {
         match self.mode.load(Ordering::Relaxed) {
             1 => ThpMode::Always,
             2 => ThpMode::Madvise,
             3 => ThpMode::Never,
             4 => ThpMode::Unknown,
-            _ => self.find_mode(),
+            _ => self.find_mode(platform),
         }
     }
 
     #[cold]
-    fn find_mode(&self) -> ThpMode {
-        let mode = thp_mode();
+    fn find_mode<E: Platform>(&self, platform: &E) -> ThpMode {
+        let mode = platform.source().thp_mode();
         self.mode.store(number_of(mode), Ordering::Relaxed);
         mode
     }

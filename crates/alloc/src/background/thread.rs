@@ -1,6 +1,6 @@
 //! A heap's own thread.
 //!
-//! It is born in an allocation that finds the heap grown past [`BIRTH_BYTES`], when the layers are done and no lock is held:
+//! It is born in an allocation that finds the heap grown past [`THREAD_FROM_BYTES`], when the layers are done and no lock is held:
 //! making a thread allocates, and may come back into this very heap. In a free it is never born, since making
 //! one frees too. A small program never has it.
 //!
@@ -17,10 +17,7 @@ use strata_sync::{
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     thread_block,
 };
-
-/// Growth of a heap that gives it a thread, in bytes with memory behind them. At half as much, compilers and scripts
-/// have one; at twice, programs of 50 MiB keep what they freed until their next miss.
-pub(crate) const BIRTH_BYTES: u64 = 32 << 20;
+use strata_upkeep::THREAD_FROM_BYTES;
 
 /// The thread's stack: steps need some 20 KiB of it, and what is never touched costs address space alone.
 const STACK_BYTES: usize = 256 << 10;
@@ -64,6 +61,8 @@ pub(super) struct Thread {
     /// Threads made, and failures to make one.
     starts: AtomicU64,
     failures: AtomicU64,
+    /// Times that the thread looked whether a step was due. Written by the thread.
+    runs: AtomicU64,
 }
 
 impl<C: HeapConfig> Core<C> {
@@ -83,7 +82,7 @@ impl<C: HeapConfig> Core<C> {
         let backed_bytes = stats.in_use_bytes + stats.free_bytes;
         let thread = &self.background.thread;
         let base_bytes = thread.base_bytes.load(Ordering::Relaxed);
-        if backed_bytes < base_bytes.saturating_add(BIRTH_BYTES) {
+        if backed_bytes < base_bytes.saturating_add(THREAD_FROM_BYTES) {
             return false;
         }
         let started = self.start_thread();
@@ -171,6 +170,7 @@ impl Thread {
         figures.has_thread = self.state.load(Ordering::Relaxed) != ABSENT;
         figures.thread_starts = self.starts.load(Ordering::Relaxed);
         figures.thread_failures = self.failures.load(Ordering::Relaxed);
+        figures.thread_runs = self.runs.load(Ordering::Relaxed);
     }
 }
 
@@ -193,7 +193,7 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
             work_due_ns = C::background_work(core, now_ns);
         }
         let due_ns = due_ns.min(work_due_ns);
-        core.background.counters.thread_runs.fetch_add(1, Ordering::Relaxed);
+        thread.runs.fetch_add(1, Ordering::Relaxed);
         let due_ns = due_ns.max(now_ns.saturating_add(core.tuning.least_pause_ns()));
         if due_ns > now_ns {
             futex_wait(&thread.call, call, Some(due_ns - now_ns));

@@ -1,6 +1,6 @@
-use super::{Options, bytes, or, table};
+use super::{Options, bytes, milliseconds, or, table};
 use clap::Parser;
-use strata_replay::{PageHeapKind, PageSizeKind, patterns::PATTERNS, replay};
+use strata_replay::{PageHeapKind, PageSizeKind, ReleasePolicy, patterns::PATTERNS, replay};
 
 #[derive(Parser)]
 struct Line {
@@ -23,6 +23,16 @@ fn bytes_are_read_with_their_unit() {
 }
 
 #[test]
+fn times_are_read_with_their_unit() {
+    assert_eq!(milliseconds("500ms"), Ok(500));
+    assert_eq!(milliseconds("2s"), Ok(2000));
+    assert_eq!(milliseconds("never"), Ok(u64::MAX));
+    for wrong in ["", "2", "s", "-1s", "2m", "99999999999999999999s", "99999999999999999s"] {
+        assert!(milliseconds(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn what_is_not_said_is_the_first_or_with_compare_all() {
     assert_eq!(or(&[], &[1, 2], false), [1]);
     assert_eq!(or(&[], &[1, 2], true), [1, 2]);
@@ -34,10 +44,18 @@ fn every_combination_is_replayed() {
     let settings =
         options("replay f --page-size 4k,32k --page-heap legacy,temeraire --cpus 3").settings();
     assert_eq!(settings.len(), 4);
-    assert!(settings.iter().all(|settings| settings.cpus == 3 && settings.release_rate == 0));
+    let default = ReleasePolicy::DEFAULT;
+    assert!(settings.iter().all(|settings| settings.cpus == 3 && settings.policy == default));
     assert_eq!(settings[0].page_heap, PageHeapKind::Legacy);
     assert_eq!(settings[1].page_size, PageSizeKind::ThirtyTwo);
-    assert_eq!(options("replay f --compare").settings().len(), 4);
+    let compared = options("replay f --compare").settings();
+    assert_eq!(compared.len(), 4);
+    assert_eq!(compared[1].policy, ReleasePolicy::NOTHING);
+    let rates = options("replay f --release-rate 0,8m --release-delay never,1s --thp never,always");
+    let rates = rates.settings();
+    assert_eq!(rates.len(), 8);
+    assert_eq!((rates[1].policy.rate, rates[1].policy.delay_ms), (0, 1000));
+    assert_eq!((rates[2].policy.rate, rates[2].policy.delay_ms), (8 << 20, ReleasePolicy::NEVER));
     assert_eq!(options("replay f").settings().len(), 1);
 }
 

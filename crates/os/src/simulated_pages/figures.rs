@@ -80,7 +80,7 @@ impl SimulatedFigures {
             change(&mut self.committed_bytes);
         }
         match state.backing {
-            Backing::Reserved => {}
+            Backing::Reserved | Backing::Untouched => {}
             Backing::Resident => change(&mut self.resident_bytes),
             Backing::Lazy => {
                 change(&mut self.resident_bytes);

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 pub(super) enum Backing {
     /// Not committed.
     Reserved,
+    /// Committed and never touched, where touches are told.
+    Untouched,
     /// Committed, and taken for touched.
     Resident,
     /// Committed and given back lazily: there until the kernel wants it.

@@ -8,7 +8,7 @@ use crate::{
     ReleaseReason, ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
     free_set::FreeSet, legacy_figures::FreeSpans,
 };
-use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode, thp_mode};
+use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode};
 use strata_span::SizeClass;
 use strata_span::{
     Address, HUGEPAGE_BYTES, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform,
@@ -551,11 +551,11 @@ impl<P: PageSize> State<P> {
 
     /// Asks for hugepages behind a range that was just taken. A hint: the answer does not matter.
     fn advise<E: Platform<Pages = P>>(&mut self, platform: &E, range: AddressRange) {
-        if !platform.source().touchable() || self.in_use.bytes() < HUGEPAGES_FROM_BYTES {
+        if self.in_use.bytes() < HUGEPAGES_FROM_BYTES {
             return;
         }
         if matches!(self.asks_for_hugepages, Asks::NotKnown) {
-            let asks = thp_mode() == ThpMode::Madvise;
+            let asks = platform.source().thp_mode() == ThpMode::Madvise;
             self.asks_for_hugepages = if asks { Asks::Yes } else { Asks::No };
         }
         if matches!(self.asks_for_hugepages, Asks::Yes) {

@@ -3,6 +3,7 @@
 use super::range_set::RangeSet;
 use strata_os::{
     AddressRange, Advice, MapError, PageSource, Release, Reservation, ReserveRequest, Residency,
+    ThpMode,
 };
 use strata_sync::{Mutex, MutexGuard};
 
@@ -144,5 +145,9 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
 
     fn touchable(&self) -> bool {
         self.source.touchable()
+    }
+
+    fn thp_mode(&self) -> ThpMode {
+        self.source.thp_mode()
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use strata_replay::simulation::{Demand, Level, days, growth};
-use strata_replay::{Layer, PageHeapKind};
+use strata_replay::{Layer, PageHeapKind, ReleasePolicy};
 
 /// Simulate heaps that no machine here could hold
 ///
@@ -30,9 +30,13 @@ struct Options {
     #[arg(long, value_name = "GIB", default_value_t = 16)]
     peak: u64,
 
-    /// MiB that go back to the kernel in a second
-    #[arg(long, value_name = "MIB", default_value_t = 1)]
+    /// MiB that go back to the kernel in a second, whether they were wanted of late or not
+    #[arg(long, value_name = "MIB", default_value_t = 4)]
     release_rate: u64,
+
+    /// Milliseconds after which memory that nobody wanted goes back
+    #[arg(long, value_name = "MS", default_value_t = ReleasePolicy::DEFAULT.delay_ms)]
+    release_delay: u64,
 }
 
 const GIB: f64 = 1073741824.0;
@@ -77,7 +81,11 @@ fn show_days(page_heap: PageHeapKind, options: &Options) -> Result<(), strata_re
         cpus: options.cpus,
         peak_bytes: options.peak << 30,
         replaced: 12_000,
-        release_rate: options.release_rate << 20,
+        policy: ReleasePolicy {
+            rate: options.release_rate << 20,
+            delay_ms: options.release_delay,
+            ..ReleasePolicy::DEFAULT
+        },
     };
     println!("{page_heap:?}: days and nights on {} CPUs, GiB\n", options.cpus);
     println!(

@@ -4,19 +4,15 @@ use core::f64::consts::TAU;
 use std::time::Instant;
 
 use strata_os::{ManualClock, SimulatedPages};
-use strata_page_heap::{LegacyPageHeap, PageHeap, ReleaseReason};
+use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::Pages8K;
 use strata_temeraire::HugePageAware;
 
 use super::random::Random;
-use crate::{Moment, PageHeapKind, SimulatedHeap, Unsupported};
+use crate::{Moment, PageHeapKind, ReleasePolicy, SimulatedHeap, ThreadKind, Unsupported, Upkeep};
 
 /// Seconds of a step, in which demand stays as it is.
 const STEP_SECONDS: u64 = 60;
-
-/// Steps between two rounds of what keeps caches in shape. Programs do it each few seconds; with hundreds of CPUs that
-/// would be most of what a simulation does.
-const STEPS_TO_TIDY: u64 = 15;
 
 /// Blocks from 64 bytes to 512 KiB, each doubling as likely.
 const LEAST: usize = 64;
@@ -33,8 +29,8 @@ pub struct Demand {
     pub peak_bytes: u64,
     /// Blocks replaced at random in each minute at noon; an eighth at midnight.
     pub replaced: usize,
-    /// Bytes that go back to the kernel in a second, if so many are free.
-    pub release_rate: u64,
+    /// What goes back to the kernel by itself; a thread of the heap's own does it.
+    pub policy: ReleasePolicy,
 }
 
 /// The heap after an hour.
@@ -72,9 +68,11 @@ struct Day<'a, H: PageHeap<Pages8K>> {
 }
 
 fn run<H: PageHeap<Pages8K>>(demand: Demand) -> Result<Vec<Hour>, Unsupported> {
-    let (pages, clock) = (SimulatedPages::new(), ManualClock::new(0));
+    let pages = SimulatedPages::new().with_faults();
+    let clock = ManualClock::new(0);
+    let upkeep = Upkeep { policy: demand.policy, thread: ThreadKind::Always };
     let mut day = Day {
-        heap: SimulatedHeap::<Pages8K, H>::new(&pages, &clock, demand.cpus)?,
+        heap: SimulatedHeap::<Pages8K, H>::new(&pages, &clock, demand.cpus, upkeep)?,
         random: Random::new(),
         blocks: Vec::new(),
         live_bytes: 0,
@@ -87,15 +85,7 @@ fn run<H: PageHeap<Pages8K>>(demand: Demand) -> Result<Vec<Hour>, Unsupported> {
         for step in 0..3600 / STEP_SECONDS {
             let second = (hour - 1) * 3600 + step * STEP_SECONDS;
             day.step(&demand, second);
-            for _ in 0..STEP_SECONDS {
-                clock.advance(1_000_000_000);
-                if demand.release_rate > 0 {
-                    day.heap.release(demand.release_rate, ReleaseReason::Policy);
-                }
-            }
-            if step.is_multiple_of(STEPS_TO_TIDY) {
-                day.heap.tidy();
-            }
+            day.heap.pass_to((second + STEP_SECONDS) * 1_000_000_000);
         }
         let operations = day.operations - before;
         let ns = started.elapsed().as_nanos() as f64 / operations.max(1) as f64;

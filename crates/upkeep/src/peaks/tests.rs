@@ -1,10 +1,8 @@
 use super::Peaks;
 
-const NONE: Peaks = Peaks { by_epoch: [0; Peaks::EPOCHS], next: 0, filled: 0 };
-
 #[test]
 fn nothing_is_idle_before_the_delay_has_passed() {
-    let mut peaks = NONE;
+    let mut peaks = Peaks::NONE;
     for _ in 0..Peaks::EPOCHS {
         assert_eq!(peaks.idle(100, 0), 0);
         peaks.end_epoch(0);
@@ -14,7 +12,7 @@ fn nothing_is_idle_before_the_delay_has_passed() {
 
 #[test]
 fn what_the_peak_would_want_again_is_not_idle() {
-    let mut peaks = NONE;
+    let mut peaks = Peaks::NONE;
     for peak in [10, 70, 30, 20] {
         peaks.end_epoch(peak);
     }

@@ -1,0 +1,42 @@
+//! What goes back to the kernel by itself, and when.
+
+/// Growth of a heap that gives it a thread of its own, in bytes with memory behind them. At half as much, compilers and
+/// scripts have one; at twice, programs of 50 MiB keep what they freed until their next miss.
+pub const THREAD_FROM_BYTES: u64 = 32 << 20;
+
+/// Which free memory goes back without being asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReleasePolicy {
+    /// Bytes of free pages that go back each second, wanted of late or not.
+    pub rate: u64,
+    /// Milliseconds after which memory that nobody wanted is idle and goes back; [`NEVER`](Self::NEVER) for never.
+    pub delay_ms: u64,
+    /// Whether kernel pages on which no object is in use go back although their span is.
+    pub inside_spans: bool,
+}
+
+impl ReleasePolicy {
+    /// No delay is long enough.
+    pub const NEVER: u64 = u64::MAX;
+
+    /// What heaps do if nobody says otherwise: 4 MiB a second, and after two seconds what nobody wanted. With two seconds
+    /// 1 GiB that was freed is gone after four; half as long, and programs that work once a second fault their memory in
+    /// again. At 4 MiB a second those faults cost 2 ms a second at most.
+    pub const DEFAULT: Self = Self { rate: 4 << 20, delay_ms: 2000, inside_spans: true };
+
+    /// Nothing goes back.
+    pub const NOTHING: Self = Self { rate: 0, delay_ms: Self::NEVER, inside_spans: false };
+
+    /// Whether what is idle goes back.
+    pub const fn releases_idle(&self) -> bool {
+        self.delay_ms != Self::NEVER
+    }
+
+    /// How long memory lies unwanted before it is idle; where that is never, how long a heap is quiet before its caches
+    /// are emptied.
+    pub(crate) const fn delay_ns(&self) -> u64 {
+        let milliseconds =
+            if self.releases_idle() { self.delay_ms } else { Self::DEFAULT.delay_ms };
+        milliseconds.saturating_mul(1_000_000)
+    }
+}

@@ -1,0 +1,89 @@
+//! Free pages go back to the kernel: those that nobody wanted for a while, and some of the others at a rate.
+
+use super::{Next, demand::Seen};
+use crate::{INTERVAL_NS, Layers, ReleasePolicy};
+use strata_page_heap::{PageHeap, ReleaseReason};
+use strata_span::{PageCount, Platform};
+
+/// Most bytes that one step asks for; whole hugepages may be more. A mebibyte of small pages takes the kernel some 80 µs.
+const STEP_BYTES: u64 = 1 << 20;
+
+/// Time between two steps while there is more to give: a thousand mebibytes a second, and at most a tenth of a processor.
+const PAUSE_NS: u64 = 1_000_000;
+
+/// Free bytes that stay whatever is idle: less is not worth the calls.
+const KEPT_BYTES: u64 = 1 << 20;
+
+/// What the rate allows.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    /// Bytes that may go, and the time up to which they were allowed; 0 before the first look. Below zero where more went
+    /// than was allowed.
+    bytes: i64,
+    allowed_until_ns: u64,
+}
+
+impl Allowance {
+    pub(super) const NONE: Self = Self { bytes: 0, allowed_until_ns: 0 };
+
+    /// Adds what a rate of `rate` bytes a second allows up to now; never more than that of two seconds.
+    fn grow(&mut self, now_ns: u64, rate: u64) {
+        let elapsed_ns = now_ns.saturating_sub(self.allowed_until_ns).min(2 * INTERVAL_NS);
+        let began = self.allowed_until_ns != 0;
+        self.allowed_until_ns = now_ns.max(1);
+        if began {
+            let bytes = (rate as u128 * u128::from(elapsed_ns)) / u128::from(INTERVAL_NS);
+            let most = i64::try_from(rate).unwrap_or(i64::MAX).saturating_mul(2);
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.bytes = self.bytes.saturating_add(bytes).min(most);
+        }
+    }
+}
+
+/// One step: idle pages first, then what the rate allows.
+pub(super) fn release<L: Layers>(
+    layers: &L,
+    now_ns: u64,
+    policy: ReleasePolicy,
+    seen: &Seen,
+    allowance: &mut Allowance,
+) -> Next {
+    allowance.grow(now_ns, policy.rate);
+    let stats = layers.page_heap().stats();
+    let idle = if policy.releases_idle() {
+        seen.pages.idle(stats.free_bytes, stats.in_use_bytes)
+    } else {
+        0
+    };
+    if idle > KEPT_BYTES && give_pages(layers, idle.min(STEP_BYTES), ReleaseReason::Idle) > 0 {
+        return Next::At(now_ns.saturating_add(PAUSE_NS));
+    }
+    let allowed = u64::try_from(allowance.bytes).unwrap_or(0).min(stats.free_bytes);
+    let goes_at_the_rate = policy.rate > 0 && stats.free_bytes >= STEP_BYTES;
+    if allowed < STEP_BYTES && goes_at_the_rate {
+        return Next::At(now_ns.saturating_add(INTERVAL_NS / 4));
+    }
+    if allowed >= STEP_BYTES {
+        let given = give_pages(layers, STEP_BYTES, ReleaseReason::Policy);
+        allowance.bytes = allowance.bytes.saturating_sub(i64::try_from(given).unwrap_or(i64::MAX));
+        if given > 0 {
+            return Next::At(now_ns.saturating_add(PAUSE_NS));
+        }
+    }
+    // What a peak of the last moments keeps may go in the next ones.
+    let waits = seen.pages.greatest().is_none_or(|peak| peak > stats.in_use_bytes);
+    if waits || !seen.is_quiet(now_ns, policy.delay_ns()) {
+        Next::At(now_ns.saturating_add(INTERVAL_NS / 4))
+    } else {
+        Next::AtRest
+    }
+}
+
+fn give_pages<L: Layers>(layers: &L, bytes: u64, reason: ReleaseReason) -> u64 {
+    let wanted = usize::try_from(bytes)
+        .ok()
+        .and_then(PageCount::<<L::Platform as Platform>::Pages>::holding);
+    wanted.map_or(0, |wanted| {
+        layers.page_heap().release(layers.platform(), wanted, reason).bytes() as u64
+    })
+}
