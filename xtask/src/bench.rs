@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: criterion's benches, or the workloads over Strata and others.
 
 mod against;
+mod checks;
 pub(crate) mod contender;
 mod goals;
 mod machine;
@@ -31,7 +32,7 @@ use record::Record;
 use rounds::Length;
 
 /// Run criterion's benches; with --peers the workloads over Strata and other allocators, with
-/// --against over Strata as it is and as it was.
+/// --against over Strata as it is and as it was; with --checks over what looks for misuse and what does not.
 ///
 /// Every workload runs in a process of its own, the contenders taking turns. Rounds go on for as
 /// long as --minutes says; then each call is timed in rounds of their own, whose processes stay idle
@@ -48,6 +49,10 @@ pub(crate) struct Options {
     /// Compare with another commit, built in a worktree of its own under target/bench
     #[arg(long, value_name = "REV", conflicts_with = "peers")]
     against: Option<String>,
+
+    /// Measure what looking for misuse costs: a library that does not, as it is, and hardened
+    #[arg(long, conflicts_with_all = ["peers", "against"])]
+    checks: bool,
 
     /// Rounds in which every contender does every workload once, instead of --minutes
     #[arg(long, value_name = "N")]
@@ -105,6 +110,15 @@ pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCo
             record.write(&directory.join("against.json"))?;
             page::write(&directory.join("against.html"), &record, &[])?;
             println!("JSON and page: {}/against.*", directory.display());
+        }
+        (None, _) if options.checks => {
+            let record = measure(workspace, options, checks::prepare(workspace)?)?;
+            println!("{}\n{}", ratios::table(&record), checks::summary(&record));
+            print!("{}", ratios::troubles(&record));
+            let directory = workspace.target().join("bench");
+            record.write(&directory.join("checks.json"))?;
+            page::write(&directory.join("checks.html"), &record, &[])?;
+            println!("JSON and page: {}/checks.*", directory.display());
         }
         (None, true) => compare_with_peers(workspace, options)?,
         (None, false) => {

@@ -61,7 +61,7 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
 /// Builds the shared and the static library for one page size.
 pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
-    compile_library(workspace, workspace.root(), &target, page_size)?;
+    compile_library(workspace, workspace.root(), &target, page_size, "")?;
     // A static program's start is the C library's alone.
     run(Command::new("objcopy")
         .args(["--localize-symbol", "__libc_start_main"])
@@ -74,6 +74,21 @@ pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> R
     Ok(())
 }
 
+/// Builds the shared library with pages of 8 KiB whose frees look at nothing; says where it is.
+pub(crate) fn build_unchecked_library(workspace: &Workspace) -> Result<PathBuf> {
+    let target = workspace.target().join("dist-build/unchecked");
+    compile_library(
+        workspace,
+        workspace.root(),
+        &target,
+        PageSizeName::Eight,
+        "--cfg strata_unchecked",
+    )?;
+    let library = workspace.target().join("unchecked/libstrata.so");
+    replace(&target.join(PROFILE).join("libstrata.so"), &library)?;
+    Ok(library)
+}
+
 /// Builds the shared library with pages of 8 KiB from another checkout, and puts it at `library`.
 pub(crate) fn build_library_of(
     workspace: &Workspace,
@@ -81,7 +96,7 @@ pub(crate) fn build_library_of(
     target: &Path,
     library: &Path,
 ) -> Result<()> {
-    compile_library(workspace, checkout, target, PageSizeName::Eight)?;
+    compile_library(workspace, checkout, target, PageSizeName::Eight, "")?;
     replace(&target.join(PROFILE).join("libstrata.so"), library)
 }
 
@@ -90,8 +105,9 @@ fn compile_library(
     checkout: &Path,
     target: &Path,
     page_size: PageSizeName,
+    more_flags: &str,
 ) -> Result<()> {
-    let cfg = format!("--cfg strata_page_size=\"{}\"", page_size.name());
+    let cfg = format!("--cfg strata_page_size=\"{}\" {more_flags}", page_size.name());
     run(workspace
         .cargo("rustc")
         .current_dir(checkout)

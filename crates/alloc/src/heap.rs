@@ -187,7 +187,8 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
         }
-        let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, Address::of(pointer).value());
+        let is_no_beginning =
+            mark::LOOKS && C::Pages::TABLE.is_no_beginning(class, Address::of(pointer).value());
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
         if is_no_beginning || unsafe { mark::is_set(pointer) } {
             // SAFETY: the caller's promise, as far as it holds.
@@ -208,6 +209,34 @@ impl<C: HeapConfig> Heap<C> {
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
         // SAFETY: the caller's promise.
         unsafe { self.deallocate_layout::<true>(pointer, size, align) };
+    }
+
+    /// The same for those who have the time to compare: a block of another size, and what is no block, are told of before a
+    /// cache has them. Costs a few loads more than [`deallocate`](Self::deallocate).
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_sized`].
+    pub unsafe fn deallocate_compared(&self, pointer: *mut u8, size: usize, align: usize) {
+        let said = Said::layout(size, align);
+        let address = Address::of(pointer).value();
+        let class = self.map.class_at(address);
+        if class.is_none() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_unlisted(pointer, said) };
+        }
+        if Self::entry(size, align).map(ClassEntry::class) != Some(class) {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_mismatched(class, pointer, said) };
+        }
+        let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, address);
+        // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
+        if is_no_beginning || unsafe { mark::is_set(pointer) } {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_suspect(class, pointer, said) };
+        }
+        // SAFETY: the caller's promise; the page map knows the block's class.
+        unsafe { self.deallocate_class::<true>(class, pointer, said) };
     }
 
     /// The same; a block is `MARKED` for those who free blocks without their size, too.
@@ -515,6 +544,23 @@ impl<C: HeapConfig> Heap<C> {
         if is_observed || self.is_live(class, pointer, said.function()) {
             // SAFETY: the caller's promise.
             unsafe { self.deallocate_uncounted(class, pointer, said) };
+        }
+    }
+
+    /// The caller says another class than the page map: an observer knows more, and else that is told.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_suspect`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_mismatched(&self, class: SizeClass, pointer: *mut u8, said: Said) {
+        match self.core() {
+            Some(core) if core.observer().is_none() => {
+                core.report_wrong_size(class, Address::of(pointer), said);
+            }
+            // SAFETY: the caller's promise.
+            _ => unsafe { self.deallocate_uncounted(class, pointer, said) },
         }
     }
 

@@ -48,6 +48,11 @@ pub trait HeapConfig: Send + Sync + 'static {
     /// The time.
     type Clock: Clock + 'static;
 
+    /// Whether a free of a block that nobody had yet is found at once, where a span of small blocks is two of the kernel's pages
+    /// at most: each block's first word is written when its span is cut. For those whose blocks come back without their
+    /// sizes; others look at nothing there.
+    const MARKS_NEW_OBJECTS: bool = false;
+
     /// Where address space comes from.
     fn source() -> &'static Self::Source;
 

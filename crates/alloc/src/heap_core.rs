@@ -7,6 +7,7 @@ use crate::{
     front_end::{self, Registration},
     hardened::Hardened,
     large_stats::LargeCounters,
+    mark,
     memory_limit::limits_of,
     recorder::Recorder,
     slots,
@@ -145,6 +146,9 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: every field is valid now.
         let core = unsafe { place.as_ref() };
         core.begin_in_process();
+        if C::MARKS_NEW_OBJECTS && mark::LOOKS && core.observer().is_none() {
+            core.middle.object_maps().begin_objects_with(mark::MARK);
+        }
         C::configure(&core.page_heap, &core.identity.config);
         let limits = limits_of(&core.identity.config);
         if limits != MemoryLimits::NONE {

@@ -1,6 +1,6 @@
 //! Blocks that are spans of their own.
 
-use crate::{Core, HeapConfig, background::Call, observer::Said};
+use crate::{Core, Heap, HeapConfig, background::Call, observer::Said};
 use strata_os::{AddressRange, PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
@@ -69,6 +69,9 @@ impl<C: HeapConfig> Core<C> {
             return report(Offence::DoubleFree, Some(span), LastOperation::Freed);
         }
         if !span.class().is_none() {
+            if said.said().is_some() {
+                return self.report_wrong_size(span.class(), address, said);
+            }
             // Entered while we looked: the page map knows its class now.
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_uncounted(slot, span.class(), pointer) };
@@ -77,6 +80,13 @@ impl<C: HeapConfig> Core<C> {
             return report(Offence::InsideABlock, Some(span), LastOperation::Unknown);
         }
         let bytes = span.bytes::<C::Pages>();
+        // What was resized is longer than it has to be, and never so small that there is a class for it.
+        if let Some((size, align)) = said.said()
+            && (size > bytes || Heap::<C>::entry(size, align).is_some())
+        {
+            let last = LastOperation::FreedWith { bytes: size };
+            return report(Offence::WrongSize, Some(span), last);
+        }
         self.large.note_deallocated(bytes);
         self.count_deallocated(slot, bytes);
         // SAFETY: the span is a block of this heap, which the caller gives up.

@@ -5,6 +5,8 @@
 //! it looked for in caches and spans. Three instructions for a free, one for an allocation; a sized free of
 //! Rust's has neither.
 //!
+//! Where a heap [asks for it](crate::HeapConfig::MARKS_NEW_OBJECTS), objects that nobody had yet have the mark, too.
+//!
 //! A live block may hold the same word, if the program writes it, or if it was allocated by Rust's way: then it is found
 //! nowhere, and is freed as any other. The word leads to the kernel's half of the address space, so that a program
 //! which follows it as a pointer faults.
@@ -12,7 +14,11 @@
 use core::ptr::NonNull;
 
 /// A word that fits an instruction, as a negative number of 32 bits.
-const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
+pub(crate) const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
+
+/// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for those who
+/// measure what it costs.
+pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);
 
 /// Blocks of a class above this keep the mark when they are handed out, until the program writes there: clearing it would touch a
 /// page, under hugepages 2 MiB, that the program may never touch. A free then looks for such a block, and finds nothing.
@@ -26,7 +32,7 @@ pub(crate) const LARGEST_CLEARED: usize = 4096;
 #[inline(always)]
 pub(crate) unsafe fn is_set(block: *mut u8) -> bool {
     // SAFETY: the caller's promise; a block of 8 bytes may be anywhere if the pointer is not a block.
-    unsafe { block.cast::<u64>().read_unaligned() == MARK }
+    LOOKS && unsafe { block.cast::<u64>().read_unaligned() == MARK }
 }
 
 /// Marks a block that is being freed.
@@ -36,8 +42,10 @@ pub(crate) unsafe fn is_set(block: *mut u8) -> bool {
 /// The block is the caller's, to its end, and of a class: so 8 bytes long.
 #[inline(always)]
 pub(crate) unsafe fn set(block: *mut u8) {
-    // SAFETY: the caller's promise.
-    unsafe { block.cast::<u64>().write_unaligned(MARK) };
+    if LOOKS {
+        // SAFETY: the caller's promise.
+        unsafe { block.cast::<u64>().write_unaligned(MARK) };
+    }
 }
 
 /// Clears the first word of a block that is going to be handed out; null is none.
@@ -47,7 +55,7 @@ pub(crate) unsafe fn set(block: *mut u8) {
 /// The block is the caller's, and of a class: so 8 bytes long.
 #[inline(always)]
 pub(crate) unsafe fn clear(block: *mut u8) {
-    if let Some(block) = NonNull::new(block) {
+    if LOOKS && let Some(block) = NonNull::new(block) {
         // SAFETY: the caller's promise.
         unsafe { block.cast::<u64>().write_unaligned(0) };
     }

@@ -1,6 +1,6 @@
 //! The lines about pointers that a heap did not give out.
 
-use crate::{Core, HeapConfig};
+use crate::{Core, HeapConfig, observer::Said};
 use strata_central::Whereabouts;
 use strata_page_heap::PageHeap;
 use strata_size_classes::{Pages8K, SizeClass};
@@ -43,6 +43,18 @@ impl<C: HeapConfig> Core<C> {
             None => (Offence::NeverHandedOut, LastOperation::Unknown),
         };
         self.report_misuse(offence, function, address, span, last);
+    }
+
+    /// Tells of an object of a class that was given back with the size of another one, or of what else is wrong with it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn report_wrong_size(&self, class: SizeClass, address: Address, said: Said) {
+        if self.is_live(class, address, said.function()) {
+            let span = self.map().span_at(address.value());
+            let bytes = said.said().map_or(0, |(size, _)| size);
+            let last = LastOperation::FreedWith { bytes };
+            self.report_misuse(Offence::WrongSize, said.function(), address, span, last);
+        }
     }
 
     /// Whether an object of a class is the program's; if it is not, that is told.

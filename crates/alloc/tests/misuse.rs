@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::{env, os::unix::process::ExitStatusExt, process::Command};
-use strata_alloc::{Config, Heap};
+use strata_alloc::{Config, Heap, HeapConfig, Standard};
 
 const CHILD: &str = "STRATA_ALLOC_MISUSE";
 
@@ -252,4 +252,37 @@ fn the_pages_around_a_large_block_fault() {
             .unwrap();
         assert_eq!(child.status.signal(), Some(libc::SIGSEGV), "{offset}: {child:?}");
     }
+}
+
+/// A heap that marks objects which nobody had.
+struct Marked;
+
+impl HeapConfig for Marked {
+    type Pages = <Standard as HeapConfig>::Pages;
+    type Source = <Standard as HeapConfig>::Source;
+    type PageHeap = <Standard as HeapConfig>::PageHeap;
+    type Clock = <Standard as HeapConfig>::Clock;
+    const MARKS_NEW_OBJECTS: bool = true;
+    fn source() -> &'static Self::Source {
+        Standard::<Self::Pages>::source()
+    }
+    fn clock() -> &'static Self::Clock {
+        Standard::<Self::Pages>::clock()
+    }
+}
+
+#[test]
+fn objects_that_nobody_had_are_told_from_blocks_where_a_heap_wants_it() {
+    fn first_words<C: HeapConfig>() -> Vec<u64> {
+        let heap: Heap<C> = Heap::with(Config::DEFAULT);
+        let block = heap.allocate(100);
+        // SAFETY: the block is the first of its span, which has a page: the words of the class's first ten objects.
+        (0..10)
+            .map(|index| unsafe { block.wrapping_byte_add(index * 112).cast::<u64>().read() })
+            .collect()
+    }
+    let words = first_words::<Marked>();
+    assert_eq!(words[0], 0, "a block is not marked");
+    assert!(words[1] != 0 && words[1..].iter().all(|&word| word == words[1]), "{words:x?}");
+    assert_eq!(first_words::<Standard>(), [0; 10]);
 }

@@ -1,82 +1,6 @@
-/* What a program does wrong, a case each in a process of its own, and whether an attacker would have what he wants.
- *
- * A case ends with 42 where the aim was reached, with 0 where it was not. Where the allocator ends the program, the parent
- * tells by the signal, and by what stands on standard error, whether the misuse was reported. Frees that the allocator
- * has not looked at by then are looked at by malloc_trim, after the aim. */
+/* What a program does wrong, a case each in a process of its own, and whether an attacker would have what he wants. */
 #define _GNU_SOURCE
-#include "cases.h"
-#include <dlfcn.h>
-#include <malloc.h>
-#include <pthread.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-enum { EXPLOITED = 42, MANY = 20000 };
-
-static void *many[MANY];
-static char target[4096] __attribute__((aligned(4096)));
-
-static void exploited(void) { _exit(EXPLOITED); }
-
-/* Nobody may have been told so far: what waits in caches goes to where it is looked at. */
-static void settle(void) { malloc_trim(0); }
-
-/* Allocates `count` blocks of `size` bytes; the aim is reached if one of them is `wanted` more than `often` times, or any
- * of them twice. */
-static void look_for(void *wanted, size_t size, int count, int often) {
-    for (int i = 0; i < count; i++) {
-        many[i] = malloc(size);
-        if (many[i] == wanted && --often < 0) exploited();
-    }
-}
-
-/* The aim is reached if a new block of `size` bytes lies in `bytes` bytes from `start`. */
-static void look_within(const char *start, size_t bytes, size_t size, int count) {
-    for (int i = 0; i < count; i++) {
-        char *block = malloc(size);
-        if (block + size > start && block < start + bytes) exploited();
-    }
-}
-
-static int by_address(const void *a, const void *b) {
-    uintptr_t left = *(const uintptr_t *)a, right = *(const uintptr_t *)b;
-    return left < right ? -1 : left > right;
-}
-
-/* The aim is reached if two of the first `count` new blocks are one. */
-static void look_for_twins(size_t size, int count) {
-    for (int i = 0; i < count; i++) many[i] = malloc(size);
-    qsort(many, (size_t)count, sizeof(many[0]), by_address);
-    for (int i = 1; i < count; i++)
-        if (many[i] == many[i - 1]) exploited();
-}
-
-static void sized_free(void *pointer, size_t size) {
-    static void (*function)(void *, size_t);
-    if (function == NULL) *(void **)&function = dlsym(RTLD_DEFAULT, "free_sized");
-    if (function != NULL)
-        function(pointer, size);
-    else
-        free(pointer); /* What a C library without it would do. */
-}
-
-static void run_in_thread(void *(*start)(void *), void *argument) {
-    pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, start, argument) == 0);
-    CHECK(pthread_join(thread, NULL) == 0);
-}
-
-static void *free_it(void *pointer) {
-    free(pointer);
-    return NULL;
-}
-
-/* A program has had blocks before it does something wrong. */
-__attribute__((constructor)) static void has_had_blocks(void) {
-    for (int i = 0; i < 50; i++) many[i] = malloc((size_t)i * 40);
-    for (int i = 0; i < 50; i += 2) free(many[i]);
-}
+#include "aims.h"
 
 /* Double frees. */
 
@@ -357,11 +281,11 @@ static void sized_free_with_less(void) {
 }
 
 static void sized_free_with_more(void) {
-    char *blocks[16];
+    void *blocks[16];
     for (int i = 0; i < 16; i++) memset(blocks[i] = malloc(100), 'a', 100);
     sized_free(hidden_pointer(blocks[5]), 1000);
-    for (int i = 0; i < 16; i++)
-        if (i != 5) look_within(blocks[i], 100, 1000, 100);
+    blocks[5] = NULL; /* Nobody's any more; the others have owners. */
+    look_for_overlap(blocks, 16, 100, 1000, 100);
     settle();
 }
 

@@ -28,6 +28,8 @@ impl HeapConfig for Program {
     type PageHeap = <Standard<Pages> as HeapConfig>::PageHeap;
     type Clock = <Standard<Pages> as HeapConfig>::Clock;
 
+    const MARKS_NEW_OBJECTS: bool = true;
+
     fn source() -> &'static Self::Source {
         Standard::<Pages>::source()
     }
@@ -123,6 +125,18 @@ pub(crate) unsafe fn deallocate_sized(pointer: *mut c_void, align: usize, size: 
     if !pointer.is_null() {
         // SAFETY: the caller's promise.
         unsafe { HEAP.deallocate_sized(pointer.cast(), size, align) };
+    }
+}
+
+/// The same; what the page map knows of the block is compared with what was said.
+///
+/// # Safety
+///
+/// As for [`deallocate_sized`].
+pub(crate) unsafe fn deallocate_compared(pointer: *mut c_void, align: usize, size: usize) {
+    if !pointer.is_null() {
+        // SAFETY: the caller's promise.
+        unsafe { HEAP.deallocate_compared(pointer.cast(), size, align) };
     }
 }
 

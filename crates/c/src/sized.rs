@@ -1,13 +1,13 @@
 //! Frees that know the size, and the size that a request is rounded to.
 
-use crate::heap::{ANY_ALIGN, HEAP, deallocate_sized};
+use crate::heap::{ANY_ALIGN, HEAP, deallocate_compared};
 use core::ffi::{c_int, c_void};
 
 /// The six bits of jemalloc's flags that hold the logarithm of the alignment (`MALLOCX_LG_ALIGN`).
 const LG_ALIGN_BITS: c_int = 63;
 
 /// Takes a block of `malloc`, `calloc` or `realloc` back that was asked for with `size` bytes; null is none.
-/// Looks nothing up. (C23 7.24.3.4)
+/// A block of another size class ends the program with one line. (C23 7.24.3.4)
 ///
 /// # Safety
 ///
@@ -15,7 +15,7 @@ const LG_ALIGN_BITS: c_int = 63;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
+    unsafe { deallocate_compared(pointer, ANY_ALIGN, size) };
 }
 
 /// Takes a block of `aligned_alloc` back that was asked for with this alignment and size; null is none. (C23 7.24.3.5)
@@ -26,7 +26,7 @@ unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
     // SAFETY: the caller's promise.
-    unsafe { deallocate_sized(pointer, align, size) };
+    unsafe { deallocate_compared(pointer, align, size) };
 }
 
 /// Takes a block back as jemalloc's function of that name does: `size` and the alignment in `flags` are those
@@ -38,7 +38,7 @@ unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sdallocx(pointer: *mut c_void, size: usize, flags: c_int) {
     // SAFETY: the caller's promise.
-    unsafe { deallocate_sized(pointer, align_of_flags(flags), size) };
+    unsafe { deallocate_compared(pointer, align_of_flags(flags), size) };
 }
 
 /// How many bytes a block of such a request would have; 0 if there can be no such block. (jemalloc(3))

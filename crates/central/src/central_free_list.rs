@@ -1,7 +1,7 @@
 //! One class's spans, cut into objects.
 
 use crate::{
-    BackEnd, CentralStats, OtherBackEnds, SpanCounts,
+    BackEnd, CentralStats, MARKED_BYTES, OtherBackEnds, SpanCounts,
     granules::{GranuleSet, Granules},
     occupancy::OccupancyLists,
     span_objects,
@@ -473,8 +473,24 @@ where
     }
     span.set_objects_offset(stagger::<P>(class, span));
     span.set_back_end(number);
+    if let Some(word) = object_maps.first_word()
+        && span.bytes::<P>() <= MARKED_BYTES
+    {
+        mark_objects::<P>(span, info, word);
+    }
     platform.map().set_range(span, class);
     Some(span)
+}
+
+/// Writes `word` into the first word of each object of a new span, which nobody knows yet.
+fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
+    let first = span.objects_start::<P>();
+    for index in 0..info.objects as usize {
+        let object = first.add(index * info.size as usize).pointer().cast::<u64>();
+        // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the word said that
+        // such memory may be touched.
+        unsafe { object.write(word) };
+    }
 }
 
 /// Where the first object of a new span begins: for staggered classes at the next offset in turn, by the span's place, so that

@@ -58,7 +58,7 @@ pub use back_end::{BackEnd, OnlyBackEnd, OtherBackEnds};
 pub use central_free_list::{CentralFreeList, Whereabouts};
 pub use middle_source::MiddleSource;
 pub use middle_tier::MiddleTier;
-pub use object_maps::{ObjectMaps, ObjectMapsStats};
+pub use object_maps::{MARKED_BYTES, ObjectMaps, ObjectMapsStats};
 pub use occupancy::{OCCUPANCY_LISTS, UTILIZATION_BUCKETS};
 pub use stats::{
     CentralStats, ClassStats, MiddleStats, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats,

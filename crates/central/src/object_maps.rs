@@ -11,6 +11,10 @@ use strata_sync::{
 /// Bitmaps by the power of two of their words, from 1 word to 65 536: as many records as a span has objects at most.
 const SIZES: usize = 17;
 
+/// Longer spans than this are not touched before their objects are used: two of the kernel's pages, of which a program
+/// uses one at once.
+pub const MARKED_BYTES: usize = 8 << 10;
+
 /// Bitmaps of free objects, taken from the metadata arena and used again.
 ///
 /// Any thread may call; one lock, held for a few instructions, taken once in the life of a span. All zero
@@ -25,6 +29,8 @@ pub struct ObjectMaps {
     created_bytes: AtomicU64,
     /// Whether spans have records. Written before the first span, read with each.
     has_records: AtomicBool,
+    /// What stands first in objects that nobody had yet; 0 where nothing is written. As above.
+    first_word: AtomicU64,
 }
 
 /// What the bitmaps take.
@@ -63,6 +69,7 @@ impl ObjectMaps {
                 in_use_bytes: AtomicU64::new(0),
                 created_bytes: AtomicU64::new(0),
                 has_records: AtomicBool::new(false),
+                first_word: AtomicU64::new(0),
             }
         }
     }
@@ -75,6 +82,18 @@ impl ObjectMaps {
 
     pub(crate) fn has_records(&self) -> bool {
         self.has_records.load(Ordering::Relaxed)
+    }
+
+    /// From now on the first word of each object of a new span is `word`, if the span has at most [`MARKED_BYTES`]: who frees an
+    /// object that nobody had sees it. Only before the first span, and only where the program may touch what the page
+    /// heap hands out.
+    pub fn begin_objects_with(&self, word: u64) {
+        self.first_word.store(word, Ordering::Relaxed);
+    }
+
+    pub(crate) fn first_word(&self) -> Option<u64> {
+        let word = self.first_word.load(Ordering::Relaxed);
+        (word != 0).then_some(word)
     }
 
     /// A bitmap of at least `words` words, of any content. None when there is no memory, or no bitmap is

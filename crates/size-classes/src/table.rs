@@ -198,7 +198,7 @@ impl SizeClassTable {
 
     /// Whether no object of `class` begins at `address`, which lies in a span of the class, as far as the address's place in
     /// its page tells: exact for classes whose spans have one page; of others it is seen that an address is no multiple of
-    /// the size's power of two, up to 64. Costs a load, a multiplication and a comparison.
+    /// the size's power of two, up to 64 where objects are staggered. Costs a load, a multiplication and a comparison.
     ///
     /// With `c = ⌈2³² / d⌉`, `n` is a multiple of `d` just if `n · c mod 2³² < c`, for `n` below `c`
     /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
@@ -216,12 +216,10 @@ impl SizeClassTable {
         if info.pages == 1 && info.size < self.staggered_from && page <= factor {
             return factor as u32;
         }
-        let power = info.size & info.size.wrapping_neg();
-        (1_u64 << 32).div_ceil(if power < Self::STAGGER_ALIGN as u32 {
-            power as u64
-        } else {
-            Self::STAGGER_ALIGN as u64
-        }) as u32
+        let power = (info.size & info.size.wrapping_neg()) as u64;
+        let staggered = info.size >= self.staggered_from;
+        let most = if staggered { Self::STAGGER_ALIGN as u64 } else { page };
+        (1_u64 << 32).div_ceil(if power < most { power } else { most }) as u32
     }
 
     /// Objects that are staggered are aligned to this many bytes, a line of the cache.

@@ -45,6 +45,8 @@ pub(crate) struct Contender {
     pub(crate) entry: Entry,
     program: PathBuf,
     preload: Option<PathBuf>,
+    /// `STRATA_CONF`; empty for none.
+    conf: &'static str,
 }
 
 impl Contender {
@@ -58,7 +60,12 @@ impl Contender {
     ) -> Self {
         let preloaded = preload.is_some();
         let entry = Entry { name: name.to_owned(), base: base.to_owned(), role, preloaded };
-        Self { entry, program, preload }
+        Self { entry, program, preload, conf: "" }
+    }
+
+    /// The same with options in `STRATA_CONF`.
+    pub(crate) fn with_conf(self, conf: &'static str) -> Self {
+        Self { conf, ..self }
     }
 
     /// The program with its allocator; arguments are the caller's.
@@ -69,6 +76,9 @@ impl Contender {
         }
         if let Some(library) = &self.preload {
             command.env("LD_PRELOAD", library);
+        }
+        if !self.conf.is_empty() {
+            command.env("STRATA_CONF", self.conf);
         }
         if self.entry.name == TCMALLOC_BETTER {
             // Else the C library has registered for sequences, and it runs without its CPU caches.

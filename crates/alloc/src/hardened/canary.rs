@@ -9,7 +9,8 @@ pub(super) const CHECKED_WHOLE: usize = 8 << 10;
 /// The canary of a slot: eight bytes, none of them zero, repeated from the block's end to the slot's, at the same places
 /// of each word. So what is written first and what is written last agree where they overlap.
 ///
-/// No byte is zero, so that the commonest of all overflows, the end of a string, is seen.
+/// The second byte behind the block is zero, whatever the canary has there: who reads a string that is not ended comes no further.
+/// The first is not, so that the commonest of all overflows, the end of a string, is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Canary([u8; 8]);
 
@@ -30,10 +31,10 @@ impl Canary {
     /// The slot at `start` is the caller's, `bytes` long, a multiple of 8, and at least 8 longer than `size`.
     pub(super) unsafe fn write(self, start: Address, bytes: usize, size: usize) {
         let (first, last) = (start.add(size), start.add(bytes - Self::BYTES));
-        // SAFETY: the caller's promise: the slot goes on for 8 bytes.
-        unsafe { first.pointer().cast::<u64>().write_unaligned(self.word_at(size)) };
-        // SAFETY: as above, and aligned.
+        // SAFETY: the caller's promise: the slot goes on for 8 bytes, and they are aligned.
         unsafe { last.pointer().cast::<u64>().write(self.word_at(0)) };
+        // SAFETY: as above, but for the alignment.
+        unsafe { first.pointer().cast::<u64>().write_unaligned(self.first_word(size)) };
     }
 
     /// Whether it stands as [`write`](Self::write) wrote it.
@@ -44,19 +45,24 @@ impl Canary {
     pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
         // SAFETY: the caller's promise.
         let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
+        // Where the zero lies in the slot's last word.
+        let ended = match bytes - Self::BYTES - size {
+            0 => self.word_at(0) & !byte(1),
+            1 => self.word_at(0) & !byte(0),
+            _ => self.word_at(0),
+        };
         // SAFETY: as above.
-        first == self.word_at(size) && unsafe { self.is_end_whole(start, bytes) }
+        first == self.first_word(size) && unsafe { last_word(start, bytes) } == ended
     }
 
-    /// Whether the slot's last eight bytes stand.
+    /// Whether the slot's last eight bytes stand, however long its block is.
     ///
     /// # Safety
     ///
     /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
     pub(super) unsafe fn is_end_whole(self, start: Address, bytes: usize) -> bool {
-        let last = start.add(bytes - Self::BYTES).pointer().cast::<u64>();
         // SAFETY: the caller's promise.
-        unsafe { last.read_volatile() == self.word_at(0) }
+        self.may_end_with(unsafe { last_word(start, bytes) })
     }
 
     /// Whether the last eight bytes of a slot that is free stand: as they were written, or as zeroes, where the kernel's page
@@ -66,10 +72,9 @@ impl Canary {
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
     pub(super) unsafe fn is_free_end_whole(self, start: Address, bytes: usize) -> bool {
-        let last = start.add(bytes - Self::BYTES).pointer().cast::<u64>();
         // SAFETY: the caller's promise.
-        let word = unsafe { last.read_volatile() };
-        word == self.word_at(0) || word == 0
+        let word = unsafe { last_word(start, bytes) };
+        word == 0 || self.may_end_with(word)
     }
 
     /// Whether a free slot is as it was left: zeroes, and its last eight bytes. Of a long slot both ends are looked at.
@@ -100,11 +105,38 @@ impl Canary {
         is_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
-    /// The eight bytes that stand at `offset` bytes into a slot.
+    /// Whether a slot's last word is one that [`write`](Self::write) may have written, for whatever size.
+    fn may_end_with(self, word: u64) -> bool {
+        let whole = self.word_at(0);
+        word == whole || word == whole & !byte(0) || word == whole & !byte(1)
+    }
+
+    /// The eight bytes behind a block of `size` bytes.
+    fn first_word(self, size: usize) -> u64 {
+        self.word_at(size) & !byte(1)
+    }
+
+    /// The eight bytes that stand at `offset` bytes into a slot, but for the zero.
     fn word_at(self, offset: usize) -> u64 {
         let turn = (offset % Self::BYTES) as u32 * u8::BITS;
         u64::from_le_bytes(self.0).rotate_right(turn).to_le()
     }
+}
+
+/// All bits of the byte that stands at `place` in a word in memory.
+const fn byte(place: u32) -> u64 {
+    (0xff_u64 << (u8::BITS * place)).to_le()
+}
+
+/// The last eight bytes of a slot.
+///
+/// # Safety
+///
+/// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
+unsafe fn last_word(start: Address, bytes: usize) -> u64 {
+    let last = start.add(bytes - Canary::BYTES).pointer().cast::<u64>();
+    // SAFETY: the caller's promise.
+    unsafe { last.read_volatile() }
 }
 
 /// Whether `bytes` bytes from `start`, both multiples of 8, are zero.

@@ -139,8 +139,10 @@ fn no_beginning_is_told_of_every_address_that_it_can_be_told_of() {
         let page = 1 << table.page_shift();
         for class in table.classes() {
             let (info, size) = (table.info(class), table.size(class));
-            let is_exact = info.pages == 1 && size < table.staggered_from as usize;
-            let step = if is_exact { size } else { (size & size.wrapping_neg()).min(64) };
+            let is_staggered = size >= table.staggered_from as usize;
+            let most = if is_staggered { 64 } else { page };
+            let is_exact = info.pages == 1 && !is_staggered;
+            let step = if is_exact { size } else { (size & size.wrapping_neg()).min(most) };
             for offset in 0..page {
                 let told = table.is_no_beginning(class, page * 77 + offset);
                 assert!(!told || !offset.is_multiple_of(step), "{size} at {offset}");

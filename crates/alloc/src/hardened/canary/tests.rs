@@ -16,11 +16,35 @@ fn every_byte_behind_the_block_is_watched_where_eight_are() {
             // SAFETY: as above.
             assert!(unsafe { canary.is_whole(start, bytes, size) }, "{size} of {bytes}");
             for at in (size..size + 8).chain(bytes - 8..bytes) {
-                let old = core::mem::replace(&mut slot.0[at], 0);
+                let old = slot.0[at];
+                slot.0[at] = if old == 0 { 1 } else { 0 };
                 // SAFETY: as above.
                 assert!(!unsafe { canary.is_whole(start, bytes, size) }, "{at}, {size} of {bytes}");
                 slot.0[at] = old;
             }
+        }
+    }
+}
+
+#[test]
+fn a_string_that_is_not_ended_is_read_one_byte_too_far() {
+    for size in 0..=56 {
+        for bytes in [(size + 8_usize).next_multiple_of(8), 64] {
+            let mut slot = Place([0xaa; 64]);
+            let start = Address::of(&raw mut slot);
+            let canary = Canary::of(start, 42);
+            // SAFETY: the place is ours, and 64 bytes long.
+            unsafe { canary.write(start, bytes, size) };
+            let length = slot.0.iter().position(|&byte| byte == 0);
+            assert_eq!(length, Some(size + 1), "{size} of {bytes}");
+            // SAFETY: as above.
+            let is_whole = unsafe { canary.is_end_whole(start, bytes) };
+            assert!(is_whole, "a neighbour, who does not know the size: {size} of {bytes}");
+            let old = slot.0[bytes - 1];
+            slot.0[bytes - 1] = old ^ 1;
+            // SAFETY: as above.
+            let is_whole = unsafe { canary.is_end_whole(start, bytes) };
+            assert!(!is_whole && slot.0[bytes - 1] != old, "{size} of {bytes}");
         }
     }
 }
