@@ -2,6 +2,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=cold.ld");
     let page_size = std::env::var("CARGO_CFG_STRATA_PAGE_SIZE").unwrap_or_default();
     let soname = match page_size.as_str() {
         "" | "8k" => "libstrata.so".to_owned(),
