@@ -71,6 +71,7 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// The heap's own thread calls this, and threads that miss their cache. A program may, too, in idle moments of a
     /// thread of its own. Any thread may at any time, with no lock of the heap held; of two at once one does nothing.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn background_step(&self, now_ns: u64) -> u64 {
         let background = &self.background;
         if !self.tuning.background_is_on() {

@@ -132,6 +132,7 @@ unsafe extern "C" fn in_child() {
 /// # Safety
 ///
 /// `core` points to a core of this configuration that stands.
+#[unsafe(link_section = ".text_rarely")]
 unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
     // SAFETY: the caller's promise.
     unsafe { Core::<C>::of_raw(core) }.acquire_all();
@@ -140,6 +141,7 @@ unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
 /// # Safety
 ///
 /// As for [`acquire`], which was called before.
+#[unsafe(link_section = ".text_rarely")]
 unsafe fn release<C: HeapConfig>(core: *const c_void) {
     // SAFETY: the caller's promise.
     let core = unsafe { Core::<C>::of_raw(core) };
@@ -150,6 +152,7 @@ unsafe fn release<C: HeapConfig>(core: *const c_void) {
 /// # Safety
 ///
 /// As for [`acquire`]; in the child of a fork.
+#[unsafe(link_section = ".text_rarely")]
 unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     // SAFETY: the caller's promise.
     let core = unsafe { Core::<C>::of_raw(core) };

@@ -107,6 +107,7 @@ impl<C: HeapConfig> Core<C> {
         block
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn allocate_hardened_once(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let Some(entry) = slot_entry::<C>(request.size, request.align) else {
             return self.allocate_guarded(slot, request);
@@ -164,6 +165,7 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// `pointer` is a block of this heap that nobody uses any more; of any other pointer it is told that it is not.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn deallocate_hardened(&self, slot: Slot, pointer: *mut u8, said: Said) {
         let address = Address::of(pointer);
         let located = match self.locate_slot(address) {

@@ -566,6 +566,7 @@ impl<C: HeapConfig> Heap<C> {
 
     /// Whether an object is the program's; if it is not, that is told.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn is_live(&self, class: SizeClass, pointer: *mut u8, function: Function) -> bool {
         self.core().is_none_or(|core| core.is_live(class, Address::of(pointer), function))
     }

@@ -255,6 +255,7 @@ impl<C: HeapConfig> Core<C> {
     /// Gives what this thread's cache, the CPUs' caches and the transfer caches hold back to the spans, so that spans of which
     /// every object is free go to the page heap; says how many bytes went. What another thread is emptying, and what cannot
     /// be emptied, is kept.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn empty_caches(&self, slot: Slot) -> u64 {
         let middle = self.source_of_objects();
         let mut bytes = 0;

@@ -95,6 +95,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn extend_large(&self, slot: Slot, address: Address, size: usize) -> bool {
         let (Some(span), Some(request)) = (self.large_span(address), request::<C::Pages>(size, 1))
         else {

@@ -22,6 +22,7 @@ impl<C: HeapConfig> Core<C> {
     /// Tells of a pointer that is no large block and in no span of a class.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn report_no_block(&self, function: Function, address: Address) {
         let span = self.span_around(address);
         let (offence, last) = match span {
@@ -58,6 +59,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether an object of a class is the program's; if it is not, that is told.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {
         let freed = match function {
             Function::Free | Function::SizedFree => Offence::DoubleFree,

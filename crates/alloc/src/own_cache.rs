@@ -85,6 +85,7 @@ impl<C: HeapConfig> Core<C> {
     /// they hold: such a thread begins anew with its next block. Where the kernel has no fence for other threads, none is taken.
     ///
     /// One thread at a time: in a step of the background work.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn take_idle_caches(&self) -> TakenCaches {
         let mut taken = [core::ptr::null_mut::<c_void>(); MOST_TAKEN];
         let mut caches = 0;

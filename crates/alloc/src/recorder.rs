@@ -260,6 +260,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// What [`Self::allocate_recorded`] does, without a note.
+    #[unsafe(link_section = ".text_rarely")]
     fn allocate_unrecorded(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let BlockRequest { size, align, zeroed } = request;
         match Heap::<C>::entry(size, align) {
@@ -296,6 +297,7 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn note(&self, slot: Slot, event: Event) {
         let (now_ns, thread) = (self.clock().now_ns(), u64::from(self.thread_number(slot)));
         self.recorder.recording.lock().note(now_ns, thread, event);

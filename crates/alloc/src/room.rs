@@ -12,6 +12,7 @@ use strata_span::{MetadataArena, PageCount, Platform};
 impl<C: HeapConfig> Core<C> {
     /// Makes room after an allocation failed; says whether it is worth another try.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn make_room(&self) -> bool {
         self.page_heap().give_back_reserve(self) > 0
             || (self.arena().is_short() && self.give_pages_to_metadata())

@@ -146,6 +146,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.take_peak_bytes())
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
         chosen!(self.maintain(platform, now_ns))
     }

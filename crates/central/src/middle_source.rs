@@ -106,6 +106,7 @@ where
     }
 
     /// Moves objects that `next` yields to the central free list, at most about `limit` of them.
+    #[unsafe(link_section = ".text_rarely")]
     fn empty_with(
         &self,
         class: SizeClass,

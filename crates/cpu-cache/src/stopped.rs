@@ -111,6 +111,7 @@ impl Stopped<'_> {
     }
 
     /// Gives all objects to `source` and takes all capacity; says how many bytes of objects went.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn empty<O: ObjectSource>(&mut self, source: &O) -> u64 {
         let mut bytes = 0;
         for class in self.table.classes() {

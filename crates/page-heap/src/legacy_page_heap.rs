@@ -101,6 +101,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
     }
 
     /// Gives spans back until it is enough.
+    #[unsafe(link_section = ".text_rarely")]
     fn give_back<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -123,6 +124,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
     /// hard limit then.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn hold_limits<E: Platform<Pages = P>>(&self, platform: &E, pages: PageCount<P>) -> bool {
         let soft = self.state.lock().soft_excess(platform, pages);
         if let Some(excess) = soft {
@@ -149,6 +151,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
     /// After the source refused: makes one of all that is free, if that may be enough.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn allocate_from_released<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -174,6 +174,7 @@ impl Reserve {
 
     /// Gives a half of the longest stretch that nobody has taken back to the source, or the last hugepage of it; says how
     /// many bytes. For when there is no address space, or no charge, for anything else: metadata above all.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn give_back_half<E: Platform>(&mut self, platform: &E) -> usize {
         let longest = self.stocks.iter_mut().max_by_key(|stock| stock.range.bytes);
         let Some(stock) = longest.filter(|stock| !stock.range.is_empty()) else { return 0 };
@@ -207,6 +208,7 @@ impl Reserve {
 
     /// Gives a range back to the source that was taken, is whole hugepages, and is used for nothing more; says how many
     /// bytes from its start went. 0 where the source refuses or there is no memory for the books.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn give_back<E: Platform>(&mut self, platform: &E, range: AddressRange) -> usize {
         let mut gone = 0;
         // It may go over the ends of reservations.

@@ -138,6 +138,7 @@ impl<P: PageSize> State<P> {
     /// Extends a span that begins with a hugepage and is to end behind its last one, or with it.
     /// `tail`: the last one's tracker, which has no other allocation. The hugepages behind come
     /// from the cache and the allocator, and the last of them is donated if it is used in part.
+    #[unsafe(link_section = ".text_rarely")]
     fn extend_large<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -210,6 +211,7 @@ impl<P: PageSize> State<P> {
 
     /// How far the free hugepages behind `before` go, counted from `own`: up to `count` or more,
     /// or less.
+    #[unsafe(link_section = ".text_rarely")]
     fn free_up_to<E: Platform>(
         &self,
         platform: &E,

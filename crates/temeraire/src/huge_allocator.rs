@@ -119,6 +119,7 @@ impl HugeAllocator {
     }
 
     /// The longest free run goes back to the source; says how many bytes.
+    #[unsafe(link_section = ".text_rarely")]
     fn give_back_longest<E: Platform>(&mut self, platform: &E, nodes: &mut NodeStore) -> usize {
         let longest = self.free.longest();
         let node = self.free.find_fit(longest).filter(|_| longest > HugepageCount::ZERO);

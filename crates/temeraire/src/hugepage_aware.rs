@@ -151,6 +151,7 @@ impl<P: PageSize> HugePageAware<P> {
     /// Carries out departures, and puts the books right. Says how many pages the kernel took, and
     /// whether it took them all.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn carry_out<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -9,6 +9,7 @@ impl<P: PageSize> HugePageAware<P> {
     /// hard limit then.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn hold_limits<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -51,6 +51,7 @@ impl<P: PageSize> HugePageAware<P> {
 
     /// Allows hugepages behind what the heap took while it was small: it is not any more.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allow_large<E: Platform<Pages = P>>(&self, platform: &E) {
         let ModestRuns { runs, .. } = {
             let mut state = self.state.lock();

@@ -13,6 +13,7 @@ use strata_sync::atomic::Ordering;
 impl<P: PageSize> HugePageAware<P> {
     /// Gives at least `wanted` pages back, as far as policy allows: from the cache, then from
     /// regions, then, hugepages being broken, from the filler.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn give_back<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -36,6 +37,7 @@ impl<P: PageSize> HugePageAware<P> {
 
     /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit,
     /// after a look at whether that is too high.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn give_back_cached<E: Platform<Pages = P>>(
         &self,
         platform: &E,

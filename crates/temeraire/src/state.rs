@@ -398,6 +398,7 @@ impl<P: PageSize> State<P> {
     }
 
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     fn add_region<E: Platform<Pages = P>>(&mut self, platform: &E, now_ns: u64) -> Option<()> {
         let place = self.region_pool.allocate(platform.arena(), platform.metadata())?;
         let count = HugepageCount::new(Region::HUGEPAGES);

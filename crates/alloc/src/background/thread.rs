@@ -175,6 +175,7 @@ impl Thread {
 }
 
 /// What the thread does: steps as they are due.
+#[unsafe(link_section = ".text_rarely")]
 extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
     name_this_thread(c"strata");
     // SAFETY: `start_thread` gave the core, which stands until the state is absent.

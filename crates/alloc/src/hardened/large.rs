@@ -116,6 +116,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// Takes a large block back, or tells what else the pointer is. `span` is the one that it lies in.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn deallocate_guarded(
         &self,
         slot: Slot,
@@ -259,6 +260,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// Gives a freed block's span to the page heap, all of it accessible. Where the kernel refuses that, the span is
     /// lost.
+    #[unsafe(link_section = ".text_rarely")]
     fn give_back(&self, span: SpanHandle) {
         if span.note() != 0 {
             self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);

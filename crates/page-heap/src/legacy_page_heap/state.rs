@@ -318,6 +318,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// The hugepages of the longest free span that is not backed go back to the source; says how many bytes.
+    #[unsafe(link_section = ".text_rarely")]
     fn give_back_longest<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
         let Some(span) = self.returned.longest() else { return 0 };
         let Some(first) = span.start::<P>().align_up(HUGEPAGE_BYTES) else { return 0 };
@@ -372,6 +373,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// The shortest free span of at least `pages` pages.
+    #[unsafe(link_section = ".text_rarely")]
     fn shortest(&self, pages: PageCount<P>) -> Option<SpanHandle> {
         let small = match (self.normal.best_small(pages), self.returned.best_small(pages)) {
             (Some(normal), Some(returned)) if returned.pages() < normal.pages() => Some(returned),
@@ -401,6 +403,7 @@ impl<P: PageSize> State<P> {
     /// Takes a free span out of its set and cuts it down to `pages` pages from `first`; what is
     /// left over on either side stays free as it was. Changes nothing where there is no memory for
     /// the structures.
+    #[unsafe(link_section = ".text_rarely")]
     fn isolate<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -440,6 +443,7 @@ impl<P: PageSize> State<P> {
     /// Enters a span, whose ends are in the map and which is in no set, as free in `place` since
     /// `since_ns`, after merging it with its neighbours in the same place. Merged, its age is the
     /// mean.
+    #[unsafe(link_section = ".text_rarely")]
     fn enter<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -482,6 +486,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Makes a neighbour in the same place a part of `span`.
+    #[unsafe(link_section = ".text_rarely")]
     fn absorb<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -510,6 +515,7 @@ impl<P: PageSize> State<P> {
 
     /// Takes whole hugepages from the reserve, enough for the wish, and enters them as unbacked.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     fn grow<E: Platform<Pages = P>>(&mut self, platform: &E, wish: Wish<P>) -> Option<SpanHandle> {
         let (count, align) = (wish.pages.hugepages_up(), wish.align.hugepages_up().get());
         self.grow_by(platform, |reserve| reserve.take_aligned(platform, count, align))

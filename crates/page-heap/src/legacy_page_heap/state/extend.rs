@@ -70,6 +70,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// How far the free spans behind `from` go, counted from `first`: up to `to` or more, or less.
+    #[unsafe(link_section = ".text_rarely")]
     fn free_up_to<E: Platform<Pages = P>>(
         &self,
         platform: &E,
