@@ -5,13 +5,15 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, bail};
 use cargo_metadata::Package;
 use clap::Args;
+use serde::Deserialize;
 
 use crate::command::run;
 use crate::workspace::{Workspace, rust_flags_with};
 
 /// Run the interleavings in tests/loom.rs of every crate that has one.
 ///
-/// Built with --cfg strata_loom, optimised, in a target directory of its own.
+/// Built with --cfg strata_loom, or what the manifest says under package.metadata.loom, optimised, in a target directory of its
+/// own.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Bound preemptions at 2, so that it takes minutes at most
@@ -48,13 +50,39 @@ pub(crate) fn packages(workspace: &Workspace) -> Vec<&Package> {
     workspace.members().into_iter().filter(has_file).collect()
 }
 
+/// How a package is built for its interleavings: `package.metadata.loom` in its manifest.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Build {
+    /// Whose atomics are loom's.
+    cfg: String,
+    features: Vec<String>,
+}
+
+impl Default for Build {
+    fn default() -> Self {
+        Self { cfg: "strata_loom".into(), features: Vec::new() }
+    }
+}
+
+impl Build {
+    fn of(package: &Package) -> Self {
+        let said = package.metadata.get("loom").cloned();
+        said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or_default()
+    }
+}
+
 /// The command that builds and runs one package's interleavings; more arguments go to the tests.
 pub(crate) fn cargo_test(workspace: &Workspace, package: &Package, short: bool) -> Command {
+    let build = Build::of(package);
     let mut command = workspace.cargo("test");
+    if !build.features.is_empty() {
+        command.args(["--features", &build.features.join(",")]);
+    }
     command
         .args(["--release", "--package", package.name.as_str(), "--test", "loom", "--target-dir"])
         .arg(workspace.target().join("loom"))
-        .env("RUSTFLAGS", rust_flags_with("--cfg strata_loom"))
+        .env("RUSTFLAGS", rust_flags_with(&format!("--cfg {}", build.cfg)))
         // Link-time optimisation of a model checker buys nothing and takes a minute a crate.
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")

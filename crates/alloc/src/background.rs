@@ -113,6 +113,7 @@ impl<C: HeapConfig> Core<C> {
     pub fn background_figures(&self) -> BackgroundFigures {
         let mut figures = self.background.figures();
         self.background.thread.add_figures(&mut figures);
+        figures.is_off = !self.tuning.background_is_on();
         figures
     }
 

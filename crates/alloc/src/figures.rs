@@ -73,6 +73,42 @@ impl HeapFigures {
             .wrapping_sub(self.arena.adopted_bytes)
     }
 
+    /// Mapped bytes less those that some layer has: in use, in caches, free, released, metadata, and never used. 0 while nobody
+    /// allocates or frees; otherwise as much as was on its way between layers while they were read.
+    pub fn unexplained_bytes(&self) -> i64 {
+        let caches = [
+            self.cpu.held_bytes,
+            self.thread_caches.held_bytes,
+            self.hardened_bytes,
+            self.middle.transfer_bytes,
+            self.middle.central_bytes,
+        ];
+        let pages = [
+            self.page_heap.free_bytes,
+            self.page_heap.unmapped_bytes,
+            self.page_heap.reserved_bytes.wrapping_sub(self.page_heap.system_bytes),
+        ];
+        let books = [
+            self.arena.unallocated_bytes,
+            self.arena.unavailable_bytes,
+            self.slab_reserved_bytes,
+            self.core_bytes,
+        ];
+        let parts = caches.into_iter().chain(pages).chain(books).chain(self.arena.bytes_by_kind);
+        let explained = parts.fold(self.in_use_bytes(), u64::wrapping_add);
+        self.mapped_bytes().wrapping_sub(explained).cast_signed()
+    }
+
+    /// In use as the layers count it, less in use as the threads count it. 0 while nobody allocates or frees.
+    pub fn in_use_difference(&self) -> i64 {
+        self.in_use_bytes().wrapping_sub(self.in_use_bytes_by_threads()).cast_signed()
+    }
+
+    /// Whether every list could be read: see [`Core::figures`].
+    pub const fn is_complete(&self) -> bool {
+        !(self.threads.is_unknown || self.thread_caches.is_unknown || self.arena.is_unknown)
+    }
+
     /// Bytes mapped from the source: spans, metadata, slabs, and the heap's own structure.
     pub fn mapped_bytes(&self) -> u64 {
         self.page_heap.reserved_bytes
@@ -85,7 +121,8 @@ impl HeapFigures {
 impl<C: HeapConfig> Core<C> {
     /// The figures, from any thread, without allocation. Costs a lock a class and a load per class and CPU.
     ///
-    /// Waits until the background step that is underway, if any, is done.
+    /// Waits until the background step that is underway, if any, is done. Lists whose lock the interrupted thread holds, if a
+    /// signal handler asks, are left out, and [`HeapFigures::is_complete`] says so.
     pub fn figures(&self) -> HeapFigures {
         let _still = self.hold_background();
         let mut cpu = CpuStats::default();

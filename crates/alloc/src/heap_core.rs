@@ -176,6 +176,7 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: the caller's promise.
         let this = unsafe { core.as_ref() };
         this.end_thread();
+        this.assert_ledger();
         crate::fork::unregister(&this.fork_entry);
         this.threads.forget_all(this.slot());
         slots::release(core.cast());
@@ -192,6 +193,27 @@ impl<C: HeapConfig> Core<C> {
         // Last what the notes of all ranges stand in; each note is read before its range goes.
         this.arena.for_each_range(give_back);
         give_back(own_range);
+    }
+
+    /// Where assertions are on, sees that the ledger of a heap that is about to go adds up: so every test that has a heap ends
+    /// with this one. (Nobody uses the heap, so that nothing else is on its way.)
+    fn assert_ledger(&self) {
+        if cfg!(debug_assertions) {
+            // Threads that have used the heap may just be ending, and giving their caches back.
+            let ends = crate::threads::ENDS.lock();
+            let figures = self.figures();
+            drop(ends);
+            debug_assert_eq!(
+                figures.unexplained_bytes(),
+                0,
+                "mapped bytes in no layer: {figures:?}"
+            );
+            debug_assert_eq!(
+                figures.in_use_difference(),
+                0,
+                "layers and threads differ about what is in use: {figures:?}"
+            );
+        }
     }
 
     /// The options in force, those that changed while the heap ran included.

@@ -1,6 +1,6 @@
 //! Threads that say that they will not allocate for a while.
 
-use crate::{Heap, HeapConfig};
+use crate::{Heap, HeapConfig, threads::Standing};
 
 impl<C: HeapConfig> Heap<C> {
     /// Says that this thread will not allocate for a while: what its cache holds goes back, and so does its part of what all
@@ -26,6 +26,14 @@ impl<C: HeapConfig> Heap<C> {
         if let Some(core) = self.core() {
             core.end_own_cache(self.slot());
         }
+    }
+
+    /// Bytes of free objects that this thread's own cache holds; 0 where caches are per CPU, since a thread holds nothing then.
+    pub fn own_cache_bytes(&self) -> u64 {
+        self.core().map_or(0, |core| match core.standing(self.slot()) {
+            Standing::Cached(_, cache) => cache.held_bytes(),
+            Standing::PerCpu(_) | Standing::Observed(_) | Standing::Alone => 0,
+        })
     }
 
     /// Says that this thread will allocate again after [`mark_idle`](Self::mark_idle): it gets a new cache now, and not at its

@@ -2,8 +2,8 @@
 
 use strata_c_tests::{Failures, Linking, Program};
 
-fn every_case_holds(conf: &str) {
-    let program = Program::compile("malloc_extension.c", Linking::Preloaded);
+fn every_case_holds(source: &str, conf: &str) {
+    let program = Program::compile(source, Linking::Preloaded);
     let mut failures = Failures::default();
     for case in program.cases() {
         failures.note(format_args!("{} ({conf})", case.name()), case.run_configured(conf));
@@ -13,10 +13,17 @@ fn every_case_holds(conf: &str) {
 
 #[test]
 fn malloc_extension_does_what_its_header_says() {
-    every_case_holds("");
+    every_case_holds("malloc_extension.c", "");
 }
 
 #[test]
 fn malloc_extension_does_so_where_caches_are_per_thread() {
-    every_case_holds("front_end:per_thread");
+    every_case_holds("malloc_extension.c", "front_end:per_thread");
+}
+
+#[test]
+fn programs_that_were_compiled_for_gperftools_get_its_functions() {
+    every_case_holds("gperftools.c", "");
+    every_case_holds("gperftools.c", "front_end:per_thread");
+    every_case_holds("gperftools.c", "page_heap:legacy");
 }

@@ -12,6 +12,7 @@
 //! | its introspection | `malloc_stats` `malloc_info` `mallinfo` `mallinfo2` |
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
+//! | `MallocExtension` | TCMalloc's and gperftools', as `MallocExtension_*`: `include/strata/malloc_extension.h` |
 //! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
@@ -52,6 +53,7 @@ mod clone;
 mod exhausted;
 mod exit_report;
 mod glibc;
+mod gperftools;
 mod heap;
 mod introspection;
 #[cfg(target_arch = "x86_64")]

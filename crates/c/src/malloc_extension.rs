@@ -41,6 +41,8 @@ const NAME_BYTES: usize = 96;
 /// `buffer` has `size` bytes that may be written.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn MallocExtension_GetStats(buffer: *mut c_char, size: usize) -> usize {
+    // gperftools' header has an int there, whose upper half is whatever was in the register.
+    let size = size & u32::MAX as usize;
     // SAFETY: the caller's promise.
     unsafe { stats_into(Dialect::TcmallocText, buffer, size) }
 }

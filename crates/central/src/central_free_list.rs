@@ -15,8 +15,8 @@ use core::marker::PhantomData;
 use strata_page_heap::{Density, PageHeap, SpanRequest, kernel_page_bytes};
 use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
 use strata_span::{
-    Address, Function, LastOperation, Misuse, Offence, PageCount, Platform, SpanHandle, SpanList,
-    SpanPlace,
+    Address, Function, LastOperation, Misuse, Offence, PageCount, Platform, Span, SpanHandle,
+    SpanList, SpanPlace,
 };
 use strata_sync::{
     FIGURES_PATIENCE_NS, LockStats, Mutex, SeqWord,
@@ -183,6 +183,22 @@ impl<P: PageSize> CentralFreeList<P> {
         let is_free = unsafe { span_objects::is_free(&span, index) };
         drop(spans);
         if is_free { Whereabouts::Free(span) } else { Whereabouts::Out(span) }
+    }
+
+    /// Whether what is noted of a span of the class adds up: its objects are as many as its pages have room for, and those
+    /// without a bit among the free ones are as many as are out. A span that is not the class's any more is sound. Takes the
+    /// lock, for a look at each word of the span's bitmap.
+    pub fn is_sound(&self, class: SizeClass, span: &Span) -> bool {
+        let _spans = self.spans.lock();
+        if span.class() != class || span.place() != SpanPlace::InUse {
+            return true;
+        }
+        let (info, capacity) = (P::TABLE.info(class), span.object_capacity());
+        let room = span.objects_offset() + capacity as usize * info.size as usize;
+        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
+        let free = unsafe { span_objects::free_count(span) };
+        room <= span.pages() << P::SHIFT
+            && u64::from(span.objects_out()) + free == u64::from(capacity)
     }
 
     /// The figures. Takes the lock only if they are in flux at each of many looks.

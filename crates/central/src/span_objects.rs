@@ -125,6 +125,20 @@ pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut
     taken
 }
 
+/// How many objects are free.
+///
+/// # Safety
+///
+/// As for [`put`].
+pub(crate) unsafe fn free_count(span: &Span) -> u64 {
+    if span.object_capacity() <= INLINE_OBJECTS {
+        return u64::from(span.object_map().count_ones());
+    }
+    // SAFETY: as the caller promises.
+    let words = unsafe { words_of(span) };
+    words.iter().map(|word| u64::from(word.count_ones())).sum()
+}
+
 /// Whether an object is free.
 ///
 /// # Safety

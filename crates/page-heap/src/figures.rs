@@ -18,6 +18,8 @@ pub struct PageHeapStats {
     pub in_use_bytes: u64,
     /// Free and backed, what is just being given back included.
     pub free_bytes: u64,
+    /// Of what is free and backed, what lies in each part of the page heap.
+    pub free_parts: FreeParts,
     /// Free and not backed: given back to the kernel, or never touched.
     pub unmapped_bytes: u64,
     /// The most that was in spans and free and backed at a time.
@@ -34,6 +36,27 @@ pub struct PageHeapStats {
     pub peak: PeakFigures,
     /// The heap's lock.
     pub lock: LockStats,
+}
+
+/// Free and backed pages by the part of a page heap that has them, in bytes. What is in none of them is on its way to the
+/// kernel; of a page heap without such parts, all of it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct FreeParts {
+    /// Within the filler's hugepages.
+    pub filler_bytes: u64,
+    /// Within regions.
+    pub regions_bytes: u64,
+    /// Whole hugepages in the huge cache.
+    pub cache_bytes: u64,
+}
+
+impl FreeParts {
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.filler_bytes.wrapping_add(self.regions_bytes).wrapping_add(self.cache_bytes)
+    }
 }
 
 /// Where pages were at the moment at which most of them were in spans, all figures of that moment, in bytes unless named

@@ -59,7 +59,7 @@ pub mod suite;
 pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
-pub use figures::{PageHeapStats, PeakFigures, ReleasedBytes};
+pub use figures::{FreeParts, PageHeapStats, PeakFigures, ReleasedBytes};
 pub use hugepage_use::{HugepageFigures, HugepageUse};
 pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};
 pub use legacy_figures::{FreeSpans, LegacyFigures};

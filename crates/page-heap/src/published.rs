@@ -1,6 +1,6 @@
 //! A page heap's state behind its lock, with figures that are read without it.
 
-use crate::{LimitFigures, MemoryLimits, PageHeapStats, PeakFigures, ReleasedBytes};
+use crate::{FreeParts, LimitFigures, MemoryLimits, PageHeapStats, PeakFigures, ReleasedBytes};
 use core::ops::{Deref, DerefMut};
 use strata_sync::{
     LockStats, Mutex, MutexGuard, SeqWord,
@@ -50,7 +50,7 @@ pub struct Published<S: HasStats> {
 /// How often a reader looks before it takes figures that are in flux: a writer needs some nanoseconds.
 const LOOKS: u32 = 64;
 
-const WORDS: usize = 19;
+const WORDS: usize = 22;
 const PEAK_WORDS: usize = 4;
 
 impl<S: HasStats> Published<S> {
@@ -131,6 +131,7 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
         system_bytes,
         in_use_bytes,
         free_bytes,
+        free_parts: FreeParts { filler_bytes, regions_bytes, cache_bytes },
         unmapped_bytes,
         peak_backed_bytes,
         spans_in_use,
@@ -152,6 +153,9 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
         system_bytes,
         in_use_bytes,
         free_bytes,
+        filler_bytes,
+        regions_bytes,
+        cache_bytes,
         unmapped_bytes,
         peak_backed_bytes,
         spans_in_use,
@@ -176,6 +180,9 @@ fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
         system_bytes,
         in_use_bytes,
         free_bytes,
+        filler_bytes,
+        regions_bytes,
+        cache_bytes,
         unmapped_bytes,
         peak_backed_bytes,
         spans_in_use,
@@ -198,6 +205,7 @@ fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
         system_bytes,
         in_use_bytes,
         free_bytes,
+        free_parts: FreeParts { filler_bytes, regions_bytes, cache_bytes },
         unmapped_bytes,
         peak_backed_bytes,
         spans_in_use,

@@ -58,7 +58,7 @@ pub fn render_brief(
     let ledger = figures.ledger();
     held_by_the_program(figures, &ledger, out)?;
     held_by_the_allocator(&ledger, out)?;
-    could_go(figures.snapshot, &ledger, out)?;
+    could_go(figures, &ledger, out)?;
     hugepages(figures, out)?;
     process(figures, &ledger, out)?;
     match earlier {
@@ -93,7 +93,7 @@ fn held_by_the_allocator(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let metadata = ledger.part_bytes(Part::Metadata);
     let caches = [Category::PerCpu, Category::Thread, Category::Transfer];
     for (bytes, what) in [
-        (ledger.bytes(Category::PageHeapFree), "in free pages"),
+        (ledger.free_pages_bytes(), "in free pages"),
         (ledger.bytes(Category::Central), "in free objects of spans that are partly in use"),
         (
             caches.map(|category| ledger.bytes(category)).iter().sum(),
@@ -103,15 +103,32 @@ fn held_by_the_allocator(ledger: &Ledger, out: &mut dyn Write) -> Result {
     ] {
         writeln!(out, "{:FRONT$}{:11}  {what}", "", Amount(bytes))?;
     }
-    Ok(())
+    match ledger.bytes(Category::Guarded) {
+        0 => Ok(()),
+        guarded => writeln!(
+            out,
+            "{:FRONT$}{:11}  kept from use, since the heap is hardened",
+            "",
+            Amount(guarded)
+        ),
+    }
 }
 
-fn could_go(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result {
-    line("Could go back now", ledger.bytes(Category::PageHeapFree), out)?;
+/// What a release that is asked for would give back: free pages, but for those that recent demand keeps.
+fn could_go(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Result {
+    let free = ledger.free_pages_bytes();
+    let could_go = figures.releasable_bytes();
+    let kept = free.saturating_sub(could_go);
+    line("Could go back now", could_go, out)?;
+    write!(out, "  to the system, if it is asked for")?;
+    if kept > 0 {
+        write!(out, "; {} are kept for recent demand", Amount(kept))?;
+    }
     writeln!(
         out,
-        "  to the system; {} went since the start, {} are away now",
-        Amount(snapshot.heap.page_heap.released.total()),
+        "\n{:FRONT$}{:11}  went since the start, {} are away now",
+        "",
+        Amount(figures.snapshot.heap.page_heap.released.total()),
         Amount(ledger.part_bytes(Part::Released)),
     )
 }

@@ -51,6 +51,10 @@ pub enum Finding {
     UnreleasedPages {
         /// Bytes of them.
         free_bytes: u64,
+        /// Of these, bytes between spans in use, on hugepages with them.
+        between_spans_bytes: u64,
+        /// Of all of them, bytes that would go back if the program asked for that.
+        releasable_bytes: u64,
         /// Why.
         why: WhyNotReleased,
     },
@@ -133,8 +137,18 @@ pub enum WhyNotReleased {
         /// How often.
         times: u64,
     },
-    /// It goes back at a rate, and this is what has not gone yet.
+    /// Some went, and this is what has not gone yet: the heap has no thread of its own, so that more goes only while threads
+    /// of the program miss their caches.
     Rate,
+    /// The heap's thread gives it back when nobody wanted it for a while.
+    Delay {
+        /// How long, in milliseconds.
+        delay_ms: u64,
+        /// Bytes that go each second before that.
+        rate_bytes: u64,
+    },
+    /// Somebody switched off what gives memory back by itself.
+    SwitchedOff,
 }
 
 /// Findings, those about most bytes first.

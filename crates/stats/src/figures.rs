@@ -71,6 +71,18 @@ impl<'a> From<&'a Snapshot> for Figures<'a> {
 }
 
 impl Figures<'_> {
+    /// Bytes of free pages that would go back to the system if the program asked for all that can: those that recent demand
+    /// keeps are not among them.
+    pub fn releasable_bytes(&self) -> u64 {
+        let free_bytes = self.snapshot.heap.page_heap.free_bytes;
+        match self.page_heap {
+            PageHeapDetails::Temeraire(temeraire) => {
+                temeraire.releasable_bytes.map_or(free_bytes, |bytes| bytes.min(free_bytes))
+            }
+            PageHeapDetails::Legacy(_) | PageHeapDetails::Other => free_bytes,
+        }
+    }
+
     /// Where each mapped byte is.
     pub fn ledger(&self) -> Ledger {
         Ledger::of(self.snapshot)

@@ -78,13 +78,13 @@ impl GlibcFigures {
         let mapped = Pieces { count: heap.large.blocks, bytes: heap.large.bytes };
         let fast = Pieces {
             count: objects(in_front),
-            bytes: of(Category::PerCpu).wrapping_add(of(Category::Thread)),
+            bytes: of(Category::PerCpu).wrapping_add(ledger.thread_caches_bytes()),
         };
         let rest = Pieces {
             count: objects(behind).wrapping_add(1),
             bytes: of(Category::Transfer)
                 .wrapping_add(of(Category::Central))
-                .wrapping_add(of(Category::PageHeapFree)),
+                .wrapping_add(ledger.free_pages_bytes()),
         };
         let in_use = of(Category::InUse).saturating_sub(mapped.bytes);
         let system = in_use.wrapping_add(fast.bytes).wrapping_add(rest.bytes);
@@ -93,7 +93,7 @@ impl GlibcFigures {
             system_peak: heap.page_heap.peak_backed_bytes.max(system),
             fast,
             rest,
-            releasable: of(Category::PageHeapFree),
+            releasable: ledger.free_pages_bytes(),
             mapped,
             mapped_peak: Pieces {
                 count: heap.large.peak_blocks.max(mapped.count),

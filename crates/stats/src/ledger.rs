@@ -1,6 +1,7 @@
 //! Every mapped byte in one place.
 
 use crate::Snapshot;
+use strata_page_heap::FreeParts;
 use strata_span::MetadataKind;
 
 /// Where a mapped byte can be.
@@ -11,13 +12,21 @@ pub enum Category {
     InUse,
     /// Free objects in per-CPU caches.
     PerCpu,
-    /// Free objects in threads' caches; of a hardened heap, what waits in its pools and quarantines.
+    /// Free objects in threads' caches.
     Thread,
+    /// Blocks that a hardened heap keeps from use: in its pools and quarantines, guards included.
+    Guarded,
     /// Free objects in transfer caches.
     Transfer,
     /// Free objects in the central free lists, and what lies behind the last objects of spans, with memory behind it.
     Central,
-    /// Free pages with memory behind them.
+    /// Free pages with memory behind them, within hugepages that spans are packed into.
+    FillerFree,
+    /// The same within regions.
+    RegionsFree,
+    /// Whole hugepages with memory behind them, in the huge cache.
+    HugeCacheFree,
+    /// Free pages with memory behind them in none of these: on their way to the kernel, or of a page heap without such parts.
     PageHeapFree,
     /// Free pages without memory behind them: given back to the kernel, or never touched.
     Released,
@@ -73,17 +82,21 @@ impl Part {
 
 impl Category {
     /// How many categories there are.
-    pub const COUNT: usize = 16 + MetadataKind::COUNT;
+    pub const COUNT: usize = 20 + MetadataKind::COUNT;
 
     /// All categories, in the order in which reports list them.
     pub fn all() -> impl Iterator<Item = Self> {
         let front = [
             Self::InUse,
+            Self::FillerFree,
+            Self::RegionsFree,
+            Self::HugeCacheFree,
             Self::PageHeapFree,
             Self::Central,
             Self::PerCpu,
             Self::Transfer,
             Self::Thread,
+            Self::Guarded,
         ];
         let back = [
             Self::Core,
@@ -104,9 +117,15 @@ impl Category {
     pub const fn part(self) -> Part {
         match self {
             Self::InUse => Part::InUse,
-            Self::PerCpu | Self::Thread | Self::Transfer | Self::Central | Self::PageHeapFree => {
-                Part::Free
-            }
+            Self::PerCpu
+            | Self::Thread
+            | Self::Guarded
+            | Self::Transfer
+            | Self::Central
+            | Self::FillerFree
+            | Self::RegionsFree
+            | Self::HugeCacheFree
+            | Self::PageHeapFree => Part::Free,
             Self::Released | Self::CentralReleased => Part::Released,
             Self::Metadata(_) | Self::Core | Self::Slabs => Part::Metadata,
             Self::ArenaUnavailable
@@ -124,8 +143,12 @@ impl Category {
             Self::InUse => "in use by the application",
             Self::PerCpu => "per-CPU caches",
             Self::Thread => "thread caches",
+            Self::Guarded => "guarded, and in quarantine",
             Self::Transfer => "transfer caches",
             Self::Central => "central free lists",
+            Self::FillerFree => "page heap, free: filler",
+            Self::RegionsFree => "page heap, free: regions",
+            Self::HugeCacheFree => "page heap, free: huge cache",
             Self::PageHeapFree => "page heap, free",
             Self::Released => "page heap, released",
             Self::CentralReleased => "central free lists, released",
@@ -191,8 +214,10 @@ pub struct Ledger {
     pub in_use_by_threads_bytes: u64,
     per_cpu: u64,
     thread: u64,
+    guarded: u64,
     transfer: u64,
     central: u64,
+    free_parts: FreeParts,
     page_heap_free: u64,
     released: u64,
     central_released: u64,
@@ -225,10 +250,15 @@ impl Ledger {
             in_use_bytes: not_below_none(heap.in_use_bytes()),
             in_use_by_threads_bytes: not_below_none(heap.in_use_bytes_by_threads()),
             per_cpu: heap.cpu.held_bytes,
-            thread: heap.thread_caches.held_bytes + heap.hardened_bytes,
+            thread: heap.thread_caches.held_bytes,
+            guarded: heap.hardened_bytes,
             transfer: heap.middle.transfer_bytes,
             central: heap.middle.central_bytes.wrapping_sub(heap.middle.released_bytes),
-            page_heap_free: heap.page_heap.free_bytes,
+            free_parts: heap.page_heap.free_parts,
+            page_heap_free: heap
+                .page_heap
+                .free_bytes
+                .saturating_sub(heap.page_heap.free_parts.total()),
             released: heap.page_heap.unmapped_bytes,
             central_released: heap.middle.released_bytes,
             metadata,
@@ -252,8 +282,12 @@ impl Ledger {
             Category::InUse => self.in_use_bytes,
             Category::PerCpu => self.per_cpu,
             Category::Thread => self.thread,
+            Category::Guarded => self.guarded,
             Category::Transfer => self.transfer,
             Category::Central => self.central,
+            Category::FillerFree => self.free_parts.filler_bytes,
+            Category::RegionsFree => self.free_parts.regions_bytes,
+            Category::HugeCacheFree => self.free_parts.cache_bytes,
             Category::PageHeapFree => self.page_heap_free,
             Category::Released => self.released,
             Category::CentralReleased => self.central_released,
@@ -267,6 +301,17 @@ impl Ledger {
             Category::SlabsReserved => self.slabs_reserved,
             Category::PageHeapReserved => self.page_heap_reserved,
         }
+    }
+
+    /// Bytes of free pages with memory behind them, wherever in the page heap they are.
+    pub fn free_pages_bytes(&self) -> u64 {
+        self.page_heap_free.wrapping_add(self.free_parts.total())
+    }
+
+    /// Bytes of free objects in threads' caches, and of what a hardened heap keeps in their place: what reports of other
+    /// allocators have one line for.
+    pub fn thread_caches_bytes(&self) -> u64 {
+        self.thread.wrapping_add(self.guarded)
     }
 
     /// Bytes in all categories of a part.

@@ -42,6 +42,8 @@ mod dialect;
 mod difference;
 #[cfg(feature = "std")]
 mod document;
+#[cfg(feature = "std")]
+mod epoch_cell;
 mod explain;
 mod figure;
 mod figures;
@@ -73,6 +75,8 @@ pub use dialect::{Dialect, render, report, report_into};
 pub use difference::{ClassDifference, Difference};
 #[cfg(feature = "std")]
 pub use document::{Document, MapRun, MapSpan, ReadError};
+#[cfg(feature = "std")]
+pub use epoch_cell::EpochCell;
 pub use explain::{Finding, Findings, WhyNotReleased, explain, report_explain};
 pub use figures::{Figures, PageHeapDetails};
 pub use glibc::{GlibcFigures, Pieces, render_malloc_info, render_malloc_stats};

@@ -4,6 +4,7 @@ use crate::{Category, Ledger, PageHeapKind, Part, Snapshot};
 use strata_alloc::FrontEnd;
 use strata_cpu_cache::IdKind;
 use strata_page_heap::{PageHeapStats, PeakFigures};
+use strata_thread_cache::LEAST_BYTES;
 
 /// A figure with a name.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,11 @@ impl Taken<'_> {
         free.wrapping_add(metadata)
     }
 
+    /// What gperftools counts as thread caches: those in front, whichever run.
+    fn front_caches(&self) -> u64 {
+        self.of(Category::PerCpu).wrapping_add(self.ledger.thread_caches_bytes())
+    }
+
     fn front_end(&self) -> FrontEnd {
         self.snapshot.heap.front_end
     }
@@ -72,7 +78,8 @@ macro_rules! properties {
     };
 }
 
-/// All of them, in bytes unless named otherwise. The names are TCMalloc's, and `experiment.` stands before those of Strata's choices.
+/// All of them, in bytes unless named otherwise. The names are TCMalloc's, with those of gperftools that have a meaning here
+/// behind them, and `strata.` before the ledger's own; `experiment.` stands before those of Strata's choices.
 ///
 /// What Strata does not have is 0 truly: there are no sharded transfer caches, no partitions, and nothing is sampled. Fragmentation is
 /// told in per cent. No limit is the greatest number.
@@ -91,7 +98,7 @@ pub static PROPERTIES: &[Property] = properties! {
     "generic.virtual_memory_used" => |taken| taken.ledger.virtual_bytes(),
     "tcmalloc.central_cache_free" => |taken| taken.of(Category::Central),
     "tcmalloc.cpu_free" => |taken| taken.of(Category::PerCpu),
-    "tcmalloc.current_total_thread_cache_bytes" => |taken| taken.of(Category::Thread),
+    "tcmalloc.current_total_thread_cache_bytes" => |taken| taken.ledger.thread_caches_bytes(),
     "tcmalloc.desired_usage_limit_bytes" => |taken| {
         limit(taken.page_heap().limits.limits.soft_bytes)
     },
@@ -101,7 +108,7 @@ pub static PROPERTIES: &[Property] = properties! {
         limit(taken.page_heap().limits.limits.hard_bytes)
     },
     "tcmalloc.local_bytes" => |taken| {
-        taken.of(Category::PerCpu).wrapping_add(taken.of(Category::Thread))
+        taken.front_caches()
     },
     "tcmalloc.max_total_thread_cache_bytes" => |taken| {
         cache_limits(taken.snapshot).all_threads_bytes
@@ -121,21 +128,21 @@ pub static PROPERTIES: &[Property] = properties! {
     "tcmalloc.num_released_hard_limit_exceeded_bytes" => |taken| {
         taken.page_heap().released.hard_limit
     },
-    "tcmalloc.page_heap_free" => |taken| taken.of(Category::PageHeapFree),
-    "tcmalloc.pageheap_free_bytes" => |taken| taken.of(Category::PageHeapFree),
+    "tcmalloc.page_heap_free" => |taken| taken.ledger.free_pages_bytes(),
+    "tcmalloc.pageheap_free_bytes" => |taken| taken.ledger.free_pages_bytes(),
     "tcmalloc.page_heap_unmapped" => |taken| taken.of(Category::Released),
     "tcmalloc.pageheap_unmapped_bytes" => |taken| taken.of(Category::Released),
     "tcmalloc.per_cpu_caches_active" => |taken| {
         u64::from(matches!(taken.front_end(), FrontEnd::PerCpu(_)))
     },
     "tcmalloc.required_bytes" => |taken| {
-        taken.ledger.actual_bytes().saturating_sub(taken.of(Category::PageHeapFree))
+        taken.ledger.actual_bytes().saturating_sub(taken.ledger.free_pages_bytes())
     },
     "tcmalloc.sampled_internal_fragmentation" => |_| 0,
     "tcmalloc.security_partitioning_active" => |_| 0,
     "tcmalloc.sharded_transfer_cache_free" => |_| 0,
     "tcmalloc.slack_bytes" => |taken| {
-        taken.of(Category::PageHeapFree).wrapping_add(taken.of(Category::Released))
+        taken.ledger.free_pages_bytes().wrapping_add(taken.of(Category::Released))
     },
     "tcmalloc.soft_limit_hits" => |taken| taken.page_heap().limits.soft_hits,
     "tcmalloc.successful_shrinks_after_soft_limit_hit" => |taken| {
@@ -146,8 +153,29 @@ pub static PROPERTIES: &[Property] = properties! {
         limits.hard_hits.saturating_sub(limits.hard_failures)
     },
     "tcmalloc.thread_cache_count" => |taken| taken.snapshot.heap.thread_caches.caches,
-    "tcmalloc.thread_cache_free" => |taken| taken.of(Category::Thread),
+    "tcmalloc.thread_cache_free" => |taken| taken.ledger.thread_caches_bytes(),
     "tcmalloc.transfer_cache_free" => |taken| taken.of(Category::Transfer),
+    // As gperftools calls them.
+    "generic.total_physical_bytes" => |taken| taken.ledger.actual_bytes(),
+    "tcmalloc.central_cache_free_bytes" => |taken| taken.of(Category::Central),
+    "tcmalloc.transfer_cache_free_bytes" => |taken| taken.of(Category::Transfer),
+    "tcmalloc.thread_cache_free_bytes" => |taken| taken.front_caches(),
+    "tcmalloc.pageheap_committed_bytes" => |taken| {
+        let stats = taken.page_heap();
+        stats.system_bytes.saturating_sub(stats.unmapped_bytes)
+    },
+    "tcmalloc.pageheap_total_decommit_bytes" => |taken| taken.page_heap().released.total(),
+    "tcmalloc.pageheap_total_reserve_bytes" => |taken| taken.page_heap().reserved_bytes,
+    "tcmalloc.heap_limit_mb" => |taken| taken.page_heap().limits.limits.hard_bytes >> 20,
+    "tcmalloc.min_per_thread_cache_size" => |_| LEAST_BYTES,
+    "tcmalloc.sampling_period_bytes" => |_| 0,
+    "tcmalloc.impl.thread_cache_count" => |taken| taken.snapshot.heap.thread_caches.caches,
+    // Strata's own.
+    "strata.mapped_bytes" => |taken| taken.ledger.mapped_bytes,
+    "strata.never_used_bytes" => |taken| taken.ledger.part_bytes(Part::NeverUsed),
+    "strata.in_use_by_threads_bytes" => |taken| taken.ledger.in_use_by_threads_bytes,
+    "strata.unexplained_bytes" => |taken| taken.ledger.unexplained().unsigned_abs(),
+    "strata.slack_estimate_bytes" => |taken| taken.snapshot.slack_estimate_bytes(),
     "tcmalloc.experiment.STRATA_PER_CPU" => |taken| {
         u64::from(matches!(taken.front_end(), FrontEnd::PerCpu(_)))
     },

@@ -215,7 +215,7 @@ fn expected<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
     let metadata = ledger.part_bytes(Part::Metadata);
     Reconciliation {
         spans: with(snapshot.heap.page_heap.in_use_bytes),
-        free_pages: with(ledger.bytes(Category::PageHeapFree)),
+        free_pages: with(ledger.free_pages_bytes()),
         metadata: with(metadata.saturating_sub(slabs).saturating_sub(heap)),
         slabs: with(slabs),
         heap: with(heap),

@@ -67,8 +67,7 @@ impl Snapshot {
     /// then what thread caches hold counts as in use, or the threads' count of what is in use is too low, or what the
     /// metadata arena has not handed out is unexplained.
     pub const fn is_complete(&self) -> bool {
-        let HeapFigures { threads, thread_caches, arena, .. } = &self.heap;
-        !(threads.is_unknown || thread_caches.is_unknown || arena.is_unknown)
+        self.heap.is_complete()
     }
 
     /// Objects of size classes that the application has.

@@ -3,9 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, Heap};
-use strata_stats::{
-    Category, GlibcFigures, Ledger, Snapshot, render_malloc_info, render_malloc_stats,
-};
+use strata_stats::{GlibcFigures, Ledger, Snapshot, render_malloc_info, render_malloc_stats};
 
 /// One test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -113,7 +111,7 @@ fn address_space_is_that_of_the_ledger() {
     assert!(figures.system <= figures.accessible && figures.accessible <= figures.address_space);
     let all = figures.system + figures.mapped.bytes;
     assert_eq!(all, ledger.actual_bytes() - ledger.part_bytes(strata_stats::Part::Metadata));
-    assert_eq!(figures.releasable, ledger.bytes(Category::PageHeapFree));
+    assert_eq!(figures.releasable, ledger.free_pages_bytes());
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct TemeraireFigures {
     pub spans: FreeSpanTable,
     /// Where used, free and unmapped bytes are.
     pub components: Components,
+    /// What would go back to the kernel if the program asked for all that can, in bytes: free and backed, without what recent
+    /// demand is likely to want again. (None in figures that were written before there was such a one.)
+    pub releasable_bytes: Option<u64>,
     /// The filler.
     pub filler: FillerFigures,
     /// The regions.
@@ -59,6 +62,7 @@ impl TemeraireFigures {
             page_bytes: 0,
             spans: FreeSpanTable::NONE,
             components: Components::default(),
+            releasable_bytes: None,
             filler: FillerFigures::default(),
             regions: RegionSetFigures::default(),
             cache: HugeCacheFigures::default(),

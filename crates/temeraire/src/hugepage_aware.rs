@@ -10,8 +10,8 @@ use crate::{
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, Published,
-    ReleaseReason, SpanRequest,
+    FreeParts, HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats,
+    Published, ReleaseReason, SpanRequest,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 use strata_sync::atomic::{AtomicUsize, Ordering};
@@ -404,6 +404,18 @@ impl<P: PageSize> State<P> {
             + self.leaving.backed_pages
     }
 
+    /// The same by the part that has them; what is on its way to the kernel is in none.
+    fn free_parts(&self) -> FreeParts {
+        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
+        let regions = self.regions.totals();
+        let backed = HugepageCount::new(regions.backed_hugepages).pages::<P>().get();
+        FreeParts {
+            filler_bytes: bytes(self.filler.totals().all().free),
+            regions_bytes: bytes(backed - regions.used_pages),
+            cache_bytes: self.cache.size().bytes() as u64,
+        }
+    }
+
     /// Free pages that are not backed.
     fn unmapped_pages(&self) -> usize {
         let regions = self.regions.totals();
@@ -425,6 +437,7 @@ impl<P: PageSize> HasStats for State<P> {
             system_bytes: self.allocator.requested().bytes() as u64,
             in_use_bytes: bytes(self.in_use_pages),
             free_bytes: bytes(self.free_pages()),
+            free_parts: self.free_parts(),
             unmapped_bytes: bytes(self.unmapped_pages()),
             peak_backed_bytes: bytes(self.peak_backed_pages),
             spans_in_use: self.spans_in_use,
@@ -437,6 +450,11 @@ impl<P: PageSize> HasStats for State<P> {
             stats.system_bytes,
             stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes,
             "every page is in use, free or unmapped"
+        );
+        debug_assert_eq!(
+            stats.free_bytes,
+            stats.free_parts.total() + bytes(self.leaving.backed_pages),
+            "what is free and backed has a place, or is on its way to the kernel"
         );
         stats
     }

@@ -236,8 +236,7 @@ impl<P: PageSize> State<P> {
             return 0;
         }
         let wish = missing.max(self.filler.totals().partially_released().free / 10);
-        let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
-        let expected = self.filler.demand.expected(now_ns, intervals);
+        let expected = self.expected_pages(now_ns);
         let all = self.filler.totals().all();
         let mapped = all.used + all.free;
         let target = wish.min(mapped.saturating_sub(expected));
@@ -246,6 +245,21 @@ impl<P: PageSize> State<P> {
             self.filler.demand.note_skip(now_ns, skipped, mapped.min(expected));
         }
         target
+    }
+
+    /// Pages of the filler that recent demand is likely to want.
+    fn expected_pages(&self, now_ns: u64) -> usize {
+        let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
+        self.filler.demand.expected(now_ns, intervals)
+    }
+
+    /// What goes if somebody asks for all: the cache, wholly free hugepages of regions, and of the filler what recent demand
+    /// is not likely to want.
+    pub(crate) fn releasable_on_request(&self, now_ns: u64) -> PageCount<P> {
+        let whole = self.cache.size() + HugepageCount::new(self.regions.totals().releasable);
+        let all = self.filler.totals().all();
+        let unwanted = (all.used + all.free).saturating_sub(self.expected_pages(now_ns));
+        whole.pages::<P>() + PageCount::new(all.free.min(unwanted))
     }
 
     fn end_breaking<E: Platform<Pages = P>>(

@@ -8,6 +8,8 @@
 pub struct BackgroundFigures {
     /// Whether the heap has a thread of its own now.
     pub has_thread: bool,
+    /// Whether somebody switched the work off while the heap ran.
+    pub is_off: bool,
     /// Threads that were made: one, and one more after each fork that needed it.
     pub thread_starts: u64,
     /// Times that no thread could be made.

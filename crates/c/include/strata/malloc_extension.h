@@ -1,4 +1,4 @@
-/* strata/malloc_extension.h: TCMalloc's MallocExtension, as functions of C.
+/* strata/malloc_extension.h: TCMalloc's MallocExtension, as functions of C, and that of gperftools.
  *
  * Figures of the heap, and what may be changed about it while it runs. Any thread may call any of these at any time, but not a
  * signal handler, unless a function says so. Functions that set something answer 1 if that was done, else 0.
@@ -22,7 +22,8 @@ extern "C" {
 /* -- The report ------------------------------------------------------------------------------------------------- */
 
 /* Writes the report into buffer (docs/reading-the-report.md explains it): as many whole lines as there is room for, and a
- * zero byte. Answers how many bytes all of it has, without the zero; give a buffer of at least one more to have it whole.
+ * zero byte. Answers how many bytes all of it has, without the zero; give a buffer of at least one more to have it whole. Of
+ * size the lower 32 bits count, since gperftools' header, which declares the same function, has an int there.
  * Needs some 60 KiB of stack, and allocates nothing. */
 size_t MallocExtension_GetStats(char *buffer, size_t size) STRATA_NOEXCEPT;
 
@@ -126,6 +127,44 @@ int MallocExtension_GetOwnership(const void *pointer) STRATA_NOEXCEPT;
 void MallocExtension_GetAllocatedAddressRanges(void (*visit)(void *context, const void *start, size_t bytes,
                                                              size_t object_bytes),
                                                void *context) STRATA_NOEXCEPT;
+
+/* -- As gperftools has it --------------------------------------------------------------------------------------- */
+
+/* A program that was compiled with gperftools' malloc_extension_c.h finds these, and of the above those that it has: GetStats,
+ * GetNumericProperty, MarkThreadIdle, MarkThreadBusy, GetEstimatedAllocatedSize, GetAllocatedSize, GetOwnership. */
+
+/* 1 if what is noted of every span in use adds up, 0 if somebody wrote over it. What blocks hold is not looked at. A lock for
+ * each span: for tests. */
+int MallocExtension_VerifyAllMemory(void) STRATA_NOEXCEPT;
+
+/* 1 if a block of the program's begins there, or pointer is null. The three do the same. */
+int MallocExtension_VerifyMallocMemory(const void *pointer) STRATA_NOEXCEPT;
+int MallocExtension_VerifyNewMemory(const void *pointer) STRATA_NOEXCEPT;
+int MallocExtension_VerifyArrayNewMemory(const void *pointer) STRATA_NOEXCEPT;
+
+/* How many blocks the program has, their bytes (as GetAllocatedSize says them), and how many blocks there are of each size:
+ * entry n of histogram, which has 64, counts those of 2^(n-1) bytes and less than 2^n. INT_MAX stands for more. Answers 1. Costs a
+ * look at each page. */
+int MallocExtension_MallocMemoryStats(int *blocks, size_t *total, int histogram[64]) STRATA_NOEXCEPT;
+
+/* Sets what a name stands for: tcmalloc.max_total_thread_cache_bytes, tcmalloc.heap_limit_mb (the hard limit in MiB, 0 for none),
+ * tcmalloc.desired_usage_limit_bytes (the soft limit, SIZE_MAX for none). 1, or 0 for any other name. */
+int MallocExtension_SetNumericProperty(const char *name, size_t value) STRATA_NOEXCEPT;
+
+/* ReleaseMemoryToSystem without an answer, and the same of all that is free. */
+void MallocExtension_ReleaseToSystem(size_t bytes) STRATA_NOEXCEPT;
+void MallocExtension_ReleaseFreeMemory(void) STRATA_NOEXCEPT;
+
+/* How eager background work is: 0 switches it off, any other number switches it on and gives back so many times 4 MiB a second
+ * (SetBackgroundReleaseRate says it in bytes). */
+void MallocExtension_SetMemoryReleaseRate(double rate) STRATA_NOEXCEPT;
+double MallocExtension_GetMemoryReleaseRate(void) STRATA_NOEXCEPT;
+
+/* Bytes of free objects in this thread's cache; 0 where caches are per CPU. */
+size_t MallocExtension_GetThreadCacheSize(void) STRATA_NOEXCEPT;
+
+/* MarkThreadIdle, for a moment. */
+void MallocExtension_MarkThreadTemporarilyIdle(void) STRATA_NOEXCEPT;
 
 #undef STRATA_NOEXCEPT
 #ifdef __cplusplus

@@ -117,27 +117,43 @@ fn caches(ledger: &Ledger, least: u64, findings: &mut Findings) {
 }
 
 fn unreleased_pages(figures: &Figures<'_>, ledger: &Ledger, least: u64, findings: &mut Findings) {
-    let free_bytes = ledger.bytes(Category::PageHeapFree);
+    let free_bytes = ledger.free_pages_bytes();
     if free_bytes < least.max(FREE_LEAST_BYTES) || free_bytes <= ledger.in_use_bytes / FREE_PART {
         return;
     }
-    let page_heap = &figures.snapshot.heap.page_heap;
-    let kept_back_bytes = match figures.page_heap {
-        PageHeapDetails::Temeraire(temeraire) => {
-            temeraire.filler.skipped.pending_pages.saturating_mul(figures.snapshot.heap.page_bytes)
-        }
+    let releasable_bytes = figures.releasable_bytes();
+    let why = why_not_released(figures, free_bytes - releasable_bytes.min(free_bytes));
+    findings.add(Finding::UnreleasedPages {
+        free_bytes,
+        between_spans_bytes: ledger.bytes(Category::FillerFree),
+        releasable_bytes,
+        why,
+    });
+}
+
+fn why_not_released(figures: &Figures<'_>, kept_by_demand_bytes: u64) -> WhyNotReleased {
+    let (heap, config) = (&figures.snapshot.heap, &figures.snapshot.config);
+    let skipped_pages = match figures.page_heap {
+        PageHeapDetails::Temeraire(temeraire) => temeraire.filler.skipped.pending_pages,
         PageHeapDetails::Legacy(_) | PageHeapDetails::Other => 0,
     };
-    let why = if page_heap.release_failures != 0 {
-        WhyNotReleased::Refused { times: page_heap.release_failures }
-    } else if kept_back_bytes != 0 {
-        WhyNotReleased::RecentDemand { kept_back_bytes }
-    } else if page_heap.released.total() == 0 {
+    let never = config.release_delay_ms == u64::MAX;
+    if heap.page_heap.release_failures != 0 {
+        WhyNotReleased::Refused { times: heap.page_heap.release_failures }
+    } else if heap.background.is_off || (never && config.release_rate == 0) {
+        WhyNotReleased::SwitchedOff
+    } else if heap.background.has_thread && !never {
+        WhyNotReleased::Delay {
+            delay_ms: config.release_delay_ms,
+            rate_bytes: config.release_rate as u64,
+        }
+    } else if skipped_pages != 0 && kept_by_demand_bytes != 0 {
+        WhyNotReleased::RecentDemand { kept_back_bytes: kept_by_demand_bytes }
+    } else if heap.page_heap.released.total() == 0 {
         WhyNotReleased::NobodyAsked
     } else {
         WhyNotReleased::Rate
-    };
-    findings.add(Finding::UnreleasedPages { free_bytes, why });
+    }
 }
 
 fn hugepages(figures: &Figures<'_>, least: u64, findings: &mut Findings) {

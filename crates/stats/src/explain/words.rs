@@ -67,12 +67,28 @@ impl Display for Finding {
                     Amount(*transfer_bytes),
                 )
             }
-            Self::UnreleasedPages { free_bytes, why } => {
+            Self::UnreleasedPages { free_bytes, between_spans_bytes, releasable_bytes, why } => {
                 write!(
                     f,
-                    "Free memory: {} in free pages that still have memory behind them.\n   {why}",
+                    "Free memory: {} in free pages that still have memory behind them.\n   ",
                     Amount(*free_bytes)
-                )
+                )?;
+                if *between_spans_bytes != 0 {
+                    write!(
+                        f,
+                        "{} of it lie between spans in use, on hugepages with them. ",
+                        Amount(*between_spans_bytes)
+                    )?;
+                }
+                write!(f, "{why}")?;
+                match why {
+                    WhyNotReleased::Refused { .. } | WhyNotReleased::RecentDemand { .. } => Ok(()),
+                    _ => write!(
+                        f,
+                        " malloc_trim(0) gives {} of it back now, and what is in caches.",
+                        Amount(*releasable_bytes)
+                    ),
+                }
             }
             Self::BrokenHugepages { hugepages, used_bytes, released_bytes } => write!(
                 f,
@@ -127,6 +143,9 @@ impl Display for Finding {
 /// Nanoseconds of an hour.
 const HOUR_NS: f64 = 3.6e12;
 
+/// What grew in less than ten seconds says nothing about an hour.
+const LEAST_RATED_NS: u64 = 10_000_000_000;
+
 fn growth(finding: &Finding, f: &mut Formatter<'_>) -> Result {
     let Finding::Growth {
         grown_bytes,
@@ -140,13 +159,14 @@ fn growth(finding: &Finding, f: &mut Formatter<'_>) -> Result {
         return Ok(());
     };
     let seconds = *elapsed_ns as f64 / 1e9;
-    // The conversion saturates, which is what an absurd rate should look like.
-    let an_hour = (*grown_bytes as f64 * HOUR_NS / (*elapsed_ns as f64).max(1.0)) as u64;
+    write!(f, "Growth: {} more in use than {seconds:.1} s before", Amount(*grown_bytes))?;
+    if *elapsed_ns >= LEAST_RATED_NS {
+        let an_hour = (*grown_bytes as f64 * HOUR_NS / *elapsed_ns as f64) as u64;
+        write!(f, ", {} an hour", Amount(an_hour))?;
+    }
     write!(
         f,
-        "Growth: {} more in use than {seconds:.0} s before, {} an hour.\n   Of {} that were allocated since, {} were freed. ",
-        Amount(*grown_bytes),
-        Amount(an_hour),
+        ".\n   Of {} that were allocated since, {} were freed. ",
         Amount(*allocated_bytes),
         Amount(*freed_bytes),
     )?;
@@ -166,12 +186,12 @@ fn growth(finding: &Finding, f: &mut Formatter<'_>) -> Result {
 impl Display for WhyNotReleased {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Self::NobodyAsked => {
-                write!(
-                    f,
-                    "Nobody asked for them yet: neither the program nor the background work.{DO}malloc_trim(0) gives it back now."
-                )
-            }
+            Self::NobodyAsked => write!(
+                f,
+                "Nothing went back so far. The heap has no thread of its own, and without one memory goes back only while \
+                 threads of the program miss their caches: one that sleeps keeps it.{DO}wait, if the program works on; \
+                 background_thread:true makes a thread that does not depend on it."
+            ),
             Self::RecentDemand { kept_back_bytes } => write!(
                 f,
                 "{} of it are kept because the program wanted as much within the last minutes (skip intervals).{DO}nothing: \
@@ -185,8 +205,22 @@ impl Display for WhyNotReleased {
             ),
             Self::Rate => write!(
                 f,
-                "Some was given back, and this is left.{DO}wait, if the background work is on; malloc_trim(0) gives back \
-                 what can go at once."
+                "Some was given back, and this is left. The heap has no thread of its own, and without one memory goes back \
+                 only while threads of the program miss their caches.{DO}wait, if the program works on; \
+                 background_thread:true makes a thread that does not depend on it."
+            ),
+            Self::Delay { delay_ms, rate_bytes } => write!(
+                f,
+                "The heap's own thread gives back what nobody wanted for {:.1} s, and {} a second before that; of a hugepage \
+                 in use, if a quarter of it would go.{DO}nothing, if it was in use a moment ago; if it stays, lower \
+                 release_delay or raise release_rate.",
+                *delay_ms as f64 / 1e3,
+                Amount(*rate_bytes)
+            ),
+            Self::SwitchedOff => write!(
+                f,
+                "What gives memory back by itself is switched off (release_delay:never with release_rate:0, or \
+                 MallocExtension_SetBackgroundProcessActionsEnabled).{DO}switch it on."
             ),
         }
     }

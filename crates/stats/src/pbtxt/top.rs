@@ -18,7 +18,7 @@ pub(super) fn sums(
     let of = |category| ledger.bytes(category);
     message.numbers([
         ("in_use_by_app", of(Category::InUse)),
-        ("page_heap_freelist", of(Category::PageHeapFree)),
+        ("page_heap_freelist", ledger.free_pages_bytes()),
         ("central_cache_freelist", of(Category::Central)),
         ("per_cpu_cache_freelist", of(Category::PerCpu)),
     ])?;
@@ -28,7 +28,7 @@ pub(super) fn sums(
     }
     message.numbers([
         ("transfer_cache_freelist", of(Category::Transfer)),
-        ("thread_cache_freelists", of(Category::Thread)),
+        ("thread_cache_freelists", ledger.thread_caches_bytes()),
         ("malloc_metadata", ledger.part_bytes(Part::Metadata)),
     ])?;
     let (mut actual, mut released) = (ledger.actual_bytes(), ledger.part_bytes(Part::Released));

@@ -10,11 +10,11 @@ pub(super) fn render(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let of = |category| ledger.bytes(category);
     writeln!(out, "{RULE}")?;
     sum_line(out, ' ', of(Category::InUse), "Bytes in use by application")?;
-    sum_line(out, '+', of(Category::PageHeapFree), "Bytes in page heap freelist")?;
+    sum_line(out, '+', ledger.free_pages_bytes(), "Bytes in page heap freelist")?;
     sum_line(out, '+', of(Category::Central), "Bytes in central cache freelist")?;
     sum_line(out, '+', of(Category::PerCpu), "Bytes in per-CPU cache freelist")?;
     sum_line(out, '+', of(Category::Transfer), "Bytes in transfer cache freelist")?;
-    sum_line(out, '+', of(Category::Thread), "Bytes in thread cache freelists")?;
+    sum_line(out, '+', ledger.thread_caches_bytes(), "Bytes in thread cache freelists")?;
     sum_line(out, '+', ledger.part_bytes(Part::Metadata), "Bytes in malloc metadata")?;
     writeln!(out, "MALLOC:   ------------")?;
     sum_line(out, '=', ledger.actual_bytes(), "Actual memory used (physical + swap)")?;

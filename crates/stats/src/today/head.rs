@@ -45,13 +45,13 @@ fn sums(ledger: &Ledger, out: &mut dyn Write) -> Result {
     writeln!(out, "{RULE}")?;
     sum_line(out, ' ', of(Category::InUse), "Bytes in use by application")?;
     for (bytes, name) in [
-        (of(Category::PageHeapFree), "Bytes in page heap freelist"),
+        (ledger.free_pages_bytes(), "Bytes in page heap freelist"),
         (of(Category::Central), "Bytes in central cache freelist"),
         (of(Category::PerCpu), "Bytes in per-CPU cache freelist"),
         // Strata has no sharded transfer caches.
         (0, "Bytes in Sharded cache freelist"),
         (of(Category::Transfer), "Bytes in transfer cache freelist"),
-        (of(Category::Thread), "Bytes in thread cache freelists"),
+        (ledger.thread_caches_bytes(), "Bytes in thread cache freelists"),
         (ledger.part_bytes(Part::Metadata), "Bytes in malloc metadata"),
         (unallocated, "Bytes in malloc metadata Arena unallocated"),
         (unavailable, "Bytes in malloc metadata Arena unavailable"),

@@ -58,11 +58,11 @@ fn summary<F>(taken: &Taken<F>, report: &Report<'_>) {
         report,
         &[
             ("in_use_by_app", of(Category::InUse)),
-            ("page_heap_freelist", of(Category::PageHeapFree)),
+            ("page_heap_freelist", ledger.free_pages_bytes()),
             ("central_cache_freelist", of(Category::Central)),
             ("per_cpu_cache_freelist", of(Category::PerCpu)),
             ("transfer_cache_freelist", of(Category::Transfer)),
-            ("thread_cache_freelists", of(Category::Thread)),
+            ("thread_cache_freelists", ledger.thread_caches_bytes()),
             ("malloc_metadata", ledger.part_bytes(Part::Metadata)),
             ("malloc_metadata_arena_unallocated", of(Category::ArenaUnallocated)),
             ("num_spans", heap.spans.in_use),
