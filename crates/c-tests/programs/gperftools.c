@@ -54,10 +54,10 @@ static void blocks_are_counted_by_size(void) {
     static void *small[1000], *large[10];
     size_t bytes = 0;
     for (int i = 0; i < 1000; i++) bytes += MallocExtension_GetAllocatedSize(small[i] = malloc(100));
-    for (int i = 0; i < 10; i++) bytes += MallocExtension_GetAllocatedSize(large[i] = malloc(3 << 20));
+    for (int i = 0; i < 10; i++) bytes += MallocExtension_GetAllocatedSize(large[i] = malloc(2 << 20));
     CHECK(MallocExtension_MallocMemoryStats(&blocks, &total, histogram) == 1);
     CHECK(blocks == before + 1010 && total == total_before + bytes);
-    /* 112 bytes have 7 digits, and 3 MiB have 22. */
+    /* 112 bytes have 7 digits, and 2 MiB have 22. */
     CHECK(histogram[7] == histogram_before[7] + 1000 && histogram[22] == histogram_before[22] + 10);
     int sum = 0;
     for (int i = 0; i < 64; i++) sum += histogram[i];
