@@ -43,6 +43,7 @@ fn set_bytes(snapshot: &mut Snapshot) {
     // The rest of what the application has are large blocks.
     heap.page_heap.in_use_bytes = heap.middle.span_bytes + 16_000_000_000;
     heap.page_heap.free_bytes = 503_480_320;
+    heap.page_heap.free_parts = strata_page_heap::FreeParts::default();
     heap.page_heap.unmapped_bytes = 333_905_920;
     heap.page_heap.system_bytes = heap.page_heap.in_use_bytes + 503_480_320 + 333_905_920;
     heap.page_heap.reserved_bytes = heap.page_heap.system_bytes;
