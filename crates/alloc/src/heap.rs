@@ -7,11 +7,11 @@ use crate::{
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_cpu_cache::CpuWords;
-use strata_size_classes::{ClassEntry, PageSize, SizeClass};
-use strata_span::{Address, Function, PageMapWords};
+use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
+use strata_span::{Address, Function, PageMapWindow, PageMapWords};
 use strata_sync::{
     atomic::{AtomicPtr, Ordering},
-    thread_block::{self, AtomicSlot, Slot},
+    thread_block::{self, AtomicSlot, Slot, SlotWords},
 };
 
 /// A memory allocator, as a value.
@@ -39,8 +39,9 @@ pub struct Heap<C: HeapConfig = Standard> {
     /// What the paths below read, one cache line. Written once, when the heap is set up; `slot` last.
     slot: AtomicSlot,
     cpu: CpuWords,
-    map: PageMapWords<C::Pages>,
+    near: PageMapWindow<C::Pages>,
     core: AtomicPtr<Core<C>>,
+    map: PageMapWords<C::Pages>,
     /// Guards the set-up; a set-up that found no memory is tried again by the next call.
     set_up: SetUpLock,
     options: Options,
@@ -83,6 +84,7 @@ impl<C: HeapConfig> Heap<C> {
         Self {
             slot: AtomicSlot::new(),
             cpu: CpuWords::new(),
+            near: PageMapWindow::new(),
             map: PageMapWords::new(),
             core: AtomicPtr::new(core::ptr::null_mut()),
             set_up: SetUpLock::new(),
@@ -109,8 +111,8 @@ impl<C: HeapConfig> Heap<C> {
         size: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        match C::Pages::TABLE.small_class(size) {
-            Some(class) => self.allocate_class::<true, false>(class, size, 1, exhausted),
+        match C::Pages::TABLE.small_entry(size) {
+            Some(entry) => self.allocate_class::<true, false>(entry, size, 1, exhausted),
             None => self.allocate_uncommon::<true, false>(size, 1, exhausted),
         }
     }
@@ -127,8 +129,8 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     pub(crate) fn allocate_unmarked(&self, size: usize, align: usize) -> *mut u8 {
         let exhausted = |_, _| core::ptr::null_mut();
-        match Self::small_class(size, align) {
-            Some(class) => self.allocate_class::<false, false>(class, size, align, exhausted),
+        match Self::small_entry(size, align) {
+            Some(entry) => self.allocate_class::<false, false>(entry, size, align, exhausted),
             None => self.allocate_uncommon::<false, false>(size, align, exhausted),
         }
     }
@@ -141,8 +143,8 @@ impl<C: HeapConfig> Heap<C> {
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        match Self::small_class(size, align) {
-            Some(class) => self.allocate_class::<true, false>(class, size, align, exhausted),
+        match Self::small_entry(size, align) {
+            Some(entry) => self.allocate_class::<true, false>(entry, size, align, exhausted),
             None => self.allocate_uncommon::<true, false>(size, align, exhausted),
         }
     }
@@ -151,10 +153,9 @@ impl<C: HeapConfig> Heap<C> {
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
-                let block =
-                    self.allocate_class::<true, true>(entry.class(), size, align, |_, _| {
-                        core::ptr::null_mut()
-                    });
+                let entry = SmallEntry::of_entry(entry);
+                let block = self
+                    .allocate_class::<true, true>(entry, size, align, |_, _| core::ptr::null_mut());
                 if !block.is_null() {
                     // SAFETY: the block is ours and at least `size` bytes long.
                     unsafe { block.write_bytes(0, size) };
@@ -162,7 +163,7 @@ impl<C: HeapConfig> Heap<C> {
                 block
             }
             None => self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
-                let slot = self.slot.load();
+                let slot = self.slot();
                 match core.observer() {
                     Some(observer) => {
                         let request = BlockRequest { size, align, zeroed: true };
@@ -182,20 +183,21 @@ impl<C: HeapConfig> Heap<C> {
     /// `pointer` is null or a block of this heap that nobody uses any more.
     #[inline(always)]
     pub unsafe fn deallocate(&self, pointer: *mut u8) {
-        let class = self.map.class_at(Address::of(pointer).value());
-        if class.is_none() {
+        let Some(class) = self.near.class_at(Address::of(pointer).value()) else {
             // SAFETY: the caller's promise.
-            return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
-        }
-        let is_no_beginning =
-            mark::LOOKS && C::Pages::TABLE.is_no_beginning(class, Address::of(pointer).value());
+            return unsafe { self.deallocate_uncertain(pointer, SizeClass::NONE) };
+        };
+        let (is_no_beginning, bytes) =
+            C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
+        // Of no class nothing begins anywhere.
+        let is_refused = if mark::LOOKS { is_no_beginning } else { class.is_none() };
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
-        if is_no_beginning || unsafe { mark::is_set(pointer) } {
+        if is_refused || unsafe { mark::is_set(pointer) } {
             // SAFETY: the caller's promise, as far as it holds.
-            return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
+            return unsafe { self.deallocate_uncertain(pointer, class) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<true>(class, bytes, pointer, Said::NOTHING) };
     }
 
     /// Takes a block back whose size and alignment are known. No page map is asked; a block that was freed before, and
@@ -229,14 +231,14 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise, as far as it holds.
             return unsafe { self.deallocate_mismatched(class, pointer, said) };
         }
-        let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, address);
+        let (is_no_beginning, bytes) = C::Pages::TABLE.is_no_beginning_of(class, address);
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
         if is_no_beginning || unsafe { mark::is_set(pointer) } {
             // SAFETY: the caller's promise, as far as it holds.
             return unsafe { self.deallocate_suspect(class, pointer, said) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, pointer, said) };
+        unsafe { self.deallocate_class::<true>(class, bytes, pointer, said) };
     }
 
     /// The same; a block is `MARKED` for those who free blocks without their size, too.
@@ -251,11 +253,11 @@ impl<C: HeapConfig> Heap<C> {
         size: usize,
         align: usize,
     ) {
-        match Self::small_class(size, align) {
-            Some(class) => {
+        match Self::small_entry(size, align) {
+            Some(entry) => {
                 let said = Said::layout(size, align);
                 // SAFETY: the caller's promise; equal requests have equal classes.
-                unsafe { self.deallocate_said::<MARKED>(class, pointer, said) }
+                unsafe { self.deallocate_said::<MARKED>(entry, pointer, said) }
             }
             // SAFETY: the caller's promise.
             None => unsafe { self.deallocate_uncommon::<MARKED>(pointer, size, align) },
@@ -309,8 +311,8 @@ impl<C: HeapConfig> Heap<C> {
 
     /// The class for a request that is small in size and alignment: all classes are multiples of 8.
     #[inline(always)]
-    fn small_class(size: usize, align: usize) -> Option<SizeClass> {
-        if align <= 8 { C::Pages::TABLE.small_class(size) } else { None }
+    fn small_entry(size: usize, align: usize) -> Option<SmallEntry> {
+        if align <= 8 { C::Pages::TABLE.small_entry(size) } else { None }
     }
 
     /// The class for a request; none for a large one.
@@ -326,8 +328,11 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
+    /// Which words of a thread are the heap's. Of a heap that is the only one it is known before it has them: they are
+    /// closed until then.
+    #[inline(always)]
     pub(crate) fn slot(&self) -> Slot {
-        self.slot.load()
+        if C::IS_ONLY_HEAP { Slot::FIRST } else { self.slot.load() }
     }
 
     pub(crate) fn map_words(&self) -> &PageMapWords<C::Pages> {
@@ -338,28 +343,31 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     fn allocate_class<const MARKED: bool, const ZEROED: bool>(
         &self,
-        class: SizeClass,
+        entry: SmallEntry,
         size: usize,
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        let slot = self.slot.load();
-        let bytes = C::Pages::TABLE.size(class) as u64;
-        let allocated = thread_block::allocated_with(slot, bytes);
-        if thread_block::is_above_allocated_limit(slot, allocated) {
-            return self.allocate_uncounted::<ZEROED>(size, align, exhausted);
+        let slot = self.slot();
+        let (class, bytes) = (entry.class(), entry.size() as u64);
+        let is_closed = if C::IS_ONLY_HEAP {
+            thread_block::count_allocated_in_first(bytes)
+        } else {
+            thread_block::count_allocated(slot, bytes)
+        };
+        if is_closed {
+            return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
         }
-        // SAFETY: the limit of a thread's slot lies above 0 only while the per-CPU caches of the heap that has the slot are set up
-        // and the thread is registered for them.
+        // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the thread is
+        // registered for them.
         let block = unsafe { self.cpu.pop(class) };
         if block.is_null() {
-            return self.allocate_missed(class, exhausted);
+            return self.allocate_missed(slot, class, exhausted);
         }
         if MARKED {
             // SAFETY: the block is ours, and of a class.
             unsafe { mark::clear(block) };
         }
-        thread_block::set_allocated(slot, allocated);
         block
     }
 
@@ -372,15 +380,19 @@ impl<C: HeapConfig> Heap<C> {
     unsafe fn deallocate_class<const MARKED: bool>(
         &self,
         class: SizeClass,
+        bytes: usize,
         pointer: *mut u8,
         said: Said,
     ) {
-        let slot = self.slot.load();
-        let bytes = C::Pages::TABLE.size(class) as u64;
-        let deallocated = thread_block::deallocated_with(slot, bytes);
-        if thread_block::is_above_deallocated_limit(slot, deallocated) {
+        let slot = self.slot();
+        let is_closed = if C::IS_ONLY_HEAP {
+            thread_block::count_deallocated_in_first(bytes as u64)
+        } else {
+            thread_block::count_deallocated(slot, bytes as u64)
+        };
+        if is_closed {
             // SAFETY: the caller's promise.
-            return unsafe { self.deallocate_uncounted(class, pointer, said) };
+            return unsafe { self.deallocate_uncounted(pointer, slot, class, said) };
         }
         if MARKED {
             // SAFETY: the block is the caller's to give, until it is pushed.
@@ -389,23 +401,26 @@ impl<C: HeapConfig> Heap<C> {
         // SAFETY: as in `allocate_class`; and the block is the caller's to give.
         if !unsafe { self.cpu.push(class, pointer) } {
             // SAFETY: the caller's promise.
-            return unsafe { self.deallocate_overflowed(class, pointer) };
+            unsafe { self.deallocate_overflowed(pointer, slot, class) };
         }
-        thread_block::set_deallocated(slot, deallocated);
     }
 
-    /// The limit stopped this thread: it is new, or not of the kind that the common path is for.
+    /// The path is closed to this thread: it is new, or not of the kind that the common path is for. What was counted is
+    /// taken back.
     #[cold]
     #[inline(never)]
     fn allocate_uncounted<const ZEROED: bool>(
         &self,
+        counted_in: Slot,
         size: usize,
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
+        let entry = Self::entry(size, align);
+        own_words(counted_in).allocated.take_back(entry.map_or(0, ClassEntry::size) as u64);
         let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
-            let slot = self.slot.load();
-            match (core.observer(), Self::entry(size, align)) {
+            let slot = self.slot();
+            match (core.observer(), entry) {
                 (Some(observer), _) => {
                     let request = BlockRequest { size, align, zeroed: ZEROED };
                     core.allocate_observed(slot, observer, request)
@@ -422,12 +437,13 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     fn allocate_missed(
         &self,
+        slot: Slot,
         class: SizeClass,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
-        let block = self
-            .core()
-            .map_or(core::ptr::null_mut(), |core| core.allocate_missed(self.slot.load(), class));
+        own_words(slot).allocated.take_back(C::Pages::TABLE.size(class) as u64);
+        let block =
+            self.core().map_or(core::ptr::null_mut(), |core| core.allocate_missed(slot, class));
         if block.is_null() { exhausted(C::Pages::TABLE.size(class), 1) } else { block }
     }
 
@@ -441,11 +457,16 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match Self::entry(size, align) {
-            Some(entry) if MARKED && entry.size() > mark::LARGEST_CLEARED => {
-                self.allocate_class::<false, ZEROED>(entry.class(), size, align, exhausted)
-            }
             Some(entry) => {
-                self.allocate_class::<MARKED, ZEROED>(entry.class(), size, align, exhausted)
+                let entry = SmallEntry::of_entry(entry);
+                if MARKED && entry.size() > mark::LARGEST_CLEARED {
+                    let block = self.allocate_class::<false, ZEROED>(entry, size, align, exhausted);
+                    // SAFETY: the block is ours, and of a class.
+                    unsafe { mark::clear_if_set(block) };
+                    block
+                } else {
+                    self.allocate_class::<MARKED, ZEROED>(entry, size, align, exhausted)
+                }
             }
             None => self.allocate_large(size, align, exhausted),
         }
@@ -466,7 +487,9 @@ impl<C: HeapConfig> Heap<C> {
         let said = Said::layout(size, align);
         match Self::entry(size, align) {
             // SAFETY: the caller's promise; equal requests have equal classes.
-            Some(entry) => unsafe { self.deallocate_said::<MARKED>(entry.class(), pointer, said) },
+            Some(entry) => unsafe {
+                self.deallocate_said::<MARKED>(SmallEntry::of_entry(entry), pointer, said)
+            },
             // SAFETY: the caller's promise.
             None => unsafe { self.deallocate_unlisted(pointer, said) },
         }
@@ -480,17 +503,17 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     unsafe fn deallocate_said<const MARKED: bool>(
         &self,
-        class: SizeClass,
+        entry: SmallEntry,
         pointer: *mut u8,
         said: Said,
     ) {
         // SAFETY: the caller's promise: a block of a class is 8 bytes long.
         if MARKED && unsafe { mark::is_set(pointer) } {
             // SAFETY: the caller's promise, as far as it holds.
-            return unsafe { self.deallocate_suspect(class, pointer, said) };
+            return unsafe { self.deallocate_suspect(entry.class(), pointer, said) };
         }
         // SAFETY: the caller's promise.
-        unsafe { self.deallocate_class::<MARKED>(class, pointer, said) };
+        unsafe { self.deallocate_class::<MARKED>(entry.class(), entry.size(), pointer, said) };
     }
 
     #[cold]
@@ -502,7 +525,7 @@ impl<C: HeapConfig> Heap<C> {
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
-            let slot = self.slot.load();
+            let slot = self.slot();
             match core.observer() {
                 Some(observer) => {
                     let request = BlockRequest { size, align, zeroed: false };
@@ -519,17 +542,65 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate_class`].
     #[cold]
     #[inline(never)]
-    unsafe fn deallocate_uncounted(&self, class: SizeClass, pointer: *mut u8, said: Said) {
+    // The pointer comes first in these: it stays in the register that it came in.
+    unsafe fn deallocate_uncounted(
+        &self,
+        pointer: *mut u8,
+        counted_in: Slot,
+        class: SizeClass,
+        said: Said,
+    ) {
+        own_words(counted_in).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_uncommonly(class, pointer, said) };
+    }
+
+    /// What is not counted yet goes off the common path.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[cold]
+    unsafe fn deallocate_uncommonly(&self, class: SizeClass, pointer: *mut u8, said: Said) {
         let Some(core) = self.core() else {
             return crate::misuse::before_the_first_block(said.function(), pointer);
         };
-        let slot = self.slot.load();
+        let slot = self.slot();
         match core.observer() {
             // SAFETY: the caller's promise.
             Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
             // SAFETY: the caller's promise.
             None => unsafe { core.deallocate_uncounted(slot, class, pointer) },
         }
+    }
+
+    /// The page map's window shows no class for the page, or one of which no block begins there, or the block says that it is
+    /// free: who has the time looks.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_uncertain(&self, pointer: *mut u8, class: SizeClass) {
+        if !class.is_none() {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
+        }
+        let class = self.map.class_at(Address::of(pointer).value());
+        if class.is_none() {
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
+        }
+        let (is_no_beginning, bytes) =
+            C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
+        // SAFETY: as in `deallocate`.
+        if mark::LOOKS && is_no_beginning || unsafe { mark::is_set(pointer) } {
+            // SAFETY: the caller's promise, as far as it holds.
+            return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
+        }
+        // SAFETY: the caller's promise; the page map knows the block's class.
+        unsafe { self.deallocate_class::<true>(class, bytes, pointer, Said::NOTHING) };
     }
 
     /// The pointer begins no block, or the block says that it is free: who has the time looks.
@@ -543,7 +614,7 @@ impl<C: HeapConfig> Heap<C> {
         let is_observed = self.core().is_some_and(|core| core.observer().is_some());
         if is_observed || self.is_live(class, pointer, said.function()) {
             // SAFETY: the caller's promise.
-            unsafe { self.deallocate_uncounted(class, pointer, said) };
+            unsafe { self.deallocate_uncommonly(class, pointer, said) };
         }
     }
 
@@ -560,7 +631,7 @@ impl<C: HeapConfig> Heap<C> {
                 core.report_wrong_size(class, Address::of(pointer), said);
             }
             // SAFETY: the caller's promise.
-            _ => unsafe { self.deallocate_uncounted(class, pointer, said) },
+            _ => unsafe { self.deallocate_uncommonly(class, pointer, said) },
         }
     }
 
@@ -576,10 +647,11 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate_class`].
     #[cold]
     #[inline(never)]
-    unsafe fn deallocate_overflowed(&self, class: SizeClass, pointer: *mut u8) {
+    unsafe fn deallocate_overflowed(&self, pointer: *mut u8, slot: Slot, class: SizeClass) {
+        own_words(slot).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
         if let Some(core) = self.core() {
             // SAFETY: the caller's promise.
-            unsafe { core.deallocate_overflowed(self.slot.load(), class, pointer) };
+            unsafe { core.deallocate_overflowed(slot, class, pointer) };
         }
     }
 
@@ -597,7 +669,7 @@ impl<C: HeapConfig> Heap<C> {
         let Some(core) = self.core() else {
             return crate::misuse::before_the_first_block(said.function(), pointer);
         };
-        let slot = self.slot.load();
+        let slot = self.slot();
         match core.observer() {
             // SAFETY: the caller's promise.
             Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
@@ -651,6 +723,7 @@ impl<C: HeapConfig> Heap<C> {
         let Some(core) = Core::<C>::create(config) else { return };
         // SAFETY: the core was just created and stays until the heap is dropped.
         let made = unsafe { core.as_ref() };
+        self.near.copy_from(made.map_ref());
         self.map.copy_from(made.map_ref());
         if let Some(cpu) = made.per_cpu() {
             self.cpu.copy_from(cpu);
@@ -659,6 +732,12 @@ impl<C: HeapConfig> Heap<C> {
         self.core.store(core.as_ptr(), Ordering::Release);
         self.slot.store(made.slot());
     }
+}
+
+/// This thread's words of a slot: of the one that was counted in, for the heap's may be another by now.
+fn own_words<'a>(slot: Slot) -> &'a SlotWords {
+    // SAFETY: the words are this thread's own, and callers drop the borrow before they return.
+    unsafe { &*thread_block::words(slot) }
 }
 
 impl<C: HeapConfig> Drop for Heap<C> {

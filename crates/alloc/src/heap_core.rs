@@ -99,7 +99,11 @@ impl<C: HeapConfig> Core<C> {
         }
         let place = Address::new(reservation.range.start).non_null()?.cast::<Self>();
         // SAFETY: the reservation is zeroed memory of our own, as large and as aligned as a core.
-        unsafe { Self::write_to(place, config, reservation.range) };
+        if !unsafe { Self::write_to(place, config, reservation.range) } {
+            // SAFETY: nobody knows the range.
+            let _ = unsafe { source.unreserve(reservation.range) };
+            return None;
+        }
         // SAFETY: the core was written above.
         let core = unsafe { place.as_ref() };
         if !core.map.prepare(&core.arena, source) || !core.prepare_observer() {
@@ -110,12 +114,13 @@ impl<C: HeapConfig> Core<C> {
         Some(place)
     }
 
-    /// Writes what is not zero into the zeroed memory at `place`, so that most of it is not touched.
+    /// Writes what is not zero into the zeroed memory at `place`, so that most of it is not touched. False if threads' words
+    /// belong to another heap already, which the configuration says there is none.
     ///
     /// # Safety
     ///
     /// `place` is zeroed, writable, sized and aligned for a core, and known to nobody else.
-    unsafe fn write_to(place: NonNull<Self>, config: Config, range: AddressRange) {
+    unsafe fn write_to(place: NonNull<Self>, config: Config, range: AddressRange) -> bool {
         let at = |offset: usize| {
             // SAFETY: the offset is a field's, within the core.
             unsafe { place.byte_add(offset) }
@@ -129,6 +134,10 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: zeroed bits are a cache that is not set up.
         let cpu = unsafe { at(offset_of!(Self, cpu)).cast::<CpuCache>().as_ref() };
         let slot = slots::acquire(place.cast());
+        if C::IS_ONLY_HEAP && slot != Slot::FIRST {
+            slots::release(place.cast());
+            return false;
+        }
         let (front_end, registration) =
             front_end::choose(&config, slot, C::source(), C::Pages::TABLE, cpu);
         let identity = Identity {
@@ -158,6 +167,7 @@ impl<C: HeapConfig> Core<C> {
         if config.misuse == MisuseChoice::Report {
             set_on_misuse(OnMisuse::Report);
         }
+        true
     }
 
     /// What has to wait until the heap can serve: registrations with the C library, which may allocate.

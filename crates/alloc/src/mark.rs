@@ -20,8 +20,8 @@ pub(crate) const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
 /// measure what it costs.
 pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);
 
-/// Blocks of a class above this keep the mark when they are handed out, until the program writes there: clearing it would touch a
-/// page, under hugepages 2 MiB, that the program may never touch. A free then looks for such a block, and finds nothing.
+/// Blocks of a class above this are looked at before their first word is cleared: a write would take memory, under hugepages
+/// 2 MiB, for a page that the program may never touch; a read takes none, and only what was touched has the mark.
 pub(crate) const LARGEST_CLEARED: usize = 4096;
 
 /// Whether a block has the mark.
@@ -58,5 +58,19 @@ pub(crate) unsafe fn clear(block: *mut u8) {
     if LOOKS && let Some(block) = NonNull::new(block) {
         // SAFETY: the caller's promise.
         unsafe { block.cast::<u64>().write_unaligned(0) };
+    }
+}
+
+/// Clears the mark of a block that is going to be handed out, and writes nothing where there is none; null is no block.
+///
+/// # Safety
+///
+/// As for [`clear`].
+#[inline(always)]
+pub(crate) unsafe fn clear_if_set(block: *mut u8) {
+    // SAFETY: the caller's promise.
+    if !block.is_null() && unsafe { is_set(block) } {
+        // SAFETY: the caller's promise.
+        unsafe { clear(block) };
     }
 }

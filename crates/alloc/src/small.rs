@@ -2,13 +2,10 @@
 
 use crate::{Core, HeapConfig, background::Call, mark, threads::Standing};
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
-use strata_sync::{
-    atomic::{AtomicU64, Ordering},
-    thread_block::Slot,
-};
+use strata_sync::thread_block::{Counter, Slot};
 
 impl<C: HeapConfig> Core<C> {
-    /// A block, for a thread whom the limit stopped. Where memory has run out, what caches hold is given back before
+    /// A block, for a thread whose common path is closed, or missed. Where memory has run out, what caches hold is given back before
     /// the answer is null, and room is made for metadata.
     pub(crate) fn allocate_uncounted(&self, slot: Slot, class: SizeClass) -> *mut u8 {
         let mut block = self.allocate_through_caches(slot, class);
@@ -68,11 +65,11 @@ impl<C: HeapConfig> Core<C> {
 
     /// A block, for a registered thread whose CPU has none of the class.
     pub(crate) fn allocate_missed(&self, slot: Slot, class: SizeClass) -> *mut u8 {
-        // A registered thread has words; should its limits have gone down since, it is served all the same.
+        // A registered thread has words; should its path have been closed since, it is served all the same.
         self.allocate_uncounted(slot, class)
     }
 
-    /// Takes a block back from a thread whom the limit stopped.
+    /// Takes a block back from a thread whose common path is closed, or missed.
     ///
     /// # Safety
     ///
@@ -96,7 +93,7 @@ impl<C: HeapConfig> Core<C> {
                     // SAFETY: as above.
                     unsafe { self.note_cpu_miss(Call::Deallocation) };
                 }
-                add(&words.deallocated, bytes);
+                words.deallocated.count(bytes as u64);
             }
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own; the block is the caller's to give.
@@ -106,7 +103,7 @@ impl<C: HeapConfig> Core<C> {
                     drop(cache);
                     self.note_miss(Call::Deallocation);
                 }
-                add(&words.deallocated, bytes);
+                words.deallocated.count(bytes as u64);
             }
             Standing::Alone => {
                 // SAFETY: the block is the caller's to give.
@@ -117,7 +114,7 @@ impl<C: HeapConfig> Core<C> {
             Standing::Observed(words) => {
                 // SAFETY: the block is the caller's to give.
                 unsafe { self.source_of_objects().give(class, &mut [pointer]) };
-                add(&words.deallocated, bytes);
+                words.deallocated.count(bytes as u64);
                 self.note_miss(Call::Deallocation);
             }
         }
@@ -164,14 +161,9 @@ impl<C: HeapConfig> Core<C> {
 }
 
 /// The block, counted unless it is null.
-fn counted(block: *mut u8, counter: &AtomicU64, bytes: usize) -> *mut u8 {
+fn counted(block: *mut u8, counter: &Counter, bytes: usize) -> *mut u8 {
     if !block.is_null() {
-        add(counter, bytes);
+        counter.count(bytes as u64);
     }
     block
-}
-
-/// Adds to a word that this thread alone writes.
-pub(crate) fn add(counter: &AtomicU64, bytes: usize) {
-    counter.store(counter.load(Ordering::Relaxed).wrapping_add(bytes as u64), Ordering::Relaxed);
 }

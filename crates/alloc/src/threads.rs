@@ -1,6 +1,6 @@
 //! The threads that use a heap: their words, their caches, and what they allocated and freed.
 
-use crate::{Core, FrontEnd, HeapConfig, front_end, own_cache::OwnCache, small::add};
+use crate::{Core, FrontEnd, HeapConfig, front_end, own_cache::OwnCache};
 use core::{ffi::c_void, ptr::NonNull};
 use strata_os::{ExitKey, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
@@ -8,7 +8,7 @@ use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
     FIGURES_PATIENCE_NS, LockStats, Mutex,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::{self, Slot, SlotWords},
+    thread_block::{self, Counter, Slot, SlotWords},
 };
 use strata_thread_cache::{Occupancy, ThreadCache};
 
@@ -125,10 +125,8 @@ impl<C: HeapConfig> Core<C> {
             return Standing::Alone;
         }
         match self.front_end() {
-            // Limits of 0 with a record: somebody lowered them, and no sequence may run.
-            FrontEnd::PerCpu(_) if words.allocated_limit.load(Ordering::Relaxed) != 0 => {
-                Standing::PerCpu(words)
-            }
+            // Closed with a record: somebody closed it, and no sequence may run.
+            FrontEnd::PerCpu(_) if words.allocated.is_open() => Standing::PerCpu(words),
             FrontEnd::PerCpu(_) => Standing::Alone,
             FrontEnd::Observed(_) => Standing::Observed(words),
             // Somebody else runs with these words.
@@ -167,7 +165,7 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn count_allocated(&self, slot: Slot, bytes: usize) {
         match self.standing(slot) {
             Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
-                add(&words.allocated, bytes);
+                words.allocated.count(bytes as u64);
             }
             Standing::Alone => self.count_allocated_alone(bytes),
         }
@@ -177,7 +175,7 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn count_deallocated(&self, slot: Slot, bytes: usize) {
         match self.standing(slot) {
             Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
-                add(&words.deallocated, bytes);
+                words.deallocated.count(bytes as u64);
             }
             Standing::Alone => self.count_deallocated_alone(bytes),
         }
@@ -219,7 +217,7 @@ impl<C: HeapConfig> Core<C> {
         stats
     }
 
-    /// Makes this thread known: a record, a cache if the heap runs per thread, and limits that open the common
+    /// Makes this thread known: a record, a cache if the heap runs per thread, and an open common
     /// path if it runs per CPU. False if the thread has to do without for now.
     #[cold]
     #[inline(never)]
@@ -273,8 +271,8 @@ impl<C: HeapConfig> Core<C> {
         self.threads.records.lock().push(record);
         words.record.store(record.as_ptr().cast(), Ordering::Relaxed);
         if per_cpu {
-            words.allocated_limit.store(u64::MAX, Ordering::Relaxed);
-            words.deallocated_limit.store(u64::MAX, Ordering::Relaxed);
+            words.allocated.open();
+            words.deallocated.open();
         }
         true
     }
@@ -365,7 +363,8 @@ impl ThreadRecord {
         }
         let [allocated, deallocated, _, _, record] = words;
         let this = core::ptr::from_ref(self).expose_provenance();
-        (record == this as u64).then_some((allocated, deallocated))
+        let bytes = |word| Counter::bytes_of(word);
+        (record == this as u64).then(|| (bytes(allocated), bytes(deallocated)))
     }
 }
 
@@ -374,7 +373,7 @@ const EFAULT: i32 = 14;
 
 /// What a thread's words say that it allocated and freed.
 fn words_counts(words: &SlotWords) -> (u64, u64) {
-    (words.allocated.load(Ordering::Relaxed), words.deallocated.load(Ordering::Relaxed))
+    (words.allocated.bytes(), words.deallocated.bytes())
 }
 
 impl Records {
@@ -489,10 +488,7 @@ unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadR
 
 /// Makes a thread's words of a heap as they were before it knew the heap.
 fn close(words: &SlotWords) {
-    for word in
-        [&words.allocated_limit, &words.deallocated_limit, &words.allocated, &words.deallocated]
-    {
-        word.store(0, Ordering::Relaxed);
-    }
+    words.allocated.clear();
+    words.deallocated.clear();
     words.record.store(core::ptr::null_mut(), Ordering::Relaxed);
 }

@@ -2,15 +2,16 @@
 //!
 //! `clone(…, CLONE_VM | …)` without `CLONE_SETTLS` makes such a child. Both would count in the same words, and the
 //! kernel watches sequences of the parent alone: as after [`vfork`](crate::vfork), a push or pop of one could meet one
-//! of the other halfway. So the calling thread's limits are 0 from then on, which sends both lives to the slow path,
+//! of the other halfway. So the calling thread's counters are closed from then on, which sends both lives to the slow path,
 //! where locks are taken; with `CLONE_VFORK`, until the child is gone. A thread that was not known to the heap stays so.
 //!
 //! Threads of the C library, whose children have words of their own, are not made by this function, nor are children of
 //! `posix_spawn`. A program that makes the system call by itself is not seen.
 
-use crate::vfork::{ALLOCATED_LIMIT, DEALLOCATED_LIMIT, REENTRY, failed};
+use crate::vfork::{ALLOCATED, DEALLOCATED, REENTRY, failed};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
+use strata_sync::thread_block::Counter;
 
 /// A child as `flags` say, which calls `function(argument)` on the stack that ends at `stack`, and ends with its
 /// result; its number, or -1 with `errno`. (clone(2))
@@ -42,19 +43,25 @@ unsafe extern "C" fn clone(
         "mov edi, edx",
         "mov rdx, r8",
         "mov r8, r9",
-        // Kept on this stack, which is not the child's: what the thread's words were.
+        // Kept on this stack, which is not the child's: what the thread's counters are lifted by.
         "mov rax, qword ptr [rip + strata_thread_block@GOTTPOFF]",
-        "push qword ptr fs:[rax + {allocated_limit}]",
+        "push qword ptr fs:[rax + {allocated}]",
         ".cfi_adjust_cfa_offset 8",
-        "push qword ptr fs:[rax + {deallocated_limit}]",
+        "push qword ptr fs:[rax + {deallocated}]",
         ".cfi_adjust_cfa_offset 8",
         "mov r9d, dword ptr fs:[rax + {reentry}]",
         "mov ecx, edi",
         "and ecx, {shares}",
         "cmp ecx, {vm}",
         "jne 2f",
-        "mov qword ptr fs:[rax + {allocated_limit}], 0",
-        "mov qword ptr fs:[rax + {deallocated_limit}], 0",
+        "movabs rcx, {closed}",
+        "or qword ptr fs:[rax + {allocated}], rcx",
+        "or qword ptr fs:[rax + {deallocated}], rcx",
+        // By how much they were lifted before.
+        "mov rcx, qword ptr fs:[rax + {allocated}]",
+        "sub qword ptr [rsp + 8], rcx",
+        "mov rcx, qword ptr fs:[rax + {deallocated}]",
+        "sub qword ptr [rsp], rcx",
         "mov dword ptr fs:[rax + {reentry}], 1",
         "2:",
         "mov eax, {clone}",
@@ -78,8 +85,8 @@ unsafe extern "C" fn clone(
         "cmp ecx, {vm}",
         "jne 4f",
         "mov r11, qword ptr [rip + strata_thread_block@GOTTPOFF]",
-        "mov qword ptr fs:[r11 + {allocated_limit}], rsi",
-        "mov qword ptr fs:[r11 + {deallocated_limit}], rdx",
+        "add qword ptr fs:[r11 + {allocated}], rsi",
+        "add qword ptr fs:[r11 + {deallocated}], rdx",
         "mov dword ptr fs:[r11 + {reentry}], r9d",
         "4:",
         "movsxd rdi, eax",
@@ -106,8 +113,9 @@ unsafe extern "C" fn clone(
         clone = const libc::SYS_clone,
         exit = const libc::SYS_exit,
         invalid = const -libc::EINVAL,
-        allocated_limit = const ALLOCATED_LIMIT,
-        deallocated_limit = const DEALLOCATED_LIMIT,
+        allocated = const ALLOCATED,
+        deallocated = const DEALLOCATED,
+        closed = const Counter::CLOSED,
         reentry = const REENTRY,
         failed = sym failed,
     )

@@ -30,6 +30,8 @@ impl HeapConfig for Program {
 
     const MARKS_NEW_OBJECTS: bool = true;
 
+    const IS_ONLY_HEAP: bool = true;
+
     fn source() -> &'static Self::Source {
         Standard::<Pages>::source()
     }

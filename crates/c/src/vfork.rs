@@ -6,7 +6,7 @@
 //! halfway. POSIX forbids a child to call `malloc` there; runtimes do it all the same (`opendir`, to close
 //! descriptors, is the usual case).
 //!
-//! So the thread's limits are 0 while it has two lives, which sends both to the slow path, and that one takes blocks
+//! So the thread's counters are closed while it has two lives, which sends both to the slow path, and that one takes blocks
 //! from behind the caches, under locks that processes with one memory share. `reentry` keeps a thread that was not
 //! known to the heap from being made known by the child.
 //!
@@ -16,16 +16,15 @@ use core::arch::naked_asm;
 use core::ffi::c_long;
 use core::mem::offset_of;
 use strata_os::set_errno;
-use strata_sync::thread_block::{Slot, SlotWords, ThreadBlock};
+use strata_sync::thread_block::{Counter, Slot, SlotWords, ThreadBlock};
 
 /// Where the words stand in the block. The only heap of the library has the first slot, if any.
 pub(crate) const REENTRY: usize = offset_of!(ThreadBlock, reentry);
 /// As above.
-pub(crate) const ALLOCATED_LIMIT: usize =
-    Slot::FIRST.byte_offset() + offset_of!(SlotWords, allocated_limit);
+pub(crate) const ALLOCATED: usize = Slot::FIRST.byte_offset() + offset_of!(SlotWords, allocated);
 /// As above.
-pub(crate) const DEALLOCATED_LIMIT: usize =
-    Slot::FIRST.byte_offset() + offset_of!(SlotWords, deallocated_limit);
+pub(crate) const DEALLOCATED: usize =
+    Slot::FIRST.byte_offset() + offset_of!(SlotWords, deallocated);
 
 /// -1, and `errno` says why.
 pub(crate) extern "C" fn failed(result: c_long) -> c_long {
@@ -50,12 +49,16 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         ".cfi_def_cfa_offset 0",
         ".cfi_register rip, rdi",
         "mov r8, qword ptr [rip + strata_thread_block@GOTTPOFF]",
-        "mov rsi, qword ptr fs:[r8 + {allocated_limit}]",
-        "mov rdx, qword ptr fs:[r8 + {deallocated_limit}]",
+        "movabs rcx, {closed}",
+        "mov rsi, qword ptr fs:[r8 + {allocated}]",
+        "mov rdx, qword ptr fs:[r8 + {deallocated}]",
         "mov r9d, dword ptr fs:[r8 + {reentry}]",
-        "mov qword ptr fs:[r8 + {allocated_limit}], 0",
-        "mov qword ptr fs:[r8 + {deallocated_limit}], 0",
+        "or qword ptr fs:[r8 + {allocated}], rcx",
+        "or qword ptr fs:[r8 + {deallocated}], rcx",
         "mov dword ptr fs:[r8 + {reentry}], 1",
+        // By how much they were lifted before.
+        "sub rsi, qword ptr fs:[r8 + {allocated}]",
+        "sub rdx, qword ptr fs:[r8 + {deallocated}]",
         "mov eax, {vfork}",
         "syscall", // changes rax, rcx and r11 only
         "push rdi",
@@ -63,8 +66,8 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         ".cfi_offset rip, -8",
         "test rax, rax",
         "jz 2f", // the child
-        "mov qword ptr fs:[r8 + {allocated_limit}], rsi",
-        "mov qword ptr fs:[r8 + {deallocated_limit}], rdx",
+        "add qword ptr fs:[r8 + {allocated}], rsi",
+        "add qword ptr fs:[r8 + {deallocated}], rdx",
         "mov dword ptr fs:[r8 + {reentry}], r9d",
         "cmp rax, -4096",
         "ja 3f",
@@ -74,8 +77,9 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         "mov rdi, rax",
         "jmp {failed}",
         ".cfi_endproc",
-        allocated_limit = const ALLOCATED_LIMIT,
-        deallocated_limit = const DEALLOCATED_LIMIT,
+        allocated = const ALLOCATED,
+        deallocated = const DEALLOCATED,
+        closed = const Counter::CLOSED,
         reentry = const REENTRY,
         vfork = const libc::SYS_vfork,
         failed = sym failed,

@@ -22,7 +22,7 @@ use strata_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 /// Whether there are restartable sequences at all, for all that is known when compiling.
 pub(crate) const IS_SUPPORTED: bool = true;
 
-/// Where the slabs are and where a thread finds its id: three words that a section reads from memory, so
+/// Where the slabs are and where a thread finds its id: words that a section reads from memory, so
 /// that it needs one register for them.
 #[repr(C)]
 #[derive(Debug)]
@@ -213,6 +213,7 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
             "mov {object}, qword ptr [{region} + {index} * 8]",
             "test {object}, {object}",
             "je 3f",
+            // Two instructions rather than a load more: the processor waits for its loads and stores.
             "movabs {index}, {popped}",
             "add {header}, {index}",
             "mov qword ptr [{region} + {class} * 8], {header}",

@@ -3,7 +3,7 @@
 use strata_span::{PageCount, PageSize, Platform};
 
 /// Limits on the memory that a heap has backed: what is in spans, what is free and not given back, and the metadata of
-/// its platform. 0: no limit.
+/// its platform, without what of the page map nobody has touched. 0: no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -133,7 +133,12 @@ fn wanted_bytes<E: Platform>(
 ) -> u64 {
     let pages = have.get().saturating_add(pages.get()) as u64;
     let bytes = pages.saturating_mul(E::Pages::BYTES as u64);
-    bytes.saturating_add(platform.arena().allocated_bytes())
+    bytes.saturating_add(metadata_bytes(platform))
+}
+
+/// Bytes of metadata that count: without what the page map reserved and nobody has touched.
+pub(crate) fn metadata_bytes<E: Platform>(platform: &E) -> u64 {
+    platform.arena().allocated_bytes().saturating_sub(platform.map().untouched_bytes())
 }
 
 /// Pages that `bytes` are above a limit, rounded up.

@@ -11,7 +11,7 @@
 use crate::class_info::DENSE_OBJECTS;
 use crate::size_class::CLASS_SLOTS;
 use crate::table::{COARSE_SLOTS, FINE_SLOTS, MAX_SIZE, largest_size_of};
-use crate::{Bounds, ClassInfo, Infeasible, SizeClass, SizeClassTable};
+use crate::{Bounds, ClassInfo, Infeasible, SizeClass, SizeClassTable, SmallEntry};
 
 /// Room for the sizes that a class may have, at the finest alignment: 128 up to 1 KiB, 56 up to
 /// 8 KiB, 64 for each of five doublings.
@@ -100,7 +100,7 @@ pub(crate) const fn from_sizes(
         table.classes[table.count] =
             ClassInfo::new(size, span.pages, span.objects, bounds.batch(size));
         table.sizes[table.count] = size;
-        table.beginnings[table.count] = table.beginning_factor(&table.classes[table.count]);
+        table.beginnings[table.count] = table.beginning(&table.classes[table.count]);
         table.count += 1;
         below = size;
     }
@@ -120,10 +120,11 @@ const fn fill_lookup(table: &mut SizeClassTable) {
             return;
         }
         let index = SizeClass::from_raw(class as u8);
+        let entry = SmallEntry::of(index, table.classes[class].size);
         if slot < FINE_SLOTS {
             let mut size = if slot == 0 { 0 } else { largest_size_of(slot - 1) + 1 };
             while size <= largest_size_of(slot) {
-                table.small[size] = index;
+                table.small[size] = entry;
                 size += 1;
             }
         } else {

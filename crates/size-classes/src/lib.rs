@@ -72,6 +72,6 @@ pub use bounds::{Bounds, Infeasible};
 pub use class_info::{ClassInfo, DENSE_OBJECTS};
 pub use object_source::ObjectSource;
 pub use page_size::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
-pub use size_class::{CLASS_SLOTS, ClassEntry, SizeClass};
+pub use size_class::{CLASS_SLOTS, ClassEntry, SizeClass, SmallEntry};
 pub use table::{MAX_SIZE, SizeClassTable};
 pub use validator::Violation;

@@ -113,6 +113,41 @@ impl ClassEntry {
     }
 }
 
+/// What the lookup of small sizes yields: a [`ClassEntry`], or nothing, without a word that asks which.
+///
+/// Class and size are a shift and a mask away; of nothing they are [`SizeClass::NONE`] and 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct SmallEntry(u32);
+
+impl SmallEntry {
+    /// Nothing: what a table has for sizes of which it knows no class.
+    pub const NONE: Self = Self(0);
+
+    /// The class of this size in bytes, which is below 2^24.
+    pub(crate) const fn of(class: SizeClass, size: u32) -> Self {
+        Self(size << 8 | class.raw() as u32)
+    }
+
+    /// The same for a class of any size.
+    #[inline(always)]
+    pub const fn of_entry(entry: ClassEntry) -> Self {
+        Self(entry.0.get())
+    }
+
+    /// The class.
+    #[inline(always)]
+    pub const fn class(self) -> SizeClass {
+        SizeClass((self.0 & 0xff) as u8)
+    }
+
+    /// The size of the class's objects in bytes: what the request really gets.
+    #[inline(always)]
+    pub const fn size(self) -> usize {
+        (self.0 >> 8) as usize
+    }
+}
+
 static_assertions::const_assert!(CLASS_SLOTS.is_power_of_two());
 static_assertions::const_assert!(CLASS_SLOTS - 1 <= u8::MAX as usize);
 static_assertions::assert_eq_size!(SizeClass, u8);

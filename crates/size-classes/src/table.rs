@@ -5,7 +5,7 @@ use core::hint::cold_path;
 use crate::generator;
 use crate::size_class::CLASS_SLOTS;
 use crate::validator;
-use crate::{Bounds, ClassEntry, ClassInfo, Infeasible, SizeClass, Violation};
+use crate::{Bounds, ClassEntry, ClassInfo, Infeasible, SizeClass, SmallEntry, Violation};
 
 /// The largest size that has a class, in bytes; what is larger is a span of its own.
 ///
@@ -39,16 +39,17 @@ pub(crate) const COARSE_SLOTS: usize = coarse_slot_of(MAX_SIZE) + 1;
 pub struct SizeClassTable {
     /// First, so that no class lies across two cache lines.
     pub(crate) classes: [ClassInfo; CLASS_SLOTS],
-    /// What sizes up to 1 KiB find, by the byte: almost all requests end here, and the class is one load.
-    pub(crate) small: [SizeClass; FINE_MAX + 1],
+    /// What sizes up to 1 KiB find, by the byte: almost all requests end here, and class and size are one load.
+    pub(crate) small: [SmallEntry; FINE_MAX + 1],
     /// The size of each class's objects, once more: four bytes apart, an address finds it without arithmetic. As long as a
     /// class's byte reaches, so that no index is out of range.
     pub(crate) sizes: [u32; 256],
     /// What larger sizes find: classes alone, 2 KiB of them, where entries would take 8 KiB of
     /// cache.
     pub(crate) coarse: [SizeClass; COARSE_SLOTS],
-    /// What [`is_no_beginning`](Self::is_no_beginning) multiplies with, by class.
-    pub(crate) beginnings: [u32; 256],
+    /// What [`is_no_beginning`](Self::is_no_beginning) multiplies with, by class, and the size of the class's objects beside
+    /// it: a free asks for both, and loads once.
+    pub(crate) beginnings: [Beginning; 256],
     pub(crate) count: usize,
     pub(crate) page_shift: u32,
     /// Classes of this size and more are staggered.
@@ -59,10 +60,10 @@ impl SizeClassTable {
     /// A table with no classes, whose every lookup yields `None`.
     pub const EMPTY: Self = Self {
         classes: [ClassInfo::NONE; CLASS_SLOTS],
-        small: [SizeClass::NONE; FINE_MAX + 1],
+        small: [SmallEntry::NONE; FINE_MAX + 1],
         sizes: [0; 256],
         coarse: [SizeClass::NONE; COARSE_SLOTS],
-        beginnings: [0; 256],
+        beginnings: [Beginning::NONE; 256],
         count: 1,
         page_shift: 12,
         staggered_from: u32::MAX,
@@ -143,7 +144,7 @@ impl SizeClassTable {
     #[inline(always)]
     pub const fn entry(&self, size: usize) -> Option<ClassEntry> {
         if size <= FINE_MAX {
-            self.entry_of(self.small[size])
+            self.entry_of(self.small[size].class())
         } else {
             cold_path();
             if size <= MAX_SIZE { self.coarse_entry(coarse_slot_of(size)) } else { None }
@@ -151,9 +152,9 @@ impl SizeClassTable {
     }
 
     /// The smallest class that holds `size` bytes, if that is at most 1 KiB: what [`entry`](Self::entry) finds, in one load.
-    /// [`SizeClass::NONE`] if the table has no class for it, which a proven one has.
+    /// [`SmallEntry::NONE`] if the table has no class for it, which a proven one has.
     #[inline(always)]
-    pub const fn small_class(&self, size: usize) -> Option<SizeClass> {
+    pub const fn small_entry(&self, size: usize) -> Option<SmallEntry> {
         if size <= FINE_MAX { Some(self.small[size]) } else { None }
     }
 
@@ -204,13 +205,25 @@ impl SizeClassTable {
     /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
     #[inline(always)]
     pub const fn is_no_beginning(&self, class: SizeClass, address: usize) -> bool {
-        let factor = self.beginnings[class.raw() as usize];
+        self.is_no_beginning_of(class, address).0
+    }
+
+    /// The same, and the size of the class's objects in bytes, which takes no load more. Of [`SizeClass::NONE`], and of classes
+    /// that the table does not have, nothing begins anywhere.
+    #[inline(always)]
+    pub const fn is_no_beginning_of(&self, class: SizeClass, address: usize) -> (bool, usize) {
+        let Beginning(word) = self.beginnings[class.raw() as usize];
+        let factor = (word & 0xffff_ffff) as u32;
         let within = (address & ((1 << self.page_shift) - 1)) as u32;
-        within.wrapping_mul(factor) >= factor
+        (within.wrapping_mul(factor) >= factor, (word >> 32) as usize)
     }
 
     /// The factor of a class: that of its size, or of the power of two in it.
-    pub(crate) const fn beginning_factor(&self, info: &ClassInfo) -> u32 {
+    pub(crate) const fn beginning(&self, info: &ClassInfo) -> Beginning {
+        Beginning((info.size as u64) << 32 | self.beginning_factor(info) as u64)
+    }
+
+    const fn beginning_factor(&self, info: &ClassInfo) -> u32 {
         let page = 1_u64 << self.page_shift;
         let factor = (1_u64 << 32).div_ceil(info.size as u64);
         if info.pages == 1 && info.size < self.staggered_from && page <= factor {
@@ -270,6 +283,14 @@ impl SizeClassTable {
     pub(crate) const fn entry_of(&self, class: SizeClass) -> Option<ClassEntry> {
         ClassEntry::of(class, self.sizes[class.raw() as usize])
     }
+}
+
+/// The factor of a class in the lower half, the size of its objects in the upper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Beginning(u64);
+
+impl Beginning {
+    const NONE: Self = Self(0);
 }
 
 /// The slot of a size up to [`FINE_MAX`].

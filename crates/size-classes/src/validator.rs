@@ -250,7 +250,8 @@ const fn validate_lookup(table: &SizeClassTable) -> Result<(), Violation> {
         }
         let mut size = smallest;
         while size <= largest && size <= FINE_MAX {
-            if table.small[size].raw() != class.raw() {
+            let small = table.small[size];
+            if small.class().raw() != class.raw() || small.size() != entry.size() {
                 return Err(Violation::Lookup { size });
             }
             size += 1;

@@ -48,7 +48,7 @@ mod span_tree;
 pub use address::Address;
 pub use metadata_arena::{ArenaStats, MetadataArena, MetadataKind};
 pub use misuse::{Function, LastOperation, Misuse, Offence};
-pub use page_map::{PageMap, PageMapStats, PageMapWords};
+pub use page_map::{PageMap, PageMapStats, PageMapWindow, PageMapWords};
 pub use pages::{HUGEPAGE_BYTES, HUGEPAGE_SHIFT, Hugepage, HugepageCount, PageCount, PageId};
 pub use platform::{Ground, Platform};
 pub use pool::{Pool, PoolItem, PoolStats};

@@ -9,6 +9,10 @@ use strata_os::PageSource;
 use strata_size_classes::{PageSize, SizeClass};
 use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+mod window;
+pub use window::PageMapWindow;
+use window::Window;
+
 #[cfg(strata_loom)]
 mod modelled;
 #[cfg(strata_loom)]
@@ -37,6 +41,9 @@ const WIDEST_ADDRESS: u32 = 48;
 ///
 /// Root and leaves are reserved whole and touched where they are used; [`PageMapStats`] counts
 /// both. All zero bits are a map without a root, in which no page has a span.
+///
+/// The classes of the pages nearest to where the map itself lies stand a second time in a row of bytes, the *window*: there
+/// `free` finds one by a subtraction, a shift and a load ([`PageMapWindow`]).
 #[derive(Debug)]
 pub struct PageMap<P: PageSize> {
     /// Written once by `ensure`; read by everyone. The length follows the pointer: a reader that
@@ -47,6 +54,7 @@ pub struct PageMap<P: PageSize> {
     leaves: AtomicU64,
     root_touched_bytes: AtomicU64,
     leaf_touched_bytes: AtomicU64,
+    window: Window<P>,
     pages: PhantomData<P>,
 }
 
@@ -154,9 +162,9 @@ unsafe fn leaf_of<'a>(
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct PageMapStats {
-    /// Address space of the root.
+    /// Address space of the root, and of the window.
     pub root_reserved_bytes: u64,
-    /// Of the root, written at least once (in granules of 4 KiB).
+    /// Of these, written at least once (in granules of 4 KiB).
     pub root_touched_bytes: u64,
     /// Number of leaves.
     pub leaves: u64,
@@ -176,6 +184,7 @@ impl<P: PageSize> PageMap<P> {
                 leaves: AtomicU64::new(0),
                 root_touched_bytes: AtomicU64::new(0),
                 leaf_touched_bytes: AtomicU64::new(0),
+                window: Window::new(),
                 pages: PhantomData,
             }
         }
@@ -297,12 +306,28 @@ impl<P: PageSize> PageMap<P> {
         let leaves = self.leaves.load(Ordering::Relaxed);
         PageMapStats {
             root_reserved_bytes: (self.root_length.load(Ordering::Relaxed) * size_of::<usize>())
-                as u64,
-            root_touched_bytes: self.root_touched_bytes.load(Ordering::Relaxed),
+                .next_multiple_of(1 << GRANULE_SHIFT) as u64
+                + self.window.reserved_bytes(),
+            root_touched_bytes: self.root_touched_bytes.load(Ordering::Relaxed)
+                + self.window.touched_bytes(),
             leaves,
             leaf_reserved_bytes: leaves * Self::leaf_bytes() as u64,
             leaf_touched_bytes: self.leaf_touched_bytes.load(Ordering::Relaxed),
         }
+    }
+
+    /// Bytes of the map that nobody has written yet, and that cost no memory. A few loads.
+    pub fn untouched_bytes(&self) -> u64 {
+        let PageMapStats {
+            root_reserved_bytes,
+            root_touched_bytes,
+            leaf_reserved_bytes,
+            leaf_touched_bytes,
+            ..
+        } = self.stats();
+        let reserved = root_reserved_bytes + leaf_reserved_bytes;
+        // A leaf may be counted as touched a moment before it is counted as reserved.
+        reserved.saturating_sub(root_touched_bytes + leaf_touched_bytes)
     }
 
     /// Calls `visit` once for each span that has a page entered, in order of addresses. A span that
@@ -356,11 +381,17 @@ impl<P: PageSize> PageMap<P> {
     fn make_root<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
         let bits = source.address_bits().min(WIDEST_ADDRESS);
         let length = 1usize << bits.saturating_sub(P::SHIFT + LEAF_SHIFT);
-        let bytes = length * size_of::<PublishOnce<Leaf>>();
-        let Some(memory) =
-            arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap)
-        else {
-            return self.root_length.load(Ordering::Acquire) != 0;
+        let bytes = (length * size_of::<PublishOnce<Leaf>>()).next_multiple_of(1 << GRANULE_SHIFT);
+        let allocate =
+            |bytes| arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap);
+        // The window stands behind the root, so that both are one reservation; where there is no room for it, there is none.
+        let both = bytes + Window::<P>::BYTES;
+        let (memory, window) = match allocate(both) {
+            Some(memory) => (memory, Window::<P>::BYTES > 0),
+            None => match allocate(bytes) {
+                Some(memory) => (memory, false),
+                None => return self.root_length.load(Ordering::Acquire) != 0,
+            },
         };
         #[cfg(strata_loom)]
         // SAFETY: the piece was taken for a root of that length, and is ours until it is published.
@@ -374,7 +405,12 @@ impl<P: PageSize> PageMap<P> {
             Ordering::AcqRel,
             Ordering::Acquire,
         );
-        let _ = first;
+        if window && first.is_ok() {
+            // SAFETY: the piece is that much longer than the root, zeroed, and stays.
+            let classes = unsafe { memory.add(bytes) };
+            // SAFETY: as above; the root that stands is the one in front of it, so this is done once.
+            unsafe { self.window.open(classes) };
+        }
         // Release pairs with the acquire in `leaf_at`.
         self.root_length.store(length, Ordering::Release);
         true
@@ -429,6 +465,7 @@ impl<P: PageSize> PageMap<P> {
         self.touch(leaf, class_entry);
         self.touch(leaf, span_entry);
         class_entry.store(class.raw(), Ordering::Relaxed);
+        self.window.write(page, class);
         let raw = span.map_or(core::ptr::null_mut(), |span| span.as_ptr().as_ptr());
         // Release pairs with the acquire in `span_of`.
         span_entry.store(raw, Ordering::Release);

@@ -9,17 +9,17 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0..16 | words common to all heaps: [`ThreadBlock::state`], [`ThreadBlock::reentry`], [`ThreadBlock::spare`] |
-//! | 16..40 | three words that are always zero |
+//! | 0..16 | two counters that nobody may count with: what is below 0 stays so |
+//! | 16..32 | words common to all heaps: [`ThreadBlock::state`], [`ThreadBlock::reentry`], [`ThreadBlock::spare`] |
+//! | 32..40 | a word that is always zero |
 //! | 40..80 | the first slot |
 //! | 80..120 | the second slot |
 //! | 96..128 | instead of the second slot: the thread's restartable-sequence area where libc registers none |
 //!
-//! A *slot* is the [`SlotWords`] of one heap. A heap that was given no slot uses
-//! [`Slot::UNBOUND`], the block's beginning read as a slot: there the two limits and the record
-//! are the zero words, so that every call compares against a limit of 0 and takes the slow path,
-//! and no fast path asks whether there is a slot at all. A new thread's block is all zero, which
-//! makes its limits 0 and sends it to the slow path too.
+//! A *slot* is the [`SlotWords`] of one heap: two [`Counter`]s, each of which is both a count and the question whether the
+//! fast path is open. A heap that was given no slot uses [`Slot::UNBOUND`], the block's beginning read as a slot: its counters
+//! are never opened and its record is zero, so that every call takes the slow path, and no fast path asks whether there is a
+//! slot at all. A new thread's block is all zero, which is closed too.
 //!
 //! # Who may touch it
 //!
@@ -32,20 +32,15 @@
 //! On x86-64 the block is a symbol with hidden visibility, so that two shared objects with
 //! Strata in them have a block each, in the initial-exec model: its distance from the thread
 //! pointer is one load from the global offset table, and a word of it one access relative to
-//! `fs`. In a release build of a shared object, adding to a counter, comparing it with its limit and
-//! writing it back, `Slot::FIRST` known, is this and nothing else:
+//! `fs`. In a release build of a shared object, to count and to ask whether the fast path is open is this and nothing else:
 //!
 //! ```text
 //! mov rax, [rip + <entry of the global offset table>]   ; R_X86_64_TPOFF64, filled by the loader
-//! add rax, 40
-//! add rcx, fs:[rax]                                      ; allocated_with
-//! cmp rcx, fs:[rax + 16]                                 ; is_above_allocated_limit
-//! ja  <the caller's slow path>
-//! mov fs:[rax], rcx                                      ; set_allocated
+//! sub fs:[rax + rcx], rdx                                ; the slot in rcx: count_allocated
+//! js  <the caller's slow path, which takes the count back>
 //! ```
 //!
-//! In an executable the linker turns the first load into a constant (`mov rbx, -192`). A slot
-//! known only as the program runs costs the same `add`, with a register. [`block`] adds a load of
+//! In an executable the linker turns the first load into a constant (`mov rbx, -192`). [`block`] adds a load of
 //! the thread pointer. The object carries the `STATIC_TLS` flag and can be loaded by `dlopen` for
 //! as long as the loader has 128 bytes of its reserve left.
 //!
@@ -58,12 +53,14 @@
 //! ```
 //! use strata_sync::thread_block::{self, Slot};
 //!
-//! let allocated = thread_block::allocated_with(Slot::FIRST, 48);
-//! assert_eq!(allocated, 48);
-//! // A new thread: the slow path.
-//! assert!(thread_block::is_above_allocated_limit(Slot::FIRST, allocated));
-//! thread_block::set_allocated(Slot::FIRST, allocated);
-//! assert_eq!(thread_block::allocated_with(Slot::FIRST, 16), 64);
+//! // A new thread: the fast path is closed, and what was counted is taken back.
+//! assert!(thread_block::count_allocated(Slot::FIRST, 48));
+//! // SAFETY: the words are this thread's, which goes on.
+//! let words = unsafe { &*thread_block::words(Slot::FIRST) };
+//! words.allocated.take_back(48);
+//! words.allocated.open();
+//! assert!(!thread_block::count_allocated(Slot::FIRST, 64));
+//! assert_eq!(words.allocated.bytes(), 64);
 //! ```
 
 use core::marker::PhantomData;
@@ -92,22 +89,101 @@ pub const BLOCK_BYTES: usize = 128;
 /// 32 bytes, aligned to 32, which end the block and overlap the second slot.
 pub const RSEQ_AREA_OFFSET: usize = 96;
 
-/// One heap's words of one thread.
+/// Bytes that a thread allocated or freed, in one word with the question whether its fast path is open.
 ///
-/// They are `core`'s atomics under loom as well: a word that one thread alone writes has no
-/// interleaving worth exploring.
+/// The word falls with each byte counted. An open counter was lifted by [`Counter::OPEN`] once, so that it is not below 0; a
+/// closed one is at most 0, so that counting makes it negative. What was counted is the same in both, modulo 2^62: lifting
+/// changes nothing there. All zero bits are a closed counter of nothing.
+///
+/// `core`'s atomic under loom as well: a word that one thread alone writes has no interleaving worth exploring.
+#[derive(Debug)]
+#[repr(transparent)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// By how much opening lifts the word: what may be counted before the slow path has to open it again.
+    pub const OPEN: u64 = 1 << 62;
+
+    /// What keeps the upper bits of a closed counter: a word or-ed with it is closed and counts the same.
+    pub const CLOSED: u64 = !(Self::OPEN - 1);
+
+    /// A closed counter of nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    /// What was counted, modulo 2^62 bytes. Anybody may ask, at any time.
+    #[inline]
+    pub fn bytes(&self) -> u64 {
+        Self::bytes_of(self.0.load(Ordering::Relaxed))
+    }
+
+    /// What a counter with this word has counted.
+    #[must_use]
+    pub const fn bytes_of(word: u64) -> u64 {
+        word.wrapping_neg() & (Self::OPEN - 1)
+    }
+
+    /// Whether the fast path is open. For the thread itself.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.0.load(Ordering::Relaxed).cast_signed() > 0
+    }
+
+    /// Opens the fast path, whether it is open or not. For the thread itself.
+    pub fn open(&self) {
+        self.0.store(Self::OPEN.wrapping_sub(self.bytes()), Ordering::Relaxed);
+    }
+
+    /// Closes it; what was counted stays. For the thread itself.
+    pub fn close(&self) {
+        self.0.store(self.0.load(Ordering::Relaxed) | Self::CLOSED, Ordering::Relaxed);
+    }
+
+    /// Counts nothing from now on, and is closed. For the thread itself, or where it is at rest.
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Counts `bytes`, whether the fast path is open or not. For the thread itself; a signal handler of its own that
+    /// counts between the load and the store is lost, as nowhere on the fast path.
+    #[inline]
+    pub fn count(&self, bytes: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(bytes), Ordering::Relaxed);
+    }
+
+    /// Takes `bytes` back that were counted. For the thread itself.
+    #[inline]
+    pub fn take_back(&self, bytes: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(bytes), Ordering::Relaxed);
+    }
+
+    /// Counts `bytes`; true if the fast path is closed, or just used up.
+    #[cfg(any(strata_loom, test, not(target_arch = "x86_64")))]
+    fn count_and_ask(&self, bytes: u64) -> bool {
+        self.count(bytes);
+        self.0.load(Ordering::Relaxed).cast_signed() < 0
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One heap's words of one thread.
 #[derive(Debug)]
 #[repr(C)]
 pub struct SlotWords {
-    /// Bytes that the thread allocated, ever. Written by the thread, read by anybody.
-    pub allocated: AtomicU64,
-    /// Bytes that the thread freed, ever. Written by the thread, read by anybody.
-    pub deallocated: AtomicU64,
-    /// An allocation that would lift `allocated` above it takes the slow path; 0 sends every one
-    /// there. Written and read by the thread.
-    pub allocated_limit: AtomicU64,
-    /// The same for `deallocated`.
-    pub deallocated_limit: AtomicU64,
+    /// Bytes that the thread allocated, ever; open while its allocations may take the fast path. Written by the thread, read
+    /// by anybody.
+    pub allocated: Counter,
+    /// The same for bytes that it freed.
+    pub deallocated: Counter,
+    /// Unused, and zero; in the slot that is none, the words common to all heaps.
+    spare: [AtomicU64; 2],
     /// The heap's record of the thread, null while there is none. Written and read by the thread.
     pub record: AtomicPtr<()>,
 }
@@ -117,14 +193,16 @@ pub struct SlotWords {
 /// It cannot be sent to another thread, nor shared with one: it ends with its own.
 #[repr(C, align(64))]
 pub struct ThreadBlock {
+    /// Counters of the slot of a heap without a slot: counted with and taken back, never open.
+    unbound: [Counter; 2],
     /// What the thread has been made ready for; the layer above gives the bits their meaning.
     pub state: AtomicU32,
     /// How deep the thread is inside calls that must not be entered again.
     pub reentry: AtomicU32,
     /// Unused, and zero.
     pub spare: AtomicU64,
-    /// Limits and record of the slot of a heap without a slot.
-    zero: [u64; 3],
+    /// The record of the slot of a heap without a slot.
+    zero: u64,
     first: SlotWords,
     /// The second slot and what the kernel writes; reached through pointers alone.
     tail: [AtomicU64; 6],
@@ -134,15 +212,14 @@ pub struct ThreadBlock {
 const_assert_eq!(size_of::<SlotWords>(), 40);
 const_assert_eq!(offset_of!(SlotWords, allocated), 0);
 const_assert_eq!(offset_of!(SlotWords, deallocated), 8);
-const_assert_eq!(offset_of!(SlotWords, allocated_limit), 16);
-const_assert_eq!(offset_of!(SlotWords, deallocated_limit), 24);
 const_assert_eq!(offset_of!(SlotWords, record), 32);
 const_assert_eq!(size_of::<ThreadBlock>(), BLOCK_BYTES);
 const_assert_eq!(align_of::<ThreadBlock>(), 64);
-const_assert_eq!(offset_of!(ThreadBlock, state), 0);
-const_assert_eq!(offset_of!(ThreadBlock, reentry), 4);
-const_assert_eq!(offset_of!(ThreadBlock, spare), 8);
-const_assert_eq!(offset_of!(ThreadBlock, zero), 16);
+const_assert_eq!(offset_of!(ThreadBlock, unbound), 0);
+const_assert_eq!(offset_of!(ThreadBlock, state), 16);
+const_assert_eq!(offset_of!(ThreadBlock, reentry), 20);
+const_assert_eq!(offset_of!(ThreadBlock, spare), 24);
+const_assert_eq!(offset_of!(ThreadBlock, zero), offset_of!(SlotWords, record));
 const_assert_eq!(offset_of!(ThreadBlock, first), Slot::FIRST.byte_offset());
 const_assert_eq!(offset_of!(ThreadBlock, tail), Slot::SECOND.byte_offset());
 const_assert_eq!(RSEQ_AREA_OFFSET % 32, 0);
@@ -153,7 +230,7 @@ const_assert_eq!(RSEQ_AREA_OFFSET % 32, 0);
 pub struct Slot(usize);
 
 impl Slot {
-    /// No slot: limits and record are zero for ever. Never written through.
+    /// No slot: its counters are never open, its record is zero for ever.
     pub const UNBOUND: Self = Self(0);
     /// The first slot.
     pub const FIRST: Self = Self(40);
@@ -221,8 +298,8 @@ pub fn block() -> &'static ThreadBlock {
 
 /// The calling thread's words of `slot`.
 ///
-/// Others may read through the pointer until the thread ends. Through [`Slot::UNBOUND`] nobody
-/// writes.
+/// Others may read through the pointer until the thread ends. Of [`Slot::UNBOUND`] nobody opens the counters or writes the
+/// record.
 #[inline(always)]
 pub fn words(slot: Slot) -> *const SlotWords {
     variant::block().wrapping_byte_add(slot.byte_offset()).cast()
@@ -235,47 +312,31 @@ pub fn rseq_area() -> *mut u8 {
     variant::block().cast::<u8>().wrapping_add(RSEQ_AREA_OFFSET).cast_mut()
 }
 
-/// `allocated` of the calling thread's `slot` and `bytes` more; meaningless for [`Slot::UNBOUND`].
-#[inline(always)]
-pub fn allocated_with(slot: Slot, bytes: u64) -> u64 {
-    variant::allocated_with(slot, bytes)
-}
-
-/// Whether `sum` is above `allocated_limit` of the calling thread's `slot`: always for
-/// [`Slot::UNBOUND`], if it is not 0.
+/// Counts `bytes` as allocated in the calling thread's `slot`; true if its fast path is closed. Who is told so takes the
+/// count back ([`Counter::take_back`]) and counts on its own.
 ///
-/// A comparison with memory and a jump, which a tuple of both words cannot be: what is handed out of
-/// assembly is a register each.
+/// One instruction that no signal handler can cut in two, and a jump.
 #[inline(always)]
-pub fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
-    variant::is_above_allocated_limit(slot, sum)
+pub fn count_allocated(slot: Slot, bytes: u64) -> bool {
+    variant::count_allocated(slot, bytes)
 }
 
-/// `deallocated` of the calling thread's `slot` and `bytes` more; meaningless for [`Slot::UNBOUND`].
+/// The same for bytes that were freed.
 #[inline(always)]
-pub fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
-    variant::deallocated_with(slot, bytes)
+pub fn count_deallocated(slot: Slot, bytes: u64) -> bool {
+    variant::count_deallocated(slot, bytes)
 }
 
-/// Whether `sum` is above `deallocated_limit` of the calling thread's `slot`, as
-/// [`is_above_allocated_limit`].
+/// [`count_allocated`] in [`Slot::FIRST`], which takes no register.
 #[inline(always)]
-pub fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
-    variant::is_above_deallocated_limit(slot, sum)
+pub fn count_allocated_in_first(bytes: u64) -> bool {
+    variant::count_allocated_in_first(bytes)
 }
 
-/// Sets `allocated` of the calling thread's `slot`, which is not [`Slot::UNBOUND`].
+/// [`count_deallocated`] in [`Slot::FIRST`], which takes no register.
 #[inline(always)]
-pub fn set_allocated(slot: Slot, bytes: u64) {
-    debug_assert!(slot != Slot::UNBOUND, "nobody writes through the slot that is none");
-    variant::set_allocated(slot, bytes);
-}
-
-/// Sets `deallocated` of the calling thread's `slot`, which is not [`Slot::UNBOUND`].
-#[inline(always)]
-pub fn set_deallocated(slot: Slot, bytes: u64) {
-    debug_assert!(slot != Slot::UNBOUND, "nobody writes through the slot that is none");
-    variant::set_deallocated(slot, bytes);
+pub fn count_deallocated_in_first(bytes: u64) -> bool {
+    variant::count_deallocated_in_first(bytes)
 }
 
 /// Makes the variant usable in a child after `fork`; on x86-64 there is nothing to do.

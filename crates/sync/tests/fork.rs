@@ -103,11 +103,13 @@ fn figures_in_flux_at_fork_are_readable_in_the_child_after_reset() {
 
 #[test]
 fn the_forking_thread_keeps_its_words_in_the_child() {
-    thread_block::set_allocated(thread_block::Slot::FIRST, 640);
+    assert!(thread_block::count_allocated(thread_block::Slot::FIRST, 640));
     let child = in_child(|| {
         // SAFETY: the child has this thread alone.
         unsafe { thread_block::reset_after_fork() };
-        thread_block::allocated_with(thread_block::Slot::FIRST, 0) == 640
+        // SAFETY: the words are this thread's, which lives on in the child.
+        let words = unsafe { &*thread_block::words(thread_block::Slot::FIRST) };
+        words.allocated.bytes() == 640
     });
     assert!(child);
 }

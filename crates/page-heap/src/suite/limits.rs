@@ -5,16 +5,16 @@ use super::{
     model::{Model, random_growth, random_request},
     test_ground::TestGround,
 };
-use crate::{MemoryLimits, PageHeap, ReleaseReason, SpanRequest};
+use crate::{MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limits::metadata_bytes};
 use strata_os::{CallKinds, Fault};
-use strata_span::{HUGEPAGE_BYTES, PageCount, PageSize, Platform};
+use strata_span::{HUGEPAGE_BYTES, PageCount, PageSize};
 
 const STEPS: usize = 400;
 
 /// What is limited: in spans, free and backed, and metadata.
 fn backed<P: PageSize, H: PageHeap<P>>(model: &Model<'_, P, H>) -> u64 {
     let stats = model.heap.stats();
-    stats.in_use_bytes + stats.free_bytes + model.ground.arena().allocated_bytes()
+    stats.in_use_bytes + stats.free_bytes + metadata_bytes(model.ground)
 }
 
 /// Under a hard limit a heap gives back before it fails, fails where giving back cannot help, and goes on when there is
@@ -34,7 +34,7 @@ pub fn a_hard_limit_is_kept<P: PageSize, H: PageHeap<P>>(seed: Seed) {
                 if !model.allocate(request) {
                     let least = before.in_use_bytes + request.pages.bytes() as u64;
                     // All that is free can go, and a heap that fails has let it go or knew before.
-                    assert!(least + ground.arena().allocated_bytes() > hard_bytes, "{before:?}");
+                    assert!(least + metadata_bytes(&ground) > hard_bytes, "{before:?}");
                     let failures = heap.stats().limits.hard_failures;
                     assert!(failures > before.limits.hard_failures, "a failure is counted");
                 }

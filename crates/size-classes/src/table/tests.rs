@@ -152,5 +152,9 @@ fn no_beginning_is_told_of_every_address_that_it_can_be_told_of() {
                 );
             }
         }
+        for address in [0, 8, page, usize::MAX] {
+            let of_none = table.is_no_beginning_of(SizeClass::NONE, address);
+            assert_eq!(of_none, (true, 0), "of no class nothing begins at {address}");
+        }
     }
 }

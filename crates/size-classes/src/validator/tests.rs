@@ -3,7 +3,7 @@
 use std::string::{String, ToString};
 
 use super::*;
-use crate::{PageSize, Pages8K};
+use crate::{PageSize, Pages8K, SmallEntry};
 
 const BOUNDS: Bounds = Bounds::STANDARD;
 
@@ -175,17 +175,20 @@ fn each_wrong_slot_of_the_lookup_is_found() {
 }
 
 #[test]
-fn each_wrong_byte_of_the_lookup_of_small_sizes_is_found() {
+fn each_wrong_entry_of_the_lookup_of_small_sizes_is_found() {
     for size in 0..=1024 {
-        let right = Pages8K::TABLE.small_class(size).unwrap().index();
-        for wrong in [0, right - 1, right + 1] {
+        let right = Pages8K::TABLE.small_entry(size).unwrap();
+        let (index, bytes) = (right.class().index(), right.size() as u32);
+        let of = |index, bytes| SmallEntry::of(class(index), bytes);
+        let wrong = [of(0, 0), of(0, bytes), of(index - 1, bytes), of(index + 1, bytes)];
+        for wrong in wrong.into_iter().chain([of(index, bytes + 8)]) {
             if wrong != right {
-                let found = violation_after(|table| table.small[size] = class(wrong));
+                let found = violation_after(|table| table.small[size] = wrong);
                 assert_eq!(found, Some(Violation::Lookup { size }));
             }
         }
     }
-    assert_eq!(Pages8K::TABLE.small_class(1025), None);
+    assert_eq!(Pages8K::TABLE.small_entry(1025), None);
 }
 
 #[test]

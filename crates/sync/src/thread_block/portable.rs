@@ -60,28 +60,20 @@ pub(super) fn block() -> *const ThreadBlock {
     if entry.is_null() { give_thread_an_entry().cast() } else { entry.cast::<ThreadBlock>() }
 }
 
-pub(super) fn allocated_with(slot: Slot, bytes: u64) -> u64 {
-    by_address::allocated_with(block(), slot, bytes)
+pub(super) fn count_allocated(slot: Slot, bytes: u64) -> bool {
+    by_address::count_allocated(block(), slot, bytes)
 }
 
-pub(super) fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
-    by_address::deallocated_with(block(), slot, bytes)
+pub(super) fn count_deallocated(slot: Slot, bytes: u64) -> bool {
+    by_address::count_deallocated(block(), slot, bytes)
 }
 
-pub(super) fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
-    by_address::is_above_allocated_limit(block(), slot, sum)
+pub(super) fn count_allocated_in_first(bytes: u64) -> bool {
+    count_allocated(Slot::FIRST, bytes)
 }
 
-pub(super) fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
-    by_address::is_above_deallocated_limit(block(), slot, sum)
-}
-
-pub(super) fn set_allocated(slot: Slot, bytes: u64) {
-    by_address::set_allocated(block(), slot, bytes);
-}
-
-pub(super) fn set_deallocated(slot: Slot, bytes: u64) {
-    by_address::set_deallocated(block(), slot, bytes);
+pub(super) fn count_deallocated_in_first(bytes: u64) -> bool {
+    count_deallocated(Slot::FIRST, bytes)
 }
 
 /// # Safety

@@ -1,4 +1,6 @@
-use super::{BLOCK_BYTES, RSEQ_AREA_OFFSET, Slot, SlotWords, ThreadBlock, block, rseq_area, words};
+use super::{
+    BLOCK_BYTES, Counter, RSEQ_AREA_OFFSET, Slot, SlotWords, ThreadBlock, block, rseq_area, words,
+};
 use core::sync::atomic::Ordering;
 use std::thread;
 
@@ -9,44 +11,58 @@ macro_rules! variant_suite {
             use super::{Slot, block_suite};
             use $variant as variant;
 
-            fn assert_allocated(slot: Slot, bytes: u64, limit: u64) {
-                assert_eq!(variant::allocated_with(slot, 0), bytes);
-                assert_eq!(variant::allocated_with(slot, 32), bytes + 32);
-                assert!(!variant::is_above_allocated_limit(slot, limit));
-                assert!(variant::is_above_allocated_limit(slot, limit + 1));
-            }
-
-            fn assert_deallocated(slot: Slot, bytes: u64, limit: u64) {
-                assert_eq!(variant::deallocated_with(slot, 0), bytes);
-                assert_eq!(variant::deallocated_with(slot, 32), bytes + 32);
-                assert!(!variant::is_above_deallocated_limit(slot, limit));
-                assert!(variant::is_above_deallocated_limit(slot, limit + 1));
-            }
-
             #[test]
-            fn a_new_thread_has_zero_words_and_keeps_what_it_sets() {
+            fn a_new_thread_counts_nothing_and_is_closed_and_keeps_what_it_counts() {
                 block_suite::run_in_threads(|| {
                     for slot in [Slot::FIRST, Slot::SECOND] {
-                        assert_allocated(slot, 0, 0);
-                        assert_deallocated(slot, 0, 0);
-                        variant::set_allocated(slot, 7);
-                        variant::set_deallocated(slot, 5);
-                        assert_allocated(slot, 7, 0);
-                        assert_deallocated(slot, 5, 0);
+                        let words = block_suite::words(variant::block(), slot);
+                        let counters = [&words.allocated, &words.deallocated];
+                        let counting = [variant::count_allocated, variant::count_deallocated];
+                        for (counter, count) in counters.into_iter().zip(counting) {
+                            assert_eq!((counter.bytes(), counter.is_open()), (0, false));
+                            assert!(count(slot, 32), "a new thread is closed");
+                            assert_eq!(counter.bytes(), 32);
+                            counter.take_back(32);
+                            counter.open();
+                            assert!(!count(slot, 48) && !count(slot, 7));
+                            assert_eq!((counter.bytes(), counter.is_open()), (55, true));
+                            counter.close();
+                            assert!(count(slot, 5), "closed");
+                            assert_eq!((counter.bytes(), counter.is_open()), (60, false));
+                        }
+                        assert_eq!(words.allocated.bytes(), words.deallocated.bytes());
                     }
-                    assert!(variant::is_above_allocated_limit(Slot::UNBOUND, 1));
-                    assert!(variant::is_above_deallocated_limit(Slot::UNBOUND, 1));
                 });
             }
 
             #[test]
-            fn accessors_and_the_block_mean_the_same_words() {
+            fn the_first_slot_is_counted_in_by_either_way() {
                 block_suite::run_in_threads(|| {
-                    for (slot, base) in [(Slot::FIRST, 100), (Slot::SECOND, 200)] {
-                        block_suite::fill(variant::block(), slot, base);
-                        assert_allocated(slot, base, base + 2);
-                        assert_deallocated(slot, base + 1, base + 3);
+                    let words = block_suite::words(variant::block(), Slot::FIRST);
+                    assert!(variant::count_allocated_in_first(8), "a new thread is closed");
+                    assert!(variant::count_deallocated_in_first(16), "a new thread is closed");
+                    words.allocated.open();
+                    words.deallocated.open();
+                    assert!(!variant::count_allocated_in_first(32));
+                    assert!(!variant::count_deallocated_in_first(64));
+                    assert_eq!((words.allocated.bytes(), words.deallocated.bytes()), (40, 80));
+                });
+            }
+
+            #[test]
+            fn the_slot_that_is_none_stays_closed_however_much_is_counted() {
+                block_suite::run_in_threads(|| {
+                    let words = block_suite::words(variant::block(), Slot::UNBOUND);
+                    for bytes in [1, 8, 1 << 40] {
+                        assert!(variant::count_allocated(Slot::UNBOUND, bytes));
+                        // A signal handler comes between.
+                        assert!(variant::count_allocated(Slot::UNBOUND, 16));
+                        words.allocated.take_back(16);
+                        words.allocated.take_back(bytes);
+                        assert!(variant::count_deallocated(Slot::UNBOUND, bytes));
+                        words.deallocated.take_back(bytes);
                     }
+                    assert_eq!(words.allocated.bytes(), 0);
                 });
             }
 
@@ -63,7 +79,6 @@ variant_suite!(portable, super::super::portable);
 
 mod block_suite {
     use super::{BLOCK_BYTES, Slot, SlotWords, ThreadBlock, thread};
-    use core::sync::atomic::Ordering;
     use std::collections::BTreeSet;
     use std::sync::Barrier;
 
@@ -76,14 +91,10 @@ mod block_suite {
         }
     }
 
-    pub(super) fn fill(block: *const ThreadBlock, slot: Slot, base: u64) {
+    pub(super) fn words<'a>(block: *const ThreadBlock, slot: Slot) -> &'a SlotWords {
         let words = block.wrapping_byte_add(slot.byte_offset()).cast::<SlotWords>();
         // SAFETY: the block is the calling thread's, and the slot lies in it.
-        let words = unsafe { &*words };
-        words.allocated.store(base, Ordering::Relaxed);
-        words.deallocated.store(base + 1, Ordering::Relaxed);
-        words.allocated_limit.store(base + 2, Ordering::Relaxed);
-        words.deallocated_limit.store(base + 3, Ordering::Relaxed);
+        unsafe { &*words }
     }
 
     pub(super) fn blocks_are_distinct(block: impl Fn() -> *const ThreadBlock + Sync) {
@@ -178,15 +189,14 @@ fn slots_stand_where_their_offsets_say() {
 }
 
 #[test]
-fn the_slot_that_is_none_has_limits_and_record_of_zero_beside_used_words() {
+fn the_slot_that_is_none_has_a_record_of_zero_beside_used_words() {
     thread::scope(|scope| {
         scope.spawn(|| {
             block().state.store(u32::MAX, Ordering::Relaxed);
             block().reentry.store(3, Ordering::Relaxed);
             // SAFETY: the words are the calling thread's.
             let none = unsafe { &*words(Slot::UNBOUND) };
-            assert_eq!(none.allocated_limit.load(Ordering::Relaxed), 0);
-            assert_eq!(none.deallocated_limit.load(Ordering::Relaxed), 0);
+            assert!(!none.allocated.is_open() && !none.deallocated.is_open());
             assert!(none.record.load(Ordering::Relaxed).is_null());
             assert_eq!(block().state.load(Ordering::Relaxed), u32::MAX);
         });
@@ -195,11 +205,35 @@ fn the_slot_that_is_none_has_limits_and_record_of_zero_beside_used_words() {
 
 #[test]
 fn another_thread_reads_the_words_of_one_that_lives() {
-    super::set_allocated(Slot::FIRST, 4096);
     // SAFETY: the words are this thread's, which waits below for who reads them.
     let mine = unsafe { &*words(Slot::FIRST) };
-    let seen = thread::scope(|scope| {
-        scope.spawn(|| mine.allocated.load(Ordering::Relaxed)).join().unwrap()
-    });
+    mine.allocated.count(4096);
+    let seen = thread::scope(|scope| scope.spawn(|| mine.allocated.bytes()).join().unwrap());
     assert_eq!(seen, 4096);
+}
+
+#[test]
+fn what_a_counter_counted_is_the_same_open_and_closed() {
+    for bytes in [0, 1, 8, 1 << 20, Counter::OPEN - 1] {
+        let counter = Counter::new();
+        counter.count(bytes);
+        assert_eq!((counter.bytes(), counter.is_open()), (bytes, false));
+        counter.open();
+        assert_eq!((counter.bytes(), counter.is_open()), (bytes, true));
+        counter.close();
+        assert_eq!((counter.bytes(), counter.is_open()), (bytes, false));
+        counter.close();
+        counter.open();
+        assert_eq!((counter.bytes(), counter.is_open()), (bytes, true));
+    }
+}
+
+#[test]
+fn an_open_counter_that_is_used_up_sends_to_the_slow_path() {
+    // SAFETY: the words are this thread's.
+    let words = unsafe { &*words(Slot::FIRST) };
+    words.allocated.count(Counter::OPEN - 8);
+    words.allocated.open();
+    assert!(!super::count_allocated(Slot::FIRST, 8));
+    assert!(super::count_allocated(Slot::FIRST, 8));
 }

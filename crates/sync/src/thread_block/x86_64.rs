@@ -54,96 +54,70 @@ pub(super) fn block() -> *const ThreadBlock {
 }
 
 #[inline(always)]
-fn position(slot: Slot) -> usize {
-    distance().wrapping_add(slot.byte_offset())
-}
-
-#[inline(always)]
-pub(super) fn allocated_with(slot: Slot, bytes: u64) -> u64 {
-    let mut sum = bytes;
-    // SAFETY: a slot's word 0 is inside the block whatever the slot, aligned, and
-    // written by this thread alone. Not `pure`: it changes between calls.
+pub(super) fn count_allocated(slot: Slot, bytes: u64) -> bool {
+    // SAFETY: a slot's word 0 is inside the block whatever the slot, aligned, and written by this thread alone; a store of
+    // eight aligned bytes is whole for whoever reads it meanwhile.
     unsafe {
         asm!(
-            "add {sum}, qword ptr fs:[{position}]",
-            position = in(reg) position(slot),
-            sum = inout(reg) sum,
-            options(readonly, nostack),
-        );
-    }
-    sum
-}
-
-#[inline(always)]
-pub(super) fn is_above_allocated_limit(slot: Slot, sum: u64) -> bool {
-    // SAFETY: as in `allocated_with`, of word 2.
-    unsafe {
-        asm!(
-            "cmp {sum}, qword ptr fs:[{position} + 16]",
-            "ja {above}",
-            position = in(reg) position(slot),
-            sum = in(reg) sum,
-            above = label { return true },
-            options(readonly, nostack),
+            "sub qword ptr fs:[{distance} + {slot}], {bytes}",
+            "js {closed}",
+            distance = in(reg) distance(),
+            slot = in(reg) slot.byte_offset(),
+            bytes = in(reg) bytes,
+            closed = label { return true },
+            options(nostack),
         );
     }
     false
 }
 
 #[inline(always)]
-pub(super) fn deallocated_with(slot: Slot, bytes: u64) -> u64 {
-    let mut sum = bytes;
-    // SAFETY: as in `allocated_with`, of word 1.
+pub(super) fn count_deallocated(slot: Slot, bytes: u64) -> bool {
+    // SAFETY: as in `count_allocated`, of word 1.
     unsafe {
         asm!(
-            "add {sum}, qword ptr fs:[{position} + 8]",
-            position = in(reg) position(slot),
-            sum = inout(reg) sum,
-            options(readonly, nostack),
-        );
-    }
-    sum
-}
-
-#[inline(always)]
-pub(super) fn is_above_deallocated_limit(slot: Slot, sum: u64) -> bool {
-    // SAFETY: as in `allocated_with`, of word 3.
-    unsafe {
-        asm!(
-            "cmp {sum}, qword ptr fs:[{position} + 24]",
-            "ja {above}",
-            position = in(reg) position(slot),
-            sum = in(reg) sum,
-            above = label { return true },
-            options(readonly, nostack),
+            "sub qword ptr fs:[{distance} + {slot} + 8], {bytes}",
+            "js {closed}",
+            distance = in(reg) distance(),
+            slot = in(reg) slot.byte_offset(),
+            bytes = in(reg) bytes,
+            closed = label { return true },
+            options(nostack),
         );
     }
     false
 }
 
 #[inline(always)]
-pub(super) fn set_allocated(slot: Slot, bytes: u64) {
-    // SAFETY: word 0 of a slot is inside the block, aligned, and written by this thread alone; a
-    // store of eight aligned bytes is whole for whoever reads it meanwhile.
+pub(super) fn count_allocated_in_first(bytes: u64) -> bool {
+    // SAFETY: as in `count_allocated`.
     unsafe {
         asm!(
-            "mov qword ptr fs:[{position}], {bytes}",
-            position = in(reg) position(slot),
+            "sub qword ptr fs:[{distance} + {slot}], {bytes}",
+            "js {closed}",
+            distance = in(reg) distance(),
+            slot = const Slot::FIRST.byte_offset(),
             bytes = in(reg) bytes,
-            options(nostack, preserves_flags),
+            closed = label { return true },
+            options(nostack),
         );
     }
+    false
 }
 
 #[inline(always)]
-pub(super) fn set_deallocated(slot: Slot, bytes: u64) {
-    // SAFETY: as in `set_allocated`, of word 1.
+pub(super) fn count_deallocated_in_first(bytes: u64) -> bool {
+    // SAFETY: as in `count_allocated`, of word 1.
     unsafe {
         asm!(
-            "mov qword ptr fs:[{position} + 8], {bytes}",
-            position = in(reg) position(slot),
+            "sub qword ptr fs:[{distance} + {slot} + 8], {bytes}",
+            "js {closed}",
+            distance = in(reg) distance(),
+            slot = const Slot::FIRST.byte_offset(),
             bytes = in(reg) bytes,
-            options(nostack, preserves_flags),
+            closed = label { return true },
+            options(nostack),
         );
     }
+    false
 }
