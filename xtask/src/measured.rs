@@ -17,6 +17,8 @@ use crate::command::shown;
 pub(crate) struct Measured {
     pub(crate) status: ExitStatus,
     pub(crate) wall: Duration,
+    /// Of user and system, with that of children that it waited for.
+    pub(crate) cpu: Duration,
     /// The largest resident set of the process or of one of its children that it waited for. The
     /// kernel starts the count at the size of the process that forked, which is xtask: about
     /// 8 MiB are the least that can be seen here.
@@ -62,6 +64,7 @@ pub(crate) fn run_measured(command: &mut Command, limit: Duration) -> Result<Mea
     Ok(Measured {
         status: used.status,
         wall,
+        cpu: used.rusage.utime + used.rusage.stime,
         peak_rss_bytes: used.rusage.maxrss,
         stdout,
         stderr,

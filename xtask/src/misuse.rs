@@ -1,5 +1,7 @@
 //! `cargo xtask misuse`: what is seen of misuse, case by case, beside the C library's allocator.
 
+mod cost;
+
 use core::time::Duration;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use crate::page_size::PageSizeName;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
-/// Run every case of misuse in a process of its own: on the C library's allocator, by default, and hardened.
+/// Run every case of misuse in a process of its own: on the C library's allocator, by default, with caches of threads
+/// instead of CPUs, and hardened.
 ///
 /// There are two tables: Strata's own, and cases after other allocators' tests and after collections of attacks. A case is
 /// EXPLOITED if it reached its aim, reported if the program was ended with a line, stopped if it ended by a signal without
@@ -26,9 +29,9 @@ pub(crate) struct Options {
     #[arg(value_name = "PART")]
     filter: Option<String>,
 
-    /// Print rows of a table in Markdown
-    #[arg(long)]
-    markdown: bool,
+    /// Instead of the cases, run real programs in so many rounds, and print what looking for misuse costs them
+    #[arg(long, value_name = "ROUNDS", conflicts_with = "filter")]
+    cost: Option<usize>,
 }
 
 /// A program of cases, and the least that must be kept and reported of 50: by default, and hardened.
@@ -77,9 +80,10 @@ struct Mode {
     conf: &'static str,
 }
 
-const MODES: [Mode; 3] = [
+const MODES: [Mode; 4] = [
     Mode { name: "glibc", preloaded: false, conf: "" },
     Mode { name: "default", preloaded: true, conf: "" },
+    Mode { name: "per thread", preloaded: true, conf: "front_end:per_thread" },
     Mode { name: "hardened", preloaded: true, conf: "hardened:true" },
 ];
 
@@ -91,6 +95,10 @@ struct Count {
 }
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    if let Some(rounds) = options.cost {
+        cost::measure(workspace, rounds)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     dist::build(workspace, &[PageSizeName::Eight])?;
     let mut enough = true;
     let mut any = false;
@@ -102,13 +110,13 @@ pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCo
         }
         any = true;
         println!("{} ({}):\n", suite.name, suite.source);
-        let counts = run_suite(workspace, &program, &cases, options.markdown)?;
+        let counts = run_suite(workspace, &program, &cases)?;
         for (mode, count) in MODES.iter().zip(counts) {
             let (kept, all) = (cases.len() - count.exploited, cases.len());
-            println!("{:9} {kept} of {all} not exploited, {} reported", mode.name, count.reported);
+            println!("{:10} {kept} of {all} not exploited, {} reported", mode.name, count.reported);
         }
         println!();
-        let [_, default, hardened] = counts;
+        let [_, default, _, hardened] = counts;
         for (count, least) in [(default, suite.default), (hardened, suite.hardened)] {
             enough &= (cases.len() - count.exploited) * 50 >= least.kept * cases.len();
             enough &= count.reported * 50 >= least.reported * cases.len();
@@ -144,7 +152,6 @@ fn run_suite(
     workspace: &Workspace,
     program: &Path,
     cases: &[String],
-    markdown: bool,
 ) -> Result<[Count; MODES.len()]> {
     let names = MODES.iter().map(|mode| (mode.name, Align::Left));
     let mut table = Table::new([("case", Align::Left)].into_iter().chain(names));
@@ -157,14 +164,9 @@ fn run_suite(
             count.reported += usize::from(end == "reported");
             row.push(end.to_owned());
         }
-        if markdown {
-            println!("| {} |", row.join(" | "));
-        }
         table.push(row);
     }
-    if !markdown {
-        println!("{table}");
-    }
+    println!("{table}");
     Ok(counts)
 }
 
