@@ -15,11 +15,13 @@
 
 mod canary;
 mod large;
+mod owned;
 mod record;
 mod shard;
 mod sweep;
 
 use self::canary::Canary;
+use self::owned::Token;
 use self::record::{Record, State};
 use self::shard::{SHARDS, Shard};
 use crate::{
@@ -34,8 +36,9 @@ use strata_span::{
     Address, Function, LastOperation, MetadataKind, Offence, Platform, SpanHandle, SpanPlace,
 };
 use strata_sync::{
+    asymmetric::prepare_heavy_fence,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::Slot,
+    thread_block::{self, Slot},
 };
 
 /// What a hardened heap has beside the layers. All zero bits are that of a heap that is not hardened.
@@ -85,8 +88,9 @@ impl<C: HeapConfig> Core<C> {
         self.hardened.secret.store(random_bits(), Ordering::Relaxed);
         self.hardened.count.store(count, Ordering::Relaxed);
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
+        let ownable = prepare_heavy_fence();
         for shard in self.hardened.shards() {
-            shard.seed(random_bits());
+            shard.begin(random_bits(), ownable);
         }
         self.middle().object_maps().keep_records();
         true
@@ -113,9 +117,9 @@ impl<C: HeapConfig> Core<C> {
             return self.allocate_guarded(slot, request);
         };
         let thread = self.thread_number(slot);
-        while let Some(shard) = self.hardened.shard() {
+        while let Some((shard, token)) = self.hardened.shard() {
             let (object, missed) =
-                shard.allocate(&self.source_of_objects(), C::Pages::TABLE, entry.class());
+                shard.allocate(token, &self.source_of_objects(), C::Pages::TABLE, entry.class());
             if missed {
                 self.note_miss(Call::Allocation);
             }
@@ -189,11 +193,11 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
         unsafe { located.start.pointer().write_bytes(0, located.bytes - Canary::BYTES) };
         self.count_deallocated(slot, located.bytes);
-        if let Some(shard) = self.hardened.shard() {
+        if let Some((shard, token)) = self.hardened.shard() {
             let table = C::Pages::TABLE;
             // SAFETY: the slot is free and zeroed, and nobody else has it.
             let overflowed = unsafe {
-                shard.deallocate(&self.source_of_objects(), table, located.class, pointer)
+                shard.deallocate(token, &self.source_of_objects(), table, located.class, pointer)
             };
             if overflowed {
                 self.note_miss(Call::Deallocation);
@@ -386,12 +390,15 @@ impl Hardened {
         }
     }
 
-    /// The shard of this thread.
-    fn shard(&self) -> Option<&Shard> {
+    /// The shard of this thread, and what this thread is told from others by: not where another one may run with its words.
+    fn shard(&self) -> Option<(&Shard, Token)> {
         let shards = self.shards();
+        let thread = thread_pointer();
         // Threads' blocks lie at multiples of 64 at least.
-        let hash = (thread_pointer() >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        shards.get(hash.checked_rem(shards.len())?)
+        let hash = (thread >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let shard = shards.get((hash * shards.len()) >> 32)?;
+        let is_one = thread_block::block().reentry.load(Ordering::Relaxed) == 0;
+        Some((shard, if is_one { Token::of_thread(thread) } else { Token::NONE }))
     }
 
     fn canary(&self, start: Address) -> Canary {

@@ -1,10 +1,11 @@
 //! Slots between blocks: quarantines, and the pools that blocks are chosen from.
 //!
 //! Both are arrays of addresses, so that nothing stands in the slots. Threads are spread over shards, as many as there are
-//! CPUs, so that the lock of one is seldom waited for.
+//! CPUs; a thread that is alone with its shard [owns](super::owned) it, and others share theirs under a lock.
 
+use super::owned::{Owned, Token};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
-use strata_sync::{FIGURES_PATIENCE_NS, Mutex};
+use strata_sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// The most shards that a heap has.
 pub(crate) const SHARDS: u32 = 16;
@@ -22,15 +23,17 @@ const QUARANTINE_BYTES: usize = 32 << 10;
 /// The slots that the threads of a shard have freed, or are going to have. All zero bits are one without a slot.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    /// Guards all of it. Rank: above the thread caches' registry; the middle tier is entered under it.
-    holdings: Mutex<Holdings>,
+    /// Its lock's rank: above the thread caches' registry; the middle tier is entered under it.
+    holdings: Owned<Holdings>,
+    /// Bytes and slots by class in the holdings. Written by who has these, read by figures.
+    bytes: AtomicUsize,
+    slots: [AtomicU32; CLASS_SLOTS],
 }
 
 #[derive(Debug)]
 #[repr(C)]
 struct Holdings {
     random: u64,
-    bytes: usize,
     classes: [Holding; CLASS_SLOTS],
 }
 
@@ -54,35 +57,38 @@ struct Bag<const MOST: usize> {
 unsafe impl Send for Holdings {}
 
 impl Shard {
-    /// Gives the shard's generator its beginning.
-    pub(super) fn seed(&self, bits: u64) {
-        self.holdings.lock().random = bits | 1;
+    /// Gives the shard's generator its beginning. No thread owns a shard that is not `ownable`: where the kernel puts no fence
+    /// into other threads.
+    pub(super) fn begin(&self, bits: u64, ownable: bool) {
+        if !ownable {
+            self.holdings.share();
+        }
+        self.holdings.visit(|holdings| holdings.random = bits | 1);
     }
 
     /// A slot of `class`, chosen at random from the pool, which is filled up from `source` if it has run low; and whether
     /// it was. Null if there is none.
+    #[inline]
     pub(super) fn allocate<O: ObjectSource>(
         &self,
+        token: Token,
         source: &O,
         table: &SizeClassTable,
         class: SizeClass,
     ) -> (*mut u8, bool) {
         let size = table.size(class);
         let most = most(size, POOL_SLOTS, POOL_BYTES);
-        let mut holdings = self.holdings.lock();
-        let Holdings { random, bytes, classes } = &mut *holdings;
-        let Some(holding) = classes.get_mut(class.index()) else {
-            return (core::ptr::null_mut(), false);
-        };
-        let is_low = holding.pool.length <= most / 2;
-        if is_low {
-            *bytes += holding.pool.fill(source, class, most) * size;
-        }
-        let taken = holding.pool.take_any(next(random));
-        if !taken.is_null() {
-            *bytes -= size;
-        }
-        (taken, is_low)
+        self.holdings.with(token, |holdings| {
+            let Holdings { random, classes } = holdings;
+            let Some(holding) = classes.get_mut(class.index()) else {
+                return (core::ptr::null_mut(), false);
+            };
+            let is_low = holding.pool.length <= most / 2;
+            let came = if is_low { holding.pool.fill(source, class, most) } else { 0 };
+            let taken = holding.pool.take_any(next(random));
+            self.note(class, came, usize::from(!taken.is_null()), size);
+            (taken, is_low)
+        })
     }
 
     /// Puts a slot of `class` into quarantine. One that was there longer goes to the pool, and what the pool has no room
@@ -91,47 +97,52 @@ impl Shard {
     /// # Safety
     ///
     /// The slot is free, zeroed, of that class, and nobody else's.
+    #[inline]
     pub(super) unsafe fn deallocate<O: ObjectSource>(
         &self,
+        token: Token,
         source: &O,
         table: &SizeClassTable,
         class: SizeClass,
         slot: *mut u8,
     ) -> bool {
         let size = table.size(class);
-        let mut holdings = self.holdings.lock();
-        let Holdings { random, bytes, classes } = &mut *holdings;
-        let Some(holding) = classes.get_mut(class.index()) else { return false };
-        *bytes += size;
-        let most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
-        let freed = holding.quarantine.exchange_any(next(random), slot, most_waiting);
-        if freed.is_null() {
-            return false;
-        }
-        let most = most(size, POOL_SLOTS, POOL_BYTES);
-        let is_full = holding.pool.length >= most;
-        if is_full {
-            // SAFETY: slots of the pool are free and nobody else's.
-            *bytes -= unsafe { holding.pool.give(source, class, most / 2) } * size;
-        }
-        holding.pool.put(freed);
-        is_full
+        self.holdings.with(token, |holdings| {
+            let Holdings { random, classes } = holdings;
+            let Some(holding) = classes.get_mut(class.index()) else { return false };
+            let most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
+            let freed = holding.quarantine.exchange_any(next(random), slot, most_waiting);
+            let mut given = 0;
+            let mut is_full = false;
+            if !freed.is_null() {
+                let most = most(size, POOL_SLOTS, POOL_BYTES);
+                is_full = holding.pool.length >= most;
+                if is_full {
+                    // SAFETY: slots of the pool are free and nobody else's.
+                    given = unsafe { holding.pool.give(source, class, most / 2) };
+                }
+                holding.pool.put(freed);
+            }
+            self.note(class, 1, given, size);
+            is_full
+        })
     }
 
     /// Gives all slots back to `source`; says how many bytes.
     pub(crate) fn empty<O: ObjectSource>(&self, source: &O, table: &SizeClassTable) -> u64 {
-        let mut holdings = self.holdings.lock();
-        let mut emptied = 0;
-        for class in table.classes() {
-            let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
-            // SAFETY: slots in bags are free and nobody else's.
-            let pooled = unsafe { holding.pool.give(source, class, 0) };
-            // SAFETY: as above.
-            let waiting = unsafe { holding.quarantine.give(source, class, 0) };
-            emptied += (pooled + waiting) * table.size(class);
-        }
-        holdings.bytes = holdings.bytes.saturating_sub(emptied);
-        emptied as u64
+        self.holdings.visit(|holdings| {
+            let mut emptied = 0;
+            for class in table.classes() {
+                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                // SAFETY: slots in bags are free and nobody else's.
+                let pooled = unsafe { holding.pool.give(source, class, 0) };
+                // SAFETY: as above.
+                let waiting = unsafe { holding.quarantine.give(source, class, 0) };
+                self.note(class, 0, pooled + waiting, table.size(class));
+                emptied += (pooled + waiting) * table.size(class);
+            }
+            emptied as u64
+        })
     }
 
     /// Calls `keep` with every slot, and forgets those for which it answers no: they are never used again.
@@ -140,41 +151,51 @@ impl Shard {
         table: &SizeClassTable,
         mut keep: impl FnMut(SizeClass, *mut u8) -> bool,
     ) {
-        let mut holdings = self.holdings.lock();
-        for class in table.classes() {
-            let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
-            let forgotten = holding.pool.retain(|slot| keep(class, slot))
-                + holding.quarantine.retain(|slot| keep(class, slot));
-            holdings.bytes = holdings.bytes.saturating_sub(forgotten * table.size(class));
-        }
+        self.holdings.visit(|holdings| {
+            for class in table.classes() {
+                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                let forgotten = holding.pool.retain(|slot| keep(class, slot))
+                    + holding.quarantine.retain(|slot| keep(class, slot));
+                self.note(class, 0, forgotten, table.size(class));
+            }
+        });
     }
 
-    /// How many slots of a class it holds.
+    /// How many slots of a class it holds. Takes no lock.
     pub(crate) fn slots(&self, class: SizeClass) -> u64 {
-        let holdings = self.holdings.lock();
-        let holding = holdings.classes.get(class.index());
-        holding.map_or(0, |holding| holding.pool.length + holding.quarantine.length) as u64
+        self.slots.get(class.index()).map_or(0, |slots| u64::from(slots.load(Ordering::Relaxed)))
     }
 
-    /// Bytes of all slots that it holds.
+    /// Bytes of all slots that it holds. Takes no lock.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let holdings = self.holdings.lock_unless_held(FIGURES_PATIENCE_NS);
-        holdings.map_or(0, |holdings| holdings.bytes as u64)
+        self.bytes.load(Ordering::Relaxed) as u64
     }
 
-    /// Takes the lock, so that a fork finds the shard at rest.
+    /// Keeps all threads outside, so that a fork finds the shard at rest.
     pub(crate) fn acquire(&self) {
         self.holdings.acquire();
     }
 
-    /// Gives it back after the fork.
+    /// Lets them in after the fork.
     ///
     /// # Safety
     ///
     /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller holds the lock.
+        // SAFETY: the caller's promise.
         unsafe { self.holdings.release() };
+    }
+
+    /// Notes that slots came and went; the caller has the holdings, so that nobody else writes.
+    fn note(&self, class: SizeClass, came: usize, went: usize, size: usize) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        let bytes = bytes.wrapping_add(came * size).wrapping_sub(went * size);
+        self.bytes.store(bytes, Ordering::Relaxed);
+        if let Some(slots) = self.slots.get(class.index()) {
+            let count = slots.load(Ordering::Relaxed);
+            let count = count.wrapping_add(came as u32).wrapping_sub(went as u32);
+            slots.store(count, Ordering::Relaxed);
+        }
     }
 }
 

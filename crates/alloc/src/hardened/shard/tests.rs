@@ -1,7 +1,8 @@
 use super::*;
 use std::{boxed::Box, collections::BTreeSet, vec::Vec};
+use strata_os::thread_pointer;
 use strata_size_classes::{PageSize, Pages8K};
-use strata_sync::Mutex;
+use strata_sync::{Mutex, asymmetric::prepare_heavy_fence};
 
 /// Counts upwards, and notes what came back.
 #[derive(Default)]
@@ -38,11 +39,12 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     let table = Pages8K::TABLE;
     let class = table.entry(100).unwrap().class();
     let (shard, source) = (shard(), Numbers::default());
-    shard.seed(12345);
+    shard.begin(12345, prepare_heavy_fence());
+    let token = Token::of_thread(thread_pointer());
     let mut out = BTreeSet::new();
     let mut order = Vec::new();
     for _ in 0..200 {
-        let slot = shard.allocate(&source, table, class).0;
+        let slot = shard.allocate(token, &source, table, class).0;
         assert!(out.insert(slot.addr()), "no slot is handed out twice");
         order.push(slot.addr());
     }
@@ -53,11 +55,11 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
         out.remove(&freed);
         // SAFETY: nobody follows the address.
         unsafe {
-            shard.deallocate(&source, table, class, core::ptr::without_provenance_mut(freed))
+            shard.deallocate(token, &source, table, class, core::ptr::without_provenance_mut(freed))
         };
         let mut waited = 0;
         loop {
-            let slot = shard.allocate(&source, table, class).0.addr();
+            let slot = shard.allocate(token, &source, table, class).0.addr();
             waited += 1;
             assert!(out.insert(slot), "round {round}: no slot is handed out twice");
             if slot == freed || waited == 20 {
@@ -70,7 +72,13 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
             let extra = out.pop_last().unwrap();
             // SAFETY: as above.
             unsafe {
-                shard.deallocate(&source, table, class, core::ptr::without_provenance_mut(extra));
+                shard.deallocate(
+                    token,
+                    &source,
+                    table,
+                    class,
+                    core::ptr::without_provenance_mut(extra),
+                );
             }
         }
     }

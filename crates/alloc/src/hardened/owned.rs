@@ -1,0 +1,151 @@
+//! A value that the thread which uses it first has to itself, until another one wants it.
+//!
+//! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads of
+//! [`Occupancy`]. Others take a lock, and keep the owner outside meanwhile; one that is not only visiting ends the ownership for
+//! good, so that all take the lock from then on, as two threads of the same pool did from the beginning.
+
+use core::cell::UnsafeCell;
+use strata_os::{futex_wait, membarrier};
+use strata_sync::{
+    Mutex,
+    atomic::{AtomicU32, AtomicUsize, Ordering},
+    spin_hint,
+};
+use strata_thread_cache::{Claim, Occupancy};
+
+/// Nobody was here yet. All zero bits are a value that nobody owns, and which may be owned as soon as that is allowed.
+const NOBODY: usize = 0;
+/// Several threads were here, or fences in other threads cannot be had: all take the lock, for ever.
+const SHARED: usize = 1;
+
+/// How long a visitor sleeps between two looks whether the owner is outside, in nanoseconds, after as many spins as below.
+const STEP_NS: u64 = 20_000;
+const SPINS: u32 = 50;
+
+/// Which thread calls. Threads that cannot be told from others have none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Token(usize);
+
+impl Token {
+    /// The caller cannot be told from others.
+    pub(crate) const NONE: Self = Self(usize::MAX);
+
+    /// The thread whose block lies at `pointer`, which is aligned to more than two.
+    pub(crate) fn of_thread(pointer: usize) -> Self {
+        Self(pointer)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Owned<T> {
+    /// The owner's token, or one of the above. Written under the lock, and read by who would come in.
+    owner: AtomicUsize,
+    /// Entered by the owner alone. Claimed under the lock.
+    occupancy: Occupancy,
+    /// Guards the value where nobody owns it, and the claims where somebody does.
+    lock: Mutex<()>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: one thread at a time has the value: the owner while it is inside, or the lock's holder while the owner is outside.
+unsafe impl<T: Send> Sync for Owned<T> {}
+
+impl<T> Owned<T> {
+    /// Nobody is going to own the value. To be said before others know of it.
+    pub(crate) fn share(&self) {
+        self.owner.store(SHARED, Ordering::Relaxed);
+    }
+
+    /// Works with the value; the first thread that does so owns it.
+    #[inline(always)]
+    pub(crate) fn with<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
+        // Who was the owner and was shut out for good may come in once more, and sees inside that it is not: nobody owns the
+        // value after it.
+        if self.owner.load(Ordering::Relaxed) == token.0
+            && let Some(_inside) = self.occupancy.enter()
+            && self.owner.load(Ordering::Relaxed) == token.0
+        {
+            // SAFETY: the owner is inside: who takes the lock waits until it is not.
+            return work(unsafe { &mut *self.value.get() });
+        }
+        self.with_locked(token, work)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_locked<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
+        let _guard = self.lock.lock();
+        let claim = self.shut_owner_out();
+        match self.owner.load(Ordering::Relaxed) {
+            NOBODY if token != Token::NONE => self.owner.store(token.0, Ordering::Relaxed),
+            owner if owner != token.0 => self.owner.store(SHARED, Ordering::Relaxed),
+            _ => {}
+        }
+        // SAFETY: the lock is held, and the owner, if there is one, outside.
+        let result = work(unsafe { &mut *self.value.get() });
+        drop(claim);
+        result
+    }
+
+    /// Works with the value, whoever owns it, and owns it still afterwards.
+    pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        let _guard = self.lock.lock();
+        let claim = self.shut_owner_out();
+        // SAFETY: as in `with_locked`.
+        let result = work(unsafe { &mut *self.value.get() });
+        drop(claim);
+        result
+    }
+
+    /// Takes the value for a fork, until [`release`](Self::release).
+    pub(crate) fn acquire(&self) {
+        self.lock.acquire();
+        if let Some(claim) = self.shut_owner_out() {
+            core::mem::forget(claim);
+        }
+    }
+
+    /// Gives it back.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
+    pub(crate) unsafe fn release(&self) {
+        // The claim that was forgotten.
+        drop(self.occupancy.claim());
+        // SAFETY: the caller's promise.
+        unsafe { self.lock.release() };
+    }
+
+    /// Keeps the owner outside, if there is one; the lock is held. A thread that was interrupted inside, and comes by way of a
+    /// signal handler, waits for itself, as for any lock.
+    fn shut_owner_out(&self) -> Option<Claim<'_>> {
+        if matches!(self.owner.load(Ordering::Relaxed), NOBODY | SHARED) {
+            return None;
+        }
+        let claim = self.occupancy.claim();
+        if !Occupancy::fence() && membarrier::visit_every_cpu(|_| ()).is_err() {
+            // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer.
+            sleep(500 * STEP_NS);
+        }
+        let mut looks = 0;
+        while !claim.is_vacant() {
+            if looks < SPINS {
+                looks += 1;
+                spin_hint();
+            } else {
+                sleep(STEP_NS);
+            }
+        }
+        Some(claim)
+    }
+}
+
+fn sleep(nanoseconds: u64) {
+    // Nobody changes this word.
+    let _ = futex_wait(&AtomicU32::new(0), 0, Some(nanoseconds));
+}
+
+#[cfg(test)]
+mod tests;

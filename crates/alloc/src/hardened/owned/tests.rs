@@ -1,0 +1,77 @@
+use super::*;
+use std::{boxed::Box, sync::Arc, thread};
+use strata_os::thread_pointer;
+use strata_sync::asymmetric::prepare_heavy_fence;
+
+fn owned() -> Arc<Owned<[u64; 2]>> {
+    let layout = core::alloc::Layout::new::<Owned<[u64; 2]>>();
+    // SAFETY: the layout is not empty.
+    let place = unsafe { std::alloc::alloc_zeroed(layout) };
+    // SAFETY: all zero bits are a value that nobody owns, and the memory came from this allocator with its layout.
+    let owned: Box<Owned<[u64; 2]>> = unsafe { Box::from_raw(place.cast()) };
+    if !prepare_heavy_fence() {
+        owned.share();
+    }
+    owned.into()
+}
+
+/// Two words that are equal whenever nobody is inside.
+fn step(value: &mut [u64; 2]) {
+    assert_eq!(value[0], value[1], "somebody else is inside");
+    value[0] += 1;
+    core::hint::black_box(&mut *value);
+    value[1] += 1;
+}
+
+#[test]
+fn visitors_and_the_owner_are_never_inside_at_once() {
+    let owned = owned();
+    let owner = thread::spawn({
+        let owned = owned.clone();
+        move || {
+            let token = Token::of_thread(thread_pointer());
+            (0..300_000).for_each(|_| owned.with(token, step));
+        }
+    });
+    let mut visits = 0;
+    while !owner.is_finished() {
+        owned.visit(step);
+        visits += 1;
+    }
+    owner.join().expect("the owner is never disturbed");
+    assert_eq!(owned.visit(|value| value[0]), 300_000 + visits);
+}
+
+#[test]
+fn threads_that_come_after_the_first_share() {
+    let owned = owned();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let token = Token::of_thread(thread_pointer());
+                (0..20_000).for_each(|_| owned.with(token, step));
+            });
+        }
+        scope.spawn(|| (0..2_000).for_each(|_| owned.with(Token::NONE, step)));
+    });
+    assert_eq!(owned.visit(|value| *value), [82_000, 82_000]);
+}
+
+#[test]
+fn an_owner_stays_outside_from_acquire_to_release() {
+    let owned = owned();
+    let token = Token::of_thread(thread_pointer());
+    owned.with(token, step);
+    owned.with(token, step);
+    owned.acquire();
+    let other = thread::spawn({
+        let owned = owned.clone();
+        move || owned.visit(|value| value[0])
+    });
+    assert!(owned.occupancy.enter().is_none() || owned.owner.load(Ordering::Relaxed) == SHARED);
+    // SAFETY: taken above.
+    unsafe { owned.release() };
+    assert_eq!(other.join().expect("it comes in"), 2);
+    owned.with(token, step);
+    assert_eq!(owned.visit(|value| value[0]), 3);
+}
