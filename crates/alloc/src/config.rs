@@ -77,8 +77,14 @@ pub enum ExitReport {
     /// Nothing.
     #[default]
     None,
-    /// The report in TCMalloc's form.
+    /// The report in TCMalloc's form of April 2020.
     Tcmalloc,
+    /// The report in the form that TCMalloc has today.
+    TcmallocToday,
+    /// The figures as protobuf text, with the fields of April 2020.
+    Pbtxt,
+    /// The same with the fields of today.
+    PbtxtToday,
     /// One screen of summary.
     Brief,
     /// What stands out, and what to do about it.
@@ -273,6 +279,9 @@ impl Config {
                     &[
                         (b"none", ExitReport::None),
                         (b"tcmalloc", ExitReport::Tcmalloc),
+                        (b"tcmalloc-today", ExitReport::TcmallocToday),
+                        (b"pbtxt", ExitReport::Pbtxt),
+                        (b"pbtxt-today", ExitReport::PbtxtToday),
                         (b"brief", ExitReport::Brief),
                         (b"explain", ExitReport::Explain),
                         (b"json", ExitReport::Json),

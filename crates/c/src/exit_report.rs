@@ -85,6 +85,9 @@ fn write() {
     let _ = match form {
         ExitReport::None => Ok(()),
         ExitReport::Tcmalloc => report(core, Dialect::TcmallocText, &mut out),
+        ExitReport::TcmallocToday => report(core, Dialect::TcmallocTextToday, &mut out),
+        ExitReport::Pbtxt => report(core, Dialect::TcmallocPbtxt, &mut out),
+        ExitReport::PbtxtToday => report(core, Dialect::TcmallocPbtxtToday, &mut out),
         ExitReport::Brief => report(core, Dialect::Brief, &mut out),
         ExitReport::Explain => report(core, Dialect::Explain, &mut out),
         ExitReport::Json => report(core, Dialect::Json, &mut out),

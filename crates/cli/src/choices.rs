@@ -5,8 +5,20 @@ use clap::ValueEnum;
 /// The form of the report at COMMAND's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Report {
-    /// As TCMalloc's GetStats
+    /// As TCMalloc's GetStats of April 2020
     Tcmalloc,
+    /// As TCMalloc's GetStats of today
+    TcmallocToday,
+    /// The figures as protobuf text
+    Pbtxt,
+    /// The same with the fields of today
+    PbtxtToday,
+    /// One screen of summary
+    Brief,
+    /// What stands out, and what to do about it
+    Explain,
+    /// The figures as JSON
+    Json,
 }
 
 impl Report {
@@ -14,6 +26,12 @@ impl Report {
     pub(crate) fn pair(self) -> &'static str {
         match self {
             Self::Tcmalloc => "exit_report:tcmalloc",
+            Self::TcmallocToday => "exit_report:tcmalloc-today",
+            Self::Pbtxt => "exit_report:pbtxt",
+            Self::PbtxtToday => "exit_report:pbtxt-today",
+            Self::Brief => "exit_report:brief",
+            Self::Explain => "exit_report:explain",
+            Self::Json => "exit_report:json",
         }
     }
 }

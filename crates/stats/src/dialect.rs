@@ -1,5 +1,6 @@
 //! The forms of a report, and the ways to have one.
 
+use crate::page_heap_report::{TRIES, agree};
 use crate::{
     BoundedText, Details, Extent, Figures, RenderPageHeap, Snapshot, brief, explain, json,
     render_tcmalloc, tcmalloc, today,
@@ -130,8 +131,6 @@ pub fn render<F: RenderPageHeap>(
     }
 }
 
-/// Takes each part in a frame of its own, one after the other.
-#[inline(never)]
 fn report_with_details<C: HeapConfig>(
     core: &Core<C>,
     dialect: Dialect,
@@ -140,10 +139,28 @@ fn report_with_details<C: HeapConfig>(
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
 {
+    let attempt = |number| try_with_details(core, dialect, number == TRIES, out);
+    (1..=TRIES).find_map(attempt).unwrap_or(Ok(()))
+}
+
+/// Takes each part, one after the other; none if the page heap was used between its figures and the snapshot.
+#[inline(never)]
+fn try_with_details<C: HeapConfig>(
+    core: &Core<C>,
+    dialect: Dialect,
+    is_last: bool,
+    out: &mut dyn Write,
+) -> Option<Result>
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
     let page_heap = core.page_heap().figures(core);
     let mut snapshot = Snapshot::without_tables(core);
     snapshot.read_tables(core);
+    if !is_last && !agree(&page_heap, &snapshot) {
+        return None;
+    }
     let mut details = Details::EMPTY;
     details.read(core);
-    render(dialect, &snapshot, &details, &page_heap, out)
+    Some(render(dialect, &snapshot, &details, &page_heap, out))
 }

@@ -54,6 +54,11 @@ pub trait RenderPageHeap {
         PageHeapDetails::Other
     }
 
+    /// Bytes of free spans in its tables, with memory behind them and without; none where it has no tables.
+    fn free_bytes(&self) -> Option<(u64, u64)> {
+        None
+    }
+
     /// Writes the page heap's sections in TCMalloc's form.
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
         render_common(self.kind(), snapshot, out)
@@ -69,6 +74,15 @@ impl RenderPageHeap for LegacyFigures {
         PageHeapDetails::Legacy(self)
     }
 
+    fn free_bytes(&self) -> Option<(u64, u64)> {
+        let all = self.lengths().chain([self.large]);
+        Some(
+            all.fold((0, 0), |sum, spans| {
+                (sum.0 + spans.backed_bytes, sum.1 + spans.unmapped_bytes)
+            }),
+        )
+    }
+
     fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
         legacy::render(self, out)
     }
@@ -81,6 +95,10 @@ impl RenderPageHeap for TemeraireFigures {
 
     fn details(&self) -> PageHeapDetails<'_> {
         PageHeapDetails::Temeraire(self)
+    }
+
+    fn free_bytes(&self) -> Option<(u64, u64)> {
+        Some(self.spans.total_bytes())
     }
 
     fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {
@@ -98,6 +116,13 @@ impl RenderPageHeap for SelectedFigures {
 
     fn details(&self) -> PageHeapDetails<'_> {
         self.into()
+    }
+
+    fn free_bytes(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Temeraire(figures) => figures.free_bytes(),
+            Self::Legacy(figures) => figures.free_bytes(),
+        }
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
@@ -126,6 +151,17 @@ impl RenderPageHeap for PageHeapDetails<'_> {
 
 /// A heap that has no figures beyond those that all have.
 impl RenderPageHeap for () {}
+
+/// How often the figures of a page heap are taken, where it was used before the snapshot was. A heap whose background gives memory back
+/// now and then agrees at the second try; one that is in use all the time costs as many walks over its hugepages, and its tables
+/// differ from the summary by what was in flight.
+pub(crate) const TRIES: u32 = 3;
+
+/// Whether the tables of a page heap have as much free as a snapshot says.
+pub(crate) fn agree<F: RenderPageHeap>(page_heap: &F, snapshot: &Snapshot) -> bool {
+    let stats = &snapshot.heap.page_heap;
+    page_heap.free_bytes().is_none_or(|free| free == (stats.free_bytes, stats.unmapped_bytes))
+}
 
 /// What can be said of any page heap.
 pub(crate) fn render_common(

@@ -10,7 +10,7 @@ mod metadata;
 pub(crate) mod summary;
 pub(crate) mod tail;
 
-use crate::page_heap_report::temeraire::Form;
+use crate::page_heap_report::{TRIES, agree, temeraire::Form};
 use crate::{Ledger, PageHeapKind, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
 use strata_alloc::{Core, HeapConfig};
@@ -29,8 +29,17 @@ pub fn report_tcmalloc<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Re
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
 {
+    (1..=TRIES).find_map(|number| try_report(core, number == TRIES, out)).unwrap_or(Ok(()))
+}
+
+/// None if the page heap was used between its figures and the snapshot.
+#[inline(never)]
+fn try_report<C: HeapConfig>(core: &Core<C>, is_last: bool, out: &mut dyn Write) -> Option<Result>
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
     let page_heap = core.page_heap().figures(core);
-    render_now(core, &page_heap, out)
+    render_now(core, &page_heap, is_last, out)
 }
 
 /// Takes the snapshot in a frame of its own, which stands only when the page heap has gathered its figures: each
@@ -39,11 +48,12 @@ where
 fn render_now<C: HeapConfig, F: RenderPageHeap>(
     core: &Core<C>,
     page_heap: &F,
+    is_last: bool,
     out: &mut dyn Write,
-) -> Result {
+) -> Option<Result> {
     let mut snapshot = Snapshot::without_tables(core);
     snapshot.read_tables(core);
-    render_tcmalloc(&snapshot, page_heap, out)
+    (is_last || agree(page_heap, &snapshot)).then(|| render_tcmalloc(&snapshot, page_heap, out))
 }
 
 /// Writes the report about a snapshot and the page heap's figures that belong to it.

@@ -18,7 +18,9 @@ use std::time::Instant;
 use strata_alloc::{Config, Core, FrontEndChoice, Heap, HeapConfig, PageHeapChoice, Standard};
 use strata_os::{FailingPages, Fault, MonotonicClock, SystemPages};
 use strata_size_classes::Pages8K;
-use strata_stats::{BoundedText, Category, Dialect, Extent, Ledger, Snapshot, report, report_json};
+use strata_stats::{
+    BoundedText, Category, Dialect, Extent, Ledger, Snapshot, parse_whole, report, report_json,
+};
 use strata_temeraire::HugePageAware;
 
 /// Threads keep words for two heaps at a time, so that tests run one after the other.
@@ -143,15 +145,21 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
     }
 }
 
-/// Takes two seconds; `STRATA_STRESS_SECONDS` makes it minutes.
+/// Takes two seconds; `STRATA_STRESS_SECONDS` says how long each of four heaps is looked at. Every sixteenth time the whole report is
+/// made, and read back.
 #[test]
 fn snapshots_beside_sixteen_threads_are_never_torn_or_negative() {
     const THREADS: usize = 16;
     let _alone = alone();
     let seconds = std::env::var("STRATA_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
-    for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
+    for (page_heap, front_end) in [
+        (PageHeapChoice::Legacy, FrontEndChoice::PerCpu),
+        (PageHeapChoice::Legacy, FrontEndChoice::PerThread),
+        (PageHeapChoice::Temeraire, FrontEndChoice::PerCpu),
+        (PageHeapChoice::Temeraire, FrontEndChoice::PerThread),
+    ] {
         let mut config = Config::DEFAULT;
-        config.page_heap = page_heap;
+        (config.page_heap, config.front_end) = (page_heap, front_end);
         let heap: Heap = Heap::with(config);
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
@@ -163,19 +171,28 @@ fn snapshots_beside_sixteen_threads_are_never_torn_or_negative() {
                 std::thread::yield_now();
             }
             let core = heap.core().unwrap();
-            let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(1));
+            let length = seconds.map_or(Duration::from_millis(500), Duration::from_secs);
+            let end = Instant::now() + length;
             let mut taken = 0;
-            let mut wrong = None;
-            while Instant::now() < end && wrong.is_none() {
+            let (mut wrong, mut unreadable) = (None, None);
+            while Instant::now() < end && wrong.is_none() && unreadable.is_none() {
                 let snapshot = Snapshot::take(core);
                 // A thread that is stopped has one batch or block in its hands, and what it was told of a full or an
                 // empty cache may be counted on both sides.
                 wrong = fault(&snapshot, THREADS as u64 * (4 << 20));
+                if taken % 16 == 0 {
+                    let today = taken % 32 == 0;
+                    let forms = [Dialect::TcmallocText, Dialect::TcmallocTextToday];
+                    let mut text = String::new();
+                    report(core, forms[usize::from(today)], &mut text).unwrap();
+                    unreadable = parse_whole(&text).err().map(|error| (error, text.clone()));
+                }
                 taken += 1;
             }
             done.store(true, Relaxed);
-            eprintln!("{page_heap:?}: {taken} snapshots");
+            eprintln!("{page_heap:?}, {front_end:?}: {taken} snapshots");
             assert_eq!(wrong, None);
+            assert!(unreadable.is_none(), "{unreadable:?}");
         });
         let at_rest = Snapshot::take(heap.core().unwrap());
         let ledger = Ledger::of(&at_rest);

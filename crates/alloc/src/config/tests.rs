@@ -30,6 +30,19 @@ fn every_key_acts() {
     assert_eq!(config.max_per_cpu_cache_size, 64 << 10);
     assert_eq!(config.max_total_thread_cache_bytes, 1 << 20);
     assert_eq!(config.exit_report, ExitReport::Tcmalloc);
+    for (name, form) in [
+        ("none", ExitReport::None),
+        ("tcmalloc", ExitReport::Tcmalloc),
+        ("tcmalloc-today", ExitReport::TcmallocToday),
+        ("pbtxt", ExitReport::Pbtxt),
+        ("pbtxt-today", ExitReport::PbtxtToday),
+        ("brief", ExitReport::Brief),
+        ("explain", ExitReport::Explain),
+        ("json", ExitReport::Json),
+    ] {
+        let (config, problems) = parsed(&std::format!("exit_report:{name}"));
+        assert_eq!((config.exit_report, problems.len()), (form, 0));
+    }
     assert_eq!(config.snapshot_interval_seconds, 30);
     assert_eq!(config.snapshot_detail, SnapshotDetail::Figures);
     assert_eq!(config.background_thread, BackgroundThread::On);

@@ -63,6 +63,10 @@ fn slabs(details: &Details, out: &mut dyn Write) -> Result {
     writeln!(out, "{RULE}")?;
     writeln!(out, "Per-CPU cache slab resizing info:")?;
     writeln!(out, "{RULE}")?;
+    // TCMalloc has one size for all CPUs.
+    let greatest = details.cpus().map(|(_, misses)| misses.region_bytes).max().unwrap_or(0);
+    let shift = greatest.checked_ilog2().unwrap_or(0);
+    writeln!(out, "Current shift: {shift:3} (slab size: {:4} KiB)", greatest >> 10)?;
     for (id, CpuMisses { region_bytes, region_resizes, .. }) in details.cpus() {
         let shift = region_bytes.checked_ilog2().unwrap_or(0);
         writeln!(
