@@ -13,6 +13,9 @@ static HEAPS: Mutex<()> = Mutex::new(());
 /// The first entry of the list. Written under [`HEAPS`]; a fork holds that lock from before to after.
 static FIRST: AtomicPtr<ForkEntry> = AtomicPtr::new(core::ptr::null_mut());
 
+/// Whether a fork has the lock of the C library's streams. Written and read under [`HEAPS`].
+static HAS_STREAMS: AtomicBool = AtomicBool::new(false);
+
 /// Whether the C library knows our handlers. Written by the first thread that tells it.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
@@ -107,20 +110,32 @@ fn call(which: fn(&Handlers) -> unsafe fn(*const c_void)) {
 }
 
 unsafe extern "C" fn before() {
+    // First: the C library takes it while it copies the process, and who has it may wait for an allocation.
+    let has_streams = strata_os::lock_stream_list();
     ENDS.acquire();
     HEAPS.acquire();
+    HAS_STREAMS.store(has_streams, Ordering::Relaxed);
     call(|handlers| handlers.acquire);
 }
 
 unsafe extern "C" fn in_parent() {
     call(|handlers| handlers.release);
+    let has_streams = HAS_STREAMS.load(Ordering::Relaxed);
     // SAFETY: `before` took the lock in this thread.
     unsafe { HEAPS.release() };
     // SAFETY: as above.
     unsafe { ENDS.release() };
+    if has_streams {
+        // SAFETY: as above.
+        unsafe { strata_os::unlock_stream_list() };
+    }
 }
 
 unsafe extern "C" fn in_child() {
+    if HAS_STREAMS.load(Ordering::Relaxed) {
+        // SAFETY: `before` took it in the thread that this one is the copy of.
+        unsafe { strata_os::reset_stream_list() };
+    }
     call(|handlers| handlers.release);
     call(|handlers| handlers.forget_vanished);
     // SAFETY: `before` took the lock in the thread that this one is the copy of.

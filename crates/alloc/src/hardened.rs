@@ -231,6 +231,7 @@ impl<C: HeapConfig> Core<C> {
                 record.size()
             }
             Err(span) => match self.guarded_size(address, span, Function::Realloc) {
+                Some(size) if size == request.size => return pointer,
                 Some(size) => size,
                 None => return core::ptr::null_mut(),
             },

@@ -179,13 +179,6 @@ static void posix_memalign_refuses_bad_alignments(void) {
     }
 }
 
-static void posix_memalign_leaves_errno_alone(void) {
-    void *out;
-    errno = 77;
-    CHECK(posix_memalign(&out, hidden(3), 8) == EINVAL && errno == 77);
-    CHECK(posix_memalign(&out, 64, hidden(SIZE_MAX)) == ENOMEM && errno == 77);
-}
-
 static void aligned_alloc_refuses_bad_alignments(void) {
     const size_t bad[] = {0, 3, 12, 24, 48, 4097, SIZE_MAX};
     for (size_t i = 0; i < COUNT(bad); i++) {
@@ -490,7 +483,6 @@ static const struct test_case cases[] = {
     ON_BOTH(aligned_blocks_are_aligned_and_writable),
     ON_BOTH(aligned_blocks_do_not_overlap),
     ON_BOTH(posix_memalign_refuses_bad_alignments),
-    ON_STRATA(posix_memalign_leaves_errno_alone),
     ON_STRATA(aligned_alloc_refuses_bad_alignments), /* glibc: since 2.38 */
     ON_BOTH(aligned_alloc_takes_any_size),
     ON_BOTH(memalign_rounds_alignments_up),

@@ -66,6 +66,17 @@ fn every_check_in_cxx_passes() {
     }
 }
 
+/// Neither what the standards promise nor glibc's introspection hangs on how the heap is made up.
+#[test]
+fn every_check_in_c_passes_in_every_configuration() {
+    let program = Program::compile("interface.c", Linking::Preloaded);
+    for conf in ["hardened:true", "front_end:per_thread", "page_heap:legacy"] {
+        let mut command = program.command(Allocator::Strata);
+        command.env("TAP_IS_STRATA", "1").env("STRATA_CONF", conf);
+        Tap::of(&mut command).assert_all_passed(conf);
+    }
+}
+
 #[test]
 fn every_check_passes_where_the_library_is_linked() {
     check("interface.c", Linking::Archive);

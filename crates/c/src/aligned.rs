@@ -6,7 +6,8 @@ use core::ffi::{c_int, c_void};
 use strata_os::kernel_page_bytes;
 
 /// Puts a block at a multiple of `align` into `out`: answers 0, or `EINVAL` if `align` is no power of two or not a
-/// multiple of a pointer's size, or `ENOMEM`. On errors `out` stays as it is, and `errno` always. (POSIX 2024)
+/// multiple of a pointer's size, or `ENOMEM`. On errors `out` stays as it is. `errno` is `ENOMEM` too where memory has run
+/// out, as with glibc, whose callers look there; else it stays. (POSIX 2024)
 ///
 /// # Safety
 ///
@@ -18,6 +19,7 @@ unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: u
     }
     let block = HEAP.allocate_aligned(size, align);
     if block.is_null() {
+        fail_with_enomem();
         return libc::ENOMEM;
     }
     // SAFETY: the caller's promise.

@@ -1,8 +1,9 @@
 //! The C library's streams, for functions whose output goes where a program's own goes.
 
 use crate::KeepErrno;
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::fmt::{self, Write};
+use core::ptr;
 
 /// Bytes that are gathered before the C library gets them. At half, a report of some lines is two calls, and so two lines
 /// of an unbuffered stream may be torn apart; at twice, small stacks have less.
@@ -13,16 +14,23 @@ unsafe extern "C" {
     static mut STDERR: *mut libc::FILE;
     fn flockfile(stream: *mut libc::FILE);
     fn funlockfile(stream: *mut libc::FILE);
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
 }
+
+/// `PTHREAD_CANCEL_DISABLE`, the same in glibc and musl.
+const CANCEL_DISABLE: c_int = 1;
 
 /// Text to a stream of C's, which stays locked until this is dropped, so that other threads' output does not come between.
 ///
 /// The C library may allocate as it writes: hold no lock here that an allocation needs. What the stream does not take is
-/// lost, and the stream's own error flag says so; `errno` stays.
+/// lost, and the stream's own error flag says so; `errno` stays. The thread cannot be cancelled as long as this lives: it
+/// would take the stream's lock along, and what is written is no more than a part.
 #[derive(Debug)]
 pub struct CStream {
     /// A stream, locked by this thread.
     stream: *mut libc::FILE,
+    /// Whether the thread could be cancelled before, as the C library says it.
+    cancel_state: c_int,
     filled: usize,
     failed: bool,
     buffer: [u8; BUFFER_BYTES],
@@ -47,9 +55,12 @@ impl CStream {
             return None;
         }
         let stream = stream.cast();
+        let mut cancel_state = 0;
+        // SAFETY: the C library writes the one number, which is ours.
+        unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut cancel_state) };
         // SAFETY: the stream is open, as the caller promises.
         unsafe { flockfile(stream) };
-        Some(Self { stream, filled: 0, failed: false, buffer: [0; BUFFER_BYTES] })
+        Some(Self { stream, cancel_state, filled: 0, failed: false, buffer: [0; BUFFER_BYTES] })
     }
 
     fn flush(&mut self) {
@@ -88,6 +99,8 @@ impl Drop for CStream {
         self.flush();
         // SAFETY: this thread locked it in `new`, and it is still open.
         unsafe { funlockfile(self.stream) };
+        // SAFETY: what the C library said in `new`; null takes no answer.
+        unsafe { pthread_setcancelstate(self.cancel_state, ptr::null_mut()) };
     }
 }
 

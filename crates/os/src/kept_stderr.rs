@@ -4,6 +4,7 @@ use crate::{KeepErrno, errno};
 use core::ffi::c_int;
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
+use core::ptr;
 use core::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 /// Bytes that are gathered before they are written: 2 KiB, so that a report of 30 KiB is some
@@ -14,7 +15,7 @@ const BUFFER_BYTES: usize = 2048;
 const LOWEST_KEPT: c_int = 100;
 
 /// How long one write waits for a full pipe whose reader sleeps: 10 s, then the rest is lost.
-const PATIENCE_MS: c_int = 10_000;
+const PATIENCE_SECONDS: libc::time_t = 10;
 
 /// Standard error as it was at start, for a last message of a program that closes it before it
 /// ends, as the GNU core utilities do.
@@ -142,8 +143,14 @@ fn may_go_on(descriptor: c_int, error: c_int) -> bool {
         libc::EINTR => true,
         libc::EAGAIN => {
             let mut wanted = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
-            // SAFETY: the kernel reads and writes the one structure, which is ours.
-            unsafe { libc::poll(&raw mut wanted, 1, PATIENCE_MS) > 0 }
+            let patience = libc::timespec { tv_sec: PATIENCE_SECONDS, tv_nsec: 0 };
+            let no_mask = ptr::null::<libc::sigset_t>();
+            // SAFETY: the kernel reads and writes the two structures, which are ours. Directly, as above; by the
+            // call that every architecture has.
+            let ready = unsafe {
+                libc::syscall(libc::SYS_ppoll, &raw mut wanted, 1, &raw const patience, no_mask, 0)
+            };
+            ready > 0
         }
         _ => false,
     }

@@ -69,6 +69,7 @@ mod residency;
 pub mod rseq;
 #[cfg(any(test, feature = "std"))]
 mod simulated_pages;
+mod stream_list;
 mod system_pages;
 mod thp;
 mod thread;
@@ -100,6 +101,7 @@ pub use range::AddressRange;
 pub use residency::{Mapping, for_each_mapping};
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
+pub use stream_list::{lock_stream_list, reset_stream_list, unlock_stream_list};
 pub use system_pages::SystemPages;
 pub use thp::{ThpMode, thp_mode};
 pub use thread::{name_this_thread, start_thread};

@@ -5,6 +5,11 @@
 //! the global offset table.
 
 use core::arch::asm;
+#[cfg(target_arch = "x86_64")]
+use core::{
+    mem::transmute,
+    sync::atomic::{AtomicI8, Ordering},
+};
 
 /// Where glibc's `__rseq_offset` stands; `None` on C libraries that register no rseq area.
 #[cfg(target_arch = "x86_64")]
@@ -42,6 +47,55 @@ pub(crate) fn rseq_size() -> Option<&'static u32> {
     // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before
     // any other object's code runs and never after.
     unsafe { place.as_ref() }
+}
+
+/// A function of the C library's that takes nothing and answers nothing.
+pub(crate) type Procedure = unsafe extern "C" fn();
+
+/// glibc's `_IO_list_lock`, `_IO_list_unlock` and `_IO_list_resetlock`: the lock around its list of streams, which a thread may
+/// take again that has it. `None` on C libraries without them.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
+    let (lock, unlock, reset): (usize, usize, usize);
+    // SAFETY: as in `rseq_offset`, of three entries.
+    unsafe {
+        asm!(
+            ".weak _IO_list_lock",
+            ".weak _IO_list_unlock",
+            ".weak _IO_list_resetlock",
+            "mov {lock}, qword ptr [rip + _IO_list_lock@GOTPCREL]",
+            "mov {unlock}, qword ptr [rip + _IO_list_unlock@GOTPCREL]",
+            "mov {reset}, qword ptr [rip + _IO_list_resetlock@GOTPCREL]",
+            lock = out(reg) lock,
+            unlock = out(reg) unlock,
+            reset = out(reg) reset,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    if lock == 0 || unlock == 0 || reset == 0 {
+        return None;
+    }
+    // SAFETY: glibc's functions of this type (libio), all three.
+    Some([lock, unlock, reset].map(|address| unsafe { transmute::<usize, Procedure>(address) }))
+}
+
+/// Whether glibc's `__libc_single_threaded` says that the process has one thread; false where nobody says it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn is_single_threaded() -> bool {
+    let place: *const AtomicI8;
+    // SAFETY: as in `rseq_offset`.
+    unsafe {
+        asm!(
+            ".weak __libc_single_threaded",
+            "mov {place}, qword ptr [rip + __libc_single_threaded@GOTPCREL]",
+            place = out(reg) place,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    // SAFETY: null, or glibc's own byte (sys/single_threaded.h), which it writes when this thread makes another or
+    // has joined it.
+    let byte = unsafe { place.as_ref() };
+    byte.is_some_and(|byte| byte.load(Ordering::Relaxed) != 0)
 }
 
 /// The address that thread-local offsets count from: `fs:0` on x86-64.
