@@ -1,15 +1,15 @@
 //! When the kernel is told about hugepages.
 
-use crate::touch_history::TouchHistory;
+use crate::{fill_history::FillHistory, touch_history::TouchHistory};
 use strata_os::{AddressRange, Advice, PageSource, ThpMode};
-use strata_span::{HugepageCount, Platform};
+use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform};
 use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// What the heap tells the kernel about hugepages, and what it knows of the system's mode.
 ///
 /// Small programs must not pay: their hugepages fill page by page. A fresh hugepage is advised only
-/// where the heap is large enough that its pages are about to be used, and behind a large span only if the program
-/// is known to touch most of such spans.
+/// where the heap is large enough that its pages are about to be used, and only if the program
+/// is known to touch most of such hugepages, or of such large spans.
 #[derive(Debug)]
 pub(crate) struct HugepageAdvice {
     /// The system's mode, plus one; 0 until somebody asked. Written by whoever asks first, all the
@@ -26,6 +26,8 @@ pub(crate) struct HugepageAdvice {
     has_modest_runs: AtomicBool,
     /// How much of its large spans the program touches.
     touched: TouchHistory,
+    /// How much of the hugepages that many spans share.
+    filled: FillHistory,
 }
 
 /// Advice given so far.
@@ -49,8 +51,8 @@ impl HugepageAdvice {
     /// Hugepages that one allocation has to span at least to be advised: of two hugepages it fills
     /// more than half for certain, and of one it may touch a little.
     const LEAST_RUN: HugepageCount = HugepageCount::new(2);
-    /// Shorter spans are many to a hugepage, objects of a class in most of them.
-    const MOST_PACKED_BYTES: usize = 256 << 10;
+    /// Spans up to this share hugepages: the filler's.
+    const MOST_PACKED_BYTES: usize = HUGEPAGE_BYTES / 2;
     /// Most hugepages to be forbidden at a time. Each is a mapping of its own, of which a process
     /// may have 65 530 by default.
     pub(crate) const MOST_FORBIDDEN: usize = 8192;
@@ -65,6 +67,7 @@ impl HugepageAdvice {
                 has_forbidden_runs: AtomicBool::new(false),
                 has_modest_runs: AtomicBool::new(false),
                 touched: TouchHistory::new(),
+                filled: FillHistory::new(),
             }
         }
     }
@@ -83,7 +86,18 @@ impl HugepageAdvice {
         run: AddressRange,
         span_bytes: usize,
     ) -> bool {
-        if span_bytes > Self::MOST_PACKED_BYTES && self.mode(platform) != ThpMode::Unknown {
+        let is_known = self.mode(platform) != ThpMode::Unknown;
+        if is_known && span_bytes <= Self::MOST_PACKED_BYTES {
+            if let Some(due) = self.filled.due()
+                && let Ok(found) = platform.source().residency(due)
+            {
+                self.filled.note(found.resident_bytes + found.swapped_bytes);
+            }
+            if self.filled.stays_small(run) {
+                self.leave_on_small_pages(platform, run);
+                return false;
+            }
+        } else if is_known {
             let choice = self.touched.next(run);
             if let Some(range) = choice.look_at {
                 self.look(platform, range);
@@ -95,6 +109,13 @@ impl HugepageAdvice {
         }
         self.ask(platform, run);
         false
+    }
+
+    /// Notes a fresh run that is taken for a span of `span_bytes` while the heap is small.
+    pub(crate) fn note_small(&self, run: AddressRange, span_bytes: usize) {
+        if span_bytes <= Self::MOST_PACKED_BYTES {
+            self.filled.leave(run);
+        }
     }
 
     /// The same for a run that a large span grows into. `watched`: its beginning was left on small pages.

@@ -208,6 +208,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return None;
         };
         if let Some(run) = found.modest {
+            self.advice.note_small(run.0.range(run.1), request.pages.bytes());
             self.keep_small(platform, run);
         }
         let watched = found.advise.is_some_and(|(first, count)| {

@@ -43,6 +43,7 @@ mod demand;
 mod departures;
 mod extend;
 mod figures;
+mod fill_history;
 mod filler;
 mod filler_lists;
 mod filler_totals;

@@ -320,8 +320,9 @@ impl<P: PageSize> HugePageAware<P> {
         if missing >= MOST_MISSING_BYTES || swapped_bytes >= MOST_SWAPPED_BYTES {
             return (Outcome::Sparse, false);
         }
-        let allowed =
-            patient.forbidden && platform.source().advise(range, Advice::Hugepage).is_ok();
+        // It may be on small pages because what came before it was hardly touched.
+        let may_be_one = platform.source().advise(range, Advice::Hugepage).is_ok();
+        let allowed = patient.forbidden && may_be_one;
         let before_ns = platform.clock().now_ns();
         let outcome = match platform.source().advise(range, Advice::Collapse) {
             Ok(()) => {

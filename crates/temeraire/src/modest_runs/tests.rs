@@ -68,10 +68,19 @@ impl Heap {
         Self { ground, heap, live: Vec::new() }
     }
 
+    /// Spans of one page, all of which the program writes to.
     fn grow_to(&mut self, mebibytes: usize) {
+        self.grow_and_touch(mebibytes, Pages8K::BYTES);
+    }
+
+    /// The same, of each of which it writes so many bytes.
+    fn grow_and_touch(&mut self, mebibytes: usize, bytes: usize) {
         while self.live.len() * Pages8K::BYTES < mebibytes << 20 {
             let request = SpanRequest::of(PageCount::ONE);
-            self.live.push(self.heap.allocate(&self.ground, request).expect("memory"));
+            let span = self.heap.allocate(&self.ground, request).expect("memory");
+            // SAFETY: the span is ours, a page long, and the kernel's pages are memory.
+            unsafe { span.start::<Pages8K>().pointer().write_bytes(1, bytes) };
+            self.live.push(span);
         }
     }
 
@@ -117,6 +126,27 @@ fn a_heap_asks_for_hugepages_once_it_has_grown_where_the_system_waits_for_that()
     let told = heap.told();
     let late = told.len() - (14 << 20) / Pages8K::BYTES;
     assert!(told[late..].iter().all(|told| *told == Some(Advice::Hugepage)));
+}
+
+#[test]
+fn a_heap_whose_blocks_are_hardly_touched_asks_for_no_hugepages_until_they_are() {
+    for mode in [ThpMode::Madvise, ThpMode::Always] {
+        let mut heap = Heap::under(mode);
+        heap.grow_and_touch(60, 1);
+        let late = (20 << 20) / Pages8K::BYTES;
+        let told = heap.told();
+        assert!(told[late..].iter().all(|told| *told != Some(Advice::Hugepage)), "{mode:?}");
+        if mode == ThpMode::Always {
+            assert!(told[late..].iter().all(|told| *told == Some(Advice::NoHugepage)));
+        }
+        heap.grow_to(80);
+        let late = (70 << 20) / Pages8K::BYTES;
+        let allowed = |told: &Option<Advice>| match mode {
+            ThpMode::Madvise => *told == Some(Advice::Hugepage),
+            _ => *told != Some(Advice::NoHugepage),
+        };
+        assert!(heap.told()[late..].iter().all(allowed), "{mode:?}");
+    }
 }
 
 #[test]
