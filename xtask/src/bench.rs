@@ -113,7 +113,7 @@ pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCo
         }
         (None, _) if options.checks => {
             let record = measure(workspace, options, checks::prepare(workspace)?)?;
-            println!("{}\n{}", ratios::table(&record), checks::summary(&record));
+            println!("{}\n{}", checks::least_times(&record), checks::summary(&record));
             print!("{}", ratios::troubles(&record));
             let directory = workspace.target().join("bench");
             record.write(&directory.join("checks.json"))?;

@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <time.h>
 #include <sys/mman.h>
 
 static int global[100];
@@ -66,12 +67,24 @@ static void small_block_twice_in_a_thread_that_ends(void) {
     malloc_trim(0);
 }
 
+/* While the program does other things, for at most a minute. */
+static void written_after_free_and_left_alone(void) {
+    char *block = told(malloc(100));
+    free(block);
+    block[60] = 'X';
+    for (time_t end = time(NULL) + 60; time(NULL) < end;) {
+        void *blocks[50];
+        for (int i = 0; i < 50; i++) blocks[i] = malloc(3000);
+        for (int i = 0; i < 50; i++) free(blocks[i]);
+    }
+}
+
 static const struct test_case cases[] = {
     ON_STRATA(stack), ON_STRATA(static_data), ON_STRATA(text), ON_STRATA(own_mapping), ON_STRATA(unmapped),
     ON_STRATA(low), ON_STRATA(beyond_user_space), ON_STRATA(all_ones), ON_STRATA(before_the_first_block),
     ON_STRATA(realloc_of_static_data), ON_STRATA(inside_a_large_block), ON_STRATA(large_block_twice),
     ON_STRATA(small_block_twice), ON_STRATA(inside_a_small_block),
-    ON_STRATA(small_block_twice_in_a_thread_that_ends),
+    ON_STRATA(small_block_twice_in_a_thread_that_ends), ON_STRATA(written_after_free_and_left_alone),
 };
 
 MAIN(cases)

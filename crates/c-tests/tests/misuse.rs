@@ -79,3 +79,15 @@ fn a_small_block_freed_twice_is_named_when_it_leaves_the_caches() {
 fn a_pointer_into_a_small_block_is_named_when_it_leaves_the_caches() {
     one_line_names_the_pointer("inside_a_small_block", "strata: pointer into a block: free(");
 }
+
+#[test]
+fn a_write_after_free_in_a_hardened_heap_is_found_while_the_program_does_other_things() {
+    let (pointer, said) = said_of("written_after_free_and_left_alone", "hardened:true");
+    let span =
+        said.split("span ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or_default();
+    let expected = format!(
+        "strata: write after free: sweep({pointer}), class 8 of 112 bytes, span {span} of 1 pages, thread _; \
+         last: freed by thread _\n"
+    );
+    assert_eq!(said, expected);
+}

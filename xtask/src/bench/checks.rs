@@ -6,10 +6,12 @@ use anyhow::Result;
 
 use super::contender::{BASE, Contender, Prepared, STRATA_PRELOADED, build_linked};
 use super::goals::timed_lines;
-use super::record::{Record, Role};
-use super::spread::{Spread, geometric_mean};
+use super::ratios;
+use super::record::{Entry, Record, Role, Row};
+use super::spread::geometric_mean;
 use crate::dist;
 use crate::page_size::PageSizeName;
+use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
 const UNCHECKED: &str = "unchecked";
@@ -33,28 +35,61 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Prepared> {
     Ok(Prepared { contenders, left_out: Vec::new() })
 }
 
-/// The geometric mean of each one's times over all lines, relative to what it is related to: of medians, and of the least times,
-/// which other work on the machine spoils less.
+/// The least time of each line, of which other work on the machine spoils less than of medians: the first's, and the others' as
+/// parts of what they are related to; and the geometric means of these parts.
+pub(crate) fn least_times(record: &Record) -> Table {
+    let columns = record.entries.iter().map(|entry| {
+        let of = if entry.base == entry.name { "ns" } else { entry.base.as_str() };
+        (format!("{} / {of}", entry.name), Align::Right)
+    });
+    let columns: Vec<(String, Align)> = columns.collect();
+    let first = [("workload, least time", Align::Left)];
+    let shown = columns.iter().map(|(name, align)| (name.as_str(), *align));
+    let mut table = Table::new(first.into_iter().chain(shown));
+    for (row, part) in timed_lines(record) {
+        let cells = record.entries.iter().map(|entry| match part_of_base(entry, row, part) {
+            Some(part) => format!("{part:.2}"),
+            None => row
+                .cell(&entry.name)
+                .and_then(|cell| cell.time(part))
+                .map_or_else(String::new, |time| format!("{:.1}", time.min)),
+        });
+        table.push([row.line(part)].into_iter().chain(cells));
+    }
+    let means = record.entries.iter().map(|entry| mean(record, entry));
+    let means = means.map(|mean| mean.map_or_else(String::new, |mean| format!("{mean:.2}")));
+    table.push(["geometric mean".to_owned()].into_iter().chain(means));
+    table
+}
+
+/// The same means in words, and those of medians.
 pub(crate) fn summary(record: &Record) -> String {
     let mut text = String::new();
     for entry in record.ours() {
-        let ratios = |figure: fn(&Spread) -> f64| -> Vec<f64> {
-            timed_lines(record)
-                .filter_map(|(row, part)| {
-                    let base = row.cell(&entry.base)?.time(part)?;
-                    Some(figure(&row.cell(&entry.name)?.time(part)?) / figure(&base))
-                })
-                .collect()
-        };
-        let (medians, least) = (ratios(|time| time.median), ratios(|time| time.min));
-        if let Some((median, least)) = geometric_mean(&medians).zip(geometric_mean(&least)) {
+        let medians: Vec<f64> = timed_lines(record)
+            .filter_map(|(row, part)| {
+                Some(ratios::ratio(row, entry, &|cell| cell.time(part))?.median)
+            })
+            .collect();
+        if let Some((least, median)) = mean(record, entry).zip(geometric_mean(&medians)) {
             let (name, base, lines) = (&entry.name, &entry.base, medians.len());
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "{name}: {median:.2} times {base}, the mean of {lines} lines ({least:.2} by the least times)"
+                "{name}: {least:.2} times {base} by the least times of {lines} lines, {median:.2} by medians"
             );
         }
     }
     text
+}
+
+fn part_of_base(entry: &Entry, row: &Row, part: &str) -> Option<f64> {
+    let of = |name: &str| Some(row.cell(name)?.time(part)?.min);
+    (entry.base != entry.name).then(|| Some(of(&entry.name)? / of(&entry.base)?))?
+}
+
+fn mean(record: &Record, entry: &Entry) -> Option<f64> {
+    let parts: Vec<f64> =
+        timed_lines(record).filter_map(|(row, part)| part_of_base(entry, row, part)).collect();
+    geometric_mean(&parts)
 }
