@@ -19,6 +19,7 @@ mod measured;
 mod misuse;
 mod page_size;
 mod programs;
+mod reconcile;
 mod run;
 mod simulate;
 mod stress;
@@ -58,6 +59,7 @@ enum Task {
     Layers(layers::Options),
     Dist(dist::Options),
     Programs(programs::Options),
+    Reconcile(reconcile::Options),
     Misuse(misuse::Options),
 }
 
@@ -86,6 +88,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Layers(options) => layers::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),
         Task::Programs(options) => programs::perform(&workspace, options),
+        Task::Reconcile(options) => reconcile::perform(&workspace, options),
         Task::Misuse(options) => misuse::perform(&workspace, options),
     }
 }

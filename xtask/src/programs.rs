@@ -49,17 +49,17 @@ pub(crate) struct Options {
 }
 
 /// A run that takes longer is killed, and the program fails.
-const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// What `prepare` ends with when something that is no program is not there; its last line says what.
-const LEFT_OUT: i32 = 77;
+pub(crate) const LEFT_OUT: i32 = 77;
 
 /// How large the inputs are in the long form; 1 in the short one.
 const LONG_SCALE: u32 = 8;
 
 /// One script, as its first lines describe it.
-struct Program {
-    name: String,
+pub(crate) struct Program {
+    pub(crate) name: String,
     script: PathBuf,
     needs: Vec<String>,
     own_malloc: Option<String>,
@@ -80,11 +80,11 @@ impl Program {
     }
 
     /// The first program that it needs and that is not on the path.
-    fn missing(&self) -> Option<&str> {
+    pub(crate) fn missing(&self) -> Option<&str> {
         self.needs.iter().map(String::as_str).find(|need| find_program(need).is_none())
     }
 
-    fn command(&self, verb: &str, scale: u32, directory: &Path) -> Command {
+    pub(crate) fn command(&self, verb: &str, scale: u32, directory: &Path) -> Command {
         let mut command = Command::new("sh");
         command.arg(&self.script).arg(verb).arg(scale.to_string()).current_dir(directory);
         command
@@ -161,7 +161,7 @@ fn compare(workspace: &Workspace, options: &Options) -> Result<Vec<Comparison>> 
     Ok(comparisons)
 }
 
-fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<Program>> {
+pub(crate) fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<Program>> {
     let directory = workspace.root().join("benches/programs");
     let mut programs = Vec::new();
     for entry in
@@ -273,7 +273,7 @@ fn complaint(stderr: &[u8]) -> Option<String> {
     text.lines().find(ours).map(str::to_owned)
 }
 
-fn last_line(bytes: &[u8]) -> String {
+pub(crate) fn last_line(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).lines().next_back().unwrap_or("nothing on stderr").to_owned()
 }
 

@@ -55,6 +55,11 @@ pub enum BackgroundThread {
     Off,
 }
 
+impl BackgroundThread {
+    /// A heap gets its thread when it has so many bytes in spans and backed free pages.
+    pub const LEAST_HEAP_BYTES: u64 = strata_upkeep::THREAD_FROM_BYTES;
+}
+
 /// How much memory a heap may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

@@ -89,7 +89,10 @@ fn held_by_the_allocator(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let on_top = ledger.actual_bytes().saturating_sub(ledger.in_use_bytes);
     line("The allocator holds", on_top, out)?;
     let share = Percent { part: on_top, whole: ledger.in_use_bytes };
-    writeln!(out, "  on top of that, {share:.1} of what the program holds:")?;
+    match on_top / ledger.in_use_bytes.max(1) {
+        0..10 => writeln!(out, "  on top of that, {share:.1} of what the program holds:")?,
+        _ => writeln!(out, "  on top of that, many times what the program holds:")?,
+    }
     let metadata = ledger.part_bytes(Part::Metadata);
     let caches = [Category::PerCpu, Category::Thread, Category::Transfer];
     for (bytes, what) in [
@@ -147,17 +150,20 @@ fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {
         "Hugepages",
         Percent { part: used.saturating_sub(broken_bytes), whole: used },
     )?;
-    if let Some(kernel) = figures.kernel {
-        let spans = kernel.place(Place::Spans);
-        let does = Percent { part: spans.huge_bytes, whole: spans.resident_bytes };
-        write!(out, ", and {does:.1} does, says the kernel")?;
-    }
     match filler.released_hugepages {
-        0 => writeln!(out),
+        0 => writeln!(out)?,
         broken => {
-            writeln!(out, "; {broken} of {} are broken", temeraire.allocator.in_use_hugepages,)
+            writeln!(out, "; {broken} of {} are broken", temeraire.allocator.in_use_hugepages)?;
         }
     }
+    let Some(kernel) = figures.kernel else { return Ok(()) };
+    let spans = kernel.place(Place::Spans);
+    let does = Percent { part: spans.huge_bytes, whole: spans.resident_bytes };
+    writeln!(
+        out,
+        "{:FRONT$}{does:>5.1}      of what is in memory of them does, as the kernel has it",
+        ""
+    )
 }
 
 fn process(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Result {

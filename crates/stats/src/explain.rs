@@ -27,6 +27,21 @@ pub enum Finding {
         /// Bytes of free objects in them.
         free_bytes: u64,
     },
+    /// Spans of many size classes are held by few objects each, none of which is worth a finding of its own.
+    FragmentedClasses {
+        /// How many classes.
+        classes: u64,
+        /// Their spans, as a number.
+        spans: u64,
+        /// Objects that the application has in them, as a number.
+        objects_in_use: u64,
+        /// Bytes of the spans.
+        span_bytes: u64,
+        /// Bytes of free objects in them.
+        free_bytes: u64,
+        /// Size of an object of the class that has most of these, in bytes.
+        most_object_bytes: u64,
+    },
     /// CPUs on which the program cannot run now, or did not run since the earlier snapshot, keep objects.
     IdleCpuCaches {
         /// How many there are.
@@ -125,8 +140,12 @@ fn reason<S: Serializer>(why: &WhyPerThread, serializer: S) -> Result<S::Ok, S::
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WhyNotReleased {
-    /// Nothing was given back ever: nobody asked, and the background work did not either.
-    NobodyAsked,
+    /// Nothing was given back ever, and the heap has no thread of its own, so that something goes only while threads of the
+    /// program miss their caches, or if the program asks.
+    NobodyAsked {
+        /// Why there is no thread.
+        no_thread: WhyNoThread,
+    },
     /// Recent demand may want them again: pages that were kept back for that and are not judged yet.
     RecentDemand {
         /// Bytes of them.
@@ -139,7 +158,10 @@ pub enum WhyNotReleased {
     },
     /// Some went, and this is what has not gone yet: the heap has no thread of its own, so that more goes only while threads
     /// of the program miss their caches.
-    Rate,
+    Rate {
+        /// Why there is no thread.
+        no_thread: WhyNoThread,
+    },
     /// The heap's thread gives it back when nobody wanted it for a while.
     Delay {
         /// How long, in milliseconds.
@@ -149,6 +171,19 @@ pub enum WhyNotReleased {
     },
     /// Somebody switched off what gives memory back by itself.
     SwitchedOff,
+}
+
+/// Why a heap has no thread of its own that would give memory back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum WhyNoThread {
+    /// The heap was never as large as one that gets a thread.
+    Small,
+    /// `background_thread:false`.
+    Off,
+    /// Nobody asked for one, or it could not be made.
+    NotAsked,
 }
 
 /// Findings, those about most bytes first.
@@ -191,9 +226,9 @@ impl Finding {
     /// How many bytes it is about: what findings are ranked by.
     pub const fn weight_bytes(&self) -> u64 {
         match self {
-            Self::FragmentedClass { free_bytes, .. } | Self::UnreleasedPages { free_bytes, .. } => {
-                *free_bytes
-            }
+            Self::FragmentedClass { free_bytes, .. }
+            | Self::FragmentedClasses { free_bytes, .. }
+            | Self::UnreleasedPages { free_bytes, .. } => *free_bytes,
             Self::IdleCpuCaches { held_bytes, .. } => *held_bytes,
             Self::LargeCaches { per_cpu_bytes, thread_bytes, transfer_bytes, .. } => {
                 per_cpu_bytes.saturating_add(*thread_bytes).saturating_add(*transfer_bytes)
@@ -230,7 +265,7 @@ impl Serialize for Findings {
 /// What stands out in a heap, ranked by how many bytes it is about. With an `earlier` snapshot of the same heap also
 /// what happened since.
 ///
-/// A finding is about at least 1 MiB and 2 % of the memory that the heap has, so that small programs have none. Nothing
+/// A finding is about at least 1 MiB and 2 % of the memory that the heap has (or that all of the process has, if that is less), so that small programs have none. Nothing
 /// is allocated.
 ///
 /// ```

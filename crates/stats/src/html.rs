@@ -36,8 +36,8 @@ fn write_page(document: &Document, earlier: Option<&Document>, page: &mut String
     render_brief(document.figures(), before, &mut brief)?;
     writeln!(page, "<section><h2>Summary</h2><pre>{}</pre></section>", Escaped(&brief))?;
     findings(document, earlier, page)?;
-    ledger(document, page)?;
     page.push_str(PICTURES);
+    ledger(document, page)?;
     page.push_str("<script type=\"application/json\" id=\"snapshot\">");
     let mut data = String::new();
     document.write(&mut data)?;
@@ -49,10 +49,10 @@ fn write_page(document: &Document, earlier: Option<&Document>, page: &mut String
 /// What the script draws into.
 const PICTURES: &str = r#"<section><h2>Where the bytes are</h2>
 <p class="hint">Areas are bytes. Click an area to see its parts, and the path to go back.</p>
-<nav id="area-path"></nav><svg id="areas" role="img" aria-label="The ledger as areas"></svg></section>
+<nav id="area-path"></nav><svg id="areas" role="img" aria-label="The ledger as areas"></svg><p id="area-figures" class="figures"></p></section>
 <section id="map-section"><h2>The heap, hugepage by hugepage</h2>
 <p class="hint">A cell is a hugepage of 2 MiB, by address. Point at one for its figures, click it for its pages.</p>
-<div id="map-choice"></div><div id="map-legend"></div><canvas id="map"></canvas><p id="map-figures"></p>
+<p id="map-sums"></p><div id="map-choice"></div><div id="map-legend"></div><canvas id="map"></canvas><p id="map-figures" class="figures"></p>
 <div id="zoom"></div></section>
 <section><h2>Size classes</h2><div id="classes"></div></section>
 <section id="histogram-section"><h2>Histograms of the page heap</h2><div id="histograms"></div></section>

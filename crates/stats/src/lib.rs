@@ -77,7 +77,7 @@ pub use difference::{ClassDifference, Difference};
 pub use document::{Document, MapRun, MapSpan, ReadError};
 #[cfg(feature = "std")]
 pub use epoch_cell::EpochCell;
-pub use explain::{Finding, Findings, WhyNotReleased, explain, report_explain};
+pub use explain::{Finding, Findings, WhyNoThread, WhyNotReleased, explain, report_explain};
 pub use figures::{Figures, PageHeapDetails};
 pub use glibc::{GlibcFigures, Pieces, render_malloc_info, render_malloc_stats};
 #[cfg(feature = "std")]

@@ -12,7 +12,9 @@ use strata_os::{CallKinds, FailingPages, Fault, MonotonicClock, SystemPages};
 use strata_page_heap::{MemoryLimits, PageHeap, ReleaseReason};
 use strata_size_classes::Pages8K;
 use strata_span::PageCount;
-use strata_stats::{Figures, Finding, Findings, RenderPageHeap, Snapshot, WhyNotReleased, explain};
+use strata_stats::{
+    Figures, Finding, Findings, RenderPageHeap, Snapshot, WhyNoThread, WhyNotReleased, explain,
+};
 use strata_temeraire::HugePageAware;
 
 /// Threads keep words for two heaps at a time, so that tests run one after the other.
@@ -91,6 +93,32 @@ fn few_objects_in_many_spans_are_fragmentation() {
     assert!(!has(&found(&heap, None), is_it), "none of them is in use");
 }
 
+/// None of the classes stands out among what is in use, and all of them together do.
+#[test]
+fn few_objects_in_spans_of_many_classes_are_fragmentation_too() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let ground = many(&heap, 40, 8 << 20);
+    for block in &ground {
+        // SAFETY: the block is ours and so long.
+        unsafe { block.write_bytes(1, 8 << 20) };
+    }
+    let sizes = [100, 140, 200, 300, 400, 600, 800, 1200, 2000, 3000];
+    let blocks: Vec<_> =
+        sizes.iter().flat_map(|size| many(&heap, (2 << 20) / size, *size)).collect();
+    let is_it = |finding: &Finding| matches!(finding, Finding::FragmentedClasses { classes: 8..=10, free_bytes, .. } if *free_bytes > 10 << 20);
+    assert!(!has(&found(&heap, None), is_it), "all of them are in use");
+    let (stay, go): (Vec<_>, Vec<_>) =
+        blocks.into_iter().enumerate().partition(|(index, _)| index % 16 == 0);
+    free(&heap, go.into_iter().map(|(_, block)| block));
+    heap.release(0);
+    assert!(has(&found(&heap, None), is_it));
+    free(&heap, stay.into_iter().map(|(_, block)| block));
+    heap.release(0);
+    assert!(!has(&found(&heap, None), is_it), "none of them is in use");
+    free(&heap, ground);
+}
+
 #[test]
 fn caches_in_which_nothing_moves_are_idle() {
     let _alone = alone();
@@ -152,7 +180,10 @@ fn free_pages_that_nobody_gave_back_are_told_with_the_reason() {
         free(&heap, blocks);
         assert!(has(&found(&heap, None), |finding| matches!(
             finding,
-            Finding::UnreleasedPages { why: WhyNotReleased::NobodyAsked, .. }
+            Finding::UnreleasedPages {
+                why: WhyNotReleased::NobodyAsked { no_thread: WhyNoThread::NotAsked },
+                ..
+            }
         )));
         heap.release(usize::MAX);
         assert!(!has(&found(&heap, None), is_it), "all of it went");

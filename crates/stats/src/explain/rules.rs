@@ -1,8 +1,8 @@
 //! When something stands out.
 
-use super::{Finding, Findings, WhyNotReleased};
+use super::{Finding, Findings, WhyNoThread, WhyNotReleased};
 use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Snapshot};
-use strata_alloc::{FrontEnd, WhyPerThread};
+use strata_alloc::{BackgroundThread, FrontEnd, WhyPerThread};
 use strata_cpu_cache::IdKind;
 use strata_page_heap::ReleasedBytes;
 
@@ -29,7 +29,9 @@ pub(super) fn apply(
     findings: &mut Findings,
 ) {
     let snapshot = figures.snapshot;
-    let least = LEAST_BYTES.max(ledger.actual_bytes() / LEAST_PART);
+    // What was handed out and never touched is no memory that anybody has.
+    let resident = snapshot.process.map_or(u64::MAX, |process| process.resident_bytes as u64);
+    let least = LEAST_BYTES.max(ledger.actual_bytes().min(resident) / LEAST_PART);
     fragmented_classes(snapshot, least, findings);
     idle_cpus(snapshot, earlier, least, findings);
     caches(ledger, least, findings);
@@ -50,20 +52,45 @@ pub(super) fn apply(
     }
 }
 
-/// More than half of a class's spans are free objects that lie in the central free list.
+/// More than half of a class's spans are free objects that lie in the central free list. Classes of which that is too little
+/// to be told singly are told together.
 fn fragmented_classes(snapshot: &Snapshot, least: u64, findings: &mut Findings) {
+    let (mut all, mut most) = ([0u64; 5], (0, 0));
     for (_, class) in snapshot.classes.iter() {
         let span_bytes = class.live_pages.saturating_mul(snapshot.heap.page_bytes);
         let free_bytes = class.central_objects.saturating_mul(class.object_bytes);
-        if free_bytes >= least && free_bytes > span_bytes / 2 {
+        let objects_in_use = class.objects_in_use();
+        if free_bytes <= span_bytes / 2 {
+            continue;
+        }
+        if free_bytes >= least {
+            let (object_bytes, spans) = (class.object_bytes, class.spans);
             findings.add(Finding::FragmentedClass {
-                object_bytes: class.object_bytes,
-                spans: class.spans,
-                objects_in_use: class.objects_in_use(),
+                object_bytes,
+                spans,
+                objects_in_use,
                 span_bytes,
                 free_bytes,
             });
+            continue;
         }
+        most = most.max((free_bytes, class.object_bytes));
+        for (sum, more) in
+            all.iter_mut().zip([1, class.spans, objects_in_use, span_bytes, free_bytes])
+        {
+            *sum = sum.saturating_add(more);
+        }
+    }
+    let [classes, spans, objects_in_use, span_bytes, free_bytes] = all;
+    if free_bytes >= least {
+        findings.add(Finding::FragmentedClasses {
+            classes,
+            spans,
+            objects_in_use,
+            span_bytes,
+            free_bytes,
+            most_object_bytes: most.1,
+        });
     }
 }
 
@@ -150,9 +177,20 @@ fn why_not_released(figures: &Figures<'_>, kept_by_demand_bytes: u64) -> WhyNotR
     } else if skipped_pages != 0 && kept_by_demand_bytes != 0 {
         WhyNotReleased::RecentDemand { kept_back_bytes: kept_by_demand_bytes }
     } else if heap.page_heap.released.total() == 0 {
-        WhyNotReleased::NobodyAsked
+        WhyNotReleased::NobodyAsked { no_thread: why_no_thread(figures) }
     } else {
-        WhyNotReleased::Rate
+        WhyNotReleased::Rate { no_thread: why_no_thread(figures) }
+    }
+}
+
+fn why_no_thread(figures: &Figures<'_>) -> WhyNoThread {
+    let Snapshot { heap, config, .. } = figures.snapshot;
+    if config.background_thread == BackgroundThread::Off {
+        WhyNoThread::Off
+    } else if heap.page_heap.peak_backed_bytes < BackgroundThread::LEAST_HEAP_BYTES {
+        WhyNoThread::Small
+    } else {
+        WhyNoThread::NotAsked
     }
 }
 

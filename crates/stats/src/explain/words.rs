@@ -1,6 +1,6 @@
 //! How findings are put.
 
-use super::{Finding, WhyNotReleased};
+use super::{Finding, WhyNoThread, WhyNotReleased};
 use crate::amount::{Amount, Percent};
 use core::fmt::{Display, Formatter, Result};
 
@@ -39,6 +39,7 @@ impl Display for Finding {
                     Percent { part: used, whole: *span_bytes },
                 )
             }
+            Self::FragmentedClasses { .. } => fragmented_classes(self, f),
             Self::IdleCpuCaches { caches, held_bytes, since_earlier } => {
                 let why = if *since_earlier {
                     "nothing moved in them since the earlier snapshot"
@@ -56,12 +57,12 @@ impl Display for Finding {
             Self::LargeCaches { per_cpu_bytes, thread_bytes, transfer_bytes, in_use_bytes } => {
                 write!(
                     f,
-                    "Large caches: {} of free objects, {:.0} of what the program holds.\n   {} lie in caches of CPUs, {} in \
+                    "Large caches: {} of free objects, where the program holds {}.\n   {} lie in caches of CPUs, {} in \
                  caches of threads, {} between them.{DO}this is what speed is bought with. If memory is short, lower \
                  max_per_cpu_cache_size or max_total_thread_cache_bytes in STRATA_CONF; malloc_trim(0) empties all caches \
                  once.",
                     Amount(self.weight_bytes()),
-                    Percent { part: self.weight_bytes(), whole: *in_use_bytes },
+                    Amount(*in_use_bytes),
                     Amount(*per_cpu_bytes),
                     Amount(*thread_bytes),
                     Amount(*transfer_bytes),
@@ -117,11 +118,11 @@ impl Display for Finding {
             ),
             Self::LargeMetadata { metadata_bytes, in_use_bytes } => write!(
                 f,
-                "Large books: {} of the allocator's own, {:.0} of what the program holds.\n   They grow with the most spans \
+                "Large books: {} of the allocator's own, where the program holds {}.\n   They grow with the most spans \
                  and threads that there ever were, and never shrink.{DO}nothing, if the program holds less now than it \
                  did; else the kinds of metadata in the ledger tell what it is.",
                 Amount(*metadata_bytes),
-                Percent { part: *metadata_bytes, whole: *in_use_bytes },
+                Amount(*in_use_bytes),
             ),
             Self::AbandonedTails { bytes } => write!(
                 f,
@@ -186,12 +187,7 @@ fn growth(finding: &Finding, f: &mut Formatter<'_>) -> Result {
 impl Display for WhyNotReleased {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Self::NobodyAsked => write!(
-                f,
-                "Nothing went back so far. The heap has no thread of its own, and without one memory goes back only while \
-                 threads of the program miss their caches: one that sleeps keeps it.{DO}wait, if the program works on; \
-                 background_thread:true makes a thread that does not depend on it."
-            ),
+            Self::NobodyAsked { no_thread } => write!(f, "Nothing went back so far. {no_thread}"),
             Self::RecentDemand { kept_back_bytes } => write!(
                 f,
                 "{} of it are kept because the program wanted as much within the last minutes (skip intervals).{DO}nothing: \
@@ -203,12 +199,9 @@ impl Display for WhyNotReleased {
                 "The kernel refused {times} times to take memory back.{DO}see whether the program locks its memory (mlock, \
                  mlockall)."
             ),
-            Self::Rate => write!(
-                f,
-                "Some was given back, and this is left. The heap has no thread of its own, and without one memory goes back \
-                 only while threads of the program miss their caches.{DO}wait, if the program works on; \
-                 background_thread:true makes a thread that does not depend on it."
-            ),
+            Self::Rate { no_thread } => {
+                write!(f, "Some was given back, and this is left. {no_thread}")
+            }
             Self::Delay { delay_ms, rate_bytes } => write!(
                 f,
                 "The heap's own thread gives back what nobody wanted for {:.1} s, and {} a second before that; of a hugepage \
@@ -223,5 +216,48 @@ impl Display for WhyNotReleased {
                  MallocExtension_SetBackgroundProcessActionsEnabled).{DO}switch it on."
             ),
         }
+    }
+}
+
+fn fragmented_classes(finding: &Finding, f: &mut Formatter<'_>) -> Result {
+    let Finding::FragmentedClasses {
+        classes,
+        spans,
+        objects_in_use,
+        span_bytes,
+        free_bytes,
+        most_object_bytes,
+    } = finding
+    else {
+        return Ok(());
+    };
+    write!(
+        f,
+        "Fragmentation: {} free in spans of objects of {classes} sizes.\n   {spans} spans, {} in all, are held by \
+         {objects_in_use} objects of the program; most of it is in those of {most_object_bytes} bytes.{DO}a span goes back \
+         when its last object is freed. Something frees most of what it allocated, of all sizes, and keeps some of it: allocate \
+         what stays apart, or at another time. Until then the room is used again for objects of the same sizes.",
+        Amount(*free_bytes),
+        Amount(*span_bytes),
+    )
+}
+
+impl Display for WhyNoThread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        let why = match self {
+            Self::Small => "since it was never larger than 32 MiB",
+            Self::Off => "since background_thread:false says so",
+            Self::NotAsked => "since nobody asked for one, or none could be made",
+        };
+        write!(
+            f,
+            "The heap has no thread of its own, {why}; without one memory goes back only while threads of the program miss \
+             their caches, and a program that sleeps keeps it.{DO}"
+        )?;
+        f.write_str(match self {
+            Self::Small => "nothing, unless the program sleeps now.",
+            Self::Off => "let it have one.",
+            Self::NotAsked => "background_thread:true in STRATA_CONF.",
+        })
     }
 }

@@ -18,6 +18,8 @@ const amount = bytes => {
 // Tables are written as pairs of index and entry.
 const classes = file.snapshot.classes.classes.map(([index, figures]) => ({ index, ...figures }));
 const sizes = new Map(classes.map(c => [c.index, c.object_bytes]));
+// As people name them.
+const sizeName = bytes => bytes >= 4096 && bytes % 1024 === 0 ? bytes / 1024 + " KiB" : bytes + " B";
 const inUse = c => Math.max(0, c.objects_out - c.per_cpu_objects - c.thread_objects - c.transfer_objects);
 
 // ---- The ledger as areas ----
@@ -25,7 +27,7 @@ const COLOURS = { in_use: "#6fae6f", free: "#e0b45c", metadata: "#b58fd0", relea
 const PARTS = { in_use: "in use by the program", free: "free", metadata: "metadata", released: "released",
   never_used: "never used" };
 function tree() {
-  const byClass = (part, count) => classes.map(c => ({ name: c.object_bytes + " B", part,
+  const byClass = (part, count) => classes.map(c => ({ name: sizeName(c.object_bytes), part,
     bytes: count(c) * c.object_bytes, note: count(c) + " objects" })).filter(leaf => leaf.bytes > 0);
   const rest = (name, part, bytes, parts) => {
     const left = bytes - parts.reduce((sum, leaf) => sum + leaf.bytes, 0);
@@ -71,38 +73,50 @@ function squarify(items, x, y, width, height, place) {
     rest = rest.slice(row.length);
   }
 }
+// Nested as deep as there is room: parts, categories, classes. What lies in an area belongs to it.
+const SMALLEST = 22, DEEPEST = 3;
 function drawAreas(path) {
-  const node = path[path.length - 1], svg = byId("areas"), nav = byId("area-path");
+  const node = path[path.length - 1], svg = byId("areas"), nav = byId("area-path"), wide = 1040, high = 480;
   nav.replaceChildren(...path.map((step, depth) => {
     const button = make("button", {}, step.name + ": " + amount(step.bytes));
     button.onclick = () => drawAreas(path.slice(0, depth + 1));
     return button;
   }));
-  svg.replaceChildren(); svg.setAttribute("viewBox", "0 0 1000 460");
-  const box = (item, x, y, width, height, depth) => {
-    const colour = COLOURS[item.part] || "#aaa", has = item.children?.length;
-    const group = make("g"), rect = make("rect", { x, y, width: Math.max(0, width - 1), height: Math.max(0, height - 1),
-      fill: colour, "fill-opacity": depth ? .95 : .55, class: has ? "parent" : "leaf" });
+  if (path.length === 1) for (const [name, whole] of Object.entries(trees)) if (whole !== node) {
+    const other = make("button", { class: "other" }, "show " + name + ": " + amount(whole.bytes));
+    other.onclick = () => drawAreas([whole]); nav.append(other);
+  }
+  svg.replaceChildren(); svg.setAttribute("viewBox", `0 0 ${wide} ${high}`);
+  const say = text => { byId("area-figures").textContent = text; };
+  say("");
+  const box = (item, way, x, y, width, height, depth) => {
+    const has = item.children?.length, group = make("g");
+    const rect = make("rect", { x, y, width: Math.max(0, width - 1), height: Math.max(0, height - 1),
+      fill: COLOURS[item.part] || "#aaa", "fill-opacity": [.35, .6, .95, 1][Math.min(3, depth + (has ? 0 : 1))],
+      class: has ? "parent" : "leaf" });
+    const share = (100 * item.bytes / node.bytes).toFixed(1) + " % of " + node.name;
     rect.append(make("title", {}, item.name + ": " + amount(item.bytes) + (item.note ? ", " + item.note : "")));
-    if (has) rect.onclick = () => drawAreas([...path, item]);
-    group.append(rect);
-    const fits = Math.floor((width - 8) / 6.6);
-    if (height > 16 && fits > 4) {
-      const whole = item.name + " " + amount(item.bytes);
-      group.append(make("text", { x: x + 5, y: y + 14 }, whole.length > fits ? whole.slice(0, fits - 1) + "…" : whole));
-    }
-    svg.append(group);
-    if (has && !depth && height > 40 && width > 40) {
-      squarify(item.children, x + 3, y + 19, width - 7, height - 23,
-        (child, cx, cy, w, h) => {
-          box(child, cx, cy, w, h, 1);
-          svg.lastChild.firstChild.onclick = () => drawAreas(child.children?.length ? [...path, item, child] : [...path, item]);
-        });
-    }
+    rect.onmouseenter = () => say([...way.slice(1), item].map(step => step.name).join(" › ") + ": " + amount(item.bytes) +
+      (item.note ? ", " + item.note : "") + ", " + share);
+    rect.onclick = () => drawAreas(has ? [...way, item] : way);
+    group.append(rect); svg.append(group);
+    const nests = has && depth < DEEPEST && height > 2 * SMALLEST && width > 2 * SMALLEST;
+    const fits = Math.floor((width - 8) / 6.4), whole = item.name + " " + amount(item.bytes);
+    if (height > 15 && (nests ? fits > 3 : fits >= Math.min(whole.length, item.name.length)))
+      group.append(make("text", { x: x + 4, y: y + 12.5 }, whole.length <= fits ? whole : item.name.length <= fits ? item.name :
+        item.name.slice(0, fits - 1) + "…"));
+    if (nests) squarify(item.children, x + 3, y + 17, width - 7, height - 21,
+      (child, cx, cy, w, h) => box(child, [...way, item], cx, cy, w, h, depth + 1));
   };
-  squarify(node.children || [], 0, 0, 1000, 460, (item, x, y, w, h) => box(item, x, y, w, h, 0));
+  squarify(node.children || [], 0, 0, wide, high, (item, x, y, w, h) => box(item, path, x, y, w, h, path.length > 1 ? 1 : 0));
 }
-drawAreas([tree()]);
+// What has memory first: address space is large, and costs nothing.
+const trees = (() => {
+  const all = tree(), has = all.children.filter(part => ["in_use", "free", "metadata"].includes(part.part));
+  const memory = { name: "memory", bytes: has.reduce((sum, part) => sum + part.bytes, 0), children: has };
+  return { memory, "address space": { ...all, name: "address space" } };
+})();
+drawAreas([trees.memory]);
 
 // ---- The heap map ----
 const POPULATIONS = { whole: "#7f8c99", sparse: "#4a7bd0", dense: "#3f9b6c", donated: "#d08a3f", region: "#9a6fc4" };
@@ -128,18 +142,31 @@ function drawMap() {
       colour: cell => cell.swapped ? "#5b4b8a" : cell.huge ? "#b03a48" : cell.resident ?
         mix(cell.resident / HUGE, [247, 239, 233], [233, 185, 160]) : "#d9dbdf" },
   };
-  const canvas = byId("map"), columns = Math.max(16, Math.min(128, Math.ceil(Math.sqrt(cells.length * 3)))), size =
-    Math.max(4, Math.min(22, Math.floor(1040 / columns)));
+  // Whole pixels a cell, as large as they fit on half a screen.
+  const canvas = byId("map"), wide = Math.max(320, Math.min(1040, byId("map-section").clientWidth || 1040));
+  let size = 24;
+  while (size > 4 && Math.ceil(cells.length / Math.floor(wide / size)) * size > 420) size--;
+  const columns = Math.floor(wide / size);
   canvas.width = columns * size; canvas.height = Math.max(1, Math.ceil(cells.length / columns)) * size;
+  let shown = "fullness", chosen;
   const paint = name => {
+    shown = name;
     const view = views[name], context = canvas.getContext("2d");
     context.clearRect(0, 0, canvas.width, canvas.height);
     cells.forEach((cell, i) => { context.fillStyle = view.colour(cell);
       context.fillRect(i % columns * size, Math.floor(i / columns) * size, size - 1, size - 1); });
+    const at = cells.indexOf(chosen);
+    if (at >= 0) { context.strokeStyle = "#d03a3a"; context.lineWidth = 2;
+      context.strokeRect(at % columns * size, Math.floor(at / columns) * size, size - 1, size - 1); }
     byId("map-legend").replaceChildren(...view.legend.map(([colour, text]) => {
       const entry = make("span"); entry.append(make("i", { style: "background:" + colour }), text); return entry; }));
     for (const button of byId("map-choice").children) button.className = button.textContent === name ? "on" : "";
   };
+  const total = (what, of) => { const count = cells.filter(of).length; return count ? count + " " + what : ""; };
+  byId("map-sums").textContent = [cells.length + " hugepages reserved", total("with pages in spans", cell => cell.used > 0),
+    total("with memory", cell => cell.resident > 0), total("backed by a hugepage", cell => cell.huge > 0),
+    total("given back in part", cell => cell.unbacked > 0 && cell.used > 0), total("swapped", cell => cell.swapped > 0)]
+    .filter(Boolean).join(", ");
   byId("map-choice").replaceChildren(...Object.keys(views).map(name => {
     const button = make("button", {}, name); button.onclick = () => paint(name); return button; }));
   paint("fullness");
@@ -151,14 +178,16 @@ function drawMap() {
     (cell.huge ? ", on a hugepage" : "") + (cell.unbacked ? ", " + Math.round(cell.unbacked) + " pages given back" : "") +
     (cell.swapped ? ", swapped " + amount(cell.swapped) : "");
   canvas.onmousemove = event => { const cell = cellAt(event); byId("map-figures").textContent = cell ? describe(cell) : ""; };
-  canvas.onclick = event => { const cell = cellAt(event); if (cell) zoom(cell, describe(cell)); };
+  const choose = cell => { chosen = cell; paint(shown); zoom(cell, describe(cell)); };
+  canvas.onclick = event => { const cell = cellAt(event); if (cell) choose(cell); };
   const richest = cells.reduce((best, cell) => cell.spans.length > (best?.spans.length ?? 0) ? cell : best, undefined);
-  if (richest) zoom(richest, describe(richest));
+  if (richest) choose(richest);
 }
 const hue = index => index ? "hsl(" + index * 47 % 360 + " 55% 62%)" : "#8b97a3";
 function zoom(cell, words) {
   const columns = 64, perHuge = HUGE / PAGE, width = 1024, side = width / columns, rows = Math.ceil(perHuge / columns);
   const svg = make("svg", { viewBox: `0 0 ${width} ${rows * side}`, role: "img", "aria-label": "Pages of a hugepage" });
+  const said = make("p", { class: "hint figures" }, "Point at a span for its figures.");
   for (let page = 0; page < perHuge; page++) svg.append(make("rect", { x: page % columns * side, y:
     Math.floor(page / columns) * side, width: side - 1, height: side - 1, fill: cell.spans.length || cell.used < 1 ?
       "#8882" : "#8b97a3" }));
@@ -170,15 +199,16 @@ function zoom(cell, words) {
       const rect = make("rect", { x: page % columns * side, y: Math.floor(page / columns) * side,
         width: side - (page + 1 < first + pages ? 0 : 1), height: side - 1, fill: hue(index),
         "fill-opacity": object ? .3 + .7 * Math.min(1, objects / Math.max(1, room)) : 1 });
+      rect.onmouseenter = () => { said.textContent = text; };
       rect.append(make("title", {}, text)); svg.append(rect);
     }
   }
   const seen = [...new Set(cell.spans.map(span => span[2]))].sort((a, b) => a - b);
   const legend = make("p", { class: "hint" });
   for (const index of seen) { const entry = make("span"); entry.append(make("i", { style: "background:" + hue(index) +
-    ";display:inline-block;width:11px;height:11px;margin:0 4px 0 10px" }), sizes.get(index) ? sizes.get(index) + " B" :
+    ";display:inline-block;width:11px;height:11px;margin:0 4px 0 10px" }), sizes.get(index) ? sizeName(sizes.get(index)) :
     "large"); legend.append(entry); }
-  byId("zoom").replaceChildren(make("h3", {}, "Pages of " + words), svg, legend,
+  byId("zoom").replaceChildren(make("h3", {}, "Pages of " + words), svg, said, legend,
     make("p", { class: "hint" }, "A cell is a page. Paler: fewer objects of the span are out. Grey: free."));
 }
 drawMap();
@@ -195,7 +225,7 @@ drawMap();
     bar.append(make("span", { class: "bar", style: `width:${Math.round(130 * held / most)}px` }));
     const cached = (c.per_cpu_objects + c.thread_objects + c.transfer_objects) * c.object_bytes;
     const room = c.live_pages * PAGE;
-    row.append(make("td", {}, c.object_bytes + " B"), make("td", {}, amount(held)), bar, make("td", {}, amount(cached)),
+    row.append(make("td", {}, sizeName(c.object_bytes)), make("td", {}, amount(held)), bar, make("td", {}, amount(cached)),
       make("td", {}, amount(c.central_objects * c.object_bytes)), make("td", {}, c.spans),
       make("td", {}, room ? (100 * held / room).toFixed(1) + " %" : ""));
     table.append(row);
