@@ -18,8 +18,7 @@ use crate::workspace::Workspace;
 
 /// Compare what the ledger of each real program says with what the kernel has in memory.
 ///
-/// Each process of each program under benches/programs writes a snapshot when it ends, and one a second if it is large enough for
-/// a thread of its heap's own. A program fails if a snapshot says more than 1 MiB or 0.5 % something else than the kernel, or if
+/// Each process of each program under benches/programs writes a snapshot when it ends. A program fails if a snapshot says more than 1 MiB or 0.5 % something else than the kernel, or if
 /// the ledger of a process with one thread does not add up to the byte.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -175,7 +174,7 @@ fn snapshots_of(
     }
     let mut command = program.command("run", scale, &work);
     let more = options.conf.as_deref().map(|conf| format!(",{conf}")).unwrap_or_default();
-    let conf = format!("snapshot_file:{}/%p.json,snapshot_interval:1{more}", taken.display());
+    let conf = format!("snapshot_file:{}/%p.json{more}", taken.display());
     command.env("LD_PRELOAD", library).env("STRATA_CONF", conf);
     let run = run_measured(&mut command, LIMIT)?;
     if !prepared.succeeded() || !run.succeeded() {

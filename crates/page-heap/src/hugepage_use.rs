@@ -28,4 +28,6 @@ pub struct HugepageFigures {
     pub used_pages: u64,
     /// Free pages that are not backed, where it is shared: given back to the kernel, or never touched.
     pub unbacked_pages: u64,
+    /// Free pages that are backed, shared or not; none where the page heap does not look at hugepages.
+    pub backed_free_pages: Option<u64>,
 }

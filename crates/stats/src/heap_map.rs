@@ -95,8 +95,8 @@ pub(crate) struct Walk<'a, C: HeapConfig> {
     /// The reservation that the walk is in, and how far it came in it.
     reservation: AddressRange,
     at: usize,
-    /// The span that reached over the end of the last hugepage: the page behind its end, and whether it is out.
-    inside: Option<(usize, bool)>,
+    /// The span that reached over the end of the last hugepage: the page behind its end, and where it is.
+    inside: Option<(usize, SpanPlace)>,
 }
 
 /// What is found in a hugepage. Spans come and go meanwhile: each is what the page map said at some moment.
@@ -106,6 +106,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) residency: Residency,
     /// Its first pages that are part of a span which is out and begins before it.
     pub(crate) continued_pages: usize,
+    /// Its pages that are part of a free span with memory behind it. (Of page heaps that keep free pages as spans.)
+    pub(crate) free_span_pages: usize,
     /// The spans that are out and begin in it.
     pub(crate) spans: &'a [SpanCell],
 }
@@ -140,12 +142,14 @@ impl<'a, C: HeapConfig> Walk<'a, C> {
             self.core.source().residency(hugepage.range(HugepageCount::ONE)).unwrap_or_default();
         let first = hugepage.first_page::<C::Pages>().number();
         let end = first + PageCount::<C::Pages>::PER_HUGEPAGE.get();
-        let (mut page, mut found, mut continued_pages) = (first, 0, 0);
-        if let Some((behind, is_out)) = self.inside.take() {
+        let (mut page, mut found, mut continued_pages, mut free_span_pages) = (first, 0, 0, 0);
+        let is_free = |place| matches!(place, SpanPlace::Free | SpanPlace::Releasing);
+        if let Some((behind, place)) = self.inside.take() {
             page = behind.clamp(first, end);
-            continued_pages = if is_out { page - first } else { 0 };
+            continued_pages = if place == SpanPlace::InUse { page - first } else { 0 };
+            free_span_pages = if is_free(place) { page - first } else { 0 };
             if behind > end {
-                self.inside = Some((behind, is_out));
+                self.inside = Some((behind, place));
             }
         }
         while page < end {
@@ -158,20 +162,25 @@ impl<'a, C: HeapConfig> Walk<'a, C> {
                 page += 1;
                 continue;
             }
-            let is_out = span.place() == SpanPlace::InUse;
-            if is_out && let Some(cell) = cells.get_mut(found) {
+            let place = span.place();
+            if is_free(place) {
+                free_span_pages += behind.min(end) - page;
+            }
+            if place == SpanPlace::InUse
+                && let Some(cell) = cells.get_mut(found)
+            {
                 let objects = if span.class().is_none() { 1 } else { span.objects_out() };
                 let here = behind.min(end) - page;
                 *cell = (small(page - first), small(here), span.class().raw(), objects);
                 found += 1;
             }
             if behind > end {
-                self.inside = Some((behind, is_out));
+                self.inside = Some((behind, place));
             }
             page = behind;
         }
         let spans = cells.get(..found).unwrap_or_default();
-        Seen { hugepage, residency, continued_pages, spans }
+        Seen { hugepage, residency, continued_pages, free_span_pages, spans }
     }
 }
 
@@ -185,7 +194,7 @@ impl Seen<'_> {
 
 impl Bare {
     fn of(seen: &Seen<'_>, figures: HugepageFigures) -> Self {
-        let HugepageFigures { shared_by, used_pages, unbacked_pages } = figures;
+        let HugepageFigures { shared_by, used_pages, unbacked_pages, .. } = figures;
         let whole = shared_by == HugepageUse::Whole;
         Run {
             address: seen.hugepage.address().value(),

@@ -37,6 +37,12 @@ pub struct PlaceFigures {
     /// Found on a walk over the address space, which counts nothing of what the ledger counts: of spans, those that the page
     /// map has; of other places, all that is mapped.
     pub found_bytes: u64,
+    /// What the ledger has there in all, with memory behind it or not: to compare with what is found of places that are
+    /// found as a whole.
+    pub ledger_mapped_bytes: Option<u64>,
+    /// Of free pages: those with memory behind them, hugepage by hugepage, as what is noted of each single one says; none
+    /// where nobody knows.
+    pub found_backed_bytes: Option<u64>,
     /// In memory, says the kernel.
     pub resident_bytes: u64,
     /// Of that, on hugepages.
@@ -97,7 +103,7 @@ impl PlaceFigures {
 /// taken before.
 ///
 /// The kernel is asked about pages (`PAGEMAP_SCAN`, else mincore) and about mappings (smaps); spans are found by the page
-/// map. None of that is what the ledger counts. While threads run, what comes or goes meanwhile is a difference.
+/// map, free pages by what is noted of each single hugepage. None of that is what the ledger counts. While threads run, what comes or goes meanwhile is a difference.
 ///
 /// Any thread may call it, not a signal handler. It costs a system call a hugepage, more where a hugepage is backed in
 /// part, and reads the list of all mappings of the process: milliseconds. Allocates nothing; 30 KiB of stack.
@@ -144,31 +150,14 @@ impl Reconciliation {
     /// What the ledger comes to, once what was never touched and what is swapped is taken off, and what was not taken yet
     /// put on: what should be in memory.
     ///
-    /// Of spans, what was never touched is what the page map has of them and the kernel has not: if the ledger counted
-    /// spans wrongly, this would not be what the kernel has.
+    /// What was never touched is what the walk found and the kernel has not; so if the ledger counted spans, free pages or
+    /// anything else wrongly, this would be so far from what the kernel has.
     pub fn explained_resident_bytes(&self) -> u64 {
-        let untouched_in_spans = self
-            .spans
-            .found_bytes
-            .saturating_sub(self.spans.resident_bytes)
-            .saturating_sub(self.spans.swapped_bytes);
-        let others = [Place::FreePages, Place::Metadata, Place::Slabs, Place::Heap];
-        let others: u64 = others
-            .iter()
-            .map(|place| {
-                let figures = self.place(*place);
-                figures
-                    .ledger_bytes
-                    .saturating_sub(figures.untouched_bytes())
-                    .saturating_add(figures.not_taken_bytes())
-                    .saturating_sub(figures.swapped_bytes)
-            })
-            .sum();
-        self.spans
-            .ledger_bytes
-            .saturating_sub(untouched_in_spans)
-            .saturating_sub(self.spans.swapped_bytes)
-            .saturating_add(others)
+        Place::ALL.iter().fold(0, |sum: u64, place| {
+            let figures = self.place(*place);
+            sum.wrapping_add(figures.resident_bytes)
+                .wrapping_add_signed(figures.miscounted_bytes(*place))
+        })
     }
 
     /// What is in memory, page by page, says the kernel.
@@ -191,6 +180,17 @@ impl Reconciliation {
 }
 
 impl PlaceFigures {
+    /// How much more the ledger has of the place than the walk found there.
+    fn miscounted_bytes(&self, place: Place) -> i64 {
+        let more = |ledger: u64, found: u64| ledger.wrapping_sub(found).cast_signed();
+        if place == Place::Spans {
+            return more(self.ledger_bytes, self.found_bytes);
+        }
+        let mapped = self.ledger_mapped_bytes.map_or(0, |bytes| more(bytes, self.found_bytes));
+        let backed = self.found_backed_bytes.map_or(0, |found| more(self.ledger_bytes, found));
+        mapped.wrapping_add(backed)
+    }
+
     fn add(&mut self, residency: Residency) {
         self.resident_bytes += residency.resident_bytes as u64;
         self.huge_bytes += residency.hugepage_bytes as u64;
@@ -210,26 +210,53 @@ impl PlaceFigures {
 fn expected<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
     let snapshot = Snapshot::take(core);
     let ledger = Ledger::of(&snapshot);
-    let with = |ledger_bytes| PlaceFigures { ledger_bytes, ..PlaceFigures::default() };
-    let (slabs, heap) = (ledger.bytes(Category::Slabs), ledger.bytes(Category::Core));
-    let metadata = ledger.part_bytes(Part::Metadata);
-    Reconciliation {
-        spans: with(snapshot.heap.page_heap.in_use_bytes),
-        free_pages: with(ledger.free_pages_bytes()),
-        metadata: with(metadata.saturating_sub(slabs).saturating_sub(heap)),
-        slabs: with(slabs),
-        heap: with(heap),
+    let of = |category| ledger.bytes(category);
+    let with = |ledger_bytes: u64, besides: &[Category]| {
+        let besides = besides.iter().fold(0, |sum: u64, category| sum.wrapping_add(of(*category)));
+        PlaceFigures {
+            ledger_bytes,
+            ledger_mapped_bytes: Some(ledger_bytes.wrapping_add(besides)),
+            ..PlaceFigures::default()
+        }
+    };
+    let (slabs, heap) = (of(Category::Slabs), of(Category::Core));
+    let metadata = ledger.part_bytes(Part::Metadata).saturating_sub(slabs).saturating_sub(heap);
+    let unused =
+        [Category::ArenaUnallocated, Category::ArenaUnavailable, Category::PageMapReserved];
+    let page_heap = &snapshot.heap.page_heap;
+    let mut kernel = Reconciliation {
+        spans: with(page_heap.in_use_bytes, &[]),
+        free_pages: with(
+            ledger.free_pages_bytes(),
+            &[Category::Released, Category::PageHeapReserved],
+        ),
+        metadata: with(metadata, &unused),
+        slabs: with(slabs, &[Category::SlabsReserved]),
+        heap: with(heap, &[Category::CoreReserved]),
         ..Reconciliation::default()
-    }
+    };
+    // Metadata that had to be put into spans is found there.
+    let adopted = snapshot.heap.arena.adopted_bytes;
+    kernel.metadata.ledger_mapped_bytes =
+        kernel.metadata.ledger_mapped_bytes.map(|bytes| bytes.saturating_sub(adopted));
+    kernel
 }
 
 #[inline(never)]
 fn walk_page_heap<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
     let mut cells = [(0, 0, 0, 0); MOST_PAGES];
     let mut walk = Walk::of(core);
+    let page_bytes = C::Pages::BYTES as u64;
+    // As the page heap notes it of each hugepage, and as spans of free pages have it.
+    let (mut noted_pages, mut free_span_pages) = (None, 0);
     while let Some(hugepage) = walk.next() {
         let seen = walk.look(hugepage, &mut cells);
-        let spans_bytes = seen.pages_in_spans().saturating_mul(C::Pages::BYTES as u64);
+        let noted = core.page_heap().hugepage_figures(core, hugepage).backed_free_pages;
+        if let Some(noted) = noted {
+            noted_pages = Some(noted_pages.unwrap_or(0) + noted);
+        }
+        free_span_pages += seen.free_span_pages as u64;
+        let spans_bytes = seen.pages_in_spans().saturating_mul(page_bytes);
         let in_spans = residency_in_spans(core, &seen, spans_bytes);
         let beside = Residency {
             resident_bytes: seen.residency.resident_bytes.saturating_sub(in_spans.resident_bytes),
@@ -241,6 +268,8 @@ fn walk_page_heap<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
         kernel.spans.add(in_spans);
         kernel.free_pages.add(beside);
     }
+    let found_pages = noted_pages.or((free_span_pages != 0).then_some(free_span_pages));
+    kernel.free_pages.found_backed_bytes = found_pages.map(|pages| pages * page_bytes);
 }
 
 /// What the kernel has of the spans in a hugepage: all or nothing where it has all or nothing of it, else as it says, one

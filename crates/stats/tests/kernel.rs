@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, Heap, PageHeapChoice};
-use strata_stats::{Place, reconcile};
+use strata_stats::{Place, Reconciliation, reconcile};
 
 /// Threads keep words for two heaps at a time, so that tests run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
@@ -97,5 +97,35 @@ fn what_was_given_back_is_not_in_memory() {
         let kernel = reconcile(heap.core().unwrap());
         assert!(kernel.pages_resident_bytes() < 8 << 20, "{kernel}");
         assert!(kernel.agrees(), "{kernel}");
+    });
+}
+
+/// Whatever place the ledger counts wrongly, the kernel's figures are not what it comes to.
+#[test]
+fn a_ledger_that_counts_wrongly_does_not_agree() {
+    each_page_heap(|heap| {
+        let blocks = [(); 20].map(|()| heap.allocate(1 << 20));
+        for block in blocks {
+            touch(block, 1 << 20);
+            // SAFETY: the block is ours.
+            unsafe { heap.deallocate(block) };
+        }
+        let kernel = reconcile(heap.core().unwrap());
+        assert!(kernel.agrees(), "{kernel}");
+        let right = serde_json::to_value(kernel).unwrap();
+        for (place, field) in [
+            ("spans", "ledger_bytes"),
+            ("free_pages", "ledger_bytes"),
+            ("free_pages", "ledger_mapped_bytes"),
+            ("metadata", "ledger_mapped_bytes"),
+            ("slabs", "ledger_mapped_bytes"),
+            ("heap", "ledger_mapped_bytes"),
+        ] {
+            let mut wrong = right.clone();
+            let figure = wrong[place][field].as_u64().unwrap();
+            wrong[place][field] = (figure + (2 << 20)).into();
+            let wrong: Reconciliation = serde_json::from_value(wrong).unwrap();
+            assert!(!wrong.agrees(), "2 MiB too much of {place}: {wrong}");
+        }
     });
 }

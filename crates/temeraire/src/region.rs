@@ -142,6 +142,9 @@ impl Region {
             shared_by: HugepageUse::Region,
             used_pages: used,
             unbacked_pages: unbacked,
+            backed_free_pages: Some(
+                (PageCount::<P>::PER_HUGEPAGE.get() as u64).saturating_sub(used + unbacked),
+            ),
         }
     }
 

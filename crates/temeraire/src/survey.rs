@@ -155,6 +155,7 @@ impl<P: PageSize> State<P> {
         platform: &E,
         hugepage: Hugepage,
     ) -> HugepageFigures {
+        let pages = PageCount::<P>::PER_HUGEPAGE.get() as u64;
         match self.keeper_of(platform, hugepage) {
             Some(KeeperHandle::Tracker(tracker)) => HugepageFigures {
                 shared_by: match tracker.set.get() {
@@ -164,9 +165,18 @@ impl<P: PageSize> State<P> {
                 },
                 used_pages: tracker.used_pages() as u64,
                 unbacked_pages: tracker.released_pages() as u64,
+                backed_free_pages: Some(
+                    pages.saturating_sub((tracker.used_pages() + tracker.released_pages()) as u64),
+                ),
             },
             Some(KeeperHandle::Region(region)) => region.hugepage_figures::<P>(hugepage),
-            None => HugepageFigures::default(),
+            None => HugepageFigures {
+                backed_free_pages: Some(match self.free_range_at(hugepage) {
+                    Some((_, true)) => pages,
+                    Some((_, false)) | None => 0,
+                }),
+                ..HugepageFigures::default()
+            },
         }
     }
 
