@@ -104,6 +104,12 @@ impl HeapFigures {
         self.in_use_bytes().wrapping_sub(self.in_use_bytes_by_threads()).cast_signed()
     }
 
+    /// Whether every mapped byte is in some layer, and layers and threads agree about what is in use: always, while nobody
+    /// allocates or frees.
+    pub fn adds_up(&self) -> bool {
+        (self.unexplained_bytes(), self.in_use_difference()) == (0, 0)
+    }
+
     /// Whether every list could be read: see [`Core::figures`].
     pub const fn is_complete(&self) -> bool {
         !(self.threads.is_unknown || self.thread_caches.is_unknown || self.arena.is_unknown)

@@ -77,4 +77,5 @@ fn figures_and_forks_bear_threads_that_were_never_seen_to_end() {
     assert_eq!(status, 0, "the child ended well");
     // SAFETY: the block is ours.
     unsafe { HEAP.deallocate(kept) };
+    assert!(core.figures().adds_up(), "{:#?}", core.figures());
 }

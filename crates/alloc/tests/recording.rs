@@ -46,6 +46,18 @@ fn allocate(size: usize, align: usize) -> NonNull<u8> {
     NonNull::new(HEAP.allocate_aligned(size, align)).expect("memory")
 }
 
+/// Once the last thread has ended, the ledger adds up.
+fn see_that_it_adds_up() {
+    let core = HEAP.core().expect("it had blocks");
+    for _ in 0..1000 {
+        if core.figures().adds_up() {
+            return;
+        }
+        thread::sleep(core::time::Duration::from_millis(5));
+    }
+    panic!("{:#?}", core.figures());
+}
+
 #[test]
 #[ignore = "a part of the others"]
 fn some_blocks() {
@@ -61,6 +73,7 @@ fn some_blocks() {
         unsafe { HEAP.deallocate(block) };
     }
     HEAP.core().expect("it had blocks").end_recording();
+    see_that_it_adds_up();
     // What comes now is not recorded.
     allocate(1, 1);
 }
@@ -108,6 +121,7 @@ fn four_threads() {
         }
     });
     HEAP.core().expect("it had blocks").end_recording();
+    see_that_it_adds_up();
 }
 
 #[test]
@@ -175,6 +189,7 @@ fn a_fork_in_between() {
     assert_eq!(status, 0);
     allocate(300, 1);
     HEAP.core().expect("it had blocks").end_recording();
+    see_that_it_adds_up();
 }
 
 #[test]

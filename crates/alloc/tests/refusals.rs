@@ -105,6 +105,7 @@ fn work_in_threads(heap: &Heap) {
 fn assert_in_order(heap: &Heap) {
     let figures = heap.core().expect("blocks were had").figures();
     assert_eq!((figures.in_use_bytes(), figures.in_use_bytes_by_threads()), (0, 0));
+    assert_eq!(figures.unexplained_bytes(), 0);
 }
 
 #[test]

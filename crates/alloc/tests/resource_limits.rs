@@ -66,6 +66,7 @@ fn fill_and_free(heap: &Heap<Standard>) {
         // SAFETY: mapped above, and nobody knows it.
         unsafe { libc::munmap(mapped, length) };
     }
+    assert!(heap.core().is_some_and(|core| core.figures().adds_up()));
 }
 
 #[test]

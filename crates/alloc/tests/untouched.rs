@@ -34,4 +34,5 @@ fn large_objects_of_a_class_stay_out_of_memory_until_the_program_writes_there() 
             assert_eq!(resident, 0, "of 40 blocks of {bytes} bytes");
         }
     }
+    assert!(HEAP.core().is_some_and(|core| core.figures().adds_up()));
 }

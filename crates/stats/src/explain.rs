@@ -22,6 +22,8 @@ pub enum Finding {
         spans: u64,
         /// Objects that the application has in them, as a number.
         objects_in_use: u64,
+        /// Objects of them in caches, as a number: they hold spans, too.
+        cached_objects: u64,
         /// Bytes of the spans.
         span_bytes: u64,
         /// Bytes of free objects in them.
@@ -35,6 +37,8 @@ pub enum Finding {
         spans: u64,
         /// Objects that the application has in them, as a number.
         objects_in_use: u64,
+        /// Objects of them in caches, as a number.
+        cached_objects: u64,
         /// Bytes of the spans.
         span_bytes: u64,
         /// Bytes of free objects in them.

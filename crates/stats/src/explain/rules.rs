@@ -55,11 +55,12 @@ pub(super) fn apply(
 /// More than half of a class's spans are free objects that lie in the central free list. Classes of which that is too little
 /// to be told singly are told together.
 fn fragmented_classes(snapshot: &Snapshot, least: u64, findings: &mut Findings) {
-    let (mut all, mut most) = ([0u64; 5], (0, 0));
+    let (mut all, mut most) = ([0u64; 6], (0, 0));
     for (_, class) in snapshot.classes.iter() {
         let span_bytes = class.live_pages.saturating_mul(snapshot.heap.page_bytes);
         let free_bytes = class.central_objects.saturating_mul(class.object_bytes);
         let objects_in_use = class.objects_in_use();
+        let cached_objects = class.objects_out.saturating_sub(objects_in_use);
         if free_bytes <= span_bytes / 2 {
             continue;
         }
@@ -69,24 +70,25 @@ fn fragmented_classes(snapshot: &Snapshot, least: u64, findings: &mut Findings) 
                 object_bytes,
                 spans,
                 objects_in_use,
+                cached_objects,
                 span_bytes,
                 free_bytes,
             });
             continue;
         }
         most = most.max((free_bytes, class.object_bytes));
-        for (sum, more) in
-            all.iter_mut().zip([1, class.spans, objects_in_use, span_bytes, free_bytes])
-        {
+        let these = [1, class.spans, objects_in_use, cached_objects, span_bytes, free_bytes];
+        for (sum, more) in all.iter_mut().zip(these) {
             *sum = sum.saturating_add(more);
         }
     }
-    let [classes, spans, objects_in_use, span_bytes, free_bytes] = all;
+    let [classes, spans, objects_in_use, cached_objects, span_bytes, free_bytes] = all;
     if free_bytes >= least {
         findings.add(Finding::FragmentedClasses {
             classes,
             spans,
             objects_in_use,
+            cached_objects,
             span_bytes,
             free_bytes,
             most_object_bytes: most.1,

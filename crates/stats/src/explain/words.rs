@@ -19,26 +19,7 @@ const DO: &str = "\n   What to do: ";
 impl Display for Finding {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         match self {
-            Self::FragmentedClass {
-                object_bytes,
-                spans,
-                objects_in_use,
-                span_bytes,
-                free_bytes,
-            } => {
-                let used = objects_in_use.saturating_mul(*object_bytes);
-                write!(
-                    f,
-                    "Fragmentation: {} free in spans of objects of {object_bytes} bytes.\n   \
-                     {spans} spans, {} in all, are held by {objects_in_use} objects of the program, which fill {:.1} of \
-                     them.{DO}a span goes back when its last object is freed. Find what keeps objects of this size for long \
-                     among many that come and go, and allocate it apart, in one piece, or at another time. Until then the \
-                     room is used again for objects of this size, and for nothing else.",
-                    Amount(*free_bytes),
-                    Amount(*span_bytes),
-                    Percent { part: used, whole: *span_bytes },
-                )
-            }
+            Self::FragmentedClass { .. } => fragmented_class(self, f),
             Self::FragmentedClasses { .. } => fragmented_classes(self, f),
             Self::IdleCpuCaches { caches, held_bytes, since_earlier } => {
                 let why = if *since_earlier {
@@ -219,11 +200,47 @@ impl Display for WhyNotReleased {
     }
 }
 
+fn fragmented_class(finding: &Finding, f: &mut Formatter<'_>) -> Result {
+    let Finding::FragmentedClass {
+        object_bytes,
+        spans,
+        objects_in_use,
+        cached_objects,
+        span_bytes,
+        free_bytes,
+    } = finding
+    else {
+        return Ok(());
+    };
+    let used = objects_in_use.saturating_mul(*object_bytes);
+    write!(
+        f,
+        "Fragmentation: {} free in spans of objects of {object_bytes} bytes.\n   {spans} spans, {} in all, are held by ",
+        Amount(*free_bytes),
+        Amount(*span_bytes),
+    )?;
+    holders(*objects_in_use, *cached_objects, f)?;
+    write!(
+        f,
+        "; the program's fill {:.1} of them.{DO}",
+        Percent { part: used, whole: *span_bytes }
+    )?;
+    if is_held_by_caches(*objects_in_use, *cached_objects) {
+        return f.write_str(HELD_BY_CACHES);
+    }
+    f.write_str(
+        "a span goes back when its last object is freed. Find what keeps objects of this size for long among many that come \
+         and go, and allocate it apart, in one piece, or at another time. Until then the room is used again for objects of \
+         this size, and for nothing else.",
+    )
+}
+
 fn fragmented_classes(finding: &Finding, f: &mut Formatter<'_>) -> Result {
     let Finding::FragmentedClasses {
         classes,
         spans,
         objects_in_use,
+        cached_objects,
         span_bytes,
         free_bytes,
         most_object_bytes,
@@ -233,14 +250,38 @@ fn fragmented_classes(finding: &Finding, f: &mut Formatter<'_>) -> Result {
     };
     write!(
         f,
-        "Fragmentation: {} free in spans of objects of {classes} sizes.\n   {spans} spans, {} in all, are held by \
-         {objects_in_use} objects of the program; most of it is in those of {most_object_bytes} bytes.{DO}a span goes back \
-         when its last object is freed. Something frees most of what it allocated, of all sizes, and keeps some of it: allocate \
-         what stays apart, or at another time. Until then the room is used again for objects of the same sizes.",
+        "Fragmentation: {} free in spans of objects of {classes} sizes.\n   {spans} spans, {} in all, are held by ",
         Amount(*free_bytes),
         Amount(*span_bytes),
+    )?;
+    holders(*objects_in_use, *cached_objects, f)?;
+    write!(f, "; most of it is in those of {most_object_bytes} bytes.{DO}")?;
+    if is_held_by_caches(*objects_in_use, *cached_objects) {
+        return f.write_str(HELD_BY_CACHES);
+    }
+    f.write_str(
+        "a span goes back when its last object is freed. Something frees most of what it allocated, of all sizes, and keeps \
+         some of it: allocate what stays apart, or at another time. Until then the room is used again for objects of the same \
+         sizes.",
     )
 }
+
+/// Who keeps spans from going back.
+fn holders(objects_in_use: u64, cached_objects: u64, f: &mut Formatter<'_>) -> Result {
+    write!(f, "{objects_in_use} objects of the program")?;
+    if cached_objects != 0 {
+        write!(f, " and {cached_objects} free ones in caches")?;
+    }
+    Ok(())
+}
+
+/// Whether spans would go back if caches were empty, more or less.
+const fn is_held_by_caches(objects_in_use: u64, cached_objects: u64) -> bool {
+    cached_objects > objects_in_use
+}
+
+const HELD_BY_CACHES: &str = "malloc_trim(0) empties the caches, and spans of which all objects are free go back. Caches that stay unused are emptied \
+     by the background work.";
 
 impl Display for WhyNoThread {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
