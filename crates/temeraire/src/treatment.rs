@@ -8,6 +8,10 @@
 //! Rules as in TCMalloc (`hugepage treatment`, 2025): a hugepage is looked at again after five minutes at the earliest;
 //! one is collapsed only if less than 64 kernel pages of it are missing and less than 128 are in swap, since the kernel
 //! fills what is missing; and where that takes it long, or it refuses, the pauses get longer.
+//!
+//! Hugepages of the filler are on no list while they are treated. Those that a large span or the spans of a region fill whole are
+//! treated where they are: a span that ends at that moment, and goes to the kernel in the same, may leave a hugepage in memory that
+//! the books take for gone, until it is used again.
 
 use crate::{
     advice::HugepageAdvice,
@@ -19,7 +23,9 @@ use crate::{
     tracker::{FillerSet, HugepageTracker},
 };
 use strata_os::{Advice, Clock, PageSource, Residency};
-use strata_span::{HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageSize, Platform};
+use strata_span::{
+    HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, SpanPlace,
+};
 use strata_sync::atomic::Ordering;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -120,6 +126,8 @@ impl CollapseError {
 pub(crate) struct Treatment {
     /// The address at which the next look begins.
     cursor: usize,
+    /// The number of the first page of the large span that the last look came to; 0 before the first.
+    large_first: usize,
     /// When the next step is due; 0: at once.
     due_ns: u64,
     doublings: u32,
@@ -129,6 +137,7 @@ pub(crate) struct Treatment {
 impl Treatment {
     pub(crate) const NONE: Self = Self {
         cursor: 0,
+        large_first: 0,
         due_ns: 0,
         doublings: 0,
         figures: CollapseFigures {
@@ -200,9 +209,10 @@ enum Outcome {
     },
 }
 
-/// A hugepage that is being treated: on no list meanwhile, so that it neither gives pages out nor goes.
+/// A hugepage that is being treated.
 struct Patient {
-    tracker: Handle<HugepageTracker>,
+    /// If it is the filler's: on no list meanwhile, so that it neither gives pages out nor goes.
+    tracker: Option<Handle<HugepageTracker>>,
     hugepage: Hugepage,
     /// The kernel was told not to make a hugepage of it.
     forbidden: bool,
@@ -277,10 +287,15 @@ impl<P: PageSize> HugePageAware<P> {
                 break;
             }
             let keeper = state.keeper_of(platform, at);
-            if let Some(KeeperHandle::Tracker(tracker)) = keeper
-                && is_patient(&tracker, now_ns)
-            {
-                found = Some(tracker);
+            let is_filled = match keeper {
+                Some(KeeperHandle::Tracker(tracker)) => is_patient(&tracker, now_ns),
+                Some(KeeperHandle::Region(region)) => {
+                    region.hugepage_figures::<P>(at).used_pages as usize == State::<P>::PER_HUGEPAGE
+                }
+                None => state.is_in_large_span(platform, at),
+            };
+            if is_filled {
+                found = Some((at, keeper));
             }
             at = match state.free_range_at(at) {
                 Some((range, _)) if keeper.is_none() => range.end(),
@@ -288,12 +303,14 @@ impl<P: PageSize> HugePageAware<P> {
             };
         }
         state.treatment.cursor = at.address().value();
-        let patient = found.map(|tracker| {
+        let patient = found.map(|(hugepage, keeper)| {
+            let Some(KeeperHandle::Tracker(tracker)) = keeper else {
+                return Patient { tracker: None, hugepage, forbidden: false };
+            };
             tracker.treated_second.set(second(now_ns));
             state.filler.begin_treatment(tracker);
             self.underway.fetch_add(1, Ordering::Relaxed);
-            let (hugepage, forbidden) = (tracker.hugepage(), tracker.forbidden.get());
-            Patient { tracker, hugepage, forbidden }
+            Patient { tracker: Some(tracker), hugepage, forbidden: tracker.forbidden.get() }
         });
         (patient, false)
     }
@@ -347,10 +364,11 @@ impl<P: PageSize> HugePageAware<P> {
             let mut state = self.state.lock();
             let now_ns = state.time(platform);
             state.treatment.count(outcome);
-            if allowed && patient.tracker.forbidden.replace(false) {
+            let Some(tracker) = patient.tracker else { return };
+            if allowed && tracker.forbidden.replace(false) {
                 state.forbidden_hugepages -= 1;
             }
-            let emptied = state.filler.end_release(patient.tracker, || {}, now_ns);
+            let emptied = state.filler.end_release(tracker, || {}, now_ns);
             if let Some(emptied) = emptied {
                 state.retire(platform, emptied, Cause::Emptied, now_ns, &mut departures);
                 state.trim_cache(platform, now_ns, &mut departures);
@@ -367,7 +385,10 @@ impl<P: PageSize> HugePageAware<P> {
 /// Whether a hugepage is worth a look: wholly backed as far as the heap knows, seven eighths of it in use, and not looked
 /// at of late. At three quarters, what is about to empty is put together for nothing.
 fn is_patient(tracker: &HugepageTracker, now_ns: u64) -> bool {
-    let backed = matches!(tracker.set.get(), FillerSet::Regular | FillerSet::RegularDense);
+    let backed = matches!(
+        tracker.set.get(),
+        FillerSet::Regular | FillerSet::RegularDense | FillerSet::Donated
+    );
     let dense = 8 * tracker.used_pages() >= 7 * tracker.length();
     let treated = tracker.treated_second.get();
     // Of a future that the clock took back, too.
@@ -381,6 +402,29 @@ fn second(now_ns: u64) -> u32 {
 }
 
 impl<P: PageSize> State<P> {
+    /// Whether a hugepage that nobody keeps is wholly in a large span. Looks are to go from lower addresses to higher ones: where
+    /// the span began is known from the look at its first hugepage.
+    fn is_in_large_span<E: Platform<Pages = P>>(&mut self, platform: &E, at: Hugepage) -> bool {
+        let page = at.first_page::<P>();
+        let begins_at = |first: PageId<P>| {
+            let span = platform.map().span_of(first)?;
+            // A span that goes leaves the map before its pages are free, for which this lock is needed.
+            (span.first::<P>() == first && span.place() == SpanPlace::InUse).then_some(span)
+        };
+        let found = match begins_at(page) {
+            Some(span) => {
+                self.treatment.large_first = page.number();
+                Some(span)
+            }
+            None => begins_at(PageId::new(self.treatment.large_first)),
+        };
+        found.is_some_and(|span| {
+            let end = span.first::<P>().number() + span.pages();
+            (span.first::<P>().number()..end).contains(&page.number())
+                && page.number() + Self::PER_HUGEPAGE <= end
+        })
+    }
+
     pub(crate) fn collapse_figures(&self) -> CollapseFigures {
         self.treatment.figures()
     }

@@ -158,6 +158,63 @@ fn a_kernel_that_refuses_is_asked_less_and_less_often_and_nothing_changes() {
     assert_eq!((figures.collapsed, figures.pause_ns), (12, 5 * SECOND_NS));
 }
 
+impl Heap {
+    /// A span of so many pages, all of which was written to, page by page since parts of it had gone before.
+    fn broken_span(&mut self, pages: usize) -> SpanHandle {
+        let request = SpanRequest::of(PageCount::new(pages));
+        let span = self.heap.allocate(&self.ground, request).expect("memory is not short");
+        let range = span.range::<Pages8K>();
+        self.ground.source.source().touch(range);
+        for start in (range.start..range.end()).step_by(HUGEPAGE_BYTES) {
+            let part = AddressRange::new(start, 4096);
+            // SAFETY: nothing stands in simulated pages.
+            unsafe { self.ground.source.release(part, strata_os::Release::Forced) }.expect("gone");
+        }
+        self.ground.source.source().touch(range);
+        span
+    }
+}
+
+#[test]
+fn hugepages_of_a_large_span_and_its_tail_are_made_whole_too() {
+    let mut heap = Heap::full(12);
+    let span = heap.broken_span(5 * PER_HUGEPAGE + PER_HUGEPAGE / 16 * 15);
+    let before = heap.hugepage_bytes();
+    let figures = heap.maintain(1);
+    assert_eq!(figures.collapsed, 6, "{figures:?}");
+    assert_eq!(heap.hugepage_bytes(), before + 6 * HUGEPAGE_BYTES);
+    // SAFETY: the test got it from this heap, and uses it no more.
+    unsafe { heap.heap.deallocate(&heap.ground, span) };
+    for _ in 0..40 {
+        heap.maintain(10);
+    }
+    let figures = heap.heap.figures(&heap.ground).collapse;
+    assert_eq!(figures.collapsed, 6, "what is free is left alone");
+}
+
+#[test]
+fn a_hugepage_that_the_spans_of_a_region_fill_is_made_whole() {
+    let mut heap = Heap::full(12);
+    // Slack enough for a region, and then spans of one and a half hugepages that meet.
+    let mut wasted: Vec<_> = (0..90).map(|_| heap.broken_span(PER_HUGEPAGE + 1)).collect();
+    for _ in 0..8 {
+        wasted.push(heap.broken_span(PER_HUGEPAGE / 2 * 3));
+    }
+    assert!(heap.heap.figures(&heap.ground).regions.regions > 0, "there is a region");
+    for _ in 0..100 {
+        heap.maintain(161);
+    }
+    for span in wasted.iter().rev().take(4) {
+        let range = span.range::<Pages8K>();
+        let first = range.start.next_multiple_of(HUGEPAGE_BYTES);
+        if first + HUGEPAGE_BYTES <= range.end() {
+            let whole = AddressRange::new(first, HUGEPAGE_BYTES);
+            let residency = heap.ground.source.residency(whole).expect("reserved");
+            assert_eq!(residency.hugepage_bytes, HUGEPAGE_BYTES);
+        }
+    }
+}
+
 #[test]
 fn a_hugepage_that_empties_while_it_is_made_whole_is_kept_for_the_next() {
     let heap = Heap::full(12);
