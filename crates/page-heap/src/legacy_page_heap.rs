@@ -5,11 +5,11 @@ mod wish;
 
 use crate::{
     LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest,
+    Underway,
 };
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
-use strata_sync::atomic::{AtomicUsize, Ordering};
 use wish::Wish;
 
 /// Free spans in lists by length, best fit, and coalescing of neighbours.
@@ -53,7 +53,7 @@ use wish::Wish;
 pub struct LegacyPageHeap<P: PageSize> {
     /// Spans on their way to the kernel. Changed under the lock of `state`, so that who holds that and reads 0 knows that
     /// none is; a fork waits for that.
-    underway: AtomicUsize,
+    underway: Underway,
     /// Guards everything. Rank: only the span pool's and the metadata arena's locks are taken under
     /// it.
     state: Published<State<P>>,
@@ -73,12 +73,13 @@ impl<P: PageSize> LegacyPageHeap<P> {
 
     /// Gives the next span back.
     fn release_one<E: Platform<Pages = P>>(&self, platform: &E, reason: ReleaseReason) -> Step<P> {
+        self.underway.let_forks_pass();
         let span = {
             let mut state = self.state.lock();
             let Some(span) = state.begin_release(platform) else {
                 return Step::NothingFree;
             };
-            self.underway.fetch_add(1, Ordering::Relaxed);
+            self.underway.begin();
             span
         };
         // SAFETY: the span is free, and its place hides it from everyone else until the state is
@@ -87,7 +88,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
         let pages = span.page_count();
         let now_ns = platform.clock().now_ns();
         let mut state = self.state.lock();
-        self.underway.fetch_sub(1, Ordering::Relaxed);
+        self.underway.end();
         match answer {
             Ok(()) => {
                 state.end_release(platform, span, reason, now_ns);
@@ -181,7 +182,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
 // 4. Nothing here dereferences an address of the pages.
 unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     #[cfg(not(strata_loom))]
-    const EMPTY: Self = Self { underway: AtomicUsize::new(0), state: Published::new(State::new()) };
+    const EMPTY: Self = Self { underway: Underway::new(), state: Published::new(State::new()) };
 
     const EMPTY_IS_ZERO: bool = true;
 
@@ -193,6 +194,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         request: SpanRequest<P>,
     ) -> Option<SpanHandle> {
         let wish = Wish::checked(request)?;
+        self.underway.let_forks_pass();
         let (span, beyond) = {
             let mut state = self.state.lock();
             if state.is_forbidden(platform, wish.pages) {
@@ -224,6 +226,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
+        self.underway.let_forks_pass();
         let added = pages.saturating_sub(span.page_count());
         let beyond = {
             let mut state = self.state.lock();
@@ -244,6 +247,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
+        self.underway.let_forks_pass();
         let released = self.give_back(platform, wanted, reason);
         while self.state.lock().give_back_space(platform) {}
         released
@@ -288,27 +292,19 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     }
 
     fn acquire(&self) {
-        loop {
-            self.state.acquire();
-            // What is underway would stay so for ever in a child that has no such thread.
-            if self.underway.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            // SAFETY: taken a moment ago, and no guard exists.
-            unsafe { self.state.release() };
-            strata_sync::spin_hint();
-        }
+        // What is underway would stay so for ever in a child that has no such thread.
+        self.underway.acquire(&self.state);
     }
 
     unsafe fn release_lock(&self) {
         // SAFETY: the caller took it with `acquire`.
-        unsafe { self.state.release() };
+        unsafe { self.underway.release(&self.state) };
     }
 }
 
 impl<P: PageSize> Default for LegacyPageHeap<P> {
     fn default() -> Self {
-        Self { underway: AtomicUsize::new(0), state: Published::new(State::new()) }
+        Self { underway: Underway::new(), state: Published::new(State::new()) }
     }
 }
 

@@ -55,6 +55,7 @@ mod span_ages;
 pub mod sparse;
 #[cfg(feature = "suite")]
 pub mod suite;
+mod underway;
 
 pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
@@ -69,3 +70,4 @@ pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest
 pub use published::{HasStats, Published, PublishedGuard};
 pub use reserve::{Reserve, ReserveStats, TakenRange};
 pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};
+pub use underway::Underway;

@@ -56,6 +56,7 @@ mod thread_token;
 pub use lock_stats::LockStats;
 pub use mutex::{FIGURES_PATIENCE_NS, Mutex, MutexGuard};
 pub use once::Once;
+pub use raw_lock::locks_kept_over_forks;
 pub use seq_word::SeqWord;
 pub use spin::spin_hint;
 /// Ends the process with one line, for layers that see the system only by way of this crate.

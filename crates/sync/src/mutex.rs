@@ -113,10 +113,14 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Takes the lock and keeps it without a guard, as a handler does that runs before `fork`.
     ///
+    /// A thread that has the lock already, and forks in a signal handler that interrupted it, keeps it as it is, and
+    /// [`release`](Self::release) leaves it so: in both processes the thread that was interrupted lets go in the end.
+    /// [`locks_kept_over_forks`](crate::locks_kept_over_forks) counts such locks.
+    ///
     /// [`release`](Self::release) leaves it, in the parent; the child calls
     /// [`reset_after_fork`](Self::reset_after_fork).
     pub fn acquire(&self) {
-        self.lock.acquire();
+        self.lock.acquire_for_fork();
     }
 
     /// Leaves a lock that [`acquire`](Self::acquire) took.
@@ -126,7 +130,7 @@ impl<T: ?Sized> Mutex<T> {
     /// guard of it exists.
     pub unsafe fn release(&self) {
         // SAFETY: the caller holds the lock by an `acquire` that nothing has undone.
-        unsafe { self.lock.release() };
+        unsafe { self.lock.release_after_fork() };
     }
 
     /// Makes the lock free, whether this thread holds it by [`acquire`](Self::acquire) or a

@@ -1,6 +1,6 @@
 //! The lock itself, without what it guards: one word, and the figures about it.
 
-use crate::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::lock_stats::LockStats;
 use crate::parking::Parking;
 use crate::spin::spin_hint;
@@ -9,9 +9,27 @@ use crate::thread_token::thread_token;
 use strata_os::{Clock, MonotonicClock};
 
 const FREE: u32 = 0;
-const HELD: u32 = 1;
 /// Held, and somebody may sleep: who lets go must wake one.
 const AWAITED: u32 = 2;
+
+/// Held by the thread with this token, and nobody sleeps: an odd number, which has 31 bits of the token. (Threads whose tokens lie
+/// a multiple of 16 GiB apart have the same.) A signal comes most often right behind the instruction that takes a lock: then this
+/// alone says whose it is.
+const fn held_by(token: usize) -> u32 {
+    let [a, b, c, d, ..] = (token >> 2).to_le_bytes();
+    u32::from_le_bytes([a, b, c, d]) | 1
+}
+
+/// Beside an owner's token, which is even: it has the lock.
+const HOLDS: usize = 1;
+
+/// Locks that forks found with the very thread that forked, so far. core's, since it is no part of what loom looks at.
+static KEPT_OVER_FORKS: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+
+/// How often a fork found a lock with the very thread that forked: see [`Mutex::acquire`](crate::Mutex::acquire).
+pub fn locks_kept_over_forks() -> u32 {
+    KEPT_OVER_FORKS.load(Ordering::Relaxed)
+}
 
 /// Looks at the word before a thread goes to sleep, one spin hint apart: 1 to 3 microseconds.
 ///
@@ -30,23 +48,18 @@ const SPINS: u32 = 1;
 #[cfg(not(strata_loom))]
 const PATIENCE_STEP_NS: u64 = 50_000;
 
-/// For so long a lock has to look like this thread's own to be it: longer than a thread is stopped between two
-/// instructions, as a rule.
-#[cfg(not(strata_loom))]
-const PROOF_NS: u64 = 5_000_000;
-
 /// A futex lock with counters.
 ///
 /// What an uncontended operation touches stands in the first 32 bytes. Fields without another
 /// remark are written by the holder alone, with plain stores, and read by anybody at any time.
 #[repr(C)]
 pub(crate) struct RawLock {
-    /// `FREE`, `HELD` or `AWAITED`; written by everybody who takes, awaits or lets go. Its
+    /// `FREE`, `held_by` somebody or `AWAITED`; written by everybody who takes, awaits or lets go. Its
     /// release on letting go publishes the guarded value to the next acquire.
     state: AtomicU32,
     /// Threads asleep or about to be; written by them.
     waiting: AtomicU32,
-    /// Token of the last holder.
+    /// Token of the last holder, and [`HOLDS`] while it has the lock.
     owner: AtomicUsize,
     operations: AtomicU64,
     owner_switches: AtomicU64,
@@ -55,6 +68,8 @@ pub(crate) struct RawLock {
     total_wait_ns: AtomicU64,
     max_wait_ns: AtomicU64,
     max_waiting_threads: AtomicU32,
+    /// A fork found the lock with the very thread that forks, and left it so. Written and read by that thread.
+    kept_over_fork: AtomicBool,
     parking: Parking,
 }
 
@@ -85,6 +100,7 @@ impl RawLock {
                 total_wait_ns: AtomicU64::new(0),
                 max_wait_ns: AtomicU64::new(0),
                 max_waiting_threads: AtomicU32::new(0),
+                kept_over_fork: AtomicBool::new(false),
                 parking: Parking::new(),
             }
         }
@@ -93,26 +109,59 @@ impl RawLock {
     /// Takes the lock, waiting for it as long as it takes.
     #[inline]
     pub(crate) fn acquire(&self) {
-        if !self.take_free(HELD) {
-            self.acquire_contended();
+        let token = thread_token();
+        if !self.take_free(held_by(token)) {
+            self.acquire_contended(token);
         }
-        self.count_operation();
+        self.count_operation(token);
     }
 
     /// Takes the lock if it is free.
     #[inline]
     pub(crate) fn try_acquire(&self) -> bool {
-        let taken = self.take_free(HELD);
+        let token = thread_token();
+        let taken = self.take_free(held_by(token));
         if taken {
-            self.count_operation();
+            self.count_operation(token);
         }
         taken
     }
 
-    /// Takes the lock, unless this thread seems to hold it already, or it is not to be had for `patience_ns`.
+    /// Takes the lock before a fork; leaves it as it is if this thread holds it.
+    pub(crate) fn acquire_for_fork(&self) {
+        if self.is_ours() {
+            self.kept_over_fork.store(true, Ordering::Relaxed);
+            KEPT_OVER_FORKS.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.acquire();
+        }
+    }
+
+    /// Undoes [`acquire_for_fork`](Self::acquire_for_fork), in the parent or in the child.
+    ///
+    /// # Safety
+    /// The calling thread called it, or is the child of the thread that did.
+    pub(crate) unsafe fn release_after_fork(&self) {
+        if self.kept_over_fork.load(Ordering::Relaxed) {
+            self.kept_over_fork.store(false, Ordering::Relaxed);
+        } else {
+            // SAFETY: the caller took the lock, since nothing says otherwise.
+            unsafe { self.release() };
+        }
+    }
+
+    /// Whether this thread holds the lock: asked by a signal handler that may have interrupted it there. Where others wait for the
+    /// lock, the answer may be no within some instructions of taking it and letting go.
+    fn is_ours(&self) -> bool {
+        let token = thread_token();
+        let state = self.state.load(Ordering::Relaxed);
+        state == held_by(token)
+            || state == AWAITED && self.owner.load(Ordering::Relaxed) == token | HOLDS
+    }
+
+    /// Takes the lock, unless this thread holds it already, or it is not to be had for `patience_ns`.
     #[cfg(not(strata_loom))]
     pub(crate) fn acquire_unless_held(&self, patience_ns: u64) -> bool {
-        let token = thread_token();
         let mut start_ns = None;
         loop {
             for _ in 0..SPINS {
@@ -121,13 +170,9 @@ impl RawLock {
                 }
                 spin_hint();
             }
-            // Whoever took it a moment ago may not have written its token yet: only after some time is ours a proof. (The
-            // other way about, this thread may have been interrupted before it wrote its own: then patience ends it.)
-            let seems_ours = self.owner.load(Ordering::Relaxed) == token
-                && self.state.load(Ordering::Relaxed) != FREE;
             let now_ns = now_ns();
             let waited_ns = now_ns.saturating_sub(*start_ns.get_or_insert(now_ns));
-            if waited_ns >= if seems_ours { patience_ns.min(PROOF_NS) } else { patience_ns } {
+            if self.is_ours() || waited_ns >= patience_ns {
                 return false;
             }
             // Nobody changes this word: it is a sleep.
@@ -145,6 +190,7 @@ impl RawLock {
     /// The calling thread holds the lock, or took it over from who did.
     #[inline]
     pub(crate) unsafe fn release(&self) {
+        self.owner.store(self.owner.load(Ordering::Relaxed) & !HOLDS, Ordering::Relaxed);
         // Release: pairs with the acquire in `take_free` and in `sleep_until_taken`.
         if self.state.swap(FREE, Ordering::Release) == AWAITED {
             self.wake_one_sleeper();
@@ -158,6 +204,7 @@ impl RawLock {
     /// its stack.
     pub(crate) unsafe fn reset_after_fork(&self) -> bool {
         self.waiting.store(0, Ordering::Relaxed);
+        self.owner.store(0, Ordering::Relaxed);
         self.state.swap(FREE, Ordering::Relaxed) != FREE
     }
 
@@ -188,10 +235,10 @@ impl RawLock {
 
     #[cold]
     #[inline(never)]
-    fn acquire_contended(&self) {
+    fn acquire_contended(&self, token: usize) {
         // Acquire in the exchange: pairs with the release in `release`. It says "awaited" although
         // nobody may sleep yet, since this thread is about to.
-        if self.spin_until_taken() || self.state.swap(AWAITED, Ordering::Acquire) == FREE {
+        if self.spin_until_taken(token) || self.state.swap(AWAITED, Ordering::Acquire) == FREE {
             add_as_holder(&self.spin_acquisitions, 1);
         } else {
             self.sleep_until_taken();
@@ -200,10 +247,10 @@ impl RawLock {
 
     /// Looks for a moment whether the holder lets go, unless others sleep already: it would
     /// overtake them.
-    fn spin_until_taken(&self) -> bool {
+    fn spin_until_taken(&self, token: usize) -> bool {
         for _ in 0..SPINS {
             match self.state.load(Ordering::Relaxed) {
-                FREE if self.take_free(HELD) => return true,
+                FREE if self.take_free(held_by(token)) => return true,
                 AWAITED => return false,
                 _ => spin_hint(),
             }
@@ -235,13 +282,12 @@ impl RawLock {
 
     /// Counts one operation; the caller holds the lock.
     #[inline(always)]
-    fn count_operation(&self) {
+    fn count_operation(&self, token: usize) {
         add_as_holder(&self.operations, 1);
-        let token = thread_token();
         if self.owner.load(Ordering::Relaxed) != token {
-            self.owner.store(token, Ordering::Relaxed);
             add_as_holder(&self.owner_switches, 1);
         }
+        self.owner.store(token | HOLDS, Ordering::Relaxed);
     }
 
     /// Counts one wait; the caller holds the lock.

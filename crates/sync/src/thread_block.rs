@@ -10,7 +10,7 @@
 //! | bytes | what |
 //! |---|---|
 //! | 0..16 | two counters that nobody may count with: what is below 0 stays so |
-//! | 16..32 | words common to all heaps: [`ThreadBlock::state`], [`ThreadBlock::reentry`], [`ThreadBlock::spare`] |
+//! | 16..32 | words common to all heaps: [`ThreadBlock::state`], [`ThreadBlock::reentry`], [`ThreadBlock::underway`] |
 //! | 32..40 | a word that is always zero |
 //! | 40..80 | the first slot |
 //! | 80..120 | the second slot |
@@ -199,8 +199,9 @@ pub struct ThreadBlock {
     pub state: AtomicU32,
     /// How deep the thread is inside calls that must not be entered again.
     pub reentry: AtomicU32,
-    /// Unused, and zero.
-    pub spare: AtomicU64,
+    /// Steps that the thread is in with a heap's lock dropped: what a fork in a signal handler need not wait for. Written
+    /// and read by the thread.
+    pub underway: AtomicU64,
     /// The record of the slot of a heap without a slot.
     zero: u64,
     first: SlotWords,
@@ -218,7 +219,7 @@ const_assert_eq!(align_of::<ThreadBlock>(), 64);
 const_assert_eq!(offset_of!(ThreadBlock, unbound), 0);
 const_assert_eq!(offset_of!(ThreadBlock, state), 16);
 const_assert_eq!(offset_of!(ThreadBlock, reentry), 20);
-const_assert_eq!(offset_of!(ThreadBlock, spare), 24);
+const_assert_eq!(offset_of!(ThreadBlock, underway), 24);
 const_assert_eq!(offset_of!(ThreadBlock, zero), offset_of!(SlotWords, record));
 const_assert_eq!(offset_of!(ThreadBlock, first), Slot::FIRST.byte_offset());
 const_assert_eq!(offset_of!(ThreadBlock, tail), Slot::SECOND.byte_offset());

@@ -1,6 +1,6 @@
 //! A number that tells threads apart.
 
-/// The calling thread's token: never 0, and never that of another thread that lives.
+/// The calling thread's token: never 0, never that of another thread that lives, and a multiple of 8.
 ///
 /// In a program it is the thread pointer: one instruction, known before any initialisation, and
 /// the same in a child after `fork`, which a number from the kernel would not be.
@@ -14,7 +14,7 @@ pub(crate) fn thread_token() -> usize {
     // Where `os` does not know the register, the kernel's number after all, at a system call each.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     {
-        usize::try_from(strata_os::thread_id()).unwrap_or(usize::MAX)
+        usize::try_from(strata_os::thread_id()).map_or(usize::MAX & !7, |id| id << 3)
     }
 }
 
@@ -27,5 +27,5 @@ pub(crate) fn thread_token() -> usize {
 
     let mut hasher = DefaultHasher::new();
     loom::thread::current().id().hash(&mut hasher);
-    usize::from_ne_bytes(hasher.finish().to_ne_bytes()) | 1
+    usize::from_ne_bytes(hasher.finish().to_ne_bytes()) & !7 | 8
 }

@@ -11,10 +11,9 @@ use crate::{
 use strata_os::AddressRange;
 use strata_page_heap::{
     FreeParts, HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats,
-    Published, ReleaseReason, SpanRequest,
+    Published, ReleaseReason, SpanRequest, Underway,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
-use strata_sync::atomic::{AtomicUsize, Ordering};
 
 /// A page heap that keeps memory on hugepages and gives back what nobody needs: Temeraire.
 ///
@@ -41,9 +40,8 @@ pub struct HugePageAware<P: PageSize> {
     /// under it.
     pub(crate) state: Published<State<P>>,
     pub(crate) advice: HugepageAdvice,
-    /// Releases underway with the lock dropped. Changed under the lock, so that who holds it and
-    /// reads 0 knows that nothing is underway; a fork waits for that.
-    pub(crate) underway: AtomicUsize,
+    /// Releases and the like with the lock dropped; a fork waits for them.
+    pub(crate) underway: Underway,
 }
 
 impl<P: PageSize> HugePageAware<P> {
@@ -56,7 +54,7 @@ impl<P: PageSize> HugePageAware<P> {
             Self {
                 state: Published::new(State::new()),
                 advice: HugepageAdvice::new(),
-                underway: AtomicUsize::new(0),
+                underway: Underway::new(),
             }
         }
     }
@@ -111,7 +109,7 @@ impl<P: PageSize> HugePageAware<P> {
             if departures.is_empty() {
                 return;
             }
-            self.underway.fetch_add(1, Ordering::Relaxed);
+            self.underway.begin();
         }
         self.carry_out(platform, &departures);
     }
@@ -166,7 +164,7 @@ impl<P: PageSize> HugePageAware<P> {
         for (departure, taken) in departures.iter().zip(taken) {
             pages += state.settle(platform, &departure, taken);
         }
-        self.underway.fetch_sub(1, Ordering::Relaxed);
+        self.underway.end();
         let all = taken.iter().take(departures.iter().count()).all(|taken| *taken);
         (pages, all)
     }
@@ -201,6 +199,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         if !valid || !request.align.get().is_power_of_two() {
             return None;
         }
+        self.underway.let_forks_pass();
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
         let Some(found) = self.find(platform, &request) else {
             // SAFETY: it was had a moment ago, and nobody knows it.
@@ -227,6 +226,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        self.underway.let_forks_pass();
         // All that is needed of the span is read before its structure goes.
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         let donated_tail = span.has_donated_tail();
@@ -245,7 +245,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             if departures.is_empty() {
                 return;
             }
-            self.underway.fetch_add(1, Ordering::Relaxed);
+            self.underway.begin();
         }
         self.carry_out(platform, &departures);
     }
@@ -260,6 +260,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         if pages <= from || pages.get() > Self::LONGEST {
             return pages <= from;
         }
+        self.underway.let_forks_pass();
         // The last hugepage may be backed whole for a part of it.
         let most = pages.hugepages_up().pages() - from;
         if !self.may_grow(platform, pages - from, most) {
@@ -287,6 +288,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
+        self.underway.let_forks_pass();
         let given = self.give_back(platform, wanted, reason);
         while self.give_back_space(platform) {}
         given
@@ -298,10 +300,12 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         hugepage: Hugepage,
         bytes: usize,
     ) -> HugepageBreak {
+        self.underway.let_forks_pass();
         self.break_used(platform, hugepage, bytes)
     }
 
     fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        self.underway.let_forks_pass();
         self.treat(platform, now_ns)
     }
 
@@ -345,21 +349,13 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn acquire(&self) {
-        loop {
-            self.state.acquire();
-            // What is underway would stay so for ever in a child that has no such thread.
-            if self.underway.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            // SAFETY: taken a moment ago, and no guard exists.
-            unsafe { self.state.release() };
-            strata_sync::spin_hint();
-        }
+        // What is underway would stay so for ever in a child that has no such thread.
+        self.underway.acquire(&self.state);
     }
 
     unsafe fn release_lock(&self) {
         // SAFETY: the caller took it with `acquire`.
-        unsafe { self.state.release() };
+        unsafe { self.underway.release(&self.state) };
     }
 }
 

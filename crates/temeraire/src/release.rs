@@ -8,7 +8,6 @@ use crate::{
 use strata_os::{PageSource, Release};
 use strata_page_heap::ReleaseReason;
 use strata_span::{HugepageCount, PageCount, PageSize, Platform};
-use strata_sync::atomic::Ordering;
 
 impl<P: PageSize> HugePageAware<P> {
     /// Gives at least `wanted` pages back, as far as policy allows: from the cache, then from
@@ -45,6 +44,7 @@ impl<P: PageSize> HugePageAware<P> {
     ) -> PageCount<P> {
         let mut given = PageCount::ZERO;
         loop {
+            self.underway.let_forks_pass();
             let mut departures = Departures::new();
             {
                 let mut state = self.state.lock();
@@ -57,7 +57,7 @@ impl<P: PageSize> HugePageAware<P> {
                 if departures.is_empty() {
                     return given;
                 }
-                self.underway.fetch_add(1, Ordering::Relaxed);
+                self.underway.begin();
             }
             let (pages, all) = self.carry_out(platform, &departures);
             given += pages;
@@ -79,6 +79,7 @@ impl<P: PageSize> HugePageAware<P> {
         let mut given = HugepageCount::ZERO;
         let mut quota = None;
         loop {
+            self.underway.let_forks_pass();
             let (region, first, count) = {
                 let mut state = self.state.lock();
                 let tenth = HugepageCount::new(state.regions.totals().releasable.div_ceil(10));
@@ -91,7 +92,7 @@ impl<P: PageSize> HugePageAware<P> {
                 let Some(begun) = state.regions.begin_release::<P>(left) else {
                     return given.pages();
                 };
-                self.underway.fetch_add(1, Ordering::Relaxed);
+                self.underway.begin();
                 begun
             };
             // SAFETY: the region holds these hugepages as wholly free and hands none out until the
@@ -100,7 +101,7 @@ impl<P: PageSize> HugePageAware<P> {
             let mut state = self.state.lock();
             let now_ns = state.time(platform);
             state.regions.end_release::<P>(region, first, count, taken.is_ok(), now_ns);
-            self.underway.fetch_sub(1, Ordering::Relaxed);
+            self.underway.end();
             if taken.is_err() {
                 state.release_failures += 1;
                 return given.pages();

@@ -13,7 +13,6 @@ use crate::{
 use strata_os::{Advice, PageSource, Release};
 use strata_page_heap::{HugepageBreak, ReleaseReason, split_hugepage_around};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
-use strata_sync::atomic::Ordering;
 
 /// A hugepage whose free pages are on their way to the kernel.
 struct Breaking {
@@ -135,13 +134,14 @@ impl<P: PageSize> HugePageAware<P> {
     }
 
     fn begin_breaking(&self, granule: usize, reason: ReleaseReason) -> Option<Breaking> {
+        self.underway.let_forks_pass();
         let mut state = self.state.lock();
         let tracker = state
             .filler
             .release_candidate(granule)
             .filter(|tracker| reason != ReleaseReason::Idle || is_worth_breaking(tracker, 0))?;
         state.filler.begin_release(tracker, is_for_limit(reason));
-        self.underway.fetch_add(1, Ordering::Relaxed);
+        self.underway.begin();
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
         Some(Breaking::of(tracker, granule, may_forbid))
     }
@@ -160,7 +160,7 @@ impl<P: PageSize> HugePageAware<P> {
             let now_ns = state.time(platform);
             let given = state.end_breaking(platform, breaking, reason, now_ns, &mut departures);
             if departures.is_empty() {
-                self.underway.fetch_sub(1, Ordering::Relaxed);
+                self.underway.end();
                 return given;
             }
             given

@@ -26,7 +26,6 @@ use strata_os::{Advice, Clock, PageSource, Residency};
 use strata_span::{
     HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, SpanPlace,
 };
-use strata_sync::atomic::Ordering;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
@@ -309,7 +308,7 @@ impl<P: PageSize> HugePageAware<P> {
             };
             tracker.treated_second.set(second(now_ns));
             state.filler.begin_treatment(tracker);
-            self.underway.fetch_add(1, Ordering::Relaxed);
+            self.underway.begin();
             Patient { tracker: Some(tracker), hugepage, forbidden: tracker.forbidden.get() }
         });
         (patient, false)
@@ -374,7 +373,7 @@ impl<P: PageSize> HugePageAware<P> {
                 state.trim_cache(platform, now_ns, &mut departures);
             }
             if departures.is_empty() {
-                self.underway.fetch_sub(1, Ordering::Relaxed);
+                self.underway.end();
                 return;
             }
         }

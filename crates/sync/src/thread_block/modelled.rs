@@ -14,7 +14,7 @@ fn zeroed() -> ThreadBlock {
         unbound: [const { Counter::new() }; 2],
         state: AtomicU32::new(0),
         reentry: AtomicU32::new(0),
-        spare: AtomicU64::new(0),
+        underway: AtomicU64::new(0),
         zero: 0,
         first: super::SlotWords {
             allocated: Counter::new(),

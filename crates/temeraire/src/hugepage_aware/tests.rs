@@ -471,16 +471,16 @@ fn a_terabyte_of_hugepages_is_kept_and_given_back() {
 #[test]
 fn a_fork_waits_for_releases_underway() {
     let heap = Heap::<Pages8K>::new();
-    heap.heap.underway.store(1, super::Ordering::Relaxed);
+    heap.heap.underway.begin();
     std::thread::scope(|scope| {
         let forking = scope.spawn(|| {
             heap.heap.acquire();
-            assert_eq!(heap.heap.underway.load(super::Ordering::Relaxed), 0);
+            assert_eq!(heap.heap.underway.steps(), 0);
             // SAFETY: taken by this thread in the line before.
             unsafe { heap.heap.release_lock() };
         });
         heap.allocate(Pages8K::BYTES);
-        heap.heap.underway.store(0, super::Ordering::Relaxed);
+        heap.heap.underway.end();
         forking.join().unwrap();
     });
 }

@@ -1,0 +1,111 @@
+//! What is done with a heap's lock dropped, and forks, which wait until it is done.
+
+use crate::{HasStats, Published};
+use strata_os::{futex_wait, futex_wake};
+use strata_sync::{
+    atomic::{AtomicUsize, Ordering},
+    thread_block,
+};
+
+/// Counts the steps of a heap that make system calls with the lock dropped, and lets forks find none.
+///
+/// Steps begin and end under the heap's lock, so that who holds it and finds none knows that there is none. In
+/// a program with many threads there would hardly ever be such a moment: so a fork closes a gate first, in front of which threads
+/// wait before they take the lock, and only those that passed it earlier come to their ends. A step of the very thread that forks,
+/// in a handler of a signal that interrupted it, is let be: it goes on in both processes. All zero bits are no steps.
+#[derive(Debug)]
+pub struct Underway {
+    /// Changed under the heap's lock.
+    steps: AtomicUsize,
+    /// 1 while a fork waits, or has the lock. Written by the thread that forks; slept on by those that wait for it. core's, since
+    /// a futex takes no other.
+    forks: core::sync::atomic::AtomicU32,
+}
+
+/// How long a fork waits between two looks at steps that others are in, and they at most for it: a system call's time, and long
+/// enough that nobody notices that it was not woken.
+const LOOK_NS: u64 = 20_000;
+const LONGEST_WAIT_NS: u64 = 10_000_000;
+
+impl Underway {
+    strata_sync::const_fn! {
+        /// No steps.
+        pub const fn new() -> Self {
+            Self { steps: AtomicUsize::new(0), forks: core::sync::atomic::AtomicU32::new(0) }
+        }
+    }
+
+    /// A step begins. Under the heap's lock.
+    pub fn begin(&self) {
+        let own = &thread_block::block().underway;
+        // In this order, and back in `end`: whoever interrupts this thread finds no step that is not its own.
+        own.store(own.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A step ends, in the thread that began it. Under the heap's lock.
+    pub fn end(&self) {
+        self.steps.fetch_sub(1, Ordering::Relaxed);
+        let own = &thread_block::block().underway;
+        own.store(own.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
+    }
+
+    /// Steps that are underway.
+    pub fn steps(&self) -> usize {
+        self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Waits as long as a fork does: before the lock is taken by who may begin a step, also before each of several. With no lock held that a fork takes.
+    #[inline]
+    pub fn let_forks_pass(&self) {
+        if self.forks.load(Ordering::Relaxed) != 0 {
+            self.wait_for_forks();
+        }
+    }
+
+    /// Takes the lock of a fork's heap, at a moment when nothing is underway.
+    pub fn acquire<S: HasStats>(&self, state: &Published<S>) {
+        let own = usize::try_from(thread_block::block().underway.load(Ordering::Relaxed));
+        let own = own.unwrap_or(usize::MAX);
+        loop {
+            state.acquire();
+            self.forks.store(1, Ordering::Relaxed);
+            if self.steps() <= own {
+                return;
+            }
+            // SAFETY: taken a moment ago, and no guard exists.
+            unsafe { state.release() };
+            let nobody_wakes = core::sync::atomic::AtomicU32::new(0);
+            futex_wait(&nobody_wakes, 0, Some(LOOK_NS));
+        }
+    }
+
+    /// Leaves it, in the parent or in the child.
+    ///
+    /// # Safety
+    ///
+    /// This thread took it with [`acquire`](Self::acquire), or is the child of the thread that did.
+    pub unsafe fn release<S: HasStats>(&self, state: &Published<S>) {
+        self.forks.store(0, Ordering::Relaxed);
+        // SAFETY: the caller's promise.
+        unsafe { state.release() };
+        futex_wake(&self.forks, u32::MAX >> 1);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait_for_forks(&self) {
+        // Who is in a step is waited for.
+        while thread_block::block().underway.load(Ordering::Relaxed) == 0
+            && self.forks.load(Ordering::Relaxed) != 0
+        {
+            futex_wait(&self.forks, 1, Some(LONGEST_WAIT_NS));
+        }
+    }
+}
+
+impl Default for Underway {
+    fn default() -> Self {
+        Self::new()
+    }
+}
