@@ -12,11 +12,11 @@ pub use thread::{threads_may_start, wait_with_threads};
 use crate::{Core, FrontEnd, HeapConfig};
 use strata_central::MiddleTier;
 use strata_cpu_cache::CpuCache;
-use strata_os::{Clock, futex_wait, thread_id};
+use strata_os::{Clock, futex_wait, makes_no_calls, thread_pointer};
 use strata_span::Platform;
 use strata_sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     thread_block,
 };
 pub(crate) use strata_upkeep::INTERVAL_NS;
@@ -50,8 +50,8 @@ pub(crate) struct Background {
     due_ns: AtomicU64,
     /// Nothing is to be done until somebody misses. Written under the schedule's lock, read by who looks.
     at_rest: AtomicBool,
-    /// The thread that is in a step; 0 for none. Written under the schedule's lock.
-    stepping: AtomicU32,
+    /// The pointer of the thread that is in a step; 0 for none. Written under the schedule's lock.
+    stepping: AtomicUsize,
     counters: Counters,
     thread: Thread,
 }
@@ -74,13 +74,13 @@ impl<C: HeapConfig> Core<C> {
     #[unsafe(link_section = ".text_rarely")]
     pub fn background_step(&self, now_ns: u64) -> u64 {
         let background = &self.background;
-        if !self.tuning.background_is_on() {
+        if !self.tuning.background_is_on() || makes_no_calls() {
             return now_ns.saturating_add(INTERVAL_NS);
         }
         let Some(mut schedule) = background.schedule.try_lock() else {
             return now_ns.saturating_add(INTERVAL_NS);
         };
-        background.stepping.store(thread_id(), Ordering::Relaxed);
+        background.stepping.store(thread_pointer(), Ordering::Relaxed);
         let due_ns = schedule.step(self, now_ns);
         background.stepping.store(0, Ordering::Relaxed);
         background.at_rest.store(schedule.is_at_rest(), Ordering::Relaxed);
@@ -96,7 +96,7 @@ impl<C: HeapConfig> Core<C> {
     pub fn hold_background(&self) -> impl Drop + use<'_, C> {
         const LOOKS: u32 = 200;
         let background = &self.background;
-        if background.stepping.load(Ordering::Relaxed) == thread_id() {
+        if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
             return Hold(None);
         }
         let nobody_wakes = AtomicU32::new(0);

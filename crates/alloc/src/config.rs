@@ -60,6 +60,21 @@ impl BackgroundThread {
     pub const LEAST_HEAP_BYTES: u64 = strata_upkeep::THREAD_FROM_BYTES;
 }
 
+/// Which system calls are made, by all heaps of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum SystemCalls {
+    /// All that are of use, until somebody calls [`Heap::keep_to_memory_calls`](crate::Heap::keep_to_memory_calls); under `libstrata`,
+    /// until the program asks the C library's `prctl` or `syscall` for a filter of system calls.
+    #[default]
+    Auto,
+    /// From the start `mmap`, `munmap`, `mprotect`, `madvise` and `futex` alone. So there is no thread of the heap's own, no CPU's
+    /// cache is emptied from outside, mappings have no names, large blocks that move are copied, and what stands in memory
+    /// is not asked of the kernel.
+    Memory,
+}
+
 /// How much memory a heap may have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -169,6 +184,8 @@ pub struct Config {
     pub misuse: MisuseChoice,
     /// `background_thread`: whether the heap has a thread of its own.
     pub background_thread: BackgroundThread,
+    /// `system_calls`: which are made.
+    pub system_calls: SystemCalls,
     /// `release_rate`: bytes of free pages that go back to the kernel each second, wanted of late or not.
     pub release_rate: usize,
     /// `release_delay`: milliseconds after which memory that nobody wanted goes back; `u64::MAX` for never.
@@ -202,6 +219,7 @@ impl Config {
         record: false,
         misuse: MisuseChoice::Abort,
         background_thread: BackgroundThread::Auto,
+        system_calls: SystemCalls::Auto,
         release_rate: 4 << 20,
         release_delay_ms: ReleasePolicy::DEFAULT.delay_ms,
         skip_subrelease_short_interval_ms: 60_000,
@@ -333,6 +351,12 @@ impl Config {
                         (b"true", BackgroundThread::On),
                         (b"false", BackgroundThread::Off),
                     ],
+                )?;
+            }
+            b"system_calls" => {
+                self.system_calls = one_of(
+                    value,
+                    &[(b"auto", SystemCalls::Auto), (b"memory", SystemCalls::Memory)],
                 )?;
             }
             b"release_rate" => self.release_rate = bytes(value)?,

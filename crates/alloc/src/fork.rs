@@ -4,7 +4,8 @@ use crate::{Core, HeapConfig, threads::ENDS};
 use core::{cell::Cell, ffi::c_void, ptr::NonNull};
 use strata_sync::{
     Mutex,
-    atomic::{AtomicBool, AtomicPtr, Ordering},
+    atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
+    locks_kept_over_forks,
 };
 
 /// Guards the list of the heaps that a fork has to stop. The second lock, under [`ENDS`].
@@ -15,6 +16,10 @@ static FIRST: AtomicPtr<ForkEntry> = AtomicPtr::new(core::ptr::null_mut());
 
 /// Whether a fork has the lock of the C library's streams. Written and read under [`HEAPS`].
 static HAS_STREAMS: AtomicBool = AtomicBool::new(false);
+
+/// Locks that forks before this one found with the thread that forks. (A handler of a signal that interrupted an allocation
+/// forks: what that was changing is not looked at in the child.) Written and read under [`ENDS`].
+static KEPT_BEFORE: AtomicU32 = AtomicU32::new(0);
 
 /// Whether the C library knows our handlers. Written by the first thread that tells it.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
@@ -38,6 +43,7 @@ struct Handlers {
     acquire: unsafe fn(*const c_void),
     release: unsafe fn(*const c_void),
     forget_vanished: unsafe fn(*const c_void),
+    begin: unsafe fn(*const c_void),
 }
 
 /// Puts a heap in the list, and registers the handlers with the C library, which may allocate.
@@ -52,6 +58,7 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
                     acquire: acquire::<C>,
                     release: release::<C>,
                     forget_vanished: forget_vanished::<C>,
+                    begin: begin::<C>,
                 }
             },
         ));
@@ -112,7 +119,9 @@ fn call(which: fn(&Handlers) -> unsafe fn(*const c_void)) {
 unsafe extern "C" fn before() {
     // First: the C library takes it while it copies the process, and who has it may wait for an allocation.
     let has_streams = strata_os::lock_stream_list();
+    let kept = locks_kept_over_forks();
     ENDS.acquire();
+    KEPT_BEFORE.store(kept, Ordering::Relaxed);
     HEAPS.acquire();
     HAS_STREAMS.store(has_streams, Ordering::Relaxed);
     call(|handlers| handlers.acquire);
@@ -137,7 +146,11 @@ unsafe extern "C" fn in_child() {
         unsafe { strata_os::reset_stream_list() };
     }
     call(|handlers| handlers.release);
-    call(|handlers| handlers.forget_vanished);
+    if locks_kept_over_forks() == KEPT_BEFORE.load(Ordering::Relaxed) {
+        call(|handlers| handlers.forget_vanished);
+    } else {
+        call(|handlers| handlers.begin);
+    }
     // SAFETY: `before` took the lock in the thread that this one is the copy of.
     unsafe { HEAPS.release() };
     // SAFETY: as above.
@@ -174,4 +187,12 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     core.threads.forget_vanished(core.slot());
     core.begin_in_child();
     core.recorder.forget();
+}
+
+/// # Safety
+///
+/// As for [`forget_vanished`]; this thread interrupted itself in a layer, so that no lock is taken.
+unsafe fn begin<C: HeapConfig>(core: *const c_void) {
+    // SAFETY: the caller's promise.
+    unsafe { Core::<C>::of_raw(core) }.begin_without_thread();
 }

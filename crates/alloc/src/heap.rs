@@ -720,6 +720,7 @@ impl<C: HeapConfig> Heap<C> {
     /// Makes the state and publishes it, if there is memory for it.
     fn make_core(&self) {
         let config = self.read_options();
+        crate::system_calls::obey(&config);
         let Some(core) = Core::<C>::create(config) else { return };
         // SAFETY: the core was just created and stays until the heap is dropped.
         let made = unsafe { core.as_ref() };

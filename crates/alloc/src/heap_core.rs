@@ -22,7 +22,7 @@ use strata_page_heap::{MemoryLimits, PageHeap};
 use strata_size_classes::PageSize;
 use strata_span::{Address, MetadataArena, PageMap, Platform, SpanPool};
 use strata_sync::{
-    Mutex,
+    FIGURES_PATIENCE_NS, Mutex,
     atomic::{AtomicBool, Ordering},
     thread_block::Slot,
 };
@@ -311,6 +311,12 @@ impl<C: HeapConfig> Core<C> {
     pub(crate) fn with_cpu_cache_stops<R>(&self, work: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         let _stops = self.stops.try_lock()?;
         Some(work(&self.cpu))
+    }
+
+    /// Waits until nobody stops CPUs' caches: a second at most, and not at all where this thread, in a signal
+    /// handler, interrupted itself at it.
+    pub(crate) fn await_cpu_cache_stops(&self) {
+        drop(self.stops.lock_unless_held(FIGURES_PATIENCE_NS));
     }
 
     /// Which words of a thread are the heap's.

@@ -53,13 +53,14 @@ mod selected_page_heap;
 mod set_up_lock;
 mod slots;
 mod small;
+mod system_calls;
 mod threads;
 mod tuning;
 
 pub use background::{BackgroundFigures, threads_may_start, wait_with_threads};
 pub use config::{
     BackgroundThread, Complaint, Config, CpuIdChoice, ExitReport, FrontEndChoice, MallocStatsForm,
-    MemoryLimit, MisuseChoice, PageHeapChoice, Problem, SnapshotDetail,
+    MemoryLimit, MisuseChoice, PageHeapChoice, Problem, SnapshotDetail, SystemCalls,
 };
 pub use figures::HeapFigures;
 pub use fork::watch_forks;

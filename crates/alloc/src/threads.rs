@@ -2,7 +2,7 @@
 
 use crate::{Core, FrontEnd, HeapConfig, front_end, own_cache::OwnCache};
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::{ExitKey, read_own_memory, thread_id};
+use strata_os::{ExitKey, keeps_to_memory_calls, read_own_memory, thread_id};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
@@ -39,7 +39,8 @@ pub(crate) struct ThreadRecord {
     /// The heap, and how to tell it that the thread ends.
     core: *const c_void,
     end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
-    thread_id: u32,
+    /// The kernel's number of the thread; 0 before somebody wanted it. Written and read by the thread.
+    thread_id: AtomicU32,
 }
 
 // SAFETY: 1. zeroed options, pointers and numbers are valid. 2. no drop; larger than a pointer.
@@ -146,7 +147,7 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// The kernel's number of this thread, as its record has it; 0 if it has none.
+    /// The kernel's number of this thread, as its record has it; 0 if it has none, or the kernel is not to be asked any more.
     pub(crate) fn thread_number(&self, slot: Slot) -> u32 {
         if slot == Slot::UNBOUND {
             return 0;
@@ -158,7 +159,16 @@ impl<C: HeapConfig> Core<C> {
         }
         let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
         // SAFETY: the record is this thread's, not null, and stays until the thread ends.
-        unsafe { (*record).thread_id }
+        let number = unsafe { &(*record).thread_id };
+        match number.load(Ordering::Relaxed) {
+            0 if keeps_to_memory_calls() => 0,
+            0 => {
+                let found = thread_id();
+                number.store(found, Ordering::Relaxed);
+                found
+            }
+            known => known,
+        }
     }
 
     /// Counts what this thread allocated past the caches.
@@ -264,7 +274,7 @@ impl<C: HeapConfig> Core<C> {
             steps_seen: AtomicU64::new(u64::MAX),
             core: core::ptr::from_ref(self).cast(),
             end: Some(end_thread::<C>),
-            thread_id: thread_id(),
+            thread_id: AtomicU32::new(0),
         };
         // SAFETY: the pool gave the record to this call alone.
         unsafe { record.write(value) };
@@ -330,6 +340,8 @@ impl<P: PageSize> Threads<P> {
             let record = unsafe { place.as_ref() };
             next = record.next;
             if core::ptr::eq(record.words, own) {
+                // Another process's thread now.
+                record.thread_id.store(0, Ordering::Relaxed);
                 continue;
             }
             let (allocated, deallocated) = record.counts().unwrap_or((0, 0));

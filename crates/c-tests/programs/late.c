@@ -49,9 +49,9 @@ static void *use(void *handle) {
 }
 
 /* The allocator itself, beside the program's own. */
-static void the_allocator_may_come_late(void) {
+static void comes_late(int flags) {
     free(malloc(100));
-    void *handle = loaded(RTLD_NOW | RTLD_LOCAL);
+    void *handle = loaded(flags);
     use(handle);
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) CHECK(pthread_create(&threads[i], NULL, use, handle) == 0);
@@ -61,6 +61,10 @@ static void the_allocator_may_come_late(void) {
     if (child == 0) _exit(0);
     free(malloc(100));
 }
+
+static void the_allocator_may_come_late(void) { comes_late(RTLD_NOW | RTLD_LOCAL); }
+static void the_allocator_may_come_late_and_keep_to_itself(void) { comes_late(RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND); }
+static void the_allocator_may_come_late_for_all(void) { comes_late(RTLD_LAZY | RTLD_GLOBAL); }
 
 /* No C++ at all: nobody could catch an exception. */
 static void a_program_without_cxx_ends_with_a_line(void) {
@@ -74,6 +78,8 @@ static const struct test_case cases[] = {
     ON_BOTH(a_late_cxx_library_catches_bad_alloc),
     ON_BOTH(libraries_come_and_go),
     ON_BOTH(the_allocator_may_come_late),
+    ON_BOTH(the_allocator_may_come_late_and_keep_to_itself),
+    ON_BOTH(the_allocator_may_come_late_for_all),
     ON_STRATA(a_program_without_cxx_ends_with_a_line),
 };
 

@@ -29,7 +29,13 @@ fn a_cxx_library_in_a_c_program_gets_its_exceptions() {
 
 #[test]
 fn the_library_itself_may_come_late() {
-    run("the_allocator_may_come_late", &shared_library(), Allocator::System);
+    for case in [
+        "the_allocator_may_come_late",
+        "the_allocator_may_come_late_and_keep_to_itself",
+        "the_allocator_may_come_late_for_all",
+    ] {
+        run(case, &shared_library(), Allocator::System);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
 //! | `MallocExtension` | TCMalloc's and gperftools', as `MallocExtension_*`: `include/strata/malloc_extension.h` |
-//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm |
+//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `prctl` and `syscall`, so that the heap knows of filters of system calls |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -65,6 +65,8 @@ mod operator_delete;
 mod operator_new;
 #[cfg(panic = "abort")]
 mod panic;
+#[cfg(target_arch = "x86_64")]
+mod sandbox;
 mod size_returning_new;
 mod sized;
 mod snapshots;

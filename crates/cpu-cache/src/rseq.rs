@@ -15,7 +15,7 @@ use crate::{
     layout::{FIRST_SLOT, REGION_BYTES, REGION_SHIFT, REGION_SLOTS},
 };
 use core::{arch::asm, mem::offset_of, ptr::NonNull};
-use strata_os::{membarrier, rseq};
+use strata_os::{keeps_to_memory_calls, membarrier, rseq};
 use strata_size_classes::{CLASS_SLOTS, SizeClass};
 use strata_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
@@ -130,7 +130,9 @@ impl Slabs {
     /// Tells the kernel that fences will come. Microseconds while the process has one thread, as it mostly has when a heap is set
     /// up; later it is the wait for all CPUs (12 to 23 ms, seen on 4 CPUs of Linux 6.18).
     pub(crate) fn announce_fences(&self) {
-        membarrier::register_rseq();
+        if !keeps_to_memory_calls() {
+            membarrier::register_rseq();
+        }
     }
 
     /// Lets every section of this process that is underway end, by commit or abort: those on `cpu`, or on any. False if

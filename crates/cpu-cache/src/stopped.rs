@@ -11,7 +11,7 @@ use crate::{
     layout::{Layout, REGION_SLOTS},
 };
 use core::ops::RangeInclusive;
-use strata_os::{AddressRange, PageSource, Release};
+use strata_os::{AddressRange, PageSource, Release, keeps_to_memory_calls};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
 use strata_sync::{
     atomic::{AtomicU64, Ordering},
@@ -29,7 +29,7 @@ pub enum StopRefusal {
     NoSuchId,
     /// Another thread has stopped it.
     Busy,
-    /// The kernel gave no way to stop the threads of that CPU.
+    /// The kernel gave no way to stop the threads of that CPU, or is not to be asked: the process keeps to the calls of memory.
     NoFence,
 }
 
@@ -51,6 +51,10 @@ impl CpuCache {
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             return Err(StopRefusal::NoSuchId);
         };
+        // Asked once: a stop that has begun needs its fences, whatever is decided meanwhile.
+        if keeps_to_memory_calls() {
+            return Err(StopRefusal::NoFence);
+        }
         let size = state.stop().ok_or(StopRefusal::Busy)?;
         if !self.fence(id) {
             state.start(size);

@@ -1,7 +1,7 @@
 //! CPUs: how many there may be, how many are allowed, which one this is.
 
 use crate::kernel_file::KernelFile;
-use crate::{KeepErrno, errno};
+use crate::{KeepErrno, errno, restraint};
 
 /// Words of the largest CPU mask that Linux can have (8192 CPUs).
 const MASK_WORDS: usize = 128;
@@ -65,17 +65,18 @@ pub fn possible_cpus() -> u32 {
     from_sysfs().or_else(mask_width).unwrap_or(MOST_CPUS)
 }
 
-/// How many CPUs this thread may run on. At least 1. One system call.
+/// How many CPUs this thread may run on. At least 1, and 1 where the kernel is not asked. One system call.
 pub fn allowed_cpus() -> u32 {
     let _keep = KeepErrno::new();
-    CpuMask::of_this_thread().map_or(1, |(mask, _)| mask.count().max(1))
+    let mask = restraint::check().and_then(|()| CpuMask::of_this_thread());
+    mask.map_or(1, |(mask, _)| mask.count().max(1))
 }
 
 /// Calls `visit` for each CPU that this thread may run on, by rising number; for none where the kernel does not
 /// tell. One system call.
 pub fn for_each_allowed_cpu(visit: impl FnMut(u32)) {
     let _keep = KeepErrno::new();
-    if let Ok((mask, _)) = CpuMask::of_this_thread() {
+    if let Ok((mask, _)) = restraint::check().and_then(|()| CpuMask::of_this_thread()) {
         mask.for_each(visit);
     }
 }
@@ -89,13 +90,13 @@ pub fn current_cpu() -> Option<u32> {
 }
 
 fn from_sysfs() -> Option<u32> {
-    let file = KernelFile::open(c"/sys/devices/system/cpu/possible").ok()?;
+    let file = KernelFile::open_at_start(c"/sys/devices/system/cpu/possible").ok()?;
     let mut text = [0; 1024];
     highest_of_list(file.read_whole(&mut text).ok()?)?.checked_add(1)
 }
 
 fn mask_width() -> Option<u32> {
-    let (_, bytes) = CpuMask::of_this_thread().ok()?;
+    let (_, bytes) = restraint::check().and_then(|()| CpuMask::of_this_thread()).ok()?;
     u32::try_from(bytes).ok()?.checked_mul(8).filter(|&bits| bits > 0)
 }
 

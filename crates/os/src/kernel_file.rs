@@ -1,6 +1,6 @@
 //! Files that the kernel writes: /proc and /sys, read without allocating.
 
-use crate::{KeepErrno, errno};
+use crate::{KeepErrno, errno, restraint};
 use core::ffi::{CStr, c_int, c_long};
 
 /// An open file. System calls are made directly: the C library's `read` and `open` are points
@@ -8,8 +8,14 @@ use core::ffi::{CStr, c_int, c_long};
 pub(crate) struct KernelFile(c_long);
 
 impl KernelFile {
-    /// Opens `path` for reading.
+    /// Opens `path` for reading; refused (`EPERM`) in a process that keeps to the calls of memory.
     pub(crate) fn open(path: &CStr) -> Result<Self, i32> {
+        restraint::check()?;
+        Self::open_at_start(path)
+    }
+
+    /// The same while the process starts, in any process: the loader makes the same calls a moment before.
+    pub(crate) fn open_at_start(path: &CStr) -> Result<Self, i32> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         // SAFETY: `path` ends in a zero byte and outlives the call, which reads nothing else.
         let fd = unsafe {

@@ -66,6 +66,7 @@ mod random;
 mod range;
 mod relocation;
 mod residency;
+mod restraint;
 pub mod rseq;
 #[cfg(any(test, feature = "std"))]
 mod simulated_pages;
@@ -99,10 +100,11 @@ pub use process::{
 pub use random::random_bits;
 pub use range::AddressRange;
 pub use residency::{Mapping, for_each_mapping};
+pub use restraint::{keep_to_memory_calls, keeps_to_memory_calls, make_no_calls, makes_no_calls};
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use stream_list::{lock_stream_list, reset_stream_list, unlock_stream_list};
 pub use system_pages::SystemPages;
 pub use thp::{ThpMode, thp_mode};
-pub use thread::{name_this_thread, start_thread};
+pub use thread::{name_this_thread, own_descriptors, start_thread};
 pub use weak::thread_pointer;

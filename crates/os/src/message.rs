@@ -1,6 +1,7 @@
 //! One line to standard error, from where neither allocation nor a lock can be had.
 
-use crate::KeepErrno;
+use crate::{KeepErrno, errno, keeps_to_memory_calls};
+use core::ffi::{c_int, c_long};
 use core::fmt::{self, Write};
 
 /// The longest line, its end included: longer ones are cut off.
@@ -90,18 +91,52 @@ impl Write for Line {
     }
 }
 
-/// Writes all of it in one call, again only where a signal came before the first byte.
+/// Writes all of it in one call. A thread with descriptors of its own asks for the process's.
 fn write_once(line: &[u8]) {
+    let is_closed = write_to(libc::STDERR_FILENO, line) == Err(libc::EBADF);
+    if is_closed
+        && !keeps_to_memory_calls()
+        && let Some(stderr) = stderr_of_process()
+    {
+        let _ = write_to(stderr, line);
+        close(stderr.into());
+    }
+}
+
+/// Writes `line` to a descriptor in one call, again only where a signal came before the first byte.
+fn write_to(descriptor: c_int, line: &[u8]) -> Result<(), i32> {
     loop {
         // SAFETY: the kernel reads `line`, as far as it is long, and nothing else. Directly: the
         // C library's `write` is a point where a thread may be cancelled.
-        let had = unsafe {
-            libc::syscall(libc::SYS_write, libc::STDERR_FILENO, line.as_ptr(), line.len())
-        };
-        if had >= 0 || crate::errno() != libc::EINTR {
-            return;
+        let had = unsafe { libc::syscall(libc::SYS_write, descriptor, line.as_ptr(), line.len()) };
+        if had >= 0 {
+            return Ok(());
+        }
+        match errno() {
+            libc::EINTR => {}
+            error => return Err(error),
         }
     }
+}
+
+/// A descriptor of this thread's for the standard error of the process (Linux 5.6), as its main thread has it.
+fn stderr_of_process() -> Option<c_int> {
+    // SAFETY: takes nothing and cannot fail.
+    let this_process = unsafe { libc::getpid() };
+    // SAFETY: makes a descriptor; touches no memory.
+    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, this_process, 0) };
+    if process < 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let stderr = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, libc::STDERR_FILENO, 0) };
+    close(process);
+    c_int::try_from(stderr).ok().filter(|stderr| *stderr >= 0)
+}
+
+fn close(descriptor: c_long) {
+    // SAFETY: closes a descriptor that was made above, and is used by nobody else.
+    unsafe { libc::syscall(libc::SYS_close, descriptor) };
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use crate::KeepErrno;
 use crate::address_space::auxiliary;
 use crate::kernel_file::{KernelFile, leading_number};
+use crate::restraint;
 use core::ffi::{CStr, c_int, c_void};
 
 /// What the variable `name` of the environment says, as bytes.
@@ -47,7 +48,7 @@ pub fn process_id() -> u32 {
 /// # Errors
 ///
 /// The system's number: `EFAULT` where something of it is not mapped, `EPERM` or `ENOSYS` where the kernel does not let a
-/// process read itself this way.
+/// process read itself this way, and in a process that keeps to the calls of memory.
 ///
 /// ```
 /// let words = [1_u64, 2, 3];
@@ -59,6 +60,7 @@ pub fn process_id() -> u32 {
 /// ```
 pub fn read_own_memory(address: usize, words: &mut [u64]) -> Result<(), i32> {
     let _keep = KeepErrno::new();
+    restraint::check()?;
     let bytes = size_of_val(words);
     let local = libc::iovec { iov_base: words.as_mut_ptr().cast(), iov_len: bytes };
     let remote =

@@ -2,7 +2,7 @@
 
 use crate::kernel_file::KernelFile;
 use crate::process::kibibytes;
-use crate::{AddressRange, KeepErrno, Residency, errno, kernel_page_bytes};
+use crate::{AddressRange, KeepErrno, Residency, errno, kernel_page_bytes, restraint};
 use bitflags::bitflags;
 use core::ptr;
 use static_assertions::const_assert_eq;
@@ -10,6 +10,7 @@ use static_assertions::const_assert_eq;
 /// What of `range` stands in memory: by `PAGEMAP_SCAN` (Linux 6.7), which tells hugepages and
 /// swap too, else by mincore and /proc/self/smaps, which do not tell what is swapped out.
 pub(crate) fn of_range(range: AddressRange) -> Result<Residency, i32> {
+    restraint::check()?;
     by_pagemap_scan(range).or_else(|_| by_mincore(range))
 }
 

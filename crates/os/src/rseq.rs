@@ -14,7 +14,7 @@
 //! ```
 
 use crate::address_space::auxiliary;
-use crate::{KeepErrno, errno};
+use crate::{KeepErrno, errno, restraint};
 use core::ffi::c_int;
 
 /// Offset of the CPU number that may be stale or 0 outside a section (u32).
@@ -95,13 +95,15 @@ pub fn feature_bytes() -> u32 {
 /// # Errors
 ///
 /// The system's number: `EBUSY` where this thread has this very area already, `EINVAL` where it
-/// has another one (or the area is not aligned), `ENOSYS` or `EPERM` where the kernel refuses.
+/// has another one (or the area is not aligned), `ENOSYS` or `EPERM` where the kernel refuses, `EPERM` in a process that keeps
+/// to the calls of memory.
 ///
 /// # Safety
 ///
 /// `area` is `bytes` bytes long ([`AREA_BYTES`], or more where the kernel says so), aligned to 32,
 /// zero, and stays until it is unregistered or the thread has ended.
 pub unsafe fn register(area: *mut u8, bytes: u32) -> Result<(), i32> {
+    restraint::check()?;
     // SAFETY: the caller's promise is this function's.
     unsafe { call(area, bytes, 0) }
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     AddressRange, Advice, KeepErrno, MapError, PageSource, Purpose, Release, Reservation,
-    ReserveRequest, Residency, errno, kernel_page_bytes, relocation, residency,
+    ReserveRequest, Residency, errno, keeps_to_memory_calls, kernel_page_bytes, makes_no_calls,
+    relocation, residency,
 };
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr;
@@ -67,6 +68,9 @@ unsafe impl PageSource for SystemPages {
         let align = request.align.max(kernel_page_bytes());
         if bytes == 0 || !bytes.is_multiple_of(kernel_page_bytes()) || !align.is_power_of_two() {
             return Err(MapError::new(bytes, libc::EINVAL));
+        }
+        if makes_no_calls() {
+            return Err(MapError::new(bytes, libc::ENOMEM));
         }
         let range = map_aligned(bytes, align)?;
         if range.end() > 1 << crate::address_bits() {
@@ -159,8 +163,11 @@ pub(crate) fn pointer(address: usize) -> *mut c_void {
     ptr::with_exposed_provenance_mut(address)
 }
 
-/// Whole kernel pages below the top, or `EINVAL`.
+/// Whole kernel pages below the top, or `EINVAL`; `EPERM` where the kernel must not be asked at all.
 fn check(range: AddressRange) -> Result<(), MapError> {
+    if makes_no_calls() {
+        return Err(MapError::new(range.bytes, libc::EPERM));
+    }
     let mask = kernel_page_bytes() - 1;
     let whole = (range.start | range.bytes) & mask == 0;
     if whole && range.start.checked_add(range.bytes).is_some() {
@@ -270,7 +277,7 @@ fn set_name(range: AddressRange, purpose: Purpose) {
     /// Set when the kernel refused; says only "do not ask again".
     static REFUSED: AtomicBool = AtomicBool::new(false);
     const PR_SET_VMA_ANON_NAME: libc::c_ulong = 0;
-    if REFUSED.load(Ordering::Relaxed) {
+    if REFUSED.load(Ordering::Relaxed) || keeps_to_memory_calls() {
         return;
     }
     // SAFETY: names a mapping of ours; the kernel copies the name, which ends in a zero byte.

@@ -1,7 +1,8 @@
 //! Whether the kernel makes hugepages of its own accord.
 
-use crate::KeepErrno;
 use crate::kernel_file::KernelFile;
+use crate::{KeepErrno, keeps_to_memory_calls};
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// When anonymous memory gets hugepages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,12 +21,42 @@ pub enum ThpMode {
 /// When this process's anonymous memory gets hugepages: the system's mode, and `Never` where the
 /// process was told to do without (`PR_SET_THP_DISABLE`).
 ///
-/// Allocates nothing, keeps `errno`; four system calls. The administrator may change it any time.
+/// Allocates nothing, keeps `errno`; four system calls. The administrator may change it any time. In a process that keeps to the
+/// calls of memory, what was found when that began.
 ///
 /// ```
 /// assert_eq!(strata_os::thp_mode(), strata_os::thp_mode());
 /// ```
 pub fn thp_mode() -> ThpMode {
+    /// What was found last, as `number_of` has it; 0 before that.
+    static FOUND: AtomicU8 = AtomicU8::new(0);
+    if keeps_to_memory_calls() {
+        return mode_of_number(FOUND.load(Ordering::Relaxed));
+    }
+    let mode = find_mode();
+    FOUND.store(number_of(mode), Ordering::Relaxed);
+    mode
+}
+
+const fn number_of(mode: ThpMode) -> u8 {
+    match mode {
+        ThpMode::Always => 1,
+        ThpMode::Madvise => 2,
+        ThpMode::Never => 3,
+        ThpMode::Unknown => 0,
+    }
+}
+
+const fn mode_of_number(number: u8) -> ThpMode {
+    match number {
+        1 => ThpMode::Always,
+        2 => ThpMode::Madvise,
+        3 => ThpMode::Never,
+        _ => ThpMode::Unknown,
+    }
+}
+
+fn find_mode() -> ThpMode {
     let _keep = KeepErrno::new();
     if disabled_for_this_process() {
         return ThpMode::Never;

@@ -1,6 +1,6 @@
 //! A thread of the allocator's own.
 
-use crate::KeepErrno;
+use crate::{KeepErrno, keeps_to_memory_calls, restraint};
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::MaybeUninit;
 use core::ptr;
@@ -13,7 +13,7 @@ use core::ptr;
 ///
 /// # Errors
 ///
-/// `EAGAIN` where no more threads can be had.
+/// `EAGAIN` where no more threads can be had, `EPERM` in a process that keeps to the calls of memory.
 ///
 /// # Safety
 ///
@@ -25,6 +25,7 @@ pub unsafe fn start_thread(
     argument: *mut c_void,
 ) -> Result<(), i32> {
     let _keep = KeepErrno::new();
+    restraint::check()?;
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     let attributes = attributes.as_mut_ptr();
     // SAFETY: the place is ours, and as large as attributes are.
@@ -50,9 +51,27 @@ pub unsafe fn start_thread(
 
 /// Gives the calling thread a name of at most 15 bytes, which debuggers and `ps` show.
 pub fn name_this_thread(name: &CStr) {
+    if keeps_to_memory_calls() {
+        return;
+    }
     let _keep = KeepErrno::new();
     // SAFETY: the kernel copies the name, which ends in a zero byte.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+}
+
+/// Gives the calling thread an empty table of descriptors of its own (Linux 5.9; nothing happens where the kernel cannot).
+///
+/// What it opens then never has a number that the program expects to be given next, and what it closes is never the program's,
+/// which may have closed that number and opened it again meanwhile. No file of the program stays open for the thread's sake.
+/// Lines to standard error find it all the same.
+pub fn own_descriptors() {
+    if keeps_to_memory_calls() {
+        return;
+    }
+    let _keep = KeepErrno::new();
+    // SAFETY: in a table that no other thread has, and that nobody has a descriptor of yet: a kernel that does not know
+    // the flag refuses the call.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
 /// Blocks every signal of this thread; says which were blocked before.

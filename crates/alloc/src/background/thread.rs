@@ -8,9 +8,12 @@
 //! soon, and some do what a process with two threads may not (unshare(2), setns(2)).
 
 use super::BackgroundFigures;
-use crate::{BackgroundThread, Core, HeapConfig, threads::ENDED};
+use crate::{BackgroundThread, Core, HeapConfig, Observer, threads::ENDED};
 use core::ffi::c_void;
-use strata_os::{Clock, futex_wait, futex_wake, name_this_thread, process_id, start_thread};
+use strata_os::{
+    Clock, futex_wait, futex_wake, keeps_to_memory_calls, name_this_thread, own_descriptors,
+    process_id, start_thread,
+};
 use strata_page_heap::PageHeap;
 use strata_span::Platform;
 use strata_sync::{
@@ -100,7 +103,8 @@ impl<C: HeapConfig> Core<C> {
         let block = thread_block::block();
         let is_free = block.reentry.load(Ordering::Relaxed) == 0
             && block.state.load(Ordering::Relaxed) & ENDED == 0
-            && !WAITING.load(Ordering::Relaxed);
+            && !WAITING.load(Ordering::Relaxed)
+            && !keeps_to_memory_calls();
         if !is_free || thread.process.load(Ordering::Relaxed) != process_id() {
             return false;
         }
@@ -144,18 +148,24 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Makes this process the one that the heap is at home in.
+    /// Makes this process the one that the heap is at home in; where it keeps to the calls of memory, and has no thread, none is.
     pub(crate) fn begin_in_process(&self) {
-        self.background.thread.process.store(process_id(), Ordering::Relaxed);
+        let process = if keeps_to_memory_calls() { 0 } else { process_id() };
+        self.background.thread.process.store(process, Ordering::Relaxed);
+    }
+
+    /// The same in the child of a fork, which has no thread, when nothing may be asked about the heap.
+    pub(crate) fn begin_without_thread(&self) {
+        self.begin_in_process();
+        self.background.thread.state.store(ABSENT, Ordering::Relaxed);
     }
 
     /// The same in the child of a fork, which has no thread, and may have one when it has grown.
     pub(crate) fn begin_in_child(&self) {
-        self.begin_in_process();
+        self.begin_without_thread();
         let stats = self.page_heap().stats();
-        let thread = &self.background.thread;
-        thread.base_bytes.store(stats.in_use_bytes + stats.free_bytes, Ordering::Relaxed);
-        thread.state.store(ABSENT, Ordering::Relaxed);
+        let backed_bytes = stats.in_use_bytes + stats.free_bytes;
+        self.background.thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
     }
 }
 
@@ -180,6 +190,10 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
     name_this_thread(c"strata");
     // SAFETY: `start_thread` gave the core, which stands until the state is absent.
     let core = unsafe { Core::<C>::of_raw(core) };
+    // A recording is written by whichever thread fills its buffer.
+    if core.observer() != Some(Observer::Recording) {
+        own_descriptors();
+    }
     let thread = &core.background.thread;
     let mut work_due_ns = 0;
     loop {

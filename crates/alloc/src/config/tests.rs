@@ -21,7 +21,7 @@ fn every_key_acts() {
          max_total_thread_cache_bytes:0x100000,exit_report:tcmalloc,\
          snapshot_file:/tmp/a:b-%p.json,snapshot_interval:30,snapshot_detail:figures,\
          background_thread:true,release_rate:1M,release_delay:5s,release_inside_spans:false,\
-         memory_limit:1G,soft_memory_limit:cgroup",
+         memory_limit:1G,soft_memory_limit:cgroup,system_calls:memory",
     );
     assert_eq!(problems, []);
     assert_eq!(config.page_heap, PageHeapChoice::Legacy);
@@ -50,6 +50,7 @@ fn every_key_acts() {
     assert!(!config.release_inside_spans);
     assert_eq!(config.memory_limit, MemoryLimit::Bytes(1 << 30));
     assert_eq!(config.soft_memory_limit, MemoryLimit::Cgroup);
+    assert_eq!(config.system_calls, SystemCalls::Memory);
 }
 
 #[test]

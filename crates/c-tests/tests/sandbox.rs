@@ -1,0 +1,32 @@
+//! Programs behind filters of system calls that kill: they live as on glibc's `malloc`.
+
+use strata_c_tests::{Allocator, Case, Failures, Linking, Program};
+
+#[test]
+fn preloaded_it_lives_behind_filters_that_kill() {
+    let mut failures = Failures::default();
+    failures.run_all(&Program::compile("sandbox.c", Linking::Preloaded));
+    failures.conclude();
+}
+
+#[test]
+fn linked_statically_it_lives_behind_filters_that_kill() {
+    let mut failures = Failures::default();
+    for case in Program::compile("sandbox.c", Linking::Static).cases() {
+        failures.note(case.name(), case.run(Allocator::Strata));
+    }
+    failures.conclude();
+}
+
+#[test]
+fn other_heaps_live_behind_filters_that_kill() {
+    let program = Program::compile("sandbox.c", Linking::Preloaded);
+    let mut failures = Failures::default();
+    for conf in ["front_end:per_thread", "page_heap:legacy", "hardened:true"] {
+        for name in ["no_call_is_trapped", "threads_behind_one_filter", "a_child_behind_a_filter"] {
+            let case = Case::named(&program, name);
+            failures.note(format_args!("{conf}, {name}"), case.run_configured(conf));
+        }
+    }
+    failures.conclude();
+}
