@@ -14,7 +14,7 @@
 //! ```
 
 use crate::cpus::CpuMask;
-use crate::{KeepErrno, errno, possible_cpus};
+use crate::{KeepErrno, errno, possible_cpus, restraint};
 use core::ffi::c_int;
 
 const PRIVATE_EXPEDITED: c_int = 1 << 3;
@@ -59,7 +59,7 @@ pub fn fence_rseq(cpu: Option<u32>) -> Result<(), i32> {
 /// As [`register_rseq`]: once, early.
 pub fn register() -> bool {
     let _keep = KeepErrno::new();
-    call(REGISTER_PRIVATE_EXPEDITED, 0, 0).is_ok()
+    restraint::check().and_then(|()| call(REGISTER_PRIVATE_EXPEDITED, 0, 0)).is_ok()
 }
 
 /// A full fence in every thread of this process that runs at this moment: of what such a thread accesses in its own program
@@ -71,9 +71,10 @@ pub fn register() -> bool {
 /// # Errors
 ///
 /// The system's number: `EPERM` where [`register`] was not called or refused, `EINVAL` or `ENOSYS` where the kernel has no
-/// such thing (before Linux 4.14).
+/// such thing (before Linux 4.14), `EPERM` in a process that keeps to the calls of memory.
 pub fn fence() -> Result<(), i32> {
     let _keep = KeepErrno::new();
+    restraint::check()?;
     call(PRIVATE_EXPEDITED, 0, 0)
 }
 

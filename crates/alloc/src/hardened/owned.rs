@@ -5,7 +5,7 @@
 //! good, so that all take the lock from then on, as two threads of the same pool did from the beginning.
 
 use core::cell::UnsafeCell;
-use strata_os::{futex_wait, membarrier};
+use strata_os::{futex_wait, keeps_to_memory_calls, membarrier, thread_pointer};
 use strata_sync::{
     Mutex,
     atomic::{AtomicU32, AtomicUsize, Ordering},
@@ -101,6 +101,11 @@ impl<T> Owned<T> {
     /// Takes the value for a fork, until [`release`](Self::release).
     pub(crate) fn acquire(&self) {
         self.lock.acquire();
+        // The owner itself forks: it is outside, or was interrupted inside by the signal in whose handler it forks, and goes on there
+        // afterwards.
+        if self.is_owned_here() {
+            return;
+        }
         if let Some(claim) = self.shut_owner_out() {
             core::mem::forget(claim);
         }
@@ -125,7 +130,10 @@ impl<T> Owned<T> {
             return None;
         }
         let claim = self.occupancy.claim();
-        if !Occupancy::fence() && membarrier::visit_every_cpu(|_| ()).is_err() {
+        let is_certain = self.is_owned_here()
+            || Occupancy::fence()
+            || !keeps_to_memory_calls() && membarrier::visit_every_cpu(|_| ()).is_ok();
+        if !is_certain {
             // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer.
             sleep(500 * STEP_NS);
         }
@@ -139,6 +147,13 @@ impl<T> Owned<T> {
             }
         }
         Some(claim)
+    }
+}
+
+impl<T> Owned<T> {
+    /// Whether this thread is the owner, whose own steps are no news to it.
+    fn is_owned_here(&self) -> bool {
+        self.owner.load(Ordering::Relaxed) == thread_pointer()
     }
 }
 
