@@ -22,6 +22,8 @@ pub struct TransferStats {
     pub remove_hits: u64,
     /// Calls that did not.
     pub remove_misses: u64,
+    /// Objects that were wanted and there.
+    pub remove_object_hits: u64,
     /// Objects that were wanted and not there.
     pub remove_object_misses: u64,
     /// The cache's lock.

@@ -32,6 +32,7 @@ pub struct TransferCache<T: TransferPolicy = StandardTransfer> {
     insert_object_misses: AtomicU64,
     remove_hits: AtomicU64,
     remove_misses: AtomicU64,
+    remove_object_hits: AtomicU64,
     remove_object_misses: AtomicU64,
     policy: PhantomData<T>,
 }
@@ -83,6 +84,7 @@ impl<T: TransferPolicy> TransferCache<T> {
                 insert_object_misses: AtomicU64::new(0),
                 remove_hits: AtomicU64::new(0),
                 remove_misses: AtomicU64::new(0),
+                remove_object_hits: AtomicU64::new(0),
                 remove_object_misses: AtomicU64::new(0),
                 policy: PhantomData,
             }
@@ -131,6 +133,7 @@ impl<T: TransferPolicy> TransferCache<T> {
         let removed = stack.pop(out);
         self.publish_used(&stack);
         let missed = out.len() - removed;
+        add(&self.remove_object_hits, removed as u64);
         if missed == 0 {
             add(&self.remove_hits, 1);
         } else {
@@ -220,6 +223,7 @@ impl<T: TransferPolicy> TransferCache<T> {
             insert_object_misses: load(&self.insert_object_misses),
             remove_hits: load(&self.remove_hits),
             remove_misses: load(&self.remove_misses),
+            remove_object_hits: load(&self.remove_object_hits),
             remove_object_misses: load(&self.remove_object_misses),
             lock: self.stack.stats(),
         }

@@ -4,6 +4,7 @@ use crate::{
     Header, RegionSize,
     cpu_state::CpuState,
     layout::{Layouts, REGION_BYTES},
+    region::RegionChanges,
     rseq::{self, Slabs},
 };
 use core::ptr::NonNull;
@@ -118,6 +119,7 @@ pub struct CpuCache {
     /// The CPU that gives a part of its limit next.
     pub(crate) share_hand: AtomicU32,
     pub(crate) layouts: Layouts,
+    pub(crate) region_changes: RegionChanges,
 }
 
 impl CpuCache {
@@ -149,6 +151,7 @@ impl CpuCache {
                 used_ids: AtomicU32::new(0),
                 share_hand: AtomicU32::new(0),
                 layouts: Layouts::new(),
+                region_changes: RegionChanges::new(),
             }
         }
     }

@@ -33,10 +33,12 @@ impl RegionSize {
     /// The greatest: as long as a region can be.
     pub const GREATEST: Self = Self(Self::COUNT as u8 - 1);
 
+    /// How many there are.
     #[cfg(not(strata_loom))]
-    pub(crate) const COUNT: usize = 4;
+    pub const COUNT: usize = 4;
+    /// How many there are: fewer, so that models stay small.
     #[cfg(strata_loom)]
-    pub(crate) const COUNT: usize = 2;
+    pub const COUNT: usize = 2;
 
     /// The size with this number; the greatest for what is none.
     pub(crate) const fn from_number(number: u8) -> Self {

@@ -85,6 +85,7 @@ pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
 pub use figures::CpuStats;
 pub use header::Header;
 pub use layout::{REGION_BYTES, REGION_SLOTS, RegionSize};
+pub use region::RegionStats;
 #[cfg(strata_loom)]
 pub use rseq::Seat;
 pub use stopped::StopRefusal;

@@ -3,7 +3,7 @@
 use crate::{CpuCache, RegionSize, StopRefusal, cpu_state::CpuState, stopped::Stopped};
 use strata_os::PageSource;
 use strata_size_classes::{ObjectSource, SizeClass};
-use strata_sync::atomic::Ordering;
+use strata_sync::atomic::{AtomicU64, Ordering};
 
 /// Misses of classes at their greatest capacity after which a region gets longer, if they are also a tenth of all. At half,
 /// a single burst does it; at twice, one that goes on pays for twice as many trips to the layer below first.
@@ -12,7 +12,63 @@ const SLOT_MISSES: u64 = 64;
 /// Looks in a row at which a region was too long before it gets shorter.
 const ROOMY_LOOKS: u8 = 4;
 
+/// How often regions changed, over all ids. Written by those who change them, read by figures.
+#[derive(Debug)]
+pub(crate) struct RegionChanges {
+    growths: [AtomicU64; RegionSize::COUNT],
+    shrinkages: [AtomicU64; RegionSize::COUNT],
+    /// Bytes behind regions that the kernel did not take back.
+    pub(crate) refused_bytes: AtomicU64,
+}
+
+impl RegionChanges {
+    strata_sync::const_fn! {
+        pub(crate) const fn new() -> Self {
+            Self {
+                growths: strata_sync::const_array![AtomicU64::new(0); RegionSize::COUNT],
+                shrinkages: strata_sync::const_array![AtomicU64::new(0); RegionSize::COUNT],
+                refused_bytes: AtomicU64::new(0),
+            }
+        }
+    }
+}
+
+/// How often regions came to have one length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RegionStats {
+    /// The length, in bytes.
+    pub bytes: u64,
+    /// Times that a shorter one became so long.
+    pub growths: u64,
+    /// Times that a longer one became so short.
+    pub shrinkages: u64,
+}
+
 impl CpuCache {
+    /// How often regions came to have each length, the shortest first.
+    pub fn region_stats(&self) -> [RegionStats; RegionSize::COUNT] {
+        let mut size = Some(RegionSize::LEAST);
+        [(); RegionSize::COUNT].map(|()| {
+            let Some(this) = size else { return RegionStats::default() };
+            size = this.larger();
+            let count = |counts: &[AtomicU64; RegionSize::COUNT]| {
+                counts
+                    .get(usize::from(this.number()))
+                    .map_or(0, |count| count.load(Ordering::Relaxed))
+            };
+            RegionStats {
+                bytes: this.bytes() as u64,
+                growths: count(&self.region_changes.growths),
+                shrinkages: count(&self.region_changes.shrinkages),
+            }
+        })
+    }
+
+    /// Bytes behind shortened and drained regions that the kernel did not take back.
+    pub fn refused_bytes(&self) -> u64 {
+        self.region_changes.refused_bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether the region of `id` should be longer: of the misses since it was last thought about, those of classes that
     /// have all the slots they can have are 64 and a tenth. Costs a few loads.
     pub fn is_short(&self, id: u32) -> bool {
@@ -37,6 +93,7 @@ impl CpuCache {
         self.layouts.prepare(larger, stopped.table);
         stopped.spread(larger);
         stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        count_change(&self.region_changes.growths, larger);
         Ok(true)
     }
 
@@ -56,6 +113,7 @@ impl CpuCache {
         stopped.gather(source, smaller);
         stopped.release_behind(pages, smaller.bytes());
         stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        count_change(&self.region_changes.shrinkages, smaller);
         Ok(true)
     }
 
@@ -106,6 +164,12 @@ impl CpuCache {
         let enough = looks >= ROOMY_LOOKS;
         state.seen.roomy_looks.store(if enough { 0 } else { looks }, Ordering::Relaxed);
         enough
+    }
+}
+
+fn count_change(counts: &[AtomicU64; RegionSize::COUNT], size: RegionSize) {
+    if let Some(count) = counts.get(usize::from(size.number())) {
+        count.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -160,7 +160,11 @@ impl Stopped<'_> {
         if !rest.is_empty() && pages.touchable() {
             // SAFETY: the headers are with us, so that nobody looks at these slots before they are written again. Where it is
             // refused, the memory stays.
-            let _ = unsafe { pages.release(rest, Release::Forced) };
+            let released = unsafe { pages.release(rest, Release::Forced) };
+            if released.is_err() {
+                let refused = &self.cache.region_changes.refused_bytes;
+                refused.fetch_add(rest.bytes as u64, Ordering::Relaxed);
+            }
         }
     }
 

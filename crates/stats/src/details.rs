@@ -7,6 +7,7 @@ use strata_alloc::{Core, HeapConfig};
 use strata_central::{
     OCCUPANCY_LISTS, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats, UTILIZATION_BUCKETS,
 };
+use strata_cpu_cache::RegionSize;
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 
 /// How the layers of one size class are used.
@@ -45,6 +46,9 @@ pub struct TransferDetails {
     pub remove_hits: u64,
     /// Did not.
     pub remove_misses: u64,
+    /// Objects that were wanted and there.
+    #[serde(default)]
+    pub removed_objects: u64,
     /// Objects that were wanted and not there.
     pub remove_missed_objects: u64,
 }
@@ -89,6 +93,7 @@ impl ClassDetails {
             insert_missed_objects: 0,
             remove_hits: 0,
             remove_misses: 0,
+            removed_objects: 0,
             remove_missed_objects: 0,
         },
         capacity: CapacityDetails { caches: 0, least: 0, sum: 0, greatest: 0, allowed: 0 },
@@ -136,7 +141,18 @@ impl CpuMisses {
     };
 }
 
-/// The details of a heap: 36 KiB, on the stack.
+/// How often regions of per-CPU caches came to have one length.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SlabChanges {
+    /// The length, in bytes.
+    pub region_bytes: u64,
+    /// Times that a shorter one became so long.
+    pub growths: u64,
+    /// Times that a longer one became so short.
+    pub shrinkages: u64,
+}
+
+/// The details of a heap: 37 KiB, on the stack.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]
@@ -145,6 +161,12 @@ pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]
     cpus: [CpuMisses; CpuTable::LINES],
     cpu_count: usize,
+    /// The lengths that regions of per-CPU caches can have, the shortest first.
+    #[serde(default)]
+    pub slabs: [SlabChanges; RegionSize::COUNT],
+    /// Bytes behind such regions that the kernel did not take back.
+    #[serde(default)]
+    pub slab_refused_bytes: u64,
 }
 
 impl Details {
@@ -154,6 +176,8 @@ impl Details {
         class_count: 0,
         cpus: [CpuMisses::NONE; CpuTable::LINES],
         cpu_count: 0,
+        slabs: [SlabChanges { region_bytes: 0, growths: 0, shrinkages: 0 }; RegionSize::COUNT],
+        slab_refused_bytes: 0,
     };
 
     /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions, and a load for
@@ -195,6 +219,13 @@ impl Details {
         for class in C::Pages::TABLE.classes() {
             self.set_class(class, read_class(core, class));
         }
+        let regions = core.cpu_cache().region_stats();
+        self.slabs = regions.map(|region| SlabChanges {
+            region_bytes: region.bytes,
+            growths: region.growths,
+            shrinkages: region.shrinkages,
+        });
+        self.slab_refused_bytes = core.cpu_cache().refused_bytes();
         for id in 0..core.cpu_cache().ids() {
             let stats = core.cpu_cache().cpu_stats(id);
             self.push_cpu(CpuMisses {
@@ -241,6 +272,7 @@ fn transfer_details(stats: &TransferStats) -> TransferDetails {
         insert_missed_objects: stats.insert_object_misses,
         remove_hits: stats.remove_hits,
         remove_misses: stats.remove_misses,
+        removed_objects: stats.remove_object_hits,
         remove_missed_objects: stats.remove_object_misses,
     }
 }

@@ -70,7 +70,9 @@ pub use bounded_text::BoundedText;
 pub use brief::{render_brief, report_brief};
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
-pub use details::{CapacityDetails, ClassDetails, CpuMisses, Details, TransferDetails};
+pub use details::{
+    CapacityDetails, ClassDetails, CpuMisses, Details, SlabChanges, TransferDetails,
+};
 pub use dialect::{Dialect, render, report, report_into};
 pub use difference::{ClassDifference, Difference};
 #[cfg(feature = "std")]

@@ -170,6 +170,11 @@ fn a_region_that_is_longer_than_it_need_be_gets_shorter_at_the_fourth_look() {
         assert_eq!(cache.cpu_stats(id(cpu)).held_bytes, held, "all of it has a slot in each");
     }
     assert_eq!(cache.shorten_roomy(&source, &pages, 1), 0);
+    // It grew to each length but the first, and shrank to each but the last.
+    let changes = cache.region_stats().map(|stats| (stats.growths, stats.shrinkages));
+    assert_eq!(changes, [(0, 1), (1, 1), (1, 1), (1, 0)]);
+    assert_eq!(cache.region_stats().map(|stats| stats.bytes)[3], REGION_BYTES as u64);
+    assert_eq!(cache.refused_bytes(), 0);
     assert!(cache.drain(&source, id(cpu)).is_ok());
     source.assert_whole();
 }

@@ -85,6 +85,7 @@ fn transfer_cache(class: &ClassFigures, details: &ClassDetails, cache: &mut Mess
         ("insert_object_misses", transfer.insert_missed_objects),
         ("remove_hits", transfer.remove_hits),
         ("remove_misses", transfer.remove_misses),
+        ("remove_object_hits", transfer.removed_objects),
         ("remove_object_misses", transfer.remove_missed_objects),
         ("used", class.transfer_objects),
         ("capacity", transfer.capacity_objects),
@@ -119,5 +120,26 @@ pub(super) fn cpus(
             }
         })?;
     }
-    Ok(())
+    let has_slabs = fields.are_todays() && cpus.iter().next().is_some();
+    if has_slabs { slabs(cpus, details, message) } else { Ok(()) }
+}
+
+/// The lengths of the CPUs' regions, and what was ever used.
+fn slabs(cpus: &CpuTable, details: &Details, message: &mut Message<'_>) -> Result {
+    let greatest = details.cpus().map(|(_, misses)| misses.region_bytes).max().unwrap_or(0);
+    let last = cpus.iter().filter(|(_, cpu)| cpu.populated).last();
+    message.numbers([
+        ("max_cpu_cache_touched", last.map_or(0, |(id, _)| id as u64 + 1)),
+        ("dynamic_per_cpu_slab_size", greatest),
+        ("dynamic_slab_madvise_failed_bytes", details.slab_refused_bytes),
+    ])?;
+    details.slabs.iter().try_for_each(|slab| {
+        message.message("dynamic_slab", |message| {
+            message.numbers([
+                ("shift", slab.region_bytes.checked_ilog2().unwrap_or(0).into()),
+                ("grow_count", slab.growths),
+                ("shrink_count", slab.shrinkages),
+            ])
+        })
+    })
 }

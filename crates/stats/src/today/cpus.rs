@@ -3,7 +3,7 @@
 use super::classes::heading;
 use crate::page_heap_report::temeraire::Form;
 use crate::tcmalloc::{RULE, cpus};
-use crate::{CpuMisses, Details, Snapshot};
+use crate::{CpuMisses, Details, SlabChanges, Snapshot};
 use core::fmt::{Result, Write};
 
 /// Nothing if the heap runs per thread.
@@ -67,6 +67,11 @@ fn slabs(details: &Details, out: &mut dyn Write) -> Result {
     let greatest = details.cpus().map(|(_, misses)| misses.region_bytes).max().unwrap_or(0);
     let shift = greatest.checked_ilog2().unwrap_or(0);
     writeln!(out, "Current shift: {shift:3} (slab size: {:4} KiB)", greatest >> 10)?;
+    for SlabChanges { region_bytes, growths, shrinkages } in &details.slabs {
+        let shift = region_bytes.checked_ilog2().unwrap_or(0);
+        writeln!(out, "shift {shift:3}: {growths:11} growths, {shrinkages:12} shrinkages")?;
+    }
+    writeln!(out, "{:12} bytes for which MADVISE_DONTNEED failed", details.slab_refused_bytes)?;
     for (id, CpuMisses { region_bytes, region_resizes, .. }) in details.cpus() {
         let shift = region_bytes.checked_ilog2().unwrap_or(0);
         writeln!(

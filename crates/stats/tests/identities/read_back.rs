@@ -187,6 +187,12 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
         line_has(line, &[("cpu", id as u64), ("resizes", misses.region_resizes)]);
         line_has(line, &[("slab_kib", misses.region_bytes >> 10)]);
     }
+    if taken.snapshot.cpus.iter().next().is_some() {
+        for (line, slab) in report.lines("slab_resizes").zip(taken.details.slabs) {
+            line_has(line, &[("growths", slab.growths), ("shrinkages", slab.shrinkages)]);
+        }
+        assert_eq!(report.number("slab_failed_bytes"), Some(taken.details.slab_refused_bytes));
+    }
     released(taken, report);
     parameters(taken, report);
 }
