@@ -2,7 +2,7 @@
 
 use crate::{BackgroundFigures, Core, FrontEnd, HeapConfig, LargeStats, ThreadStats};
 use strata_central::MiddleStats;
-use strata_cpu_cache::CpuStats;
+use strata_cpu_cache::{CpuStats, Fences};
 use strata_page_heap::{PageHeap, PageHeapStats};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{ArenaStats, PageMapStats, Platform, PoolStats};
@@ -17,6 +17,8 @@ use strata_thread_cache::ThreadCachesStats;
 pub struct HeapFigures {
     /// Which caches stand in front, and why.
     pub front_end: FrontEnd,
+    /// By what means caches of other CPUs are stopped.
+    pub fences: Fences,
     /// Bytes of a page.
     pub page_bytes: u64,
     /// The page heap.
@@ -137,6 +139,7 @@ impl<C: HeapConfig> Core<C> {
         }
         HeapFigures {
             front_end: self.front_end(),
+            fences: self.cpu_cache().fences(),
             page_bytes: C::Pages::BYTES as u64,
             page_heap: self.page_heap().stats(),
             middle: self.middle().stats(),

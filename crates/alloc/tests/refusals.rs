@@ -14,7 +14,7 @@ use core::{
 };
 use std::{os::unix::process::CommandExt, process::Command, sync::Barrier, thread};
 use strata_alloc::{Config, CpuIdChoice, FrontEnd, Heap, WhyPerThread};
-use strata_cpu_cache::{CpuCache, IdKind};
+use strata_cpu_cache::{CpuCache, Fences, IdKind};
 use strata_os::{for_each_allowed_cpu, rseq, thread_id};
 
 static HEAP: Heap = Heap::with(Config::DEFAULT);
@@ -150,6 +150,7 @@ fn scene_without_membarrier() {
     let cpu = core.figures().cpu;
     assert_eq!(cpu.held_bytes, 0);
     assert!(cpu.drains > 0);
+    assert_eq!(core.figures().fences, Fences::Pinning);
     work_in_threads(&HEAP);
     assert_in_order(&HEAP);
 }
@@ -177,6 +178,7 @@ fn scene_without_a_fence() {
     HEAP.release(usize::MAX);
     let cpu = core.figures().cpu;
     assert_eq!((cpu.held_bytes, cpu.drains, cpu.region_resizes), (held, 0, 0));
+    assert_eq!(core.figures().fences, Fences::Refused);
     work_in_threads(&HEAP);
     assert_in_order(&HEAP);
 }

@@ -84,14 +84,16 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         };
         for class in P::TABLE.classes() {
             let stats = self.class_stats(class);
-            all.transfer_bytes += stats.transfer_bytes();
-            all.central_bytes += stats.central_bytes();
-            all.tail_bytes += stats.central.tail_bytes;
-            all.released_bytes += stats.central.released_bytes;
-            all.out_bytes += stats.out_bytes();
-            all.objects_out += stats.central.objects_out;
-            all.span_bytes += stats.central.live_pages << P::SHIFT;
-            all.spans_in_use += stats.central.spans_in_use;
+            // In a signal handler that interrupted who changes a class's figures, these may be too great: sums wrap.
+            let add = |sum: &mut u64, part: u64| *sum = sum.wrapping_add(part);
+            add(&mut all.transfer_bytes, stats.transfer_bytes());
+            add(&mut all.central_bytes, stats.central_bytes());
+            add(&mut all.tail_bytes, stats.central.tail_bytes);
+            add(&mut all.released_bytes, stats.central.released_bytes);
+            add(&mut all.out_bytes, stats.out_bytes());
+            add(&mut all.objects_out, stats.central.objects_out);
+            add(&mut all.span_bytes, stats.central.live_pages << P::SHIFT);
+            add(&mut all.spans_in_use, stats.central.spans_in_use);
         }
         all
     }

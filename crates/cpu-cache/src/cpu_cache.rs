@@ -3,6 +3,7 @@
 use crate::{
     Header, RegionSize,
     cpu_state::CpuState,
+    fences::{FenceRecord, Fences},
     layout::{Layouts, REGION_BYTES},
     region::RegionChanges,
     rseq::{self, Slabs},
@@ -118,6 +119,7 @@ pub struct CpuCache {
     used_ids: AtomicU32,
     /// The CPU that gives a part of its limit next.
     pub(crate) share_hand: AtomicU32,
+    pub(crate) fence_record: FenceRecord,
     pub(crate) layouts: Layouts,
     pub(crate) region_changes: RegionChanges,
 }
@@ -150,6 +152,7 @@ impl CpuCache {
                 out_bytes: AtomicI64::new(0),
                 used_ids: AtomicU32::new(0),
                 share_hand: AtomicU32::new(0),
+                fence_record: FenceRecord::new(),
                 layouts: Layouts::new(),
                 region_changes: RegionChanges::new(),
             }
@@ -193,7 +196,7 @@ impl CpuCache {
         self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
         self.slabs().set_up(base, setup.ids, setup.area, id_offset);
-        self.slabs().announce_fences();
+        self.fence_record.note(self.slabs().announce_fences());
         // Release pairs with the acquire in `ids`.
         self.ids.store(setup.ids, Ordering::Release);
         Ok(())
@@ -289,7 +292,9 @@ impl CpuCache {
     /// Lets every section that is underway on `id` end.
     pub(crate) fn fence(&self, id: u32) -> bool {
         let cpu = (self.id_kind() == Some(IdKind::Cpu)).then_some(id);
-        self.slabs().fence(cpu)
+        let fences = self.slabs().fence(cpu);
+        self.fence_record.note(fences);
+        fences != Fences::Refused
     }
 
     /// One more than the greatest id that was ever used.

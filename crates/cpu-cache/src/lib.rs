@@ -64,6 +64,7 @@ extern crate std;
 mod cpu_cache;
 mod cpu_state;
 mod drain;
+mod fences;
 mod figures;
 mod header;
 mod layout;
@@ -82,6 +83,7 @@ mod shares;
 mod stopped;
 
 pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
+pub use fences::Fences;
 pub use figures::CpuStats;
 pub use header::Header;
 pub use layout::{REGION_BYTES, REGION_SLOTS, RegionSize};

@@ -10,7 +10,7 @@
 //! functions there are two more files: `rseq_model.rs`, for loom, and `rseq_absent.rs`, for machines without.
 
 use crate::{
-    Header,
+    Fences, Header,
     cpu_state::{CpuState, RegionWord},
     layout::{FIRST_SLOT, REGION_BYTES, REGION_SHIFT, REGION_SLOTS},
 };
@@ -129,22 +129,27 @@ impl Slabs {
 
     /// Tells the kernel that fences will come. Microseconds while the process has one thread, as it mostly has when a heap is set
     /// up; later it is the wait for all CPUs (12 to 23 ms, seen on 4 CPUs of Linux 6.18).
-    pub(crate) fn announce_fences(&self) {
-        if !keeps_to_memory_calls() {
-            membarrier::register_rseq();
+    pub(crate) fn announce_fences(&self) -> Fences {
+        if keeps_to_memory_calls() {
+            return Fences::Unknown;
         }
+        if membarrier::register_rseq() { Fences::Membarrier } else { Fences::Pinning }
     }
 
-    /// Lets every section of this process that is underway end, by commit or abort: those on `cpu`, or on any. False if
-    /// the kernel gives no way.
-    pub(crate) fn fence(&self, cpu: Option<u32>) -> bool {
-        membarrier::fence_rseq(cpu).is_ok()
+    /// Lets every section of this process that is underway end, by commit or abort: those on `cpu`, or on any. Says by what
+    /// means; refused if the kernel gives no way.
+    pub(crate) fn fence(&self, cpu: Option<u32>) -> Fences {
+        if membarrier::fence_rseq(cpu).is_ok()
             || membarrier::register_rseq() && membarrier::fence_rseq(cpu).is_ok()
-            || match cpu {
-                // Where the process may not run, none of its sections does.
-                Some(cpu) => membarrier::visit_cpu(cpu, || ()).is_ok(),
-                None => membarrier::visit_every_cpu(|_| ()).is_ok(),
-            }
+        {
+            return Fences::Membarrier;
+        }
+        let visited = match cpu {
+            // Where the process may not run, none of its sections does.
+            Some(cpu) => membarrier::visit_cpu(cpu, || ()).is_ok(),
+            None => membarrier::visit_every_cpu(|_| ()).is_ok(),
+        };
+        if visited { Fences::Pinning } else { Fences::Refused }
     }
 
     /// # Safety

@@ -2,7 +2,7 @@
 //! builds with `--cfg strata_no_rseq`. No cache is ever set up, so each finds nothing.
 
 use crate::{
-    Header,
+    Fences, Header,
     cpu_state::{CpuState, RegionWord},
 };
 use strata_size_classes::SizeClass;
@@ -50,11 +50,13 @@ impl Slabs {
     }
 
     /// No kernel has to be told.
-    pub(crate) fn announce_fences(&self) {}
+    pub(crate) fn announce_fences(&self) -> Fences {
+        Fences::Unknown
+    }
 
     /// No section can be underway.
-    pub(crate) fn fence(&self, _cpu: Option<u32>) -> bool {
-        true
+    pub(crate) fn fence(&self, _cpu: Option<u32>) -> Fences {
+        Fences::Unknown
     }
 }
 

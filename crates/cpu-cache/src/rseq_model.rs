@@ -11,7 +11,7 @@
 #![expect(clippy::disallowed_types, reason = "what loom shall not explore is std's")]
 
 use crate::{
-    Header,
+    Fences, Header,
     cpu_state::{CpuState, RegionWord},
     layout::{CLASSES, FIRST_SLOT},
 };
@@ -149,13 +149,15 @@ impl Slabs {
     }
 
     /// No kernel has to be told.
-    pub(crate) fn announce_fences(&self) {}
+    pub(crate) fn announce_fences(&self) -> Fences {
+        Fences::Membarrier
+    }
 
-    pub(crate) fn fence(&self, cpu: Option<u32>) -> bool {
+    pub(crate) fn fence(&self, cpu: Option<u32>) -> Fences {
         let fenced = |&(id, _): &(usize, &Region)| cpu.is_none_or(|cpu| id == cpu as usize);
         let regions = self.regions().iter().enumerate().filter(fenced);
         regions.for_each(|(_, region)| drop(region.preempt()));
-        true
+        Fences::Membarrier
     }
 
     fn regions(&self) -> &[Region] {

@@ -263,7 +263,7 @@ fn a_limit_that_is_met_is_told() {
         let heap: Heap = Heap::with(config);
         let is_it = |finding: &Finding| matches!(finding, Finding::LimitReached { .. });
         let blocks = many(&heap, 30, 1 << 20);
-        let limits = MemoryLimits { soft_bytes: 40 << 20, hard_bytes: 0 };
+        let limits = MemoryLimits { soft_bytes: 33 << 20, hard_bytes: 0 };
         heap.core().unwrap().page_heap().set_limits(limits);
         assert!(!has(&found(&heap, None), is_it), "it is below the limit");
         free(&heap, blocks);

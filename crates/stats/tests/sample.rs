@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use strata_alloc::{Config, FrontEnd, Heap};
-use strata_cpu_cache::IdKind;
+use strata_cpu_cache::{Fences, IdKind};
 use strata_os::ProcessMemory;
 use strata_size_classes::{PageSize, Pages8K};
 use strata_span::{ArenaStats, MetadataKind, PageMapStats};
@@ -28,6 +28,7 @@ fn snapshot() -> Snapshot {
         threads: 1,
     });
     snapshot.heap.front_end = FrontEnd::PerCpu(IdKind::Cpu);
+    snapshot.heap.fences = Fences::Unknown;
     snapshot
 }
 

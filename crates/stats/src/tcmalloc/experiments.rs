@@ -3,7 +3,7 @@
 use crate::{PageHeapKind, Snapshot};
 use core::fmt::{Result, Write};
 use strata_alloc::FrontEnd;
-use strata_cpu_cache::IdKind;
+use strata_cpu_cache::{Fences, IdKind};
 
 /// Strata's choices, in the form of TCMalloc's experiments; and which caches run, and why.
 pub(crate) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn Write) -> Result {
@@ -20,11 +20,16 @@ pub(crate) fn render(snapshot: &Snapshot, page_heap: PageHeapKind, out: &mut dyn
     }
     writeln!(out)?;
     match front_end {
-        FrontEnd::PerCpu(IdKind::Concurrency) => {
-            writeln!(out, "MALLOC FRONT END: per-CPU caches (by concurrency id)")
-        }
-        FrontEnd::PerCpu(IdKind::Cpu) => {
-            writeln!(out, "MALLOC FRONT END: per-CPU caches (by CPU number)")
+        FrontEnd::PerCpu(kind) => {
+            let id = match kind {
+                IdKind::Concurrency => "concurrency id",
+                IdKind::Cpu => "CPU number",
+            };
+            write!(out, "MALLOC FRONT END: per-CPU caches (by {id}")?;
+            match snapshot.heap.fences {
+                Fences::Unknown => writeln!(out, ")"),
+                fences => writeln!(out, "; fences {})", fences.as_str()),
+            }
         }
         FrontEnd::PerThread(why) => {
             writeln!(out, "MALLOC FRONT END: per-thread caches ({})", why.as_str())
