@@ -25,12 +25,12 @@ use crate::workspace::Workspace;
 /// one, and contained if it went on in vain. Fails where less is kept or reported than is known to be.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only cases whose name contains this
+    /// Only cases, or programs, whose name contains this
     #[arg(value_name = "PART")]
     filter: Option<String>,
 
     /// Instead of the cases, run real programs in so many rounds, and print what looking for misuse costs them
-    #[arg(long, value_name = "ROUNDS", conflicts_with = "filter")]
+    #[arg(long, value_name = "ROUNDS")]
     cost: Option<usize>,
 }
 
@@ -96,7 +96,7 @@ struct Count {
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     if let Some(rounds) = options.cost {
-        cost::measure(workspace, rounds)?;
+        cost::measure(workspace, rounds, options.filter.as_deref().unwrap_or_default())?;
         return Ok(ExitCode::SUCCESS);
     }
     dist::build(workspace, &[PageSizeName::Eight])?;

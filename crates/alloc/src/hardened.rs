@@ -133,6 +133,7 @@ impl<C: HeapConfig> Core<C> {
             };
             if !self.hand_out(&located, request, thread) {
                 // Somebody wrote into it, which was reported: it is left alone.
+                shard.note_lost(token, C::Pages::TABLE, entry.class());
                 continue;
             }
             self.count_allocated(slot, located.bytes);

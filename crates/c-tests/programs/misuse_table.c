@@ -217,7 +217,7 @@ static void free_inside_a_large_block(void) {
 static void free_of_a_block_that_nobody_has(void) {
     char *first = malloc(100), *second = malloc(100);
     ptrdiff_t stride = second > first ? second - first : first - second;
-    if (stride > 256) stride = 112;
+    if (stride > 128) stride = 112;
     char *p = first + 30 * stride;
     if (((uintptr_t)p ^ (uintptr_t)first) >> 13) p = first - 30 * stride;
     free(hidden_pointer(p));

@@ -30,7 +30,7 @@ struct Runner {
 
 /// Runs each program under each runner in turn, `rounds` times; prints the least times of user and system of the library that
 /// does not look, in seconds, and the others' as parts of it.
-pub(super) fn measure(workspace: &Workspace, rounds: usize) -> Result<()> {
+pub(super) fn measure(workspace: &Workspace, rounds: usize, part: &str) -> Result<()> {
     ensure!(rounds > 0, "without a round there is nothing to compare");
     dist::build_library(workspace, PageSizeName::Eight)?;
     let library = dist::shared_library(workspace, PageSizeName::Eight);
@@ -45,7 +45,7 @@ pub(super) fn measure(workspace: &Workspace, rounds: usize) -> Result<()> {
     let columns = runners.iter().map(|runner| (runner.name, Align::Right));
     let mut table = Table::new([("program", Align::Left)].into_iter().chain(columns));
     let mut parts: [Vec<f64>; 4] = Default::default();
-    for program in PROGRAMS {
+    for program in PROGRAMS.into_iter().filter(|program| program.contains(part)) {
         eprintln!("misuse: {program}");
         let Some(work) = prepare(workspace, program)? else {
             table.push([program, "left out"]);

@@ -145,7 +145,7 @@ impl Shard {
         })
     }
 
-    /// Calls `keep` with every slot, and forgets those for which it answers no: they are never used again.
+    /// Calls `keep` with every slot, and forgets those for which it answers no: they are never used again, and counted as held.
     pub(super) fn look_through(
         &self,
         table: &SizeClassTable,
@@ -154,11 +154,16 @@ impl Shard {
         self.holdings.visit(|holdings| {
             for class in table.classes() {
                 let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
-                let forgotten = holding.pool.retain(|slot| keep(class, slot))
-                    + holding.quarantine.retain(|slot| keep(class, slot));
-                self.note(class, 0, forgotten, table.size(class));
+                holding.pool.retain(|slot| keep(class, slot));
+                holding.quarantine.retain(|slot| keep(class, slot));
             }
         });
+    }
+
+    /// Counts a slot as held that came from here, and is never used again.
+    #[cold]
+    pub(super) fn note_lost(&self, token: Token, table: &SizeClassTable, class: SizeClass) {
+        self.holdings.with(token, |_| self.note(class, 1, 0, table.size(class)));
     }
 
     /// How many slots of a class it holds. Takes no lock.
@@ -255,9 +260,8 @@ impl<const MOST: usize> Bag<MOST> {
         count
     }
 
-    /// Drops those for which `keep` answers no; says how many.
-    fn retain(&mut self, mut keep: impl FnMut(*mut u8) -> bool) -> usize {
-        let before = self.length;
+    /// Drops those for which `keep` answers no.
+    fn retain(&mut self, mut keep: impl FnMut(*mut u8) -> bool) {
         let mut at = 0;
         while at < self.length {
             let slot = self.slots.get(at).copied().unwrap_or(core::ptr::null_mut());
@@ -268,7 +272,6 @@ impl<const MOST: usize> Bag<MOST> {
                 self.slots.swap(at, self.length);
             }
         }
-        before - self.length
     }
 }
 
