@@ -26,6 +26,7 @@
 mod moment;
 pub mod page;
 pub mod patterns;
+mod recent_peak;
 mod replayed;
 mod settings;
 mod simulated_cpus;

@@ -48,6 +48,8 @@ pub struct Moment {
     pub live_bytes: u64,
     /// In spans that are out.
     pub in_use_bytes: u64,
+    /// What the greatest demand of the last two seconds would want besides: no policy that waits so long gives it back.
+    pub wanted_bytes: u64,
     /// In memory, as the simulated kernel says.
     pub backed_bytes: u64,
     /// In memory as far as the page heap knows: in spans, and free pages that it counts as backed. More than what is backed where
@@ -79,12 +81,16 @@ pub struct Averages {
     pub live_bytes: f64,
     /// Mean of what is backed, in bytes.
     pub backed_bytes: f64,
+    /// Mean of what is backed by the page heap's books, in bytes.
+    pub booked_bytes: f64,
     /// Mean of what is backed and not on hugepages, in bytes.
     pub small_page_bytes: f64,
     /// The most that was backed, in bytes.
     pub peak_backed_bytes: u64,
     /// Free pages that are backed over pages in use.
     pub page_heap_overhead: f64,
+    /// What demand of the last two seconds would want again over pages in use: no page heap that waits so long has less overhead.
+    pub wanted_again: f64,
     /// Given back and needed again, in bytes.
     pub refaulted_bytes: u64,
     /// Given back, in bytes.
@@ -106,11 +112,13 @@ impl Averages {
         Self {
             live_bytes: mean(|moment| moment.live_bytes),
             backed_bytes: mean(|moment| moment.backed_bytes),
+            booked_bytes: mean(|moment| moment.booked_bytes),
             small_page_bytes: mean(|moment| {
                 moment.backed_bytes.saturating_sub(moment.hugepage_bytes)
             }),
             peak_backed_bytes: moments.iter().map(|moment| moment.backed_bytes).max().unwrap_or(0),
             page_heap_overhead: mean(|moment| moment.in_layer(Layer::PageHeap)) / in_use.max(1.0),
+            wanted_again: mean(|moment| moment.wanted_bytes) / in_use.max(1.0),
             refaulted_bytes: last.refaulted_bytes,
             released_bytes: last.released_bytes,
             calls: last.calls,

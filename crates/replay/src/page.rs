@@ -51,13 +51,14 @@ fn table(replays: &[Replayed]) -> Markup {
 type Shown = fn(&Averages) -> String;
 
 /// What a replay comes to: a name and the figure, for tables. Bytes are means over the trace unless named otherwise.
-pub const FIGURES: [(&str, Shown); 9] = [
+pub const FIGURES: [(&str, Shown); 10] = [
     ("live MiB", |a| mib(a.live_bytes)),
     ("backed MiB", |a| mib(a.backed_bytes)),
     ("peak MiB", |a| mib(a.peak_backed_bytes as f64)),
     ("on hugepages", |a| percent(a.hugepage_coverage())),
     ("not on hugepages MiB", |a| mib(a.small_page_bytes)),
     ("page heap overhead", |a| percent(a.page_heap_overhead)),
+    ("wanted again", |a| percent(a.wanted_again)),
     ("released MiB", |a| mib(a.released_bytes as f64)),
     ("refaulted MiB", |a| mib(a.refaulted_bytes as f64)),
     ("calls", |a| a.calls.to_string()),

@@ -12,7 +12,7 @@ use strata_upkeep::{
 };
 
 use crate::{
-    Layer, Moment, SimulatedCpus, ThreadKind, Touching, Unsupported,
+    Layer, Moment, SimulatedCpus, ThreadKind, Touching, Unsupported, recent_peak::RecentPeak,
     simulated_layers::SimulatedLayers,
 };
 
@@ -41,6 +41,7 @@ pub struct SimulatedHeap<'a, P: PageSize, H: PageHeap<P>> {
     due_ns: u64,
     requested_bytes: u64,
     block_bytes: u64,
+    recent: RecentPeak,
 }
 
 impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
@@ -74,6 +75,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
             due_ns: if upkeep.thread == ThreadKind::Always { INTERVAL_NS } else { 0 },
             requested_bytes: 0,
             block_bytes: 0,
+            recent: RecentPeak::NONE,
         })
     }
 
@@ -241,6 +243,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
             at_us,
             live_bytes: self.requested_bytes,
             in_use_bytes: heap.in_use_bytes,
+            wanted_bytes: self.recent.at(ground.clock().now_ns()).saturating_sub(heap.in_use_bytes),
             backed_bytes,
             booked_bytes: heap.in_use_bytes + heap.free_bytes,
             hugepage_bytes,
@@ -254,6 +257,9 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
 
     /// A thread of the program missed its cache: now and then it looks whether a step is due.
     fn note_misses_since(&mut self, before: u64) {
+        if before < self.layers.cpus.misses() {
+            self.note_in_use();
+        }
         for _ in before..self.layers.cpus.misses() {
             if self.layers.looks.note_miss() {
                 self.look();
@@ -261,7 +267,13 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
         }
     }
 
+    fn note_in_use(&mut self) {
+        let in_use = self.layers.page_heap.stats().in_use_bytes;
+        self.recent.note(self.layers.ground.clock().now_ns(), in_use);
+    }
+
     fn note_large(&mut self, bytes: usize) {
+        self.note_in_use();
         if self.layers.looks.note_large(bytes) {
             self.look();
         }

@@ -43,6 +43,20 @@ pub struct AdviceFigures {
     pub forbidden_hugepages: u64,
 }
 
+/// How the kernel backs fresh memory of the heap.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Backing {
+    /// With hugepages, as far as known.
+    Whole = 0,
+    /// With hugepages where it is asked for them, and it was not asked yet.
+    Asked,
+    /// With hugepages, but where it is told not to because the heap is small.
+    Modest,
+    /// Page by page.
+    ByPage,
+}
+
 impl HugepageAdvice {
     /// Bytes in use from which on fresh hugepages are advised. At half as much, programs of 10 MiB
     /// grow by the unused part of their last hugepages, 20 % of their size; at twice, the first 32
@@ -73,9 +87,26 @@ impl HugepageAdvice {
     }
 
     /// Whether a fresh run of `run` hugepages should be advised, with `in_use_bytes` in use.
-    /// `single`: one for many small spans, otherwise for one large.
+    /// `single`: one hugepage is enough, since it is for many small spans, or the large one fills it.
     pub(crate) fn is_worth_it(in_use_bytes: usize, run: HugepageCount, single: bool) -> bool {
         in_use_bytes > Self::THRESHOLD_BYTES && (single || run >= Self::LEAST_RUN)
+    }
+
+    /// How fresh memory is backed. Once the kernel was asked for hugepages, they may stand behind what went back and comes
+    /// again, so that nothing is certain to be backed page by page any more.
+    #[inline]
+    pub(crate) fn backing<E: Platform>(&self, platform: &E) -> Backing {
+        match self.mode(platform) {
+            ThpMode::Never => Backing::ByPage,
+            ThpMode::Madvise if self.advised_bytes.load(Ordering::Relaxed) == 0 => Backing::Asked,
+            ThpMode::Always => Backing::Modest,
+            _ => Backing::Whole,
+        }
+    }
+
+    /// Notes that `bytes` bytes that were forbidden may be hugepages again.
+    pub(crate) fn note_allowed(&self, bytes: usize) {
+        self.advised_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Tells the kernel about a fresh run that is taken for a span of `span_bytes`. True if the run is left on small
@@ -207,9 +238,13 @@ impl HugepageAdvice {
         asks_nobody || matches!(mode, ThpMode::Always | ThpMode::Madvise)
     }
 
-    /// Whether forbidding has a meaning: the system makes hugepages, for all or for who asks.
+    /// Whether forbidding has a meaning: the system makes hugepages, for all, or for who asks and did.
     pub(crate) fn forbids<E: Platform>(&self, platform: &E) -> bool {
-        matches!(self.mode(platform), ThpMode::Always | ThpMode::Madvise)
+        match self.mode(platform) {
+            ThpMode::Always => true,
+            ThpMode::Madvise => self.advised_bytes.load(Ordering::Relaxed) > 0,
+            _ => false,
+        }
     }
 
     /// The figures; `forbidden_hugepages` is known to the heap.

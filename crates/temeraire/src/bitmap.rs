@@ -29,6 +29,11 @@ impl<const WORDS: usize> Bitmap<WORDS> {
         self.each_word(start, count, |word, mask| word.set(word.get() & !mask));
     }
 
+    /// The numbers that are in this one or in the other.
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        Self(core::array::from_fn(|index| Cell::new(self.word(index) | other.word(index))))
+    }
+
     /// How many of `count` numbers from `start` are in.
     pub(crate) fn count(&self, start: usize, count: usize) -> usize {
         let mut found = 0;

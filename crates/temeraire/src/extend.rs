@@ -7,7 +7,7 @@ use crate::{
     huge_address_map::HugeRange,
     region::Region,
     state::State,
-    supply::KeeperHandle,
+    supply::{Fresh, KeeperHandle},
     tracker::{FillerSet, HugepageTracker},
 };
 use strata_os::PageSource;
@@ -119,7 +119,7 @@ impl<P: PageSize> State<P> {
     /// way to the kernel, which may back it with a hugepage.
     fn may_leave_filler(tracker: &HugepageTracker) -> bool {
         let at_rest = tracker.set.get() != FillerSet::Releasing;
-        tracker.allocations() == 1 && at_rest && !tracker.dense.get() && !tracker.forbidden.get()
+        tracker.allocations() == 1 && at_rest && !tracker.dense.get() && !tracker.is_forbidden()
     }
 
     fn extend_in_region(
@@ -168,7 +168,9 @@ impl<P: PageSize> State<P> {
         match new_tail {
             Some(tracker) => {
                 let hugepage = own + count - HugepageCount::ONE;
-                self.assign(platform, tracker, hugepage, behind.zeroed, now_ns);
+                // What a span grows into may have been asked for with it: it counts as backed.
+                let fresh = Fresh { zeroed: behind.zeroed, by_page: false };
+                self.assign(platform, tracker, hugepage, fresh, now_ns);
                 let head = PageCount::PER_HUGEPAGE - slack;
                 self.filler.contribute(tracker, head, FillerKind::Sparse, true, now_ns)?;
             }
@@ -191,6 +193,9 @@ impl<P: PageSize> State<P> {
         let added = count - before;
         if added == HugepageCount::ZERO {
             return Some(Behind { pieces: 0, zeroed: false, fresh: None });
+        }
+        while let Some(empty) = self.filler.take_empty() {
+            self.give_up(platform, empty, now_ns);
         }
         let mut free = self.free_up_to(platform, own, before, count);
         if free < count {

@@ -2,6 +2,7 @@
 
 use crate::{
     demand::{Demand, FillerMoment, History},
+    empties::Empties,
     filler_lists::{FillerLists, PageLists, SparseLists},
     filler_totals::FillerTotals,
     handle::Handle,
@@ -48,6 +49,7 @@ pub(crate) struct Filler<P: PageSize> {
     pub(crate) counters: FillerCounters,
     /// Pages that went back out of hugepages in use, by the minute.
     pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
+    empties: Empties,
     reports: u32,
     reported_hugepages: usize,
     pages: PhantomData<P>,
@@ -184,6 +186,7 @@ impl<P: PageSize> Filler<P> {
             completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
         },
         subreleased: TimeSeries::EMPTY,
+        empties: Empties::NONE,
         reports: 0,
         reported_hugepages: 0,
         pages: PhantomData,
@@ -218,7 +221,11 @@ impl<P: PageSize> Filler<P> {
         }?;
         self.counters.spans_apart += u64::from(kind.temperature() != Temperature::Normal);
         self.counters.reused_tails += u64::from(tracker.donated.get());
-        self.counters.reused_partial += u64::from(tracker.released_pages() > 0);
+        let is_partial = tracker.was_released.get() && tracker.released_pages() > 0;
+        self.counters.reused_partial += u64::from(is_partial);
+        if tracker.allocations() == 0 {
+            self.empties.remove(tracker);
+        }
         let taken = self.change(tracker, |tracker| {
             tracker.donated.set(false);
             tracker.allocate(pages.get(), align.get())
@@ -263,12 +270,59 @@ impl<P: PageSize> Filler<P> {
         self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
         let done = tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing;
         if done {
-            self.count_completed(&tracker, now_ns);
             self.unlist(tracker);
             self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         }
         self.report(now_ns);
         done.then_some(tracker)
+    }
+
+    /// Keeps a hugepage that has just emptied, for spans to come, if it is worth that: one that is wholly backed, so that
+    /// a span which comes and goes alone does not take its hugepage along each time; and some that the kernel
+    /// backs page by page, of which nothing is gained as a whole. False if not: it is on no list then.
+    pub(crate) fn keep_empty(&mut self, tracker: Handle<HugepageTracker>) -> bool {
+        let is_usual = tracker.temperature.get() == Temperature::Normal && !tracker.is_forbidden();
+        if !is_usual || !self.empties.insert(tracker) {
+            return false;
+        }
+        tracker.abandoned_pages.set(0);
+        tracker.donated.set(false);
+        self.list(tracker);
+        true
+    }
+
+    /// Makes a hugepage that is kept although it is empty one for spans of another kind. False if none is.
+    #[cold]
+    pub(crate) fn adopt_empty(&mut self, kind: FillerKind) -> bool {
+        if kind.temperature() != Temperature::Normal {
+            return false;
+        }
+        let Some(tracker) = self.empties.any() else { return false };
+        self.unlist(tracker);
+        tracker.dense.set(kind == FillerKind::Dense);
+        self.list(tracker);
+        true
+    }
+
+    /// Takes the wholly backed hugepage that is kept although it is empty off the lists, if there is one.
+    pub(crate) fn take_spare(&mut self) -> Option<Handle<HugepageTracker>> {
+        let spare = self.empties.spare()?;
+        self.empties.remove(spare);
+        self.unlist(spare);
+        Some(spare)
+    }
+
+    /// Takes one that is kept although it is empty off the lists, whichever it is.
+    pub(crate) fn take_empty(&mut self) -> Option<Handle<HugepageTracker>> {
+        let empty = self.empties.any()?;
+        self.empties.remove(empty);
+        self.unlist(empty);
+        Some(empty)
+    }
+
+    /// Counts a hugepage as wholly backed from now on.
+    pub(crate) fn become_whole(&mut self, tracker: Handle<HugepageTracker>) {
+        self.change(tracker, HugepageTracker::become_whole);
     }
 
     /// Makes an allocation of `from` pages from the page with index `start` longer; false if the
@@ -321,7 +375,10 @@ impl<P: PageSize> Filler<P> {
     pub(crate) fn begin_release(&mut self, tracker: Handle<HugepageTracker>, for_limit: bool) {
         self.unlist(tracker);
         tracker.donated.set(false);
-        if tracker.released_pages() == 0 {
+        if tracker.allocations() == 0 {
+            self.empties.remove(tracker);
+        }
+        if tracker.released_pages() == 0 && !tracker.is_by_page() {
             self.counters.broken_hugepages += 1;
             self.counters.broken_hugepages_for_limit += u64::from(for_limit);
         }
@@ -338,7 +395,7 @@ impl<P: PageSize> Filler<P> {
     ) -> Option<Handle<HugepageTracker>> {
         self.unlist(tracker);
         note();
-        let emptied = self.list_or_retire(tracker, now_ns);
+        let emptied = self.list_or_retire(tracker);
         self.report(now_ns);
         emptied
     }
@@ -350,9 +407,18 @@ impl<P: PageSize> Filler<P> {
     /// The lists are sorted by longest free run, which bounds the pages in use from above: looking
     /// at [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant
     /// time where a search over all hugepages would hold the lock for as long as the heap is large.
-    pub(crate) fn release_candidate(&self, granule: usize) -> Option<Handle<HugepageTracker>> {
+    ///
+    /// `tails_until_ns`: donated tails that came later are left alone. What goes of a tail breaks the run of hugepages that its span
+    /// gives back, and the next such span does not find one.
+    pub(crate) fn release_candidate(
+        &self,
+        granule: usize,
+        tails_until_ns: u64,
+    ) -> Option<Handle<HugepageTracker>> {
         let with_pages = |tracker: &Handle<HugepageTracker>| {
-            tracker.free_pages() >= granule && tracker.backed_gaps(granule).next().is_some()
+            tracker.free_pages() >= granule
+                && (!tracker.donated.get() || tracker.free_since_ns() <= tails_until_ns)
+                && tracker.backed_gaps(granule).next().is_some()
         };
         let fewest = |candidates: &mut dyn Iterator<Item = Handle<HugepageTracker>>| {
             candidates.filter(with_pages).min_by_key(|tracker| tracker.used_pages())
@@ -399,9 +465,19 @@ impl<P: PageSize> Filler<P> {
         let list = run * Self::CHUNKS;
         self.regular
             .first_from(list)
+            .or_else(|| self.with_backed_run(run))
             .or_else(|| self.donated.first_from(run))
             .or_else(|| self.partial.first_from(list))
             .or_else(|| self.released.first_from(list))
+    }
+
+    /// A hugepage that the kernel backs page by page, and which has a run of backed pages that is long enough, as far as a look at
+    /// a few tells: no page of it has to be faulted in.
+    fn with_backed_run(&self, run: usize) -> Option<Handle<HugepageTracker>> {
+        self.partial
+            .forwards(run * Self::CHUNKS)
+            .take(Self::CANDIDATES)
+            .find(|tracker| tracker.is_by_page() && tracker.has_backed_run(run))
     }
 
     /// A hugepage for one page of many objects. List 0 holds the full ones.
@@ -421,13 +497,11 @@ impl<P: PageSize> Filler<P> {
     fn list_or_retire(
         &mut self,
         tracker: Handle<HugepageTracker>,
-        now_ns: u64,
     ) -> Option<Handle<HugepageTracker>> {
         if tracker.allocations() > 0 {
             self.list(tracker);
             return None;
         }
-        self.count_completed(&tracker, now_ns);
         self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         Some(tracker)
     }
@@ -537,7 +611,7 @@ impl<P: PageSize> Filler<P> {
     }
 
     /// Counts a hugepage that leaves because it is empty.
-    fn count_completed(&mut self, tracker: &HugepageTracker, now_ns: u64) {
+    pub(crate) fn count_completed(&mut self, tracker: &HugepageTracker, now_ns: u64) {
         let density = usize::from(tracker.dense.get());
         if let Some(buckets) = self.counters.completed_lifetimes.get_mut(density) {
             count_lifetime(buckets, tracker.age_ms(now_ns));

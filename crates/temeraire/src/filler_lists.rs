@@ -79,6 +79,17 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
         *self.heads.get(list)?
     }
 
+    /// The trackers from the list `from` on.
+    pub(crate) fn forwards(
+        &self,
+        from: usize,
+    ) -> impl Iterator<Item = Handle<HugepageTracker>> + '_ {
+        let first = self.first_from(from);
+        core::iter::successors(first, |tracker| {
+            tracker.next.get().or_else(|| self.first_from(usize::from(tracker.list.get()) + 1))
+        })
+    }
+
     /// The trackers from the last list to the first.
     pub(crate) fn backwards(&self) -> impl Iterator<Item = Handle<HugepageTracker>> + '_ {
         let mut below = LISTS;

@@ -80,6 +80,7 @@ impl<P: PageSize> HugePageAware<P> {
             if state.is_forbidden(platform, request.pages) {
                 return None;
             }
+            state.backing = self.advice.backing(platform);
             let found = state.allocate(platform, request);
             (found, state.is_beyond_limits(platform, PageCount::ZERO))
         };
@@ -158,6 +159,9 @@ impl<P: PageSize> HugePageAware<P> {
         let mut taken = [false; Departures::MOST];
         for (departure, taken) in departures.iter().zip(&mut taken) {
             *taken = departure.carry_out(platform);
+            if departure.forbidden {
+                self.advice.note_allowed(departure.range.count.bytes());
+            }
         }
         let mut pages = PageCount::ZERO;
         let mut state = self.state.lock();
@@ -267,9 +271,12 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             return false;
         }
         let growing = Growing { first, from, to: pages, donated_tail: span.has_donated_tail() };
-        let Some(grown) = self.state.lock().extend(platform, growing) else {
-            return false;
+        let grown = {
+            let mut state = self.state.lock();
+            state.backing = self.advice.backing(platform);
+            state.extend(platform, growing)
         };
+        let Some(grown) = grown else { return false };
         if let Some((first, count)) = grown.advise {
             self.advice.tell_grown(platform, first.range(count), span.is_watched());
         }

@@ -41,6 +41,7 @@ mod advice;
 mod bitmap;
 mod demand;
 mod departures;
+mod empties;
 mod extend;
 mod figures;
 mod fill_history;

@@ -27,7 +27,7 @@ impl ModestRuns {
         }
     }
 
-    const fn is_full(&self) -> bool {
+    pub(crate) const fn is_full(&self) -> bool {
         self.count == Self::MOST
     }
 }
@@ -40,12 +40,17 @@ impl<P: PageSize> HugePageAware<P> {
         platform: &E,
         run: (Hugepage, HugepageCount),
     ) {
-        if !self.advice.bloats(platform) || self.state.lock().modest.is_full() {
+        if !self.advice.bloats(platform) {
             return;
         }
-        if self.advice.forbid(platform, run.0.range(run.1)) {
-            self.state.lock().modest.push(run);
+        let has_room = !self.state.lock().modest.is_full();
+        let is_kept = has_room && self.advice.forbid(platform, run.0.range(run.1));
+        let mut state = self.state.lock();
+        if is_kept {
+            state.modest.push(run);
             self.advice.note_modest(true);
+        } else {
+            state.count_as_whole(platform, run);
         }
     }
 
@@ -74,7 +79,28 @@ impl<P: PageSize> State<P> {
         run: &(Hugepage, HugepageCount),
     ) -> bool {
         let keeper = self.keeper_of(platform, run.0);
-        matches!(keeper, Some(KeeperHandle::Tracker(tracker)) if tracker.forbidden.get())
+        matches!(
+            keeper,
+            Some(KeeperHandle::Tracker(tracker))
+                if tracker.is_forbidden() || tracker.was_released.get()
+        )
+    }
+
+    /// Counts the hugepages of a run that the filler has as wholly backed: they were not kept on small pages after all.
+    fn count_as_whole<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        run: (Hugepage, HugepageCount),
+    ) {
+        for index in 0..run.1.get() {
+            let hugepage = run.0 + HugepageCount::new(index);
+            if let Some(KeeperHandle::Tracker(tracker)) = self.keeper_of(platform, hugepage)
+                && tracker.is_by_page()
+            {
+                self.filler.become_whole(tracker);
+            }
+        }
+        self.note_peak();
     }
 }
 

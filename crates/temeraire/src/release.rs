@@ -2,6 +2,7 @@
 
 use crate::{
     departures::{Cause, Departures},
+    huge_address_map::HugeRange,
     hugepage_aware::HugePageAware,
     state::State,
 };
@@ -34,7 +35,7 @@ impl<P: PageSize> HugePageAware<P> {
         given
     }
 
-    /// Whole hugepages of the cache. Even if none is wanted the cache is trimmed to its limit,
+    /// Whole hugepages of the cache, then those that the filler keeps although they are empty. Even if none is wanted the cache is trimmed to its limit,
     /// after a look at whether that is too high.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn give_back_cached<E: Platform<Pages = P>>(
@@ -50,10 +51,15 @@ impl<P: PageSize> HugePageAware<P> {
                 let mut state = self.state.lock();
                 let now_ns = state.time(platform);
                 if given == PageCount::ZERO {
+                    state.give_up_spare(platform, now_ns);
                     state.cache.lower_limit(now_ns);
                 }
                 let missing = wanted.saturating_sub(given).hugepages_up();
                 state.thin_cache(platform, missing, now_ns, &mut departures);
+                if departures.is_empty() {
+                    let missing = wanted.saturating_sub(given);
+                    state.give_up_empties(platform, missing, now_ns, &mut departures);
+                }
                 if departures.is_empty() {
                     return given;
                 }
@@ -113,6 +119,38 @@ impl<P: PageSize> HugePageAware<P> {
 }
 
 impl<P: PageSize> State<P> {
+    /// Has hugepages that the filler keeps although they are empty depart, until `missing` pages do.
+    fn give_up_empties<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        missing: PageCount<P>,
+        now_ns: u64,
+        departures: &mut Departures,
+    ) {
+        let mut going = PageCount::ZERO;
+        while going < missing
+            && !departures.is_full()
+            && let Some(empty) = self.filler.take_empty()
+        {
+            let backed = PageCount::new(empty.free_pages());
+            going += backed;
+            if backed == PageCount::PER_HUGEPAGE {
+                let range = HugeRange {
+                    first: empty.hugepage(),
+                    count: HugepageCount::ONE,
+                    free_since_ns: empty.free_since_ns(),
+                    zeroed: false,
+                };
+                self.filler.count_completed(&empty, now_ns);
+                self.dismiss(platform, empty);
+                self.cache.note_returned_elsewhere(now_ns, range.count);
+                self.depart_backed(range, Cause::Periodic, departures);
+            } else {
+                self.retire(platform, empty, Cause::Periodic, now_ns, departures);
+            }
+        }
+    }
+
     /// Takes `missing` hugepages out of the cache, and what it has above its limit.
     fn thin_cache<E: Platform>(
         &mut self,

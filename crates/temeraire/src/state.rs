@@ -1,7 +1,7 @@
 //! The parts of a hugepage-aware heap, composed.
 
 use crate::{
-    advice::HugepageAdvice,
+    advice::{Backing, HugepageAdvice},
     demand::SkipIntervals,
     departures::{Cause, Departure, Departures},
     filler::{Filler, FillerKind},
@@ -48,6 +48,8 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) emptied_broken: u64,
     pub(crate) treatment: Treatment,
     pub(crate) modest: ModestRuns,
+    /// How the kernel backs fresh memory, as of the allocation at hand.
+    pub(crate) backing: Backing,
     /// When the heap was first used.
     pub(crate) first_used_ns: Option<u64>,
     /// What the clock said at the last look, and how many small spans came or went since.
@@ -106,6 +108,7 @@ impl<P: PageSize> State<P> {
                 emptied_broken: 0,
                 treatment: Treatment::NONE,
                 modest: ModestRuns::NONE,
+                backing: Backing::Whole,
                 first_used_ns: None,
                 looked_ns: 0,
                 spans_since_look: 0,
@@ -119,11 +122,17 @@ impl<P: PageSize> State<P> {
     /// Pages of the longest span that the filler makes room for with a fresh hugepage.
     const MOST_FILLED: usize = Self::PER_HUGEPAGE / 2;
     /// Bytes of slack and abandoned pages from which on regions are worth it. At half, programs
-    /// with a few large blocks get a gibibyte of address space; at twice, 64 MiB more stay unused.
+    /// with a few large blocks get a gibibyte of address space, and free pages that stay backed even at a limit; at twice,
+    /// 64 MiB more stay unused.
     const REGION_SLACK_BYTES: u64 = 64 << 20;
     /// Small spans that come and go by one look at the clock. A look takes a quarter of the time
     /// that such a span takes; at 8 times as many, spans of many seconds ago count as of now.
     const SPANS_BY_LOOK: u32 = 8;
+
+    /// Whether a hugepage that is taken for a span of `pages` pages is about to be filled: by others like it, or by the span.
+    const fn fills_a_hugepage(pages: PageCount<P>) -> bool {
+        pages.get() <= Self::MOST_FILLED || pages.get() >= Self::PER_HUGEPAGE
+    }
 
     /// The time.
     pub(crate) fn time<E: Platform>(&mut self, platform: &E) -> u64 {
@@ -166,7 +175,7 @@ impl<P: PageSize> State<P> {
         self.spans_in_use += 1;
         self.records.record_allocation(request.pages);
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
-        let single = request.pages.get() <= Self::MOST_FILLED;
+        let single = Self::fills_a_hugepage(request.pages);
         let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
         let modest = found.advise.filter(|_| in_use <= HugepageAdvice::THRESHOLD_BYTES);
         Some(Found { advise: found.advise.filter(worth_it), modest, ..found })
@@ -190,6 +199,7 @@ impl<P: PageSize> State<P> {
             Some(KeeperHandle::Tracker(tracker)) => {
                 let start = first.index_in_hugepage();
                 match self.filler.deallocate(tracker, start, pages, now_ns) {
+                    Some(emptied) if self.filler.keep_empty(emptied) => {}
                     Some(emptied) => {
                         self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
                     }
@@ -220,16 +230,43 @@ impl<P: PageSize> State<P> {
             free_since_ns: tracker.free_since_ns(),
             zeroed: false,
         };
+        self.filler.count_completed(&tracker, now_ns);
         let backed_pages = tracker.free_pages();
-        let forbidden = tracker.forbidden.get();
+        let (forbidden, was_released) = (tracker.is_forbidden(), tracker.was_released.get());
         self.dismiss(platform, tracker);
         if backed_pages == Self::PER_HUGEPAGE && !forbidden {
             self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
             return;
         }
-        self.emptied_broken += 1;
+        self.emptied_broken += u64::from(was_released || forbidden);
         self.cache.note_returned_elsewhere(now_ns, range.count);
         self.depart(Departure { range, backed_pages, cause, forbidden }, departures);
+    }
+
+    /// Gives the wholly backed hugepage that the filler keeps although it is empty to the cache, if there is one.
+    pub(crate) fn give_up_spare<E: Platform<Pages = P>>(&mut self, platform: &E, now_ns: u64) {
+        if let Some(spare) = self.filler.take_spare() {
+            self.give_up(platform, spare, now_ns);
+        }
+    }
+
+    /// Gives a hugepage that the filler kept although it was empty to the cache. What of it is not backed counts as such
+    /// there.
+    pub(crate) fn give_up<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        empty: Handle<HugepageTracker>,
+        now_ns: u64,
+    ) {
+        let range = HugeRange {
+            first: empty.hugepage(),
+            count: HugepageCount::ONE,
+            free_since_ns: empty.free_since_ns(),
+            zeroed: false,
+        };
+        self.filler.count_completed(&empty, now_ns);
+        self.dismiss(platform, empty);
+        self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
     }
 
     /// Takes from the cache what it has too much.
@@ -312,10 +349,14 @@ impl<P: PageSize> State<P> {
         }
         let awkward = pages.get() % Self::PER_HUGEPAGE != 0 && pages.get() <= Region::pages::<P>();
         if align == PageCount::ONE && awkward {
-            if pages < PageCount::PER_HUGEPAGE
-                && let Some(filled) = self.filler.allocate(pages, align, kind, now_ns)
-            {
-                return Some(Found::of(filled.first, filled.zeroed));
+            if pages < PageCount::PER_HUGEPAGE {
+                let mut filled = self.filler.allocate(pages, align, kind, now_ns);
+                if filled.is_none() && self.filler.adopt_empty(kind) {
+                    filled = self.filler.allocate(pages, align, kind, now_ns);
+                }
+                if let Some(filled) = filled {
+                    return Some(Found::of(filled.first, filled.zeroed));
+                }
             }
             if let Some(found) = self.allocate_in_region(platform, pages, now_ns) {
                 return Some(found);
@@ -337,6 +378,11 @@ impl<P: PageSize> State<P> {
         if let Some(filled) = self.filler.allocate(pages, align, kind, now_ns) {
             return Some(Found::of(filled.first, filled.zeroed));
         }
+        if self.filler.adopt_empty(kind)
+            && let Some(filled) = self.filler.allocate(pages, align, kind, now_ns)
+        {
+            return Some(Found::of(filled.first, filled.zeroed));
+        }
         let Some(tracker) = self.hire(platform) else {
             return self.allocate_among_others(pages, align, kind, now_ns);
         };
@@ -345,10 +391,11 @@ impl<P: PageSize> State<P> {
             return self.allocate_among_others(pages, align, kind, now_ns);
         };
         let hugepage = got.range.first;
-        self.assign(platform, tracker, hugepage, got.range.zeroed, now_ns);
-        let filled = self.filler.contribute(tracker, pages, kind, false, now_ns)?;
         // What is touched rarely or here and there does not pay for a hugepage.
         let pays = matches!(kind, FillerKind::Sparse | FillerKind::Dense);
+        let fresh = self.fresh(&got, pages, true, pays);
+        self.assign(platform, tracker, hugepage, fresh, now_ns);
+        let filled = self.filler.contribute(tracker, pages, kind, false, now_ns)?;
         let advise = (got.fresh && pays).then_some((hugepage, HugepageCount::ONE));
         Some(Found { advise, ..Found::of(filled.first, filled.zeroed) })
     }
@@ -449,7 +496,8 @@ impl<P: PageSize> State<P> {
             return None;
         };
         let tail = got.range.end() - HugepageCount::ONE;
-        self.assign(platform, tracker, tail, got.range.zeroed, now_ns);
+        let fresh = self.fresh(&got, pages, Self::fills_a_hugepage(pages), true);
+        self.assign(platform, tracker, tail, fresh, now_ns);
         let head = PageCount::PER_HUGEPAGE - slack;
         self.filler.contribute(tracker, head, FillerKind::Sparse, true, now_ns)?;
         Some(Found::of_hugepages(&got, true))
@@ -475,10 +523,12 @@ impl<P: PageSize> State<P> {
                 match self.filler.deallocate(tail, 0, head, now_ns) {
                     None => self.filler.abandon(tail, head),
                     Some(emptied)
-                        if emptied.free_pages() == Self::PER_HUGEPAGE
-                            && !emptied.forbidden.get() =>
+                        if !emptied.is_forbidden()
+                            && (emptied.free_pages() == Self::PER_HUGEPAGE
+                                || emptied.is_by_page() && !emptied.was_released.get()) =>
                     {
-                        // It is as it was: the range comes back whole.
+                        // It is as it was: the range comes back whole. (What of it was never touched counts as backed then.)
+                        self.filler.count_completed(&emptied, now_ns);
                         self.dismiss(platform, emptied);
                         self.nodes.waive();
                         range.count = count;

@@ -14,6 +14,11 @@ use strata_os::{Advice, PageSource, Release};
 use strata_page_heap::{HugepageBreak, ReleaseReason, split_hugepage_around};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
+/// How long the tail of a large span lies unused before it goes back by itself: spans that come and go find their hugepages
+/// again, and those that stay do not keep a tail. At half, frames that are shown for ten seconds lose theirs; at twice, tails lie for
+/// a minute.
+const TAIL_RESTS_NS: u64 = 30_000_000_000;
+
 /// A hugepage whose free pages are on their way to the kernel.
 struct Breaking {
     tracker: Handle<HugepageTracker>,
@@ -46,8 +51,8 @@ impl Breaking {
         let mut breaking = Self {
             tracker,
             hugepage: tracker.hugepage(),
-            forbid: may_forbid && !tracker.forbidden.get(),
-            was_forbidden: tracker.forbidden.get(),
+            forbid: may_forbid && !tracker.is_forbidden() && !tracker.is_by_page(),
+            was_forbidden: tracker.is_forbidden(),
             runs: [none; Self::MOST_RUNS],
             run_count: 0,
             staying: tracker.first_used().map(|page| (page & 0xffff) as u16),
@@ -92,7 +97,7 @@ impl Breaking {
             pages += usize::from(run.length);
         }
         if self.forbid {
-            self.tracker.forbidden.set(true);
+            self.tracker.set_forbidden(true);
         }
         pages
     }
@@ -115,7 +120,7 @@ impl<P: PageSize> HugePageAware<P> {
         let granule = (platform.source().page_bytes() >> P::SHIFT).max(1);
         let mut given = 0;
         while given < target {
-            let Some(mut breaking) = self.begin_breaking(granule, reason) else { break };
+            let Some(mut breaking) = self.begin_breaking(platform, granule, reason) else { break };
             if breaking.forbid {
                 let range = breaking.hugepage.range(HugepageCount::ONE);
                 breaking.forbid = self.advice.forbid(platform, range);
@@ -133,12 +138,23 @@ impl<P: PageSize> HugePageAware<P> {
         PageCount::new(given)
     }
 
-    fn begin_breaking(&self, granule: usize, reason: ReleaseReason) -> Option<Breaking> {
+    fn begin_breaking<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        granule: usize,
+        reason: ReleaseReason,
+    ) -> Option<Breaking> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
+        let tails_until_ns = match reason {
+            ReleaseReason::Idle | ReleaseReason::Policy => {
+                state.time(platform).saturating_sub(TAIL_RESTS_NS)
+            }
+            _ => u64::MAX,
+        };
         let tracker = state
             .filler
-            .release_candidate(granule)
+            .release_candidate(granule, tails_until_ns)
             .filter(|tracker| reason != ReleaseReason::Idle || is_worth_breaking(tracker, 0))?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
@@ -184,10 +200,10 @@ impl<P: PageSize> HugePageAware<P> {
             let Some(KeeperHandle::Tracker(tracker)) = state.keeper_of(platform, hugepage) else {
                 return HugepageBreak::Refused;
             };
-            if tracker.forbidden.get() {
+            if tracker.is_forbidden() {
                 return HugepageBreak::Broken;
             }
-            if !self.advice.forbids(platform) {
+            if tracker.is_by_page() || !self.advice.forbids(platform) {
                 return HugepageBreak::NotHuge;
             }
             let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
@@ -195,7 +211,7 @@ impl<P: PageSize> HugePageAware<P> {
                 return HugepageBreak::Refused;
             }
             // From here on it goes to the kernel as a whole when it empties.
-            tracker.forbidden.set(true);
+            tracker.set_forbidden(true);
             state.forbidden_hugepages += 1;
         }
         // A kernel that refuses may fill the holes again, which costs what was gained, and nothing else.
@@ -203,7 +219,7 @@ impl<P: PageSize> HugePageAware<P> {
         let state = self.state.lock();
         let stands = matches!(
             state.keeper_of(platform, hugepage),
-            Some(KeeperHandle::Tracker(tracker)) if tracker.forbidden.get()
+            Some(KeeperHandle::Tracker(tracker)) if tracker.is_forbidden()
         );
         if stands {
             return HugepageBreak::Broken;
@@ -271,7 +287,7 @@ impl<P: PageSize> State<P> {
         departures: &mut Departures,
     ) -> usize {
         // It may have been forbidden meanwhile for what goes inside of its spans.
-        let newly_forbidden = breaking.forbid && !breaking.tracker.forbidden.get();
+        let newly_forbidden = breaking.forbid && !breaking.tracker.is_forbidden();
         let mut given = 0;
         let note = || given = breaking.note();
         let emptied = self.filler.end_release(breaking.tracker, note, now_ns);
@@ -290,10 +306,11 @@ impl<P: PageSize> State<P> {
 }
 
 /// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter on, or
-/// if it was broken before. At half as much a heap that is an eighth empty loses all its hugepages; at twice, a heap that
+/// if it was broken before, or is none. At half as much a heap that is an eighth empty loses all its hugepages; at twice, a heap that
 /// shrank to half its size keeps the other half.
 fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
-    tracker.forbidden.get()
+    tracker.is_forbidden()
+        || tracker.is_by_page()
         || tracker.released_pages() > 0
         || 4 * (tracker.free_pages() + more) >= tracker.length()
 }

@@ -1,6 +1,7 @@
 //! Hugepages and their trackers, for the heap's parts.
 
 use crate::{
+    advice::{Backing, HugepageAdvice},
     handle::Handle,
     huge_address_map::HugeRange,
     region::Region,
@@ -8,7 +9,7 @@ use crate::{
     tracker::{HugepageTracker, Keeper},
 };
 use core::ptr::NonNull;
-use strata_span::{Hugepage, HugepageCount, PageSize, Platform};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// Whole hugepages that were found.
 #[derive(Clone, Copy, Debug)]
@@ -16,6 +17,15 @@ pub(crate) struct FoundHugepages {
     pub(crate) range: HugeRange,
     /// Not from the cache.
     pub(crate) fresh: bool,
+}
+
+/// What is known of a hugepage that comes to the filler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fresh {
+    /// It reads as zero.
+    pub(crate) zeroed: bool,
+    /// Nothing of it is in memory, and the kernel backs it page by page.
+    pub(crate) by_page: bool,
 }
 
 /// Who keeps the pages of a hugepage.
@@ -27,7 +37,7 @@ pub(crate) enum KeeperHandle {
 
 impl<P: PageSize> State<P> {
     /// A run of hugepages from the cache or the allocator, aligned to `align` hugepages.
-    pub(crate) fn take_hugepages<E: Platform>(
+    pub(crate) fn take_hugepages<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
         count: HugepageCount,
@@ -38,9 +48,44 @@ impl<P: PageSize> State<P> {
         if let Some(range) = self.cache.allocate(platform, count, align, nodes, now_ns) {
             return Some(FoundHugepages { range, fresh: false });
         }
+        // Beside what the cache has, empty hugepages of the filler may be long enough.
+        let mut gave = false;
+        while let Some(empty) = self.filler.take_empty() {
+            self.give_up(platform, empty, now_ns);
+            gave = true;
+        }
+        if gave
+            && let Some(range) =
+                self.cache.allocate(platform, count, align, &mut self.nodes, now_ns)
+        {
+            return Some(FoundHugepages { range, fresh: false });
+        }
+        let nodes = &mut self.nodes;
         let range = self.allocator.allocate(platform, count, align, nodes, now_ns)?;
         self.cache.note_taken_elsewhere(now_ns, count);
         Some(FoundHugepages { range, fresh: true })
+    }
+
+    /// What is known of one of the hugepages `got`, of a span of `pages` pages that is not counted yet. `single`: as in
+    /// [`HugepageAdvice::is_worth_it`]. `pays`: the kernel may be asked for them.
+    pub(crate) fn fresh(
+        &self,
+        got: &FoundHugepages,
+        pages: PageCount<P>,
+        single: bool,
+        pays: bool,
+    ) -> Fresh {
+        let in_use = PageCount::<P>::new(self.in_use_pages + pages.get()).bytes();
+        let is_asked_for = pays && HugepageAdvice::is_worth_it(in_use, got.range.count, single);
+        let by_page = match self.backing {
+            Backing::Whole => false,
+            Backing::Asked => !is_asked_for,
+            Backing::Modest => {
+                pays && in_use <= HugepageAdvice::THRESHOLD_BYTES && !self.modest.is_full()
+            }
+            Backing::ByPage => true,
+        };
+        Fresh { zeroed: got.range.zeroed, by_page: by_page && got.fresh }
     }
 
     /// A tracker for a hugepage to come.
@@ -57,10 +102,11 @@ impl<P: PageSize> State<P> {
         platform: &E,
         tracker: Handle<HugepageTracker>,
         hugepage: Hugepage,
-        zeroed: bool,
+        fresh: Fresh,
         now_ns: u64,
     ) {
-        tracker.start(hugepage, Self::PER_HUGEPAGE, zeroed, now_ns);
+        let Fresh { zeroed, by_page } = fresh;
+        tracker.start(hugepage, Self::PER_HUGEPAGE, zeroed, by_page, now_ns);
         platform.map().set_tracker(hugepage, Some(tracker.place().cast()));
     }
 

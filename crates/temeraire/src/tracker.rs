@@ -1,6 +1,9 @@
 //! What the filler knows of one hugepage.
 
-use crate::{bitmap::Bitmap, handle::Handle};
+use crate::{
+    bitmap::{Bitmap, Fit},
+    handle::Handle,
+};
 use core::{cell::Cell, ptr::NonNull};
 use strata_page_heap::Temperature;
 use strata_span::{Hugepage, MetadataKind, PoolItem};
@@ -65,6 +68,18 @@ impl FillerSet {
     pub(crate) const COUNT: usize = 13;
 }
 
+/// How the kernel backs a hugepage.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Standing {
+    /// As a whole, as far as known.
+    Whole = 0,
+    /// Page by page, since it was asked for no hugepage: what nobody touched is not in memory.
+    ByPage,
+    /// It was told not to back it with a hugepage.
+    Forbidden,
+}
+
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
 const WORDS: usize = 8;
 
@@ -83,8 +98,7 @@ pub(crate) struct HugepageTracker {
     pub(crate) donated: Cell<bool>,
     /// Pages of it were given back to the kernel at some time since it came to the filler.
     pub(crate) was_released: Cell<bool>,
-    /// The kernel was told not to back it with a hugepage.
-    pub(crate) forbidden: Cell<bool>,
+    standing: Cell<Standing>,
     /// When it came to the filler, in milliseconds: the high byte of 40 bits.
     born_ms_high: Cell<u8>,
     /// Pages in it, used or free.
@@ -109,6 +123,7 @@ pub(crate) struct HugepageTracker {
     /// When its free pages became free, on average.
     free_since_ns: Cell<u64>,
     used: Bitmap<WORDS>,
+    /// Free pages that are not backed.
     released: Bitmap<WORDS>,
     /// Free pages that read as zero: never used, or released by force.
     zeroed: Bitmap<WORDS>,
@@ -134,8 +149,16 @@ pub(crate) struct TrackedPages {
 }
 
 impl HugepageTracker {
-    /// Makes it the tracker of a hugepage of `length` pages, all free and backed.
-    pub(crate) fn start(&self, hugepage: Hugepage, length: usize, zeroed: bool, now_ns: u64) {
+    /// Makes it the tracker of a hugepage of `length` pages, all free. `by_page`: the kernel backs it page by page, and none
+    /// of it yet; else all of it is backed.
+    pub(crate) fn start(
+        &self,
+        hugepage: Hugepage,
+        length: usize,
+        zeroed: bool,
+        by_page: bool,
+        now_ns: u64,
+    ) {
         self.keeper.set(Keeper::Filler);
         self.hugepage.set(hugepage);
         self.length.set(small(length));
@@ -148,6 +171,33 @@ impl HugepageTracker {
             self.zeroed.insert(0, length);
             self.zeroed_pages.set(small(length));
         }
+        if by_page {
+            self.standing.set(Standing::ByPage);
+            self.released.insert(0, length);
+            self.released_pages.set(small(length));
+        }
+    }
+
+    /// Whether the kernel backs it page by page.
+    pub(crate) fn is_by_page(&self) -> bool {
+        self.standing.get() == Standing::ByPage
+    }
+
+    /// Whether the kernel was told not to back it with a hugepage.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.standing.get() == Standing::Forbidden
+    }
+
+    /// Notes that the kernel was told so, or the contrary.
+    pub(crate) fn set_forbidden(&self, forbidden: bool) {
+        self.standing.set(if forbidden { Standing::Forbidden } else { Standing::Whole });
+    }
+
+    /// Notes that the kernel backs it with a hugepage, or may: all of it counts as backed.
+    pub(crate) fn become_whole(&self) {
+        self.standing.set(Standing::Whole);
+        self.released.remove(0, self.length());
+        self.released_pages.set(0);
     }
 
     /// The hugepage.
@@ -170,7 +220,7 @@ impl HugepageTracker {
         self.length() - self.used_pages()
     }
 
-    /// Free pages that were given back to the kernel.
+    /// Free pages that are not backed: given back to the kernel, or never touched where it backs them one by one.
     pub(crate) fn released_pages(&self) -> usize {
         usize::from(self.released_pages.get())
     }
@@ -203,9 +253,12 @@ impl HugepageTracker {
         self.free_since_ns.get()
     }
 
-    /// Takes `count` pages at a multiple of `align` from the shortest run that has room.
+    /// Takes `count` pages at a multiple of `align` from the shortest run that has room, of backed pages if there is such a run.
     pub(crate) fn allocate(&self, count: usize, align: usize) -> Option<TrackedPages> {
-        let fit = self.used.best_fit(count, align, self.longest_free(), self.length())?;
+        let fit = match self.fit_backed(count, align) {
+            Some(fit) => fit,
+            None => self.used.best_fit(count, align, self.longest_free(), self.length())?,
+        };
         self.used.insert(fit.start, count);
         let released = self.take_released(fit.start, count);
         let zeroed = self.take_zeroed(fit.start, count) == count;
@@ -213,6 +266,30 @@ impl HugepageTracker {
         self.used_pages.set(self.used_pages.get() + small(count));
         self.allocations.set(self.allocations.get() + 1);
         Some(TrackedPages { start: fit.start, released, zeroed })
+    }
+
+    /// Whether it has `count` pages in a row that are free and backed.
+    pub(crate) fn has_backed_run(&self, count: usize) -> bool {
+        self.free_pages() >= count
+            && self.used.union(&self.released).longest_gap(self.length()) >= count
+    }
+
+    /// A place for `count` pages in the shortest sufficient run of pages that are free and backed, where not all free ones are.
+    fn fit_backed(&self, count: usize, align: usize) -> Option<Fit> {
+        if self.released_pages.get() == 0 || self.free_pages() < count {
+            return None;
+        }
+        let length = self.length();
+        let taken = self.used.union(&self.released);
+        let Fit { start, .. } = taken.best_fit(count, align, taken.longest_gap(length), length)?;
+        let longest = self.longest_free();
+        let longest_left = if self.used.gap_around(start, length) < longest {
+            longest
+        } else {
+            self.used.insert(start, count);
+            self.used.longest_gap(length)
+        };
+        Some(Fit { start, longest_left })
     }
 
     /// Makes an allocation of `from` pages from `start` on `to` pages long; false if the pages

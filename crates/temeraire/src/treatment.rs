@@ -309,7 +309,7 @@ impl<P: PageSize> HugePageAware<P> {
             tracker.treated_second.set(second(now_ns));
             state.filler.begin_treatment(tracker);
             self.underway.begin();
-            Patient { tracker: Some(tracker), hugepage, forbidden: tracker.forbidden.get() }
+            Patient { tracker: Some(tracker), hugepage, forbidden: tracker.is_forbidden() }
         });
         (patient, false)
     }
@@ -364,10 +364,18 @@ impl<P: PageSize> HugePageAware<P> {
             let now_ns = state.time(platform);
             state.treatment.count(outcome);
             let Some(tracker) = patient.tracker else { return };
-            if allowed && tracker.forbidden.replace(false) {
+            if allowed && tracker.is_forbidden() {
+                tracker.set_forbidden(false);
                 state.forbidden_hugepages -= 1;
             }
-            let emptied = state.filler.end_release(tracker, || {}, now_ns);
+            let is_whole = matches!(outcome, Outcome::Whole | Outcome::Collapsed { .. });
+            let note = || {
+                if is_whole && tracker.is_by_page() {
+                    tracker.become_whole();
+                }
+            };
+            let emptied = state.filler.end_release(tracker, note, now_ns);
+            state.note_peak();
             if let Some(emptied) = emptied {
                 state.retire(platform, emptied, Cause::Emptied, now_ns, &mut departures);
                 state.trim_cache(platform, now_ns, &mut departures);
@@ -384,10 +392,12 @@ impl<P: PageSize> HugePageAware<P> {
 /// Whether a hugepage is worth a look: wholly backed as far as the heap knows, seven eighths of it in use, and not looked
 /// at of late. At three quarters, what is about to empty is put together for nothing.
 fn is_patient(tracker: &HugepageTracker, now_ns: u64) -> bool {
-    let backed = matches!(
+    let is_regular = matches!(
         tracker.set.get(),
         FillerSet::Regular | FillerSet::RegularDense | FillerSet::Donated
     );
+    let at_rest = tracker.set.get() != FillerSet::Releasing;
+    let backed = is_regular || at_rest && tracker.is_by_page();
     let dense = 8 * tracker.used_pages() >= 7 * tracker.length();
     let treated = tracker.treated_second.get();
     // Of a future that the clock took back, too.

@@ -26,14 +26,14 @@ fn ran_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// Simulated pages that note how long the heap ran between two calls.
-struct Watched {
-    pages: SimulatedPages,
+/// Pages that note how long the heap ran between two calls.
+struct Watched<S> {
+    pages: S,
     /// When the last call ended, and the times between calls.
     seen: Mutex<(u64, Vec<u64>)>,
 }
 
-impl Watched {
+impl<S> Watched<S> {
     fn call<T>(&self, call: impl FnOnce() -> T) -> T {
         self.note();
         let answer = call();
@@ -48,8 +48,8 @@ impl Watched {
     }
 }
 
-// SAFETY: all calls go to the simulated pages, which answer for every number.
-unsafe impl PageSource for Watched {
+// SAFETY: all calls go to the pages inside, which answer for every number.
+unsafe impl<S: PageSource> PageSource for Watched<S> {
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         self.pages.reserve(request)
     }
@@ -88,54 +88,75 @@ unsafe impl PageSource for Watched {
 #[test]
 #[ignore = "prints figures"]
 fn a_step_of_giving_back_is_short() {
-    for gibibytes in [1, 32] {
-        let ground = Ground::<Pages8K, _, _, _>::new(
-            Watched { pages: SimulatedPages::new(), seen: Mutex::default() },
-            SystemPages::new(),
-            ManualClock::new(1),
-        );
-        let heap = Box::new(HugePageAware::<Pages8K>::new());
-        let mut seed = 7_u64;
-        let mut below = |end: usize| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (seed >> 33) as usize % end
-        };
-        let mut spans = Vec::new();
-        let mut pages = 0;
-        while pages < gibibytes << 17 {
-            let length = 1 + below(8);
-            pages += length;
-            spans.push(
-                heap.allocate(&ground, SpanRequest::of(PageCount::new(length))).expect("memory"),
-            );
-        }
-        for span in spans {
-            if below(2) == 0 {
-                // SAFETY: had above, and used no more.
-                unsafe { heap.deallocate(&ground, span) };
-            }
-        }
-        let mut count = 0;
-        ground.source().seen.lock().1.clear();
-        loop {
-            ground.source().seen.lock().0 = ran_ns();
-            let given = heap.release(&ground, PageCount::new(128), ReleaseReason::Idle);
-            ground.source().note();
-            count += 1;
-            if given == PageCount::ZERO {
-                break;
-            }
-        }
-        let mut steps = core::mem::take(&mut ground.source().seen.lock().1);
-        steps.sort_unstable();
-        let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
-        println!(
-            "{gibibytes:>3} GiB, {count} steps of 1 MiB, {} times between calls: median {:.1} µs, p99 {:.1}, p99.9 {:.1}, longest {:.1}",
-            steps.len(),
-            at(0.5),
-            at(0.99),
-            at(0.999),
-            at(1.0),
-        );
+    for mebibytes in [1 << 10, 32 << 10] {
+        measure("simulated", SimulatedPages::new(), mebibytes);
     }
+}
+
+#[test]
+#[ignore = "prints figures, and touches 512 MiB"]
+fn a_step_of_giving_back_memory_of_the_kernel_is_short() {
+    measure("the kernel's", SystemPages::new(), 512);
+}
+
+/// Gives back a heap half of whose spans are free, a mebibyte a step.
+fn measure<S: PageSource>(whose: &str, pages: S, mebibytes: usize) {
+    let ground = Ground::<Pages8K, _, _, _>::new(
+        Watched { pages, seen: Mutex::default() },
+        SystemPages::new(),
+        ManualClock::new(1),
+    );
+    let heap = Box::new(HugePageAware::<Pages8K>::new());
+    let mut seed = 7_u64;
+    let mut below = |end: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) as usize % end
+    };
+    let mut spans = Vec::new();
+    let mut taken = 0;
+    while taken < mebibytes << 7 {
+        let length = 1 + below(8);
+        taken += length;
+        let span = heap.allocate(&ground, SpanRequest::of(PageCount::new(length)));
+        let span = span.expect("memory");
+        if ground.source().touchable() {
+            let place: *mut u8 =
+                core::ptr::with_exposed_provenance_mut(span.start::<Pages8K>().value());
+            // SAFETY: the span is ours, and as long.
+            unsafe { place.write_bytes(1, span.bytes::<Pages8K>()) };
+        }
+        spans.push(span);
+    }
+    for span in spans {
+        if below(2) == 0 {
+            // SAFETY: had above, and used no more.
+            unsafe { heap.deallocate(&ground, span) };
+        }
+    }
+    let mut count = 0;
+    ground.source().seen.lock().1.clear();
+    loop {
+        ground.source().seen.lock().0 = ran_ns();
+        let given = heap.release(&ground, PageCount::new(128), ReleaseReason::Idle);
+        ground.source().note();
+        count += 1;
+        if given == PageCount::ZERO {
+            break;
+        }
+    }
+    let mut steps = core::mem::take(&mut ground.source().seen.lock().1);
+    steps.sort_unstable();
+    let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize] as f64 / 1000.0;
+    println!(
+        "{mebibytes:>6} MiB, {whose}, {count} steps of 1 MiB, {} times between calls: median {:.1} µs, p99 {:.1}, p99.9 {:.1}, longest {:.1}",
+        steps.len(),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0),
+    );
+    heap.for_each_reservation(|range| {
+        // SAFETY: the heap is at its end, and with it all spans.
+        let _ = unsafe { ground.source().unreserve(range) };
+    });
 }

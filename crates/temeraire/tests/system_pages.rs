@@ -125,9 +125,15 @@ fn hugepages_are_asked_for_once_the_heap_is_large_and_forbidden_where_it_is_brok
     let heap = Heap::new();
     let advised = || heap.heap.figures(&heap.ground).advice;
     let per_mib = (1 << 20) / Pages8K::BYTES;
-    let small: Vec<_> = (0..10 * per_mib).map(|_| heap.allocate(1)).collect();
+    // A program that touches what it has.
+    let touched = || {
+        let span = heap.allocate(1);
+        memory(span).fill(1);
+        span
+    };
+    let small: Vec<_> = (0..10 * per_mib).map(|_| touched()).collect();
     assert_eq!(advised().advised_bytes, 0, "a heap of 10 MiB asks for nothing");
-    let large: Vec<_> = (0..20 * per_mib).map(|_| heap.allocate(1)).collect();
+    let large: Vec<_> = (0..20 * per_mib).map(|_| touched()).collect();
     let asked = thp_mode() == ThpMode::Madvise;
     assert_eq!(advised().advised_bytes > 10 << 20, asked);
     let block = heap.allocate(64 * per_mib);

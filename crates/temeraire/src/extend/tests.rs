@@ -17,6 +17,12 @@ struct Heap<P: PageSize> {
 }
 
 impl<P: PageSize> Heap<P> {
+    /// No hugepage stays with the filler because the next span may want it.
+    fn give_up_spare(&self) {
+        let now_ns = strata_os::Clock::now_ns(&self.ground.clock);
+        self.heap.state.lock().give_up_spare(&self.ground, now_ns);
+    }
+
     fn new() -> Self {
         Self { ground: ground(), heap: Box::new(HugePageAware::new()) }
     }
@@ -172,6 +178,7 @@ fn a_donated_tail_on_which_others_live_ends_growth() {
     heap.deallocate(large);
     assert_eq!(heap.figures().filler.abandoned_pages, 138);
     heap.deallocate(far);
+    heap.give_up_spare();
     assert_eq!((heap.promised(), heap.figures().cache.cached_hugepages), (0, 3));
 }
 

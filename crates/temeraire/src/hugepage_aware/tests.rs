@@ -18,6 +18,12 @@ struct Heap<P: PageSize> {
 }
 
 impl<P: PageSize> Heap<P> {
+    /// No hugepage stays with the filler because the next span may want it.
+    fn give_up_spare(&self) {
+        let now_ns = strata_os::Clock::now_ns(&self.ground.clock);
+        self.heap.state.lock().give_up_spare(&self.ground, now_ns);
+    }
+
     fn new() -> Self {
         Self { ground: ground(), heap: std::boxed::Box::new(HugePageAware::new()) }
     }
@@ -102,6 +108,7 @@ fn figures_tell_how_long_hugepages_have_been_there_and_how_long_those_were_that_
     assert_eq!(of_first(&heap).old_by_allocations.total(), 1);
     heap.deallocate(span);
     others.into_iter().for_each(|span| heap.deallocate(span));
+    heap.give_up_spare();
     assert_eq!(of_first(&heap).all, [0; 8]);
     let completed = heap.figures().filler.counters.completed_lifetimes;
     assert_eq!(completed, [[0, 0, 0, 0, 0, 1, 1, 0], [0; 8]]);
@@ -207,7 +214,12 @@ fn a_tail_on_which_others_live_stays_and_its_head_is_abandoned() {
     heap.check();
     heap.deallocate(small);
     let figures = heap.figures();
-    assert_eq!((figures.filler.abandoned_pages, figures.cache.cached_hugepages), (0, 3));
+    let hugepages = (figures.filler.hugepages, figures.cache.cached_hugepages);
+    assert_eq!((figures.filler.abandoned_pages, hugepages), (0, (1, 2)), "it is kept for others");
+    // Who needs all three gets them.
+    let again = heap.allocate(6 * MIB);
+    assert_eq!(heap.figures().allocator.requested_hugepages, 3);
+    heap.deallocate(again);
 }
 
 #[test]
@@ -426,6 +438,7 @@ fn every_part_is_reached<P: PageSize>(seed: u64) {
     for span in live {
         heap.deallocate(span);
     }
+    heap.give_up_spare();
     heap.check();
     let figures = heap.figures();
     assert_eq!((figures.filler.hugepages, figures.filler.abandoned_pages), (0, 0));

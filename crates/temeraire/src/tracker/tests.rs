@@ -11,7 +11,7 @@ fn tracker(zeroed: bool) -> Handle<HugepageTracker> {
     let place = pool.allocate(ground.arena(), ground.metadata()).unwrap();
     // SAFETY: the arena's memory is never unmapped, and the test has the tracker alone.
     let tracker = unsafe { Handle::new(place) };
-    tracker.start(Hugepage::new(77), 256, zeroed, 100);
+    tracker.start(Hugepage::new(77), 256, zeroed, false, 100);
     tracker
 }
 
