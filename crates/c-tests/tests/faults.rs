@@ -7,7 +7,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use strata_c_tests::{Failures, Linking, Program, shared_library};
+use strata_c_tests::{Failures, Linking, Program, has_cxx, shared_library};
 
 /// Why a run is not as it must be: it ends with 0 and `ok`, or the loader refused to start it.
 fn verdict(output: &Output) -> Result<(), String> {
@@ -17,6 +17,11 @@ fn verdict(output: &Output) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{}, {}", output.status, said.trim_end()))
+}
+
+/// The same for programs in C++.
+fn fail_each_in_cxx(call: &str, error: &str, first: usize, wanted: usize, for_good: bool) {
+    fail_each_of("faults.cc", call, error, first, wanted, for_good, "");
 }
 
 /// A run of `program` under strace, which does to `call` what `inject` says, and writes a line for each to `log`.
@@ -62,13 +67,25 @@ fn fail_each_configured(
     for_good: bool,
     conf: &str,
 ) {
+    fail_each_of("faults.c", call, error, first, wanted, for_good, conf);
+}
+
+fn fail_each_of(
+    source: &str,
+    call: &str,
+    error: &str,
+    first: usize,
+    wanted: usize,
+    for_good: bool,
+    conf: &str,
+) {
     let known =
         Command::new("strace").arg("-V").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if known.is_err() {
         eprintln!("left out: {call} that fails: no strace");
         return;
     }
-    let program = Program::compile("faults.c", Linking::Preloaded);
+    let program = Program::compile(source, Linking::Preloaded);
     let last = calls(&program, call, conf).max(first);
     let all = env::var_os("STRATA_ALL_FAULTS").is_some();
     let step = if all { 1 } else { (last + 1 - first).div_ceil(wanted) };
@@ -87,6 +104,19 @@ fn mmap_may_fail() {
     // The first one is the loader's, which dies of it.
     fail_each("mmap", "ENOMEM", 2, 20, false);
     fail_each("mmap", "ENOMEM", 14, 6, true);
+}
+
+#[test]
+fn what_cannot_be_had_throws() {
+    if has_cxx() {
+        fail_each_in_cxx("mmap", "ENOMEM", 2, 8, false);
+        // Not before the C++ runtime has memory for exceptions where there is none.
+        fail_each_in_cxx("mmap", "ENOMEM", 36, 4, true);
+        fail_each_in_cxx("mprotect", "ENOMEM", 1, 8, false);
+        fail_each_in_cxx("mprotect", "ENOMEM", 20, 4, true);
+    } else {
+        eprintln!("left out: C++ programs whose calls fail: no c++");
+    }
 }
 
 #[test]
