@@ -50,3 +50,14 @@ fn bad_alloc_is_caught_when_memory_has_run_out() {
         failures.conclude();
     }
 }
+
+#[test]
+fn operators_that_a_program_replaces_are_called_for_those_that_it_does_not() {
+    if can_compile_cxx() {
+        let mut failures = Failures::default();
+        for linking in [Linking::Preloaded, Linking::Archive, Linking::Static] {
+            failures.run_all(&Program::compile("own_operators.cc", linking));
+        }
+        failures.conclude();
+    }
+}

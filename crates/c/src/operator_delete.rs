@@ -2,6 +2,10 @@
 //!
 //! Those that are given the size look nothing up. Null is no object, and nothing happens. ([new.delete.single],
 //! [new.delete.array])
+//!
+//! Ten of them are by default what C++ derives from the other two, and so call a program's, if it replaced one: `throw::derived` has
+//! the entries of nine, which come here only where it did not. Of `operator delete(void*, std::size_t)`, which compilers call for
+//! nearly every object, that is not asked.
 
 use crate::heap::{ANY_ALIGN, deallocate, deallocate_sized};
 use core::ffi::c_void;
@@ -19,6 +23,7 @@ unsafe extern "C" fn delete(pointer: *mut c_void) {
 }
 
 /// `operator delete[](void*)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPv")]
 unsafe extern "C" fn delete_array(pointer: *mut c_void) {
     // SAFETY: the caller's promise.
@@ -26,6 +31,7 @@ unsafe extern "C" fn delete_array(pointer: *mut c_void) {
 }
 
 /// `operator delete(void*, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdlPvRKSt9nothrow_t")]
 unsafe extern "C" fn delete_nothrow(pointer: *mut c_void, _: *const c_void) {
     // SAFETY: the caller's promise.
@@ -33,6 +39,7 @@ unsafe extern "C" fn delete_nothrow(pointer: *mut c_void, _: *const c_void) {
 }
 
 /// `operator delete[](void*, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvRKSt9nothrow_t")]
 unsafe extern "C" fn delete_array_nothrow(pointer: *mut c_void, _: *const c_void) {
     // SAFETY: the caller's promise.
@@ -47,6 +54,7 @@ unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
 }
 
 /// `operator delete[](void*, std::size_t)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvm")]
 unsafe extern "C" fn delete_array_sized(pointer: *mut c_void, size: usize) {
     // SAFETY: the caller's promise.
@@ -61,6 +69,7 @@ unsafe extern "C" fn delete_aligned(pointer: *mut c_void, _align: usize) {
 }
 
 /// `operator delete[](void*, std::align_val_t)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvSt11align_val_t")]
 unsafe extern "C" fn delete_array_aligned(pointer: *mut c_void, _align: usize) {
     // SAFETY: the caller's promise.
@@ -68,6 +77,7 @@ unsafe extern "C" fn delete_array_aligned(pointer: *mut c_void, _align: usize) {
 }
 
 /// `operator delete(void*, std::align_val_t, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdlPvSt11align_val_tRKSt9nothrow_t")]
 unsafe extern "C" fn delete_aligned_nothrow(pointer: *mut c_void, _align: usize, _: *const c_void) {
     // SAFETY: the caller's promise.
@@ -75,6 +85,7 @@ unsafe extern "C" fn delete_aligned_nothrow(pointer: *mut c_void, _align: usize,
 }
 
 /// `operator delete[](void*, std::align_val_t, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvSt11align_val_tRKSt9nothrow_t")]
 unsafe extern "C" fn delete_array_aligned_nothrow(
     pointer: *mut c_void,
@@ -86,13 +97,18 @@ unsafe extern "C" fn delete_array_aligned_nothrow(
 }
 
 /// `operator delete(void*, std::size_t, std::align_val_t)`
-#[unsafe(export_name = "_ZdlPvmSt11align_val_t")]
-unsafe extern "C" fn delete_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
+#[cfg_attr(not(target_arch = "x86_64"), unsafe(export_name = "_ZdlPvmSt11align_val_t"))]
+pub(crate) unsafe extern "C" fn delete_sized_aligned(
+    pointer: *mut c_void,
+    size: usize,
+    align: usize,
+) {
     // SAFETY: the caller's promise.
     unsafe { deallocate_sized(pointer, align, size) };
 }
 
 /// `operator delete[](void*, std::size_t, std::align_val_t)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvmSt11align_val_t")]
 unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
     // SAFETY: the caller's promise.

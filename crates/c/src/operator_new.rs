@@ -2,6 +2,9 @@
 //!
 //! A block that is cached is handed out without a call, as in `malloc`. Where there is none, the rest is a jump to
 //! [`throw`](crate::throw), which leaves no frame of Rust's under a C++ exception. ([new.delete.single], [new.delete.array])
+//!
+//! Two of them stand on their own. The others are by default what C++ derives from those, and so call a program's, if it replaced
+//! one: `throw::derived` has their entries, which come here only where it did not.
 
 use crate::heap::HEAP;
 use crate::throw::{allocate_or_null, allocate_or_throw, throw_bad_alloc};
@@ -15,18 +18,20 @@ extern "C" fn new(size: usize) -> *mut c_void {
 }
 
 /// `operator new[](std::size_t)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_Znam")]
 extern "C" fn new_array(size: usize) -> *mut c_void {
     or_throw(size)
 }
 
 /// `operator new(std::size_t, const std::nothrow_t&)`
-#[unsafe(export_name = "_ZnwmRKSt9nothrow_t")]
-extern "C" fn new_nothrow(size: usize, _: *const c_void) -> *mut c_void {
+#[cfg_attr(not(target_arch = "x86_64"), unsafe(export_name = "_ZnwmRKSt9nothrow_t"))]
+pub(crate) extern "C" fn new_nothrow(size: usize, _: *const c_void) -> *mut c_void {
     or_null(size)
 }
 
 /// `operator new[](std::size_t, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZnamRKSt9nothrow_t")]
 extern "C" fn new_array_nothrow(size: usize, _: *const c_void) -> *mut c_void {
     or_null(size)
@@ -39,18 +44,24 @@ extern "C" fn new_aligned(size: usize, align: usize) -> *mut c_void {
 }
 
 /// `operator new[](std::size_t, std::align_val_t)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZnamSt11align_val_t")]
 extern "C" fn new_array_aligned(size: usize, align: usize) -> *mut c_void {
     aligned_or_throw(size, align)
 }
 
 /// `operator new(std::size_t, std::align_val_t, const std::nothrow_t&)`
-#[unsafe(export_name = "_ZnwmSt11align_val_tRKSt9nothrow_t")]
-extern "C" fn new_aligned_nothrow(size: usize, align: usize, _: *const c_void) -> *mut c_void {
+#[cfg_attr(not(target_arch = "x86_64"), unsafe(export_name = "_ZnwmSt11align_val_tRKSt9nothrow_t"))]
+pub(crate) extern "C" fn new_aligned_nothrow(
+    size: usize,
+    align: usize,
+    _: *const c_void,
+) -> *mut c_void {
     aligned_or_null(size, align)
 }
 
 /// `operator new[](std::size_t, std::align_val_t, const std::nothrow_t&)`
+#[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZnamSt11align_val_tRKSt9nothrow_t")]
 extern "C" fn new_array_aligned_nothrow(
     size: usize,

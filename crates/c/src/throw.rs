@@ -17,6 +17,8 @@ use core::ptr;
 use strata_os::{KeepErrno, crash};
 use strata_sync::atomic::{AtomicPtr, Ordering};
 
+#[cfg(target_arch = "x86_64")]
+mod derived;
 #[cfg(not(target_arch = "x86_64"))]
 mod portable;
 #[cfg(target_arch = "x86_64")]
