@@ -498,11 +498,17 @@ where
     Some(span)
 }
 
-/// Writes `word` into the first word of each object of a new span, which nobody knows yet.
+/// Bytes of a new span that are touched before they are used: a kernel page.
+const TOUCHED_BYTES: usize = 4 << 10;
+
+/// Writes `word` into the first word of each object of a new span, which nobody knows yet, that begins on the span's first kernel
+/// page: its first objects are about to be used. A program of few blocks does not pay for the others, one more page a class.
 fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
     let first = span.objects_start::<P>();
-    for index in 0..info.objects as usize {
-        let object = first.add(index * info.size as usize).pointer().cast::<u64>();
+    let size = (info.size as usize).max(1);
+    let on_first_page = TOUCHED_BYTES.saturating_sub(span.objects_offset()).div_ceil(size);
+    for index in 0..on_first_page.min(info.objects as usize) {
+        let object = first.add(index * size).pointer().cast::<u64>();
         // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the word said that
         // such memory may be touched.
         unsafe { object.write(word) };

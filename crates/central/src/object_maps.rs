@@ -84,7 +84,7 @@ impl ObjectMaps {
         self.has_records.load(Ordering::Relaxed)
     }
 
-    /// From now on the first word of each object of a new span is `word`, if the span has at most [`MARKED_BYTES`]: who frees an
+    /// From now on the first word of each object on the first kernel page of a new span is `word`, if the span has at most [`MARKED_BYTES`]: who frees an
     /// object that nobody had sees it. Only before the first span, and only where the program may touch what the page
     /// heap hands out.
     pub fn begin_objects_with(&self, word: u64) {
