@@ -22,10 +22,22 @@ use strata_span::{PageCount, PageId, PageSize};
 /// full ones full. Spans of many small objects, which live long, have hugepages to themselves.
 /// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et
 /// al., "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
+///
+/// What each heap uses lies in front, so that a small one has it on few pages; histories, which grow with time, behind.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Filler<P: PageSize> {
-    regular: SparseLists,
+    totals: FillerTotals,
+    pub(crate) counters: FillerCounters,
+    /// Free pages whose large allocation went while others lived on its tail.
+    pub(crate) abandoned_pages: usize,
+    /// Pages that went back to the kernel because their hugepage emptied, not yet credited to a
+    /// release.
+    pub(crate) unaccounted_pages: usize,
+    reported_hugepages: usize,
+    reports: u32,
     regular_dense: PageLists,
+    regular: SparseLists,
     donated: PageLists,
     partial: SparseLists,
     partial_dense: PageLists,
@@ -38,20 +50,11 @@ pub(crate) struct Filler<P: PageSize> {
     sampled_released: PageLists,
     cold: PageLists,
     cold_released: PageLists,
-    totals: FillerTotals,
     pub(crate) demand: Demand,
     pub(crate) history: History,
-    /// Free pages whose large allocation went while others lived on its tail.
-    pub(crate) abandoned_pages: usize,
-    /// Pages that went back to the kernel because their hugepage emptied, not yet credited to a
-    /// release.
-    pub(crate) unaccounted_pages: usize,
-    pub(crate) counters: FillerCounters,
     /// Pages that went back out of hugepages in use, by the minute.
     pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
     empties: Empties,
-    reports: u32,
-    reported_hugepages: usize,
     pages: PhantomData<P>,
 }
 

@@ -9,11 +9,14 @@ use crate::{
 ///
 /// Finding the first list from some number on takes two looks at bitmaps: a word for each 64
 /// lists and a word over these. All zero bits are no trackers.
+///
+/// The bitmaps lie in front: in a small heap, on a page with what else is used.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct FillerLists<const LISTS: usize, const WORDS: usize> {
-    heads: [Option<Handle<HugepageTracker>>; LISTS],
-    occupied: [u64; WORDS],
     summary: u64,
+    occupied: [u64; WORDS],
+    heads: [Option<Handle<HugepageTracker>>; LISTS],
 }
 
 /// Lists by longest run of free pages and, within the same, by number of allocations.
@@ -24,7 +27,7 @@ pub(crate) type PageLists = FillerLists<512, 8>;
 impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
     pub(crate) const EMPTY: Self = {
         assert!(LISTS == 64 * WORDS && WORDS <= 64, "one bit a list, one bit a word");
-        Self { heads: [None; LISTS], occupied: [0; WORDS], summary: 0 }
+        Self { summary: 0, occupied: [0; WORDS], heads: [None; LISTS] }
     };
 
     /// Puts a tracker that is on no list in front of the list `list`.
