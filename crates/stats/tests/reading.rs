@@ -1,7 +1,7 @@
 //! Reports that others wrote: TCMalloc's documentation, and TCMalloc itself.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
-use strata_stats::{Figure, Report, parse};
+use strata_stats::{Figure, Report, parse, parse_whole};
 
 /// The samples of TCMalloc's documentation, from several programs.
 const DOCUMENTATION: &str = include_str!("samples/documentation.txt");
@@ -34,7 +34,7 @@ fn every_line_of_today_s_report_is_known() {
 fn every_line_of_a_given_report_is_known() {
     let Some(path) = std::env::var_os("STRATA_SAMPLE_REPORT") else { return };
     let text = std::fs::read_to_string(path).expect("the file can be read");
-    let report = parse(&text);
+    let report = parse_whole(&text).unwrap_or_else(|error| panic!("{error}"));
     assert_known(&report);
     today_s_identities(&report);
 }

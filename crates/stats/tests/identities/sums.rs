@@ -321,6 +321,15 @@ fn cpus(report: &Report<'_>) {
     let held: f64 =
         report.lines("cpu").chain(report.lines("more_cpus")).map(|line| of(line, "used")).sum();
     assert_eq!(held, number(report, "per_cpu_cache_freelist") as f64);
+    // Of a cache that was never used the whole limit is unallocated; nobody has more than all limits together.
+    let limits = report.lines("cpu").count() as f64 * report.real("per_cpu_limit").unwrap_or(0.0);
+    for line in report.lines("cpu") {
+        let (used, unused) = (of(line, "used"), of(line, "unused"));
+        assert!(used + unused <= limits, "{line:?}");
+        if !line.figure("state").is_some_and(|state| state.text().contains("populated")) {
+            assert_eq!((used, Some(unused)), (0.0, report.real("per_cpu_limit")), "{line:?}");
+        }
+    }
     let per_cpu = line(report, "experiments").figures("value").next().expect("the first is ours");
     if per_cpu.number() == Some(0) {
         assert_eq!(report.lines("cpu").count(), 0);
