@@ -1,6 +1,6 @@
 //! The interface, a check at a time, by two programs in TAP form: on Strata, and on glibc's allocator where that is right.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use strata_c_tests::{Allocator, Linking, Program, has_cxx};
 
 /// What a run of a program said.
@@ -74,6 +74,33 @@ fn every_check_in_c_passes_in_every_configuration() {
         let mut command = program.command(Allocator::Strata);
         command.env("TAP_IS_STRATA", "1").env("STRATA_CONF", conf);
         Tap::of(&mut command).assert_all_passed(conf);
+    }
+}
+
+/// Pipes what a program says of its heap into the script that reads it.
+fn reads_malloc_info(mut program: Command, arguments: &[&str]) {
+    let mut child = program.stdout(Stdio::piped()).spawn().expect("the program can be started");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/read_malloc_info.py");
+    let mut python = Command::new("python3");
+    python.arg(script).args(arguments).stdin(child.stdout.take().expect("it is piped"));
+    let read = python.output().expect("python3 can be started");
+    assert!(child.wait().expect("the program ends").success());
+    let said = String::from_utf8_lossy(&read.stderr);
+    assert!(read.status.success(), "{program:?} {arguments:?}: {said}");
+}
+
+#[test]
+fn what_malloc_info_writes_is_read_by_the_parsers_of_python() {
+    if !Command::new("python3").arg("--version").output().is_ok_and(|it| it.status.success()) {
+        eprintln!("left out: parsers of XML: no python3");
+        return;
+    }
+    let program = Program::compile("malloc_info.c", Linking::Preloaded);
+    reads_malloc_info(program.command(Allocator::System), &[]);
+    for conf in ["", "hardened:true", "front_end:per_thread", "page_heap:legacy"] {
+        let mut command = program.command(Allocator::Strata);
+        command.env("STRATA_CONF", conf);
+        reads_malloc_info(command, &["--exact"]);
     }
 }
 
