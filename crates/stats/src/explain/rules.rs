@@ -201,7 +201,9 @@ fn hugepages(figures: &Figures<'_>, least: u64, findings: &mut Findings) {
     let filler = &temeraire.filler;
     let bytes = |pages: u64| pages.saturating_mul(figures.snapshot.heap.page_bytes);
     let used_bytes = bytes(filler.used_pages_in_released);
-    if used_bytes >= least && used_bytes > bytes(filler.used_pages) / 20 {
+    // What nobody has touched yet is on no hugepage either, and nothing was lost by that.
+    let gave_back = filler.counters.subreleased_pages != 0;
+    if gave_back && used_bytes >= least && used_bytes > bytes(filler.used_pages) / 20 {
         findings.add(Finding::BrokenHugepages {
             hugepages: filler.released_hugepages,
             used_bytes,
