@@ -46,7 +46,8 @@ impl Empties {
         self.iter().find(|tracker| !tracker.is_by_page())
     }
 
-    fn iter(&self) -> impl Iterator<Item = Handle<HugepageTracker>> + '_ {
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Handle<HugepageTracker>> + '_ {
         self.0.iter().filter_map(|place| *place)
     }
 }

@@ -323,6 +323,11 @@ impl<P: PageSize> Filler<P> {
         Some(empty)
     }
 
+    /// Pages of hugepages that are kept although they are empty, as far as they are backed.
+    pub(crate) fn empty_pages(&self) -> usize {
+        self.empties.iter().map(|tracker| tracker.free_pages()).sum()
+    }
+
     /// Counts a hugepage as wholly backed from now on.
     pub(crate) fn become_whole(&mut self, tracker: Handle<HugepageTracker>) {
         self.change(tracker, HugepageTracker::become_whole);

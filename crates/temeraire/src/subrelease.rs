@@ -273,9 +273,12 @@ impl<P: PageSize> State<P> {
     /// is not likely to want.
     pub(crate) fn releasable_on_request(&self, now_ns: u64) -> PageCount<P> {
         let whole = self.cache.size() + HugepageCount::new(self.regions.totals().releasable);
+        // Hugepages that the filler keeps although they are empty go like those of the cache.
+        let empty = self.filler.empty_pages();
         let all = self.filler.totals().all();
-        let unwanted = (all.used + all.free).saturating_sub(self.expected_pages(now_ns));
-        whole.pages::<P>() + PageCount::new(all.free.min(unwanted))
+        let free = all.free - empty;
+        let unwanted = (all.used + free).saturating_sub(self.expected_pages(now_ns));
+        whole.pages::<P>() + PageCount::new(empty + free.min(unwanted))
     }
 
     fn end_breaking<E: Platform<Pages = P>>(
