@@ -13,9 +13,11 @@ fn page_heaps_grow_to_eight_gibibytes_and_give_everything_back() {
             // Taking the costs replaces spans by others at random.
             assert!(level.in_use_bytes > wanted / 5 * 4, "{page_heap:?}: {level:?}");
             assert!(level.spans > 0 && level.metadata_bytes > 0);
-            let books = level.metadata_bytes as f64 / level.in_use_bytes as f64;
-            assert!(books < 0.01, "{page_heap:?}: books of {level:?}");
         }
+        // The root of the page map is there from the beginning, whatever the heap has.
+        let books = (found[1].metadata_bytes - found[0].metadata_bytes) as f64;
+        let grown = (found[1].in_use_bytes - found[0].in_use_bytes) as f64;
+        assert!(books < 0.01 * grown, "{page_heap:?}: books of {found:?}");
         assert_eq!(found.len(), levels.len());
     }
 }
