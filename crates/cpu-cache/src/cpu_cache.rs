@@ -318,7 +318,7 @@ impl CpuCache {
     }
 
     /// Bytes that one CPU's capacities may take up now: within its limit, all bytes that the source handed out while one CPU was
-    /// used, and its share of half of them when more were. So caches grow with the program, and never hold more than was out at
+    /// used, and half of them over all possible CPUs when more were. So caches grow with the program, and never hold more than was out at
     /// once, but for the least that each CPU may have. With half of that for one CPU, a program that allocates and frees a MiB in
     /// turn fetches half of it from the source each time; with all of it for several, 2000 short threads in turn left 0.1 to 1.2
     /// MiB more resident instead of 0.3 to 0.8.
@@ -326,7 +326,7 @@ impl CpuCache {
         let out = u64::try_from(self.out_bytes.load(Ordering::Relaxed)).unwrap_or(0);
         let share = match self.used_ids() {
             0 | 1 => out,
-            used => out / (2 * u64::from(used)),
+            _ => out / (2 * u64::from(self.ids().max(1))),
         };
         let share = i64::try_from(share.max(Self::LEAST_ALLOWANCE)).unwrap_or(i64::MAX);
         share.min(state.limit_bytes())
