@@ -49,7 +49,7 @@ pub struct SkipJudgement {
 }
 
 impl SkipJudgement {
-    const NONE: Self = Self {
+    pub(crate) const NONE: Self = Self {
         skipped_pages: 0,
         correct_pages: 0,
         incorrect_pages: 0,
@@ -334,7 +334,25 @@ pub struct FillerHistory {
     pub epochs: [FillerEpoch; Self::EPOCHS],
 }
 
+impl FillerEpoch {
+    const NONE: Self = Self {
+        number: 0,
+        at_least_demand: SmallMoment([0; 7]),
+        at_peak_demand: SmallMoment([0; 7]),
+        at_least_hugepages: SmallMoment([0; 7]),
+        at_peak_hugepages: SmallMoment([0; 7]),
+    };
+}
+
 impl FillerHistory {
+    pub(crate) const NONE: Self = Self {
+        least_free_pages: 0,
+        least_free_backed_pages: 0,
+        at_peak_demand: FillerMoment::NONE,
+        at_peak_hugepages: FillerMoment::NONE,
+        epochs: [FillerEpoch::NONE; Self::EPOCHS],
+    };
+
     /// Epochs that are remembered.
     pub const EPOCHS: usize = 30;
     /// How long each is, in milliseconds.

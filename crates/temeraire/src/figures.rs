@@ -55,15 +55,15 @@ impl Default for TemeraireFigures {
 }
 
 impl TemeraireFigures {
-    /// Those of a heap without pages. (They are filled in where they stand: a copy of each part would cost as much stack
-    /// again.)
+    /// Those of a heap without pages. (They are filled in where they stand, and large parts are constants: a copy of each
+    /// would cost as much stack again.)
     pub(crate) fn none() -> Self {
         Self {
             page_bytes: 0,
             spans: FreeSpanTable::NONE,
             components: Components::default(),
             releasable_bytes: None,
-            filler: FillerFigures::default(),
+            filler: FillerFigures::NONE,
             regions: RegionSetFigures::default(),
             cache: HugeCacheFigures::default(),
             allocator: HugeAllocatorFigures::default(),
@@ -169,6 +169,14 @@ pub struct Lifetimes {
     pub old_by_allocations: Histogram,
 }
 
+impl Lifetimes {
+    const NONE: Self = Self {
+        all: [0; LIFETIME_BUCKETS],
+        nearly_free: [0; LIFETIME_BUCKETS],
+        old_by_allocations: Histogram::EMPTY,
+    };
+}
+
 /// Which hugepages of the filler a histogram is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Population {
@@ -221,7 +229,36 @@ pub struct DensityFigures {
     pub partially_released: u64,
 }
 
+impl DensityFigures {
+    const NONE: Self =
+        Self { hugepages: 0, full: 0, partial: 0, released: 0, partially_released: 0 };
+}
+
 impl FillerFigures {
+    pub(crate) const NONE: Self = Self {
+        hugepages: 0,
+        full_hugepages: 0,
+        partial_hugepages: 0,
+        released_hugepages: 0,
+        partially_released_hugepages: 0,
+        donated_hugepages: 0,
+        free_pages: 0,
+        used_pages: 0,
+        unmapped_pages: 0,
+        used_pages_in_released: 0,
+        used_pages_in_partially_released: 0,
+        abandoned_pages: 0,
+        counters: FillerCounters::NONE,
+        fullness: [Fullness::NONE; Population::COUNT],
+        densities: [DensityFigures::NONE; 2],
+        history: FillerHistory::NONE,
+        skipped: SkipJudgement::NONE,
+        skip_short_ns: 0,
+        skip_long_ns: 0,
+        subreleased_pages_last_hour: 0,
+        lifetimes: [Lifetimes::NONE; Population::COUNT],
+    };
+
     /// How full the hugepages of a population are.
     pub fn fullness_of(&self, population: Population) -> Fullness {
         self.fullness.get(population as usize).copied().unwrap_or_default()

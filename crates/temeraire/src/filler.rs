@@ -89,6 +89,20 @@ pub struct FillerCounters {
 }
 
 impl FillerCounters {
+    pub(crate) const NONE: Self = Self {
+        donations: 0,
+        abandonments: 0,
+        subreleased_pages: 0,
+        subreleased_pages_for_limit: 0,
+        broken_hugepages: 0,
+        broken_hugepages_for_limit: 0,
+        refilled_hugepages: 0,
+        reused_tails: 0,
+        reused_partial: 0,
+        spans_apart: 0,
+        completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
+    };
+
     /// Counts pages that were given back from a hugepage in use.
     fn count_subrelease(&mut self, pages: usize, for_limit: bool) {
         self.subreleased_pages += pages as u64;
@@ -175,19 +189,7 @@ impl<P: PageSize> Filler<P> {
         history: History::EMPTY,
         abandoned_pages: 0,
         unaccounted_pages: 0,
-        counters: FillerCounters {
-            donations: 0,
-            abandonments: 0,
-            subreleased_pages: 0,
-            subreleased_pages_for_limit: 0,
-            broken_hugepages: 0,
-            broken_hugepages_for_limit: 0,
-            refilled_hugepages: 0,
-            reused_tails: 0,
-            reused_partial: 0,
-            spans_apart: 0,
-            completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
-        },
+        counters: FillerCounters::NONE,
         subreleased: TimeSeries::EMPTY,
         empties: Empties::NONE,
         reports: 0,

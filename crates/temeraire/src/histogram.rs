@@ -71,6 +71,8 @@ const fn bounds<const BUCKETS: usize, const SINGLES: usize>(pages: usize) -> [u1
 }
 
 impl Histogram {
+    pub(crate) const EMPTY: Self = Self { counts: [0; HISTOGRAM_BUCKETS] };
+
     /// Counts a hugepage with `value`.
     pub(crate) fn record<P: PageSize>(&mut self, value: usize) {
         let bounds = const { histogram_bounds::<P>() };
@@ -121,6 +123,12 @@ pub struct Fullness {
 }
 
 impl Fullness {
+    pub(crate) const NONE: Self = Self {
+        free_pages: Histogram::EMPTY,
+        longest_free_range: Histogram::EMPTY,
+        allocations_less_one: Histogram::EMPTY,
+    };
+
     /// The hugepages of both.
     #[must_use]
     pub fn plus(self, other: &Self) -> Self {
