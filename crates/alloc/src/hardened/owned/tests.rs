@@ -1,5 +1,9 @@
 use super::*;
-use std::{boxed::Box, sync::Arc, thread};
+use std::{
+    boxed::Box,
+    sync::{Arc, mpsc},
+    thread,
+};
 use strata_os::thread_pointer;
 use strata_sync::asymmetric::prepare_heavy_fence;
 
@@ -57,21 +61,53 @@ fn threads_that_come_after_the_first_share() {
     assert_eq!(owned.visit(|value| *value), [82_000, 82_000]);
 }
 
+/// A thread that owns the value, and works with it once for each word from the channel. It ends with the channel.
+fn owner(owned: &Arc<Owned<[u64; 2]>>) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+    let (send, receive) = mpsc::channel();
+    let (owned, (ready, is_ready)) = (owned.clone(), mpsc::channel());
+    let owner = thread::spawn(move || {
+        let token = Token::of_thread(thread_pointer());
+        owned.with(token, step);
+        ready.send(()).expect("somebody waits");
+        receive.iter().for_each(|()| owned.with(token, step));
+    });
+    is_ready.recv().expect("it owns the value");
+    (send, owner)
+}
+
 #[test]
-fn an_owner_stays_outside_from_acquire_to_release() {
+fn an_owner_stays_outside_while_another_thread_forks() {
+    let owned = owned();
+    let (send, owner) = owner(&owned);
+    owned.acquire();
+    let is_shared = owned.owner.load(Ordering::Relaxed) == SHARED;
+    assert!(is_shared || owned.occupancy.enter().is_none());
+    send.send(()).expect("the owner lives");
+    let visitor = thread::spawn({
+        let owned = owned.clone();
+        move || owned.visit(|value| value[0])
+    });
+    // SAFETY: taken above.
+    unsafe { owned.release() };
+    assert!((1..=2).contains(&visitor.join().expect("it comes in")));
+    drop(send);
+    owner.join().expect("it comes in, too");
+    assert_eq!(owned.visit(|value| value[0]), 2);
+}
+
+#[test]
+fn an_owner_that_forks_is_the_owner_still() {
     let owned = owned();
     let token = Token::of_thread(thread_pointer());
-    owned.with(token, step);
     owned.with(token, step);
     owned.acquire();
     let other = thread::spawn({
         let owned = owned.clone();
         move || owned.visit(|value| value[0])
     });
-    assert!(owned.occupancy.enter().is_none() || owned.owner.load(Ordering::Relaxed) == SHARED);
     // SAFETY: taken above.
     unsafe { owned.release() };
-    assert_eq!(other.join().expect("it comes in"), 2);
+    assert_eq!(other.join().expect("it comes in"), 1);
     owned.with(token, step);
-    assert_eq!(owned.visit(|value| value[0]), 3);
+    assert_eq!(owned.visit(|value| value[0]), 2);
 }
