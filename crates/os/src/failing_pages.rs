@@ -224,6 +224,10 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
     fn thp_mode(&self) -> ThpMode {
         self.source.thp_mode()
     }
+
+    fn is_confined(&self) -> bool {
+        self.source.is_confined()
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where address space comes from.
 
-use crate::{AddressRange, ThpMode, thp_mode};
+use crate::{AddressRange, ThpMode, is_confined, thp_mode};
 use core::fmt;
 
 /// What a mapping is for: it names the mapping in `/proc/PID/maps` and sorts it in the ledger.
@@ -203,6 +203,12 @@ pub unsafe trait PageSource: Sync {
     fn thp_mode(&self) -> ThpMode {
         if self.touchable() { thp_mode() } else { ThpMode::Unknown }
     }
+
+    /// Whether address space that is reserved and hardly used would be missed: where memory stands behind the addresses, a limit of the
+    /// process's says so.
+    fn is_confined(&self) -> bool {
+        self.touchable() && is_confined()
+    }
 }
 
 // SAFETY: every call goes to the source that is borrowed, which keeps 1. to 4. itself.
@@ -265,6 +271,10 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
 
     fn thp_mode(&self) -> ThpMode {
         (**self).thp_mode()
+    }
+
+    fn is_confined(&self) -> bool {
+        (**self).is_confined()
     }
 }
 

@@ -384,10 +384,11 @@ impl<P: PageSize> PageMap<P> {
         let bytes = (length * size_of::<PublishOnce<Leaf>>()).next_multiple_of(1 << GRANULE_SHIFT);
         let allocate =
             |bytes| arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap);
-        // The window stands behind the root, so that both are one reservation; where there is no room for it, there is none.
-        let both = bytes + Window::<P>::BYTES;
-        let (memory, window) = match allocate(both) {
-            Some(memory) => (memory, Window::<P>::BYTES > 0),
+        // The window stands behind the root, so that both are one reservation; where there is no room for it, there is none, nor where
+        // the program would miss what it takes.
+        let window = if source.is_confined() { 0 } else { Window::<P>::BYTES };
+        let (memory, window) = match allocate(bytes + window) {
+            Some(memory) => (memory, window > 0),
             None => match allocate(bytes) {
                 Some(memory) => (memory, false),
                 None => return self.root_length.load(Ordering::Acquire) != 0,

@@ -63,7 +63,11 @@ impl<P: PageSize> HugePageAware<P> {
             self.advice.note_modest(false);
             let runs = core::mem::replace(&mut state.modest, ModestRuns::NONE);
             let keep = |run: &Option<_>| run.filter(|run| !state.is_broken(platform, run));
-            ModestRuns { runs: runs.runs.each_ref().map(keep), ..runs }
+            let runs = ModestRuns { runs: runs.runs.each_ref().map(keep), ..runs };
+            // From here on the kernel may back them whole without being asked again: the books may say too much, never too
+            // little.
+            runs.runs.iter().flatten().for_each(|run| state.count_as_whole(platform, *run));
+            runs
         };
         for (first, count) in runs.into_iter().flatten() {
             let _ = platform.source().advise(first.range(count), Advice::Hugepage);

@@ -305,14 +305,6 @@ impl FillerFigures {
 
 /// Which population a hugepage of the filler belongs to.
 fn population(tracker: &HugepageTracker) -> Population {
-    // Of one that the kernel backs page by page nothing was given back because pages of it are not backed.
-    if tracker.is_by_page() && !tracker.was_released.get() && !tracker.donated.get() {
-        return if tracker.dense.get() {
-            Population::DenseRegular
-        } else {
-            Population::SparseRegular
-        };
-    }
     match tracker.set.get() {
         FillerSet::Nowhere | FillerSet::Regular => Population::SparseRegular,
         FillerSet::RegularDense => Population::DenseRegular,

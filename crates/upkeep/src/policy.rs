@@ -33,10 +33,11 @@ impl ReleasePolicy {
     }
 
     /// How long memory lies unwanted before it is idle; where that is never, how long a heap is quiet before its caches
-    /// are emptied.
+    /// are emptied. A millisecond at least: caches of a heap that is in use would be emptied as fast as they fill.
     pub(crate) const fn delay_ns(&self) -> u64 {
         let milliseconds =
             if self.releases_idle() { self.delay_ms } else { Self::DEFAULT.delay_ms };
+        let milliseconds = if milliseconds == 0 { 1 } else { milliseconds };
         milliseconds.saturating_mul(1_000_000)
     }
 }

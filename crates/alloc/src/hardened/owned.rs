@@ -77,13 +77,17 @@ impl<T> Owned<T> {
     fn with_locked<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
-        match self.owner.load(Ordering::Relaxed) {
-            NOBODY if token != Token::NONE => self.owner.store(token.0, Ordering::Relaxed),
-            owner if owner != token.0 => self.owner.store(SHARED, Ordering::Relaxed),
-            _ => {}
-        }
         // SAFETY: the lock is held, and the owner, if there is one, outside.
         let result = work(unsafe { &mut *self.value.get() });
+        // Only now: an owner that nobody claims against comes in at once, in a signal handler, too, that interrupts the work.
+        // Who has no token has the lock and the claim, and leaves things as they are.
+        if token != Token::NONE {
+            match self.owner.load(Ordering::Relaxed) {
+                NOBODY => self.owner.store(token.0, Ordering::Relaxed),
+                owner if owner != token.0 => self.owner.store(SHARED, Ordering::Relaxed),
+                _ => {}
+            }
+        }
         drop(claim);
         result
     }

@@ -147,6 +147,10 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
         self.source.touchable()
     }
 
+    fn is_confined(&self) -> bool {
+        self.source.is_confined()
+    }
+
     fn thp_mode(&self) -> ThpMode {
         self.source.thp_mode()
     }

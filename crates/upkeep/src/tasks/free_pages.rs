@@ -26,14 +26,15 @@ pub(super) struct Allowance {
 impl Allowance {
     pub(super) const NONE: Self = Self { bytes: 0, allowed_until_ns: 0 };
 
-    /// Adds what a rate of `rate` bytes a second allows up to now; never more than that of two seconds.
+    /// Adds what a rate of `rate` bytes a second allows up to now; never more than that of two seconds, or than one step takes.
     fn grow(&mut self, now_ns: u64, rate: u64) {
         let elapsed_ns = now_ns.saturating_sub(self.allowed_until_ns).min(2 * INTERVAL_NS);
         let began = self.allowed_until_ns != 0;
         self.allowed_until_ns = now_ns.max(1);
         if began {
             let bytes = (rate as u128 * u128::from(elapsed_ns)) / u128::from(INTERVAL_NS);
-            let most = i64::try_from(rate).unwrap_or(i64::MAX).saturating_mul(2);
+            let most = if rate == 0 { 0 } else { rate.saturating_mul(2).max(STEP_BYTES) };
+            let most = i64::try_from(most).unwrap_or(i64::MAX);
             let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
             self.bytes = self.bytes.saturating_add(bytes).min(most);
         }

@@ -154,5 +154,6 @@ fn next_hugepage_in_use<L: Layers>(layers: &L, number: usize) -> Option<(usize, 
         }
         number = found + 1;
     }
-    Some((number, false))
+    // Hugepages without spans up to here: the caller goes on behind the last one.
+    Some((number - 1, false))
 }

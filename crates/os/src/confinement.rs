@@ -1,0 +1,20 @@
+//! How much the process may map.
+
+use core::mem::MaybeUninit;
+
+/// Below a limit of that many bytes, address space is to be spared.
+const AMPLE_BYTES: u64 = 1 << 30;
+
+/// Whether the process runs under a limit on its address space or its data (`ulimit -v`, `ulimit -d`) below 1 GiB. What is reserved and
+/// hardly used counts there in full. A limit that cannot be read is none. Two system calls.
+pub fn is_confined() -> bool {
+    [libc::RLIMIT_AS, libc::RLIMIT_DATA].into_iter().any(|kind| {
+        let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+        // SAFETY: it writes a rlimit.
+        if unsafe { libc::getrlimit(kind, limit.as_mut_ptr()) } != 0 {
+            return false;
+        }
+        // SAFETY: it was written.
+        unsafe { limit.assume_init() }.rlim_cur < AMPLE_BYTES
+    })
+}
