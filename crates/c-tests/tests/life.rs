@@ -85,6 +85,7 @@ fn under_a_limit(name: &str, kib: u32) {
 #[test]
 fn it_starts_and_runs_in_64_mib_of_address_space() {
     under_a_limit("starts_and_runs_in_little_address_space", LITTLE_KIB);
+    under_a_limit("most_of_little_address_space_is_the_programs", LITTLE_KIB);
 }
 
 #[test]

@@ -7,18 +7,50 @@
 use crate::heap::HEAP;
 use crate::vfork::failed;
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_long};
+use core::ffi::{c_int, c_long, c_ulong};
+use core::sync::atomic::{AtomicBool, Ordering};
+use strata_sync::thread_block;
 
-/// The operations of seccomp(2) that change something are the first two: strict mode, and a filter.
-const LAST_THAT_RESTRAINS: u32 = libc::SECCOMP_SET_MODE_FILTER;
+/// A filter was asked for: what the kernel refuses from then on is strict mode.
+static MAY_BE_FILTERED: AtomicBool = AtomicBool::new(false);
 
-/// What the process is about to be: in strict mode, which lets it read, write and end, or behind a filter.
-extern "C" fn restrain(is_strict: bool) {
-    if is_strict {
-        HEAP.make_no_calls();
-    } else {
+/// `prctl` was asked to restrain the process. Without a filter that is a question whether the kernel knows filters.
+extern "C" fn restrain_by_option(_option: c_int, mode: c_ulong, filter: usize) {
+    match u32::try_from(mode) {
+        Ok(libc::SECCOMP_MODE_STRICT) => become_still(),
+        Ok(libc::SECCOMP_MODE_FILTER) if filter != 0 => keep_to_memory(),
+        _ => {}
+    }
+}
+
+/// `syscall` was asked for seccomp(2). Libraries ask with wrong flags and without a filter, too, to learn what the kernel knows: then it
+/// refuses, and nothing changes.
+extern "C" fn restrain_by_call(_number: c_long, operation: u32, flags: u32, arguments: usize) {
+    match operation {
+        libc::SECCOMP_SET_MODE_STRICT if flags == 0 && arguments == 0 => become_still(),
+        libc::SECCOMP_SET_MODE_FILTER if arguments != 0 => keep_to_memory(),
+        _ => {}
+    }
+}
+
+/// The process is about to be behind a filter.
+fn keep_to_memory() {
+    if is_on_its_own() {
+        MAY_BE_FILTERED.store(true, Ordering::Relaxed);
         HEAP.keep_to_memory_calls();
     }
+}
+
+/// The process is about to be in strict mode, which lets it read, write and end.
+fn become_still() {
+    if is_on_its_own() && !MAY_BE_FILTERED.load(Ordering::Relaxed) {
+        HEAP.make_no_calls();
+    }
+}
+
+/// Whether the memory is this process's alone: what a child between `vfork` and `exec` does concerns that child.
+fn is_on_its_own() -> bool {
+    thread_block::block().reentry.load(Ordering::Relaxed) == 0
 }
 
 /// An operation on this process. (prctl(2))
@@ -43,9 +75,6 @@ unsafe extern "C" fn prctl() -> c_int {
         ".cfi_adjust_cfa_offset 8",
         "push r8",
         ".cfi_adjust_cfa_offset 8",
-        "cmp rsi, {strict}",
-        "sete dil",
-        "movzx edi, dil",
         "call {restrain}",
         "pop r8",
         ".cfi_adjust_cfa_offset -8",
@@ -69,9 +98,8 @@ unsafe extern "C" fn prctl() -> c_int {
         "jmp {failed}",
         ".cfi_endproc",
         set_seccomp = const libc::PR_SET_SECCOMP,
-        strict = const libc::SECCOMP_MODE_STRICT,
         prctl = const libc::SYS_prctl,
-        restrain = sym restrain,
+        restrain = sym restrain_by_option,
         failed = sym failed,
     )
 }
@@ -88,8 +116,6 @@ unsafe extern "C" fn syscall() -> c_long {
         ".cfi_startproc",
         "cmp rdi, {seccomp}",
         "jne 2f",
-        "cmp esi, {last_that_restrains}",
-        "ja 2f",
         "push rdi",
         ".cfi_adjust_cfa_offset 8",
         "push rsi",
@@ -100,9 +126,6 @@ unsafe extern "C" fn syscall() -> c_long {
         ".cfi_adjust_cfa_offset 8",
         "sub rsp, 8",
         ".cfi_adjust_cfa_offset 8",
-        "cmp esi, {strict}",
-        "sete dil",
-        "movzx edi, dil",
         "call {restrain}",
         "add rsp, 8",
         ".cfi_adjust_cfa_offset -8",
@@ -131,9 +154,7 @@ unsafe extern "C" fn syscall() -> c_long {
         "jmp {failed}",
         ".cfi_endproc",
         seccomp = const libc::SYS_seccomp,
-        strict = const libc::SECCOMP_SET_MODE_STRICT,
-        last_that_restrains = const LAST_THAT_RESTRAINS,
-        restrain = sym restrain,
+        restrain = sym restrain_by_call,
         failed = sym failed,
     )
 }
