@@ -6,9 +6,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use strata_workloads::Kind;
+
 use super::goals::ns;
 use super::ratios::{MEANS, ratio};
-use super::record::{Cell, Record};
+use super::record::{Cell, Entry, Record, Row};
+use super::spread::geometric_mean;
 
 const BEGIN: &str = "<!-- figures -->\n";
 const END: &str = "<!-- /figures -->";
@@ -27,7 +30,17 @@ fn refilled(text: &str, figures: &str) -> Option<String> {
     Some(format!("{head}{BEGIN}{figures}{END}{tail}"))
 }
 
-/// A sentence about the run, and a table of medians.
+/// Rows that README shows as one: how their names begin, and what they are called together.
+const FAMILIES: [(&str, &str); 6] = [
+    ("pair-", "pairs of 8 to 256 KiB"),
+    ("batch-", "batches of a thousand blocks"),
+    ("churn-", "random replacement"),
+    ("fleet-", "sizes of a data centre"),
+    ("hand-over-", "blocks freed by another thread"),
+    ("grow-", "vectors that grow"),
+];
+
+/// A sentence about the run, and a table of geometric means over the rows of a kind.
 fn figures(record: &Record) -> String {
     let Record { command, rounds, revision, machine, .. } = record;
     let mut text = format!("`{command}`, {rounds} rounds, revision {revision}; {machine}.\n\n");
@@ -35,20 +48,9 @@ fn figures(record: &Record) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "| time of an operation | {} |", names.join(" | "));
     let _ = writeln!(text, "|---|{}", "--:|".repeat(names.len()));
-    for row in &record.rows {
-        for part in row.parts() {
-            let cells = record.entries.iter().map(|entry| {
-                let time = |cell: &Cell| cell.time(part);
-                if entry.name == entry.base {
-                    let own = row.cell(&entry.name).and_then(time);
-                    return own.map_or_else(|| "failed".to_owned(), |own| ns(own.median));
-                }
-                ratio(row, entry, &time)
-                    .map_or_else(|| "failed".to_owned(), |ratio| format!("{:.2}", ratio.median))
-            });
-            let cells: Vec<String> = cells.collect();
-            let _ = writeln!(text, "| {} | {} |", row.line(part), cells.join(" | "));
-        }
+    for (family, rows) in families(record) {
+        let cells: Vec<String> = record.entries.iter().map(|entry| cell(&rows, entry)).collect();
+        let _ = writeln!(text, "| {family} | {} |", cells.join(" | "));
     }
     for (what, mean) in MEANS {
         let what = match what {
@@ -62,6 +64,47 @@ fn figures(record: &Record) -> String {
         let _ = writeln!(text, "| *{what}, geometric mean* | {} |", means.join(" | "));
     }
     text
+}
+
+/// The rows of each family, in the order of the record. Series are held against themselves alone and have no line.
+fn families(record: &Record) -> Vec<(&str, Vec<&Row>)> {
+    let mut families: Vec<(&str, Vec<&Row>)> = Vec::new();
+    for row in record.rows.iter().filter(|row| row.kind != Kind::Series) {
+        let name = family(row);
+        match families.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, rows)) => rows.push(row),
+            None => families.push((name, vec![row])),
+        }
+    }
+    families
+}
+
+fn family(row: &Row) -> &str {
+    if row.kind == Kind::HotPath {
+        return "pairs of up to 1 KiB";
+    }
+    let known = FAMILIES.iter().find(|(begin, _)| row.workload.starts_with(begin));
+    known.map_or(&row.workload, |(_, name)| name)
+}
+
+/// The mean of an entry's ratios; the mean of the times for what others are related to.
+fn cell(rows: &[&Row], entry: &Entry) -> String {
+    if rows.iter().filter_map(|row| row.cell(&entry.name)).any(|cell| !cell.failures.is_empty()) {
+        return "failed".to_owned();
+    }
+    let lines = rows.iter().flat_map(|row| row.parts().into_iter().map(move |part| (row, part)));
+    let figures: Vec<f64> = lines
+        .filter_map(|(row, part)| {
+            let time = |cell: &Cell| cell.time(part);
+            if entry.name == entry.base {
+                return Some(row.cell(&entry.name).and_then(time)?.median);
+            }
+            Some(ratio(row, entry, &time)?.median)
+        })
+        .collect();
+    geometric_mean(&figures).map_or_else(String::new, |mean| {
+        if entry.name == entry.base { ns(mean) } else { format!("{mean:.2}") }
+    })
 }
 
 #[cfg(test)]
