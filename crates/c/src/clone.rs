@@ -55,8 +55,15 @@ unsafe extern "C" fn clone(
         "cmp ecx, {vm}",
         "jne 2f",
         "movabs rcx, {closed}",
+        "dec qword ptr fs:[rax + {allocated}]",
         "or qword ptr fs:[rax + {allocated}], rcx",
+        "dec qword ptr fs:[rax + {deallocated}]",
         "or qword ptr fs:[rax + {deallocated}], rcx",
+        // Far below 0: two lives that count in one word may lose of it, and must not come to open it.
+        "btr qword ptr fs:[rax + {allocated}], 62",
+        "inc qword ptr fs:[rax + {allocated}]",
+        "btr qword ptr fs:[rax + {deallocated}], 62",
+        "inc qword ptr fs:[rax + {deallocated}]",
         // By how much they were lifted before.
         "mov rcx, qword ptr fs:[rax + {allocated}]",
         "sub qword ptr [rsp + 8], rcx",

@@ -53,8 +53,15 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         "mov rsi, qword ptr fs:[r8 + {allocated}]",
         "mov rdx, qword ptr fs:[r8 + {deallocated}]",
         "mov r9d, dword ptr fs:[r8 + {reentry}]",
+        "dec qword ptr fs:[r8 + {allocated}]",
         "or qword ptr fs:[r8 + {allocated}], rcx",
+        "dec qword ptr fs:[r8 + {deallocated}]",
         "or qword ptr fs:[r8 + {deallocated}], rcx",
+        // Far below 0, as in `clone`.
+        "btr qword ptr fs:[r8 + {allocated}], 62",
+        "inc qword ptr fs:[r8 + {allocated}]",
+        "btr qword ptr fs:[r8 + {deallocated}], 62",
+        "inc qword ptr fs:[r8 + {deallocated}]",
         "mov dword ptr fs:[r8 + {reentry}], 1",
         // By how much they were lifted before.
         "sub rsi, qword ptr fs:[r8 + {allocated}]",
