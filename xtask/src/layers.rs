@@ -65,7 +65,7 @@ const TOOLS: [&str; 5] =
     ["xtask", "strata-benches", "strata-workloads", "strata-c-tests", "strata-example-buddy"];
 
 /// What a crate below the line may take from outside.
-const OUTSIDE: [&str; 6] = ["libc", "bitflags", "static_assertions", "serde", "loom", "shuttle"];
+const OUTSIDE: [&str; 5] = ["libc", "bitflags", "static_assertions", "serde", "loom"];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Side {

@@ -105,7 +105,7 @@ pub(crate) fn choose<S: PageSource>(
     };
     let limit_bytes = config.max_per_cpu_cache_size;
     let setup = Setup { table, ids: possible_cpus(), id_kind, area, limit_bytes };
-    // SAFETY: a thread's limits are lifted above 0 only after `is_registered` answered for it, both kinds of
+    // SAFETY: a thread's counters are opened only after `is_registered` answered for it, both kinds of
     // id are below the number of possible CPUs, and nobody uses the caches yet.
     match unsafe { cpu.set_up(source, setup) } {
         Ok(()) => (FrontEnd::PerCpu(id_kind), registration),

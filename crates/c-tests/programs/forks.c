@@ -1,6 +1,7 @@
 /* Forks in odd places: signal handlers, constructors, children of vfork, daemons, many threads that run commands. */
 #define _GNU_SOURCE
 #include "tap.h"
+#include "churn.h"
 #include <dirent.h>
 #include <errno.h>
 #include <malloc.h>
@@ -11,24 +12,7 @@
 #include <stdint.h>
 #include <sys/time.h>
 
-static unsigned next_random(unsigned *state) { return *state = *state * 1664525u + 1013904223u, *state >> 8; }
-
-static void churn(unsigned seed, int steps) {
-    enum { BLOCKS = 128 };
-    unsigned char *blocks[BLOCKS] = {0};
-    unsigned sizes[BLOCKS];
-    for (int step = 0; step < steps; step++) {
-        unsigned i = next_random(&seed) % BLOCKS;
-        if (blocks[i] != NULL) {
-            CHECK(blocks[i][0] == (unsigned char)i && blocks[i][sizes[i] - 1] == (unsigned char)i);
-            free(blocks[i]);
-        }
-        sizes[i] = 1 + next_random(&seed) % (step % 50 == 0 ? 600000 : 9000);
-        CHECK((blocks[i] = malloc(sizes[i])) != NULL);
-        blocks[i][0] = blocks[i][sizes[i] - 1] = (unsigned char)i;
-    }
-    for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
-}
+static void churn(unsigned seed, int steps) { churn_sizes(seed, steps, 600000, 9000); }
 
 static void wait_for(pid_t child) {
     int status = 0;

@@ -1,6 +1,7 @@
 /* Programs that put themselves behind filters of system calls: any that the filter does not name ends the process. */
 #define _GNU_SOURCE
 #include "tap.h"
+#include "churn.h"
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -17,24 +18,7 @@
 
 enum { MEBI = 1 << 20 };
 
-static unsigned next_random(unsigned *state) { return *state = *state * 1664525u + 1013904223u, *state >> 8; }
-
-static void churn(unsigned seed, int steps) {
-    enum { BLOCKS = 128 };
-    unsigned char *blocks[BLOCKS] = {0};
-    unsigned sizes[BLOCKS];
-    for (int step = 0; step < steps; step++) {
-        unsigned i = next_random(&seed) % BLOCKS;
-        if (blocks[i] != NULL) {
-            CHECK(blocks[i][0] == (unsigned char)i && blocks[i][sizes[i] - 1] == (unsigned char)i);
-            free(blocks[i]);
-        }
-        sizes[i] = 1 + next_random(&seed) % (step % 50 == 0 ? 1500000 : 3000);
-        CHECK((blocks[i] = step % 2 ? malloc(sizes[i]) : calloc(1, sizes[i])) != NULL);
-        blocks[i][0] = blocks[i][sizes[i] - 1] = (unsigned char)i;
-    }
-    for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
-}
+static void churn(unsigned seed, int steps) { churn_sizes(seed, steps, 1500000, 3000); }
 
 static void milliseconds(int count) {
     struct timespec time = {count / 1000, count % 1000 * 1000000};

@@ -1,6 +1,7 @@
 /* What a process does to itself and its surroundings, and malloc goes on. */
 #define _GNU_SOURCE
 #include "tap.h"
+#include "churn.h"
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -28,27 +29,7 @@ static long resident_kib(void) {
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static unsigned next_random(unsigned *state) { return *state = *state * 1664525u + 1013904223u, *state >> 8; }
-
-/* Blocks come and go, with a look at what is in them. */
-static void churn(unsigned seed, int steps) {
-    enum { BLOCKS = 128 };
-    unsigned char *blocks[BLOCKS] = {0};
-    unsigned sizes[BLOCKS];
-    for (int step = 0; step < steps; step++) {
-        unsigned i = next_random(&seed) % BLOCKS;
-        if (blocks[i] != NULL) {
-            CHECK(blocks[i][0] == (unsigned char)i && blocks[i][sizes[i] - 1] == (unsigned char)i);
-            free(blocks[i]);
-        }
-        sizes[i] = 1 + next_random(&seed) % (step % 50 == 0 ? 1500000 : 3000);
-        CHECK((blocks[i] = step % 2 ? malloc(sizes[i]) : calloc(1, sizes[i])) != NULL);
-        if (step % 2 == 0)
-            for (unsigned at = 0; at < sizes[i]; at += 61) CHECK(blocks[i][at] == 0);
-        blocks[i][0] = blocks[i][sizes[i] - 1] = (unsigned char)i;
-    }
-    for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
-}
+static void churn(unsigned seed, int steps) { churn_sizes(seed, steps, 1500000, 3000); }
 
 static atomic_int stop;
 static void *worker(void *seed) {
