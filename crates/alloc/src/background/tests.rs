@@ -1,4 +1,6 @@
-use crate::{BackgroundThread, Config, Core, Heap, HeapConfig, SelectedPageHeap};
+use crate::{
+    BackgroundThread, Config, Core, FrontEnd, Heap, HeapConfig, SelectedPageHeap, WhyPerThread,
+};
 use core::sync::atomic::Ordering;
 use std::vec::Vec;
 use strata_os::{Clock, ManualClock, SystemPages};
@@ -33,6 +35,21 @@ impl<const TEST: usize> HeapConfig for Timed<TEST> {
 
 fn heap<const TEST: usize>(options: &str) -> Heap<Timed<TEST>> {
     Heap::with(Config::parse(options.as_bytes(), |complaint| std::panic!("{complaint}")))
+}
+
+/// A heap whose threads have words of their own. There are two sets of those in a program, and the tests
+/// beside this one may have both for a while.
+fn heap_with_words<const TEST: usize>(options: &str) -> Heap<Timed<TEST>> {
+    loop {
+        let heap = heap::<TEST>(options);
+        allocate_and_free(&heap, 1, 100);
+        let front_end = heap.core().unwrap().front_end();
+        if !matches!(front_end, FrontEnd::PerThread(WhyPerThread::NoSlot)) {
+            return heap;
+        }
+        drop(heap);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
 }
 
 fn allocate<C: HeapConfig>(heap: &Heap<C>, count: usize, size: usize) -> Vec<*mut u8> {
@@ -165,7 +182,7 @@ fn never_is_never() {
 
 #[test]
 fn caches_of_cpus_that_nobody_uses_are_emptied() {
-    let heap = heap::<6>("");
+    let heap = heap_with_words::<6>("");
     allocate_and_free(&heap, 2000, 100);
     let core = heap.core().unwrap();
     let held = core.figures().cpu.held_bytes;
@@ -187,7 +204,7 @@ fn caches_of_cpus_that_nobody_uses_are_emptied() {
 
 #[test]
 fn threads_that_are_idle_lose_their_caches_and_those_that_work_keep_theirs() {
-    let heap = heap::<13>("front_end:per_thread");
+    let heap = heap_with_words::<13>("front_end:per_thread");
     allocate_and_free(&heap, 200, 100);
     let core = heap.core().unwrap();
     let caches = || core.figures().thread_caches;
