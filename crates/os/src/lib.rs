@@ -81,7 +81,7 @@ pub use address_space::{address_bits, kernel_page_bytes};
 pub use c_stream::CStream;
 pub use call_kind::{CallKind, CallKinds};
 pub use cgroup::{CgroupLimits, cgroup_limits, cgroup_limits_in};
-pub use clock::{Clock, ManualClock, MonotonicClock, unix_time_seconds};
+pub use clock::{Clock, ManualClock, MonotonicClock, thread_time_ns, unix_time_seconds};
 pub use confinement::is_confined;
 pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};
 pub use errno::{KeepErrno, errno, set_errno};

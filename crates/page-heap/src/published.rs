@@ -68,6 +68,7 @@ impl<S: HasStats> Published<S> {
 
     /// Takes the lock. If the state is changed by way of the guard, its figures are published when that goes.
     #[inline]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub fn lock(&self) -> PublishedGuard<'_, S> {
         PublishedGuard { state: self.state.lock(), place: self, changed: false }
     }

@@ -78,11 +78,12 @@ impl<C: HeapConfig> Serialize for LiveMap<'_, C> {
     }
 }
 
-/// The first reservation that begins at `from` or behind it.
-fn next_reservation<C: HeapConfig>(core: &Core<C>, from: usize) -> Option<AddressRange> {
+/// The first reservation that ends behind `from`. Who wants them all asks for one after the other, and looks at each with no
+/// lock held.
+pub(crate) fn next_reservation<C: HeapConfig>(core: &Core<C>, from: usize) -> Option<AddressRange> {
     let mut next: Option<AddressRange> = None;
     core.page_heap().for_each_reservation(|range| {
-        if range.start >= from && next.is_none_or(|next| range.start < next.start) {
+        if range.end() > from && next.is_none_or(|next| range.start < next.start) {
             next = Some(range);
         }
     });

@@ -3,7 +3,7 @@
 use crate::{
     Category, Ledger, Part, Snapshot,
     amount::Amount,
-    heap_map::{MOST_PAGES, Seen, Walk},
+    heap_map::{MOST_PAGES, Seen, Walk, next_reservation},
 };
 use core::fmt::{self, Display, Formatter};
 use serde::{Deserialize, Serialize};
@@ -341,7 +341,7 @@ fn ask_mappings<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
     kernel.mappings_resident_bytes = asked.ok().map(|()| resident);
 }
 
-/// Calls `each` with every part of `mapping` that is the heap's.
+/// Calls `each` with every part of `mapping` that is the heap's, with no lock held: it asks the kernel, which takes its time.
 fn for_each_part<C: HeapConfig>(
     core: &Core<C>,
     mapping: AddressRange,
@@ -354,7 +354,12 @@ fn for_each_part<C: HeapConfig>(
             each(AddressRange::new(start, bytes));
         }
     };
-    core.page_heap().for_each_reservation(&mut meet);
+    let mut from = mapping.start;
+    while let Some(range) = next_reservation(core, from).filter(|range| range.start < mapping.end())
+    {
+        meet(range);
+        from = range.end();
+    }
     core.arena().for_each_range(&mut meet);
     meet(core.cpu_cache().slab_range());
     meet(core.own_range());

@@ -1,13 +1,17 @@
 //! What a snapshot of a large heap costs: `cargo test --profile matrix -p strata-stats --test scale -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
+use core::time::Duration;
 use std::time::Instant;
-use strata_alloc::{Config, Heap, PageHeapChoice};
-use strata_cpu_cache::{CpuCache, IdKind, Setup};
-use strata_os::SystemPages;
+use strata_alloc::{Config, Heap, PageHeapChoice, SelectedFigures};
+use strata_cpu_cache::IdKind;
+use strata_os::rseq;
 use strata_page_heap::PageHeap;
 use strata_size_classes::{PageSize, Pages8K};
-use strata_stats::{BoundedText, Details, Dialect, Snapshot, render, render_brief, report};
+use strata_stats::{
+    BoundedText, Details, Dialect, Extent, Ledger, Snapshot, render, render_brief, report,
+    report_json,
+};
 
 /// The least and the middle of some runs, in microseconds.
 fn timed(runs: usize, mut run: impl FnMut()) -> (u128, u128) {
@@ -22,9 +26,87 @@ fn timed(runs: usize, mut run: impl FnMut()) -> (u128, u128) {
     (times[0], times[runs / 2])
 }
 
+/// Has this thread use the cache of every id there is, one after the other: the word in which the kernel tells a thread its
+/// concurrency id is overwritten, and stays so until the thread is rescheduled. Says how many were used.
+fn use_caches_of_all_ids(heap: &Heap) -> u32 {
+    let core = heap.core().unwrap();
+    let (cache, area) = (core.cpu_cache(), rseq::glibc_area());
+    let Some(area) = area.filter(|_| cache.id_kind() == Some(IdKind::Concurrency)) else {
+        return 0;
+    };
+    let id_word = (area.of_this_thread() + rseq::MM_CID) as *mut u32;
+    for id in 0..cache.ids() {
+        for _ in 0..1000 {
+            if cache.is_populated(id) {
+                break;
+            }
+            for size in [16, 64, 300, 4000] {
+                // SAFETY: the area is this thread's; the kernel writes it only when it puts the thread on a CPU, and no other
+                // thread of this process uses the heap, so that nobody else has the id.
+                unsafe { id_word.write_volatile(id) };
+                let block = heap.allocate(size);
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(block) };
+            }
+        }
+    }
+    // Now the kernel tells the true one again.
+    std::thread::sleep(Duration::from_millis(1));
+    (0..cache.ids()).filter(|id| cache.is_populated(*id)).count() as u32
+}
+
+/// The lines of Strata that held a lock longest since the last call, where that is measured (`--cfg strata_lock_times`).
+fn print_longest_holds() {
+    #[cfg(strata_lock_times)]
+    {
+        let mut times: Vec<_> = strata_sync::lock_times().filter(|line| line.holds != 0).collect();
+        times.sort_by_key(|line| core::cmp::Reverse(line.longest_ns));
+        for line in times.iter().take(8) {
+            let (longest_us, holds) = (line.longest_ns as f64 / 1e3, line.holds);
+            let mean_us = line.total_ns as f64 / holds as f64 / 1e3;
+            println!(
+                "    {longest_us:6.1} us at most, {mean_us:5.1} in the mean of {holds}: {}",
+                line.place
+            );
+        }
+        strata_sync::forget_lock_times();
+    }
+}
+
+/// What a snapshot, and a report of each kind, cost of a heap, and how long locks are held for them.
+fn costs(heap: &Heap) {
+    let core = heap.core().unwrap();
+    print_longest_holds();
+    let (least, middle) = timed(50, || {
+        core::hint::black_box(Snapshot::take(core));
+    });
+    println!("snapshot: least {least} us, middle {middle} us");
+    print_longest_holds();
+    let (least, middle) = timed(10, || {
+        let mut text = String::with_capacity(1 << 24);
+        report_json(core, Extent::Map, &mut text).unwrap();
+        core::hint::black_box(text);
+    });
+    println!("a snapshot file with the map: least {least} us, middle {middle} us");
+    print_longest_holds();
+    for dialect in [Dialect::TcmallocText, Dialect::TcmallocTextToday, Dialect::Json] {
+        let (least, middle) = timed(10, || {
+            let mut text = String::with_capacity(1 << 21);
+            report(core, dialect, &mut text).unwrap();
+            core::hint::black_box(text);
+        });
+        println!(
+            "{}, with the figures of the page heap: least {least} us, middle {middle} us",
+            dialect.name()
+        );
+        print_longest_holds();
+    }
+}
+
+/// As many CPUs as the machine is believed to have: see docs/notes/snapshots.md for how it is made to believe in 256.
 #[test]
 #[ignore = "it prints figures, and takes some seconds and 200 MiB"]
-fn a_snapshot_of_a_million_spans() {
+fn a_snapshot_of_a_million_spans_and_all_cpus() {
     const SPANS: usize = 1_000_000;
     let heap: Heap = Heap::with(Config::DEFAULT);
     // The smallest class that has one object to a span.
@@ -38,22 +120,13 @@ fn a_snapshot_of_a_million_spans() {
         assert!(!heap.allocate(size).is_null());
     }
     let core = heap.core().unwrap();
+    let caches = use_caches_of_all_ids(&heap);
     let spans = core.page_heap().stats().spans_in_use;
-    println!("{spans} spans");
     assert!(spans >= SPANS as u64);
-    let (least, middle) = timed(50, || {
-        core::hint::black_box(Snapshot::take(core));
-    });
-    println!("snapshot of {SPANS} spans: least {least} us, middle {middle} us");
-    let (least, middle) = timed(10, || {
-        let mut text = String::with_capacity(1 << 20);
-        report(core, Dialect::TcmallocText, &mut text).unwrap();
-        core::hint::black_box(text);
-    });
-    println!(
-        "TCMalloc's report, figures of the page heap included: least {least} us, middle {middle} us"
-    );
+    println!("{spans} spans, {caches} used caches of {} CPUs", core.cpu_cache().ids());
+    costs(&heap);
     let snapshot = Snapshot::take(core);
+    assert_eq!(Ledger::of(&snapshot).unexplained(), 0);
     let (least, middle) = timed(100, || {
         let mut text = String::with_capacity(1 << 16);
         render_brief((&snapshot).into(), None, &mut text).unwrap();
@@ -62,67 +135,25 @@ fn a_snapshot_of_a_million_spans() {
     println!("rendering the summary: least {least} us, middle {middle} us");
 }
 
-/// Another thread takes spans and gives them back while snapshots and reports are made: the longest that it waited for the page
-/// heap's lock. The scheduler is part of each wait, and never makes one shorter: of several heaps the least counts.
+/// Three blocks to a hugepage, and none of them touched.
 #[test]
-#[ignore = "it prints figures, and takes some seconds"]
-fn how_long_the_page_heap_s_lock_is_held() {
-    let mut longest: Vec<_> = (0..9)
-        .map(|_| {
-            let heap: Heap = Heap::with(Config::DEFAULT);
-            for _ in 0..100_000 {
-                assert!(!heap.allocate(30_000).is_null());
-            }
-            let core = heap.core().unwrap();
-            let done = core::sync::atomic::AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                scope.spawn(|| {
-                    while !done.load(core::sync::atomic::Ordering::Relaxed) {
-                        let block = heap.allocate(300_000);
-                        // SAFETY: the block is ours.
-                        unsafe { heap.deallocate(block) };
-                    }
-                });
-                for _ in 0..50 {
-                    core::hint::black_box(Snapshot::take(core));
-                    let mut text = String::with_capacity(1 << 20);
-                    report(core, Dialect::TcmallocText, &mut text).unwrap();
-                }
-                done.store(true, core::sync::atomic::Ordering::Relaxed);
-            });
-            let lock = Snapshot::take(core).heap.page_heap.lock;
-            (lock.max_wait_ns / 1000, lock.waits)
-        })
-        .collect();
-    longest.sort_unstable();
-    println!(
-        "the longest wait for the page heap's lock, in us, with the number of waits: {longest:?}"
-    );
-}
-
-#[test]
-#[ignore = "it prints figures"]
-fn the_caches_of_256_cpus() {
-    let Some(area) = strata_os::rseq::glibc_area() else { return println!("no rseq here") };
-    let cache: &'static CpuCache = Box::leak(Box::new(CpuCache::new()));
-    let setup = Setup {
-        table: Pages8K::TABLE,
-        ids: 256,
-        id_kind: IdKind::Cpu,
-        area: area.offset,
-        limit_bytes: 3 << 19,
-    };
-    // SAFETY: nobody uses the caches.
-    unsafe { cache.set_up(&SystemPages::new(), setup) }.unwrap();
-    let (least, middle) = timed(50, || {
-        for id in 0..256 {
-            core::hint::black_box(cache.cpu_stats(id));
-            for class in Pages8K::TABLE.classes() {
-                core::hint::black_box(cache.objects(id, class));
-            }
+#[ignore = "it prints figures, and takes some seconds, 300 MiB and 100 GiB of address space"]
+fn the_figures_of_50_000_hugepages() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let blocks: Vec<_> = (0..150_000).map(|_| heap.allocate(680 << 10)).collect();
+    assert!(blocks.iter().all(|block| !block.is_null()));
+    for block in blocks.iter().step_by(3) {
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(*block) };
+    }
+    let core = heap.core().unwrap();
+    match core.page_heap().figures(core) {
+        SelectedFigures::Temeraire(figures) => {
+            println!("{} hugepages in the filler", figures.filler.hugepages);
         }
-    });
-    println!("figures of 256 CPUs: least {least} us, middle {middle} us");
+        SelectedFigures::Legacy(_) => unreachable!("the heap is the standard one"),
+    }
+    costs(&heap);
 }
 
 /// What is asked for is 200 MB a second. The least time counts: what else runs on the machine makes none shorter.

@@ -44,6 +44,8 @@ pub mod asymmetric;
 pub mod atomic;
 mod const_fn;
 mod lock_stats;
+#[cfg(strata_lock_times)]
+mod lock_times;
 mod mutex;
 mod once;
 mod parking;
@@ -54,6 +56,8 @@ pub mod thread_block;
 mod thread_token;
 
 pub use lock_stats::LockStats;
+#[cfg(strata_lock_times)]
+pub use lock_times::{LockTimes, forget_lock_times, lock_times};
 pub use mutex::{FIGURES_PATIENCE_NS, Mutex, MutexGuard};
 pub use once::Once;
 pub use raw_lock::locks_kept_over_forks;

@@ -60,6 +60,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// A thread that holds it already waits for itself for ever.
     #[inline]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.lock.acquire();
         MutexGuard { mutex: self, not_send: PhantomData }
@@ -67,6 +68,7 @@ impl<T: ?Sized> Mutex<T> {
 
     /// Takes the lock if it is free, which counts as an operation; `None` counts as nothing.
     #[inline]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
         self.lock.try_acquire().then(|| MutexGuard { mutex: self, not_send: PhantomData })
     }
@@ -88,6 +90,7 @@ impl<T: ?Sized> Mutex<T> {
     /// # drop(guard);
     /// ```
     #[cfg(not(strata_loom))]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub fn lock_unless_held(&self, patience_ns: u64) -> Option<MutexGuard<'_, T>> {
         let taken = self.lock.acquire_unless_held(patience_ns);
         taken.then(|| MutexGuard { mutex: self, not_send: PhantomData })
@@ -119,6 +122,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// [`release`](Self::release) leaves it, in the parent; the child calls
     /// [`reset_after_fork`](Self::reset_after_fork).
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub fn acquire(&self) {
         self.lock.acquire_for_fork();
     }

@@ -71,9 +71,11 @@ pub(crate) struct RawLock {
     /// A fork found the lock with the very thread that forks, and left it so. Written and read by that thread.
     kept_over_fork: AtomicBool,
     parking: Parking,
+    #[cfg(strata_lock_times)]
+    taken: crate::lock_times::Taken,
 }
 
-#[cfg(all(not(strata_loom), target_pointer_width = "64"))]
+#[cfg(all(not(strata_loom), not(strata_lock_times), target_pointer_width = "64"))]
 mod layout {
     use super::RawLock;
     use core::mem::offset_of;
@@ -102,12 +104,15 @@ impl RawLock {
                 max_waiting_threads: AtomicU32::new(0),
                 kept_over_fork: AtomicBool::new(false),
                 parking: Parking::new(),
+                #[cfg(strata_lock_times)]
+                taken: crate::lock_times::Taken::new(),
             }
         }
     }
 
     /// Takes the lock, waiting for it as long as it takes.
     #[inline]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub(crate) fn acquire(&self) {
         let token = thread_token();
         if !self.take_free(held_by(token)) {
@@ -118,6 +123,7 @@ impl RawLock {
 
     /// Takes the lock if it is free.
     #[inline]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub(crate) fn try_acquire(&self) -> bool {
         let token = thread_token();
         let taken = self.take_free(held_by(token));
@@ -128,6 +134,7 @@ impl RawLock {
     }
 
     /// Takes the lock before a fork; leaves it as it is if this thread holds it.
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub(crate) fn acquire_for_fork(&self) {
         if self.is_ours() {
             self.kept_over_fork.store(true, Ordering::Relaxed);
@@ -161,6 +168,7 @@ impl RawLock {
 
     /// Takes the lock, unless this thread holds it already, or it is not to be had for `patience_ns`.
     #[cfg(not(strata_loom))]
+    #[cfg_attr(strata_lock_times, track_caller)]
     pub(crate) fn acquire_unless_held(&self, patience_ns: u64) -> bool {
         let mut start_ns = None;
         loop {
@@ -190,6 +198,8 @@ impl RawLock {
     /// The calling thread holds the lock, or took it over from who did.
     #[inline]
     pub(crate) unsafe fn release(&self) {
+        #[cfg(strata_lock_times)]
+        self.taken.end();
         self.owner.store(self.owner.load(Ordering::Relaxed) & !HOLDS, Ordering::Relaxed);
         // Release: pairs with the acquire in `take_free` and in `sleep_until_taken`.
         if self.state.swap(FREE, Ordering::Release) == AWAITED {
@@ -282,12 +292,15 @@ impl RawLock {
 
     /// Counts one operation; the caller holds the lock.
     #[inline(always)]
+    #[cfg_attr(strata_lock_times, track_caller)]
     fn count_operation(&self, token: usize) {
         add_as_holder(&self.operations, 1);
         if self.owner.load(Ordering::Relaxed) != token {
             add_as_holder(&self.owner_switches, 1);
         }
         self.owner.store(token | HOLDS, Ordering::Relaxed);
+        #[cfg(strata_lock_times)]
+        self.taken.begin();
     }
 
     /// Counts one wait; the caller holds the lock.
