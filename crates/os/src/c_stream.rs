@@ -1,6 +1,7 @@
 //! The C library's streams, for functions whose output goes where a program's own goes.
 
 use crate::KeepErrno;
+use crate::gathered::Gathered;
 use core::ffi::{c_int, c_void};
 use core::fmt::{self, Write};
 use core::ptr;
@@ -31,9 +32,7 @@ pub struct CStream {
     stream: *mut libc::FILE,
     /// Whether the thread could be cancelled before, as the C library says it.
     cancel_state: c_int,
-    filled: usize,
-    failed: bool,
-    buffer: [u8; BUFFER_BYTES],
+    text: Gathered<BUFFER_BYTES>,
 }
 
 impl CStream {
@@ -60,43 +59,27 @@ impl CStream {
         unsafe { pthread_setcancelstate(CANCEL_DISABLE, &raw mut cancel_state) };
         // SAFETY: the stream is open, as the caller promises.
         unsafe { flockfile(stream) };
-        Some(Self { stream, cancel_state, filled: 0, failed: false, buffer: [0; BUFFER_BYTES] })
+        Some(Self { stream, cancel_state, text: Gathered::new() })
     }
+}
 
-    fn flush(&mut self) {
-        let _keep = KeepErrno::new();
-        let text = self.buffer.get(..self.filled).unwrap_or_default();
-        if !self.failed && !text.is_empty() {
-            // SAFETY: the stream is open, as the maker promised; the C library reads `text`, as far as it is long.
-            let wrote = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), self.stream) };
-            self.failed = wrote != text.len();
-        }
-        self.filled = 0;
-    }
+/// Hands `text` to a stream that is open and locked by this thread; says whether it took all of it.
+fn write(stream: *mut libc::FILE, text: &[u8]) -> bool {
+    let _keep = KeepErrno::new();
+    // SAFETY: the stream is open, as the maker promised; the C library reads `text`, as far as it is long.
+    let wrote = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream) };
+    wrote == text.len()
 }
 
 impl Write for CStream {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() && !self.failed {
-            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
-            let part = rest.len().min(room.len());
-            for (place, byte) in room.iter_mut().zip(rest) {
-                *place = *byte;
-            }
-            rest = rest.get(part..).unwrap_or_default();
-            self.filled += part;
-            if self.filled == BUFFER_BYTES {
-                self.flush();
-            }
-        }
-        if self.failed { Err(fmt::Error) } else { Ok(()) }
+        self.text.push(text, |piece| write(self.stream, piece))
     }
 }
 
 impl Drop for CStream {
     fn drop(&mut self) {
-        self.flush();
+        self.text.flush(|piece| write(self.stream, piece));
         // SAFETY: this thread locked it in `new`, and it is still open.
         unsafe { funlockfile(self.stream) };
         // SAFETY: what the C library said in `new`; null takes no answer.

@@ -1,5 +1,6 @@
 //! Standard error at the end of a program, which by then may have closed it.
 
+use crate::gathered::Gathered;
 use crate::{KeepErrno, errno};
 use core::ffi::c_int;
 use core::fmt::{self, Write};
@@ -103,38 +104,36 @@ fn identity(descriptor: c_int) -> Option<(u64, u64)> {
 #[derive(Debug)]
 pub struct StderrWriter {
     descriptor: c_int,
-    filled: usize,
-    failed: bool,
-    buffer: [u8; BUFFER_BYTES],
+    text: Gathered<BUFFER_BYTES>,
 }
 
 impl StderrWriter {
     pub(crate) const fn new(descriptor: c_int) -> Self {
-        Self { descriptor, filled: 0, failed: false, buffer: [0; BUFFER_BYTES] }
+        Self { descriptor, text: Gathered::new() }
     }
 
     /// Writes what is left; says whether all that was ever given to it was taken.
     pub(crate) fn finish(&mut self) -> bool {
-        self.flush();
-        !self.failed
+        self.text.flush(|piece| write(self.descriptor, piece))
     }
+}
 
-    fn flush(&mut self) {
-        let _keep = KeepErrno::new();
-        let mut rest = self.buffer.get(..self.filled).unwrap_or_default();
-        while !rest.is_empty() && !self.failed {
-            // SAFETY: the kernel reads `rest`, as far as it is long. Directly: the C library's
-            // `write` is a point where a thread may be cancelled.
-            let wrote = unsafe {
-                libc::syscall(libc::SYS_write, self.descriptor, rest.as_ptr(), rest.len())
-            };
-            match usize::try_from(wrote) {
-                Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
-                Err(_) => self.failed = !may_go_on(self.descriptor, errno()),
-            }
+/// Writes `text`; says whether all of it was taken.
+fn write(descriptor: c_int, text: &[u8]) -> bool {
+    let _keep = KeepErrno::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        // SAFETY: the kernel reads `rest`, as far as it is long. Directly: the C library's
+        // `write` is a point where a thread may be cancelled.
+        let wrote =
+            unsafe { libc::syscall(libc::SYS_write, descriptor, rest.as_ptr(), rest.len()) };
+        match usize::try_from(wrote) {
+            Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
+            Err(_) if may_go_on(descriptor, errno()) => {}
+            Err(_) => return false,
         }
-        self.filled = 0;
     }
+    true
 }
 
 /// Whether a write that failed so is worth another try; waits if the descriptor is full.
@@ -158,26 +157,13 @@ fn may_go_on(descriptor: c_int, error: c_int) -> bool {
 
 impl Write for StderrWriter {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
-        while !rest.is_empty() && !self.failed {
-            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
-            let part = rest.len().min(room.len());
-            for (place, byte) in room.iter_mut().zip(rest) {
-                *place = *byte;
-            }
-            rest = rest.get(part..).unwrap_or_default();
-            self.filled += part;
-            if self.filled == BUFFER_BYTES {
-                self.flush();
-            }
-        }
-        if self.failed { Err(fmt::Error) } else { Ok(()) }
+        self.text.push(text, |piece| write(self.descriptor, piece))
     }
 }
 
 impl Drop for StderrWriter {
     fn drop(&mut self) {
-        self.flush();
+        let _ = self.finish();
     }
 }
 

@@ -54,6 +54,7 @@ mod cpus;
 mod errno;
 mod failing_pages;
 mod futex;
+mod gathered;
 mod growing_file;
 mod kept_stderr;
 mod kernel_file;
