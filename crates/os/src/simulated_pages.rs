@@ -157,6 +157,12 @@ impl SimulatedPages {
         self.books().segments.len()
     }
 
+    /// How many mappings a kernel would have for what is reserved, of which a process may have some ten thousand: where the advice
+    /// about hugepages changes, one ends.
+    pub fn mappings(&self) -> usize {
+        self.books().segments.mappings()
+    }
+
     /// Says that `range` is written to: what had been released there is resident again. Returns
     /// how many bytes had to be faulted in again.
     ///
@@ -191,7 +197,11 @@ impl SimulatedPages {
                 refaulted += books.make_resident(hugepage);
             } else if !books.segments.all(part, |state| state.backing.is_resident()) {
                 refaulted += books.make_resident(part);
-                books.change(hugepage, |_, state| PageState { split: true, ..state });
+                books.change(hugepage, |_, state| PageState {
+                    split: true,
+                    collapsed: false,
+                    ..state
+                });
             }
             start = part.end();
         }
@@ -301,14 +311,14 @@ impl Books {
     /// Notes that `range` changed as a whole: hugepages inside are whole, those at its ends split.
     fn note_split(&mut self, range: AddressRange) {
         let inner = inner_hugepages(range);
-        self.change(inner, |_, state| PageState { split: false, ..state });
+        self.change(inner, |_, state| PageState { split: false, collapsed: false, ..state });
         let outer_start = range.start & !(HUGEPAGE_BYTES - 1);
         let outer_end = range.end().next_multiple_of(HUGEPAGE_BYTES);
         let (head_end, tail_start) =
             if inner.is_empty() { (outer_end, outer_end) } else { (inner.start, inner.end()) };
         for (start, end) in [(outer_start, head_end), (tail_start, outer_end)] {
             let edge = AddressRange::new(start, end - start);
-            self.change(edge, |_, state| PageState { split: true, ..state });
+            self.change(edge, |_, state| PageState { split: true, collapsed: false, ..state });
         }
     }
 }
@@ -347,6 +357,7 @@ unsafe impl PageSource for SimulatedPages {
             backing: Backing::Reserved,
             advice: HugepageAdvice::None,
             split: false,
+            collapsed: false,
         };
         books.segments.insert(range, state);
         books.reached = books.reached.max(range.end());
@@ -426,11 +437,14 @@ unsafe impl PageSource for SimulatedPages {
                 .change(range, |_, state| PageState { advice: HugepageAdvice::Against, ..state }),
             Advice::Collapse => {
                 books.demand_committed(range, "collapsed");
+                if !books.segments.all(range, |state| state.advice != HugepageAdvice::Against) {
+                    return Err(MapError::new(range.bytes, libc::EINVAL));
+                }
                 let inner = inner_hugepages(range);
                 books.make_resident(inner);
                 books.change(inner, |_, state| PageState {
-                    advice: HugepageAdvice::For,
                     split: false,
+                    collapsed: true,
                     ..state
                 });
             }
@@ -453,7 +467,8 @@ unsafe impl PageSource for SimulatedPages {
         for (part, state) in books.segments.parts(range) {
             let resident = state.backing.is_resident();
             sum.resident_bytes += if resident { part.bytes } else { 0 };
-            if !resident || state.split || !self.favours_hugepages(state.advice) {
+            let whole = state.collapsed || !state.split && self.favours_hugepages(state.advice);
+            if !resident || !whole {
                 continue;
             }
             if run.end() == part.start {

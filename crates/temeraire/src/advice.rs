@@ -3,7 +3,7 @@
 use crate::{fill_history::FillHistory, touch_history::TouchHistory};
 use strata_os::{AddressRange, Advice, PageSource, ThpMode};
 use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform};
-use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// What the heap tells the kernel about hugepages, and what it knows of the system's mode.
 ///
@@ -21,6 +21,8 @@ pub(crate) struct HugepageAdvice {
     advised_bytes: AtomicU64,
     /// Whether a run for one large span was forbidden, so that advice has to take that back.
     has_forbidden_runs: AtomicBool,
+    /// Hugepages of runs that were left on small pages, that were allowed one by one since.
+    allowed_alone: AtomicUsize,
     /// Whether runs of the heap are kept on small pages because it was small when it took them. Written with the heap's
     /// lock held or by who will take it; read as a hint.
     has_modest_runs: AtomicBool,
@@ -71,6 +73,9 @@ impl HugepageAdvice {
     /// may have 65 530 by default.
     pub(crate) const MOST_FORBIDDEN: usize = 8192;
 
+    /// Most hugepages of runs that were left on small pages, that are allowed one by one: 4 GiB, and 4096 mappings at most.
+    pub(crate) const MOST_ALLOWED_ALONE: usize = 2048;
+
     strata_sync::const_fn! {
         /// Nothing known, nothing told.
         pub(crate) const fn new() -> Self {
@@ -79,6 +84,7 @@ impl HugepageAdvice {
                 failures: AtomicU64::new(0),
                 advised_bytes: AtomicU64::new(0),
                 has_forbidden_runs: AtomicBool::new(false),
+                allowed_alone: AtomicUsize::new(0),
                 has_modest_runs: AtomicBool::new(false),
                 touched: TouchHistory::new(),
                 filled: FillHistory::new(),
@@ -206,6 +212,28 @@ impl HugepageAdvice {
         let done = platform.source().advise(range, Advice::NoHugepage).is_ok();
         self.count(done);
         done
+    }
+
+    /// Allows a hugepage that was forbidden. True if it is allowed now.
+    pub(crate) fn allow<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
+        let done = platform.source().advise(range, Advice::Hugepage).is_ok();
+        self.count(done);
+        if done {
+            self.note_allowed(range.bytes);
+        }
+        done
+    }
+
+    /// Allows a hugepage of a run that was left on small pages, if there may be such a run, and not too many were allowed so:
+    /// each may be a mapping of its own. True if it is allowed now.
+    pub(crate) fn allow_alone<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
+        let may_be = self.has_forbidden_runs.load(Ordering::Relaxed)
+            && self.allowed_alone.load(Ordering::Relaxed) < Self::MOST_ALLOWED_ALONE;
+        if !may_be {
+            return false;
+        }
+        self.allowed_alone.fetch_add(1, Ordering::Relaxed);
+        self.allow(platform, range)
     }
 
     /// Whether the kernel backs with hugepages what nobody asked it for.

@@ -233,9 +233,16 @@ impl<P: PageSize> State<P> {
         self.filler.count_completed(&tracker, now_ns);
         let backed_pages = tracker.free_pages();
         let (forbidden, was_released) = (tracker.is_forbidden(), tracker.was_released.get());
+        // Of what the kernel backs page by page, what was never touched counts as backed in the cache. At less than half, the
+        // books would say too much.
+        let mostly_backed = cause == Cause::Emptied
+            && tracker.is_by_page()
+            && !was_released
+            && 2 * backed_pages >= Self::PER_HUGEPAGE;
         self.dismiss(platform, tracker);
-        if backed_pages == Self::PER_HUGEPAGE && !forbidden {
+        if (backed_pages == Self::PER_HUGEPAGE || mostly_backed) && !forbidden {
             self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
+            self.note_peak();
             return;
         }
         self.emptied_broken += u64::from(was_released || forbidden);
@@ -267,6 +274,7 @@ impl<P: PageSize> State<P> {
         self.filler.count_completed(&empty, now_ns);
         self.dismiss(platform, empty);
         self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
+        self.note_peak();
     }
 
     /// Takes from the cache what it has too much.
@@ -540,6 +548,7 @@ impl<P: PageSize> State<P> {
             }
         }
         self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
+        self.note_peak();
     }
 }
 

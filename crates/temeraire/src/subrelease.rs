@@ -8,7 +8,7 @@ use crate::{
     hugepage_aware::HugePageAware,
     state::State,
     supply::KeeperHandle,
-    tracker::HugepageTracker,
+    tracker::{FillerSet, HugepageTracker},
 };
 use strata_os::{Advice, PageSource, Release};
 use strata_page_heap::{HugepageBreak, ReleaseReason, split_hugepage_around};
@@ -205,6 +205,11 @@ impl<P: PageSize> HugePageAware<P> {
             }
             if tracker.is_by_page() || !self.advice.forbids(platform) {
                 return HugepageBreak::NotHuge;
+            }
+            // It emptied, and is kept for whoever comes next; or pages of it are on their way to the kernel; or it is being put
+            // together.
+            if tracker.allocations() == 0 || tracker.set.get() == FillerSet::Releasing {
+                return HugepageBreak::Refused;
             }
             let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
             if !may_forbid || !is_worth_breaking(&tracker, bytes >> P::SHIFT) {

@@ -9,6 +9,10 @@
 //! one is collapsed only if less than 64 kernel pages of it are missing and less than 128 are in swap, since the kernel
 //! fills what is missing; and where that takes it long, or it refuses, the pauses get longer.
 //!
+//! The kernel puts together what nobody forbade, advised or not, and what was forbidden hugepage by hugepage is allowed again the
+//! same way. Other memory is advised only where it was left on small pages as a run, and not without a bound, since each
+//! such hugepage may be a mapping of its own.
+//!
 //! Hugepages of the filler are on no list while they are treated. Those that a large span or the spans of a region fill whole are
 //! treated where they are: a span that ends at that moment, and goes to the kernel in the same, may leave a hugepage in memory that
 //! the books take for gone, until it is used again.
@@ -22,9 +26,10 @@ use crate::{
     supply::KeeperHandle,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_os::{Advice, Clock, PageSource, Residency};
+use strata_os::{AddressRange, Advice, Clock, PageSource, Residency};
 use strata_span::{
-    HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, SpanPlace,
+    HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, SpanHandle,
+    SpanPlace,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -162,7 +167,8 @@ impl Treatment {
         PAUSE_NS << self.doublings
     }
 
-    fn count(&mut self, outcome: Outcome) {
+    /// `lone`: what was refused tells nothing of others.
+    fn count(&mut self, outcome: Outcome, lone: bool) {
         self.figures.asked += 1;
         match outcome {
             Outcome::Whole => self.figures.whole += 1,
@@ -182,7 +188,9 @@ impl Treatment {
                 if let Some(count) = self.figures.failures_by_error.get_mut(error as usize) {
                     *count += 1;
                 }
-                self.back_off();
+                if !lone {
+                    self.back_off();
+                }
             }
         }
     }
@@ -206,6 +214,13 @@ enum Outcome {
     Refused {
         error: CollapseError,
     },
+}
+
+impl Outcome {
+    /// Whether the kernel refused for good, for memory that it will not put together: not for want of memory or time.
+    const fn is_unfit(self) -> bool {
+        matches!(self, Self::Refused { error: CollapseError::Inval })
+    }
 }
 
 /// A hugepage that is being treated.
@@ -244,7 +259,9 @@ impl<P: PageSize> HugePageAware<P> {
                 let (outcome, allowed) = self.ask_and_collapse(platform, &patient);
                 self.discharge(platform, &patient, outcome, allowed);
                 let refused = matches!(outcome, Outcome::Refused { .. });
-                if refused || asked == MOST_ASKED || platform.clock().now_ns() >= end {
+                // What one span's memory cannot be says nothing about that of others.
+                let goes_on = patient.tracker.is_none() && outcome.is_unfit();
+                if refused && !goes_on || asked == MOST_ASKED || platform.clock().now_ns() >= end {
                     break;
                 }
             }
@@ -336,18 +353,29 @@ impl<P: PageSize> HugePageAware<P> {
         if missing >= MOST_MISSING_BYTES || swapped_bytes >= MOST_SWAPPED_BYTES {
             return (Outcome::Sparse, false);
         }
+        let allowed = patient.forbidden && self.advice.allow(platform, range);
+        let mut outcome = Self::collapse(platform, range);
         // It may be on small pages because what came before it was hardly touched.
-        let may_be_one = platform.source().advise(range, Advice::Hugepage).is_ok();
-        let allowed = patient.forbidden && may_be_one;
+        let alone =
+            outcome.is_unfit() && !patient.forbidden && self.advice.allow_alone(platform, range);
+        if alone {
+            outcome = Self::collapse(platform, range);
+        }
+        if !alone && !allowed && matches!(outcome, Outcome::Collapsed { .. }) {
+            self.advice.note_allowed(range.bytes);
+        }
+        (outcome, allowed)
+    }
+
+    fn collapse<E: Platform<Pages = P>>(platform: &E, range: AddressRange) -> Outcome {
         let before_ns = platform.clock().now_ns();
-        let outcome = match platform.source().advise(range, Advice::Collapse) {
+        match platform.source().advise(range, Advice::Collapse) {
             Ok(()) => {
                 let took_ns = platform.clock().now_ns().saturating_sub(before_ns);
                 Outcome::Collapsed { took_ns }
             }
             Err(error) => Outcome::Refused { error: CollapseError::of(error.errno) },
-        };
-        (outcome, allowed)
+        }
     }
 
     /// Puts it back on its list, or where it belongs if it emptied meanwhile.
@@ -362,8 +390,14 @@ impl<P: PageSize> HugePageAware<P> {
         {
             let mut state = self.state.lock();
             let now_ns = state.time(platform);
-            state.treatment.count(outcome);
-            let Some(tracker) = patient.tracker else { return };
+            let lone = patient.tracker.is_none() && outcome.is_unfit();
+            state.treatment.count(outcome, lone);
+            let Some(tracker) = patient.tracker else {
+                if lone {
+                    state.pass_large_span(platform, patient.hugepage);
+                }
+                return;
+            };
             if allowed && tracker.is_forbidden() {
                 tracker.set_forbidden(false);
                 state.forbidden_hugepages -= 1;
@@ -415,23 +449,40 @@ impl<P: PageSize> State<P> {
     /// the span began is known from the look at its first hugepage.
     fn is_in_large_span<E: Platform<Pages = P>>(&mut self, platform: &E, at: Hugepage) -> bool {
         let page = at.first_page::<P>();
-        let begins_at = |first: PageId<P>| {
-            let span = platform.map().span_of(first)?;
-            // A span that goes leaves the map before its pages are free, for which this lock is needed.
-            (span.first::<P>() == first && span.place() == SpanPlace::InUse).then_some(span)
-        };
-        let found = match begins_at(page) {
+        let found = match Self::span_in_use_from(platform, page) {
             Some(span) => {
                 self.treatment.large_first = page.number();
                 Some(span)
             }
-            None => begins_at(PageId::new(self.treatment.large_first)),
+            None => Self::span_in_use_from(platform, PageId::new(self.treatment.large_first)),
         };
         found.is_some_and(|span| {
             let end = span.first::<P>().number() + span.pages();
             (span.first::<P>().number()..end).contains(&page.number())
                 && page.number() + Self::PER_HUGEPAGE <= end
         })
+    }
+
+    /// The span that is in use and begins with the page `first`.
+    fn span_in_use_from<E: Platform<Pages = P>>(
+        platform: &E,
+        first: PageId<P>,
+    ) -> Option<SpanHandle> {
+        let span = platform.map().span_of(first)?;
+        // A span that goes leaves the map before its pages are free, for which this lock is needed.
+        (span.first::<P>() == first && span.place() == SpanPlace::InUse).then_some(span)
+    }
+
+    /// Goes on behind the large span that `at` lies in, if it is the one that the last look came to.
+    fn pass_large_span<E: Platform<Pages = P>>(&mut self, platform: &E, at: Hugepage) {
+        let page = at.first_page::<P>().number();
+        let first = PageId::new(self.treatment.large_first);
+        let Some(span) = Self::span_in_use_from(platform, first) else { return };
+        let end = span.first::<P>() + span.page_count();
+        if (first.number()..end.number()).contains(&page) {
+            let behind = end.hugepage().address().value();
+            self.treatment.cursor = self.treatment.cursor.max(behind);
+        }
     }
 
     pub(crate) fn collapse_figures(&self) -> CollapseFigures {

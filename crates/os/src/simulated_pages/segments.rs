@@ -44,6 +44,8 @@ pub(super) struct PageState {
     pub(super) advice: HugepageAdvice,
     /// Whether its hugepage was committed or given back in parts, so that small pages stand there.
     pub(super) split: bool,
+    /// Whether a hugepage stands there because it was put together, whatever was advised.
+    pub(super) collapsed: bool,
 }
 
 /// Reserved address space, by its start; neighbours of one state are one segment.
@@ -68,6 +70,22 @@ impl Segments {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.by_start.len()
+    }
+
+    /// Mappings that a kernel has for what is there: neighbours of one purpose and one advice share one.
+    pub(super) fn mappings(&self) -> usize {
+        let mut last: Option<Segment> = None;
+        let mut count = 0;
+        for (&start, segment) in &self.by_start {
+            let goes_on = last.is_some_and(|last| {
+                last.end == start
+                    && last.state.purpose == segment.state.purpose
+                    && last.state.advice == segment.state.advice
+            });
+            count += usize::from(!goes_on);
+            last = Some(*segment);
+        }
+        count
     }
 
     /// Adds `range`, of which nothing is there.

@@ -576,3 +576,76 @@ fn sampled_and_cold_spans_share_hugepages_with_their_like_alone() {
     assert!(released(Temperature::Normal) > 0);
     heap.check();
 }
+
+/// A heap where the kernel makes no hugepages.
+fn without_hugepages() -> Heap<Pages8K> {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Never);
+    heap
+}
+
+#[test]
+fn hugepages_that_are_backed_page_by_page_and_empty_stay_in_the_cache() {
+    let heap = without_hugepages();
+    // Of each hugepage three quarters are used.
+    let spans: Vec<_> = (0..20 * 3).map(|_| heap.allocate(MIB / 2)).collect();
+    let others: Vec<_> = (0..40).map(|_| heap.allocate(MIB * 3 / 4)).collect();
+    spans.into_iter().chain(others).for_each(|span| heap.deallocate(span));
+    let cache = heap.figures().cache;
+    assert_eq!((cache.cached_hugepages, cache.limit_hugepages), (10, 10));
+    heap.check();
+    // What comes next finds the filler's eight and the cache's ten.
+    let again: Vec<_> = (0..18 * 4).map(|_| heap.allocate(MIB / 2)).collect();
+    assert_eq!(heap.figures().cache.hits, 10);
+    again.into_iter().for_each(|span| heap.deallocate(span));
+}
+
+#[test]
+fn the_peak_of_what_is_backed_is_never_below_what_is() {
+    let heap = without_hugepages();
+    let check = || {
+        let stats = heap.heap.stats();
+        assert!(stats.peak_backed_bytes >= stats.in_use_bytes + stats.free_bytes, "{stats:?}");
+    };
+    // The tail of which a page is used comes back whole with its span.
+    let long = heap.allocate(4 * MIB + Pages8K::BYTES);
+    check();
+    heap.deallocate(long);
+    check();
+    // And empty hugepages of the filler are given up for a span that grows, and then cannot.
+    let small: Vec<_> = (0..12).map(|_| heap.allocate(MIB)).collect();
+    let long = heap.allocate(4 * MIB);
+    let wall = heap.allocate(2 * MIB);
+    small.into_iter().for_each(|span| heap.deallocate(span));
+    check();
+    let more = PageCount::holding(64 * MIB).unwrap();
+    // SAFETY: the test has the span, and it has no class.
+    let grew = unsafe { heap.heap.extend(&heap.ground, long, more) };
+    check();
+    assert!(!grew || heap.heap.stats().in_use_bytes >= 64 << 20);
+    heap.deallocate(long);
+    heap.deallocate(wall);
+    check();
+    heap.check();
+}
+
+#[test]
+fn a_hugepage_that_emptied_and_is_kept_is_not_broken() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Always);
+    // Beyond the size from which on hugepages are backed as a whole.
+    let rest: Vec<_> = (0..20).map(|_| heap.allocate(MIB)).collect();
+    let others: Vec<_> = (0..4).map(|_| heap.allocate(MIB / 2)).collect();
+    let hugepage = others[0].first::<Pages8K>().hugepage();
+    assert!(rest.iter().all(|span| span.first::<Pages8K>().hugepage() != hugepage));
+    others.into_iter().for_each(|span| heap.deallocate(span));
+    assert!(heap.heap.state.lock().filler.empty_pages() > 0, "it is kept");
+    let answer = heap.heap.break_hugepage(&heap.ground, hugepage, MIB);
+    assert_eq!(answer, strata_page_heap::HugepageBreak::Refused);
+    assert_eq!(heap.figures().advice.forbidden_hugepages, 0);
+    // It is a hugepage when it is in the cache, then.
+    heap.give_up_spare();
+    assert_eq!(heap.figures().cache.cached_hugepages, 1);
+    assert_eq!(heap.figures().advice.forbidden_hugepages, 0);
+    drop(rest);
+}

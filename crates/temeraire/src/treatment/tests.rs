@@ -236,3 +236,57 @@ fn a_hugepage_that_empties_while_it_is_made_whole_is_kept_for_the_next() {
     assert_eq!(figures.cache.cached_hugepages, 1);
     assert_eq!(heap.heap.stats().in_use_bytes, (others.len() as u64 + 1) * 8192);
 }
+
+/// A heap whose kernel knows what is touched, in the mode in which hugepages are asked for.
+fn advised_heap() -> (Heap, usize) {
+    let source =
+        strata_os::SimulatedPages::new().with_faults().with_thp_mode(strata_os::ThpMode::Madvise);
+    let ground = TestGround::new(
+        strata_os::FailingPages::new(source),
+        strata_os::SystemPages::new(),
+        strata_os::ManualClock::new(1_000_000 * SECOND_NS),
+    );
+    let mut heap = Heap { ground, heap: Box::new(HugePageAware::new()), live: Vec::new() };
+    heap.fill(24 * PER_HUGEPAGE);
+    let mappings = heap.ground.source.source().mappings();
+    (heap, mappings)
+}
+
+#[test]
+fn what_is_put_together_is_not_advised_hugepage_by_hugepage() {
+    let (mut heap, mappings) = advised_heap();
+    // The first 16 MiB were not advised, and lie on small pages. Of every second hugepage of these half goes.
+    let start = heap.live[0].start::<Pages8K>().value();
+    for index in (0..heap.live.len()).rev() {
+        let offset = heap.live[index].start::<Pages8K>().value().wrapping_sub(start);
+        let odd = (offset / HUGEPAGE_BYTES) % 2 == 1;
+        if offset < 16 << 20 && odd && (offset / Pages8K::BYTES).is_multiple_of(2) {
+            heap.free(index);
+        }
+    }
+    let figures = heap.maintain(1);
+    assert!(figures.collapsed >= 4, "{figures:?}");
+    assert!(heap.ground.source.source().mappings() <= mappings);
+}
+
+#[test]
+fn what_is_put_together_counts_as_asked_for() {
+    let (heap, _) = advised_heap();
+    let before = heap.heap.figures(&heap.ground).advice.advised_bytes;
+    let collapsed = heap.maintain(1).collapsed;
+    let after = heap.heap.figures(&heap.ground).advice.advised_bytes;
+    assert_eq!(after - before, collapsed * HUGEPAGE_BYTES as u64);
+}
+
+#[test]
+fn a_large_span_that_cannot_be_put_together_is_no_reason_to_leave_others() {
+    let mut heap = Heap::full(2);
+    heap.broken_span(200 * PER_HUGEPAGE);
+    heap.fill(14 * PER_HUGEPAGE);
+    heap.broken_span(200 * PER_HUGEPAGE);
+    heap.fill(20 * PER_HUGEPAGE);
+    heap.ground.source.arm(Fault::always().of(CallKinds::ADVISE).with_errno(22));
+    let figures = heap.maintain(1);
+    assert_eq!(figures.whole, 20, "all of the filler's were looked at: {figures:?}");
+    assert_eq!((figures.failures, figures.pause_ns), (2, 5 * SECOND_NS), "{figures:?}");
+}

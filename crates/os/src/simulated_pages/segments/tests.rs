@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 const fn state(backing: Backing) -> PageState {
-    PageState { purpose: Purpose::Heap, backing, advice: HugepageAdvice::None, split: false }
+    PageState {
+        purpose: Purpose::Heap,
+        backing,
+        advice: HugepageAdvice::None,
+        split: false,
+        collapsed: false,
+    }
 }
 
 const fn range(start: usize, end: usize) -> AddressRange {
