@@ -14,4 +14,4 @@ mod program;
 
 pub use case::{Allocator, Case, Failures};
 pub use library::{shared_library, static_library};
-pub use program::{Linking, Program, has_cxx, has_musl};
+pub use program::{Linking, Program, complaints_about_header, has_cxx, has_musl};

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::env;
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -125,6 +126,27 @@ impl Program {
     pub fn linking(&self) -> Linking {
         self.linking
     }
+}
+
+/// What the compiler says of a program that includes one of the headers twice, in a language of its own (`-std=c89`, `-std=c++98`),
+/// with all warnings on; empty if it has nothing to say.
+pub fn complaints_about_header(header: &str, standard: &str) -> String {
+    let is_cxx = standard.contains("++");
+    let mut compiler = Command::new(if is_cxx { cxx() } else { cc() });
+    compiler.args([standard, "-pedantic", "-Wall", "-Wextra", "-fsyntax-only"]);
+    if !is_cxx {
+        compiler.arg("-Wstrict-prototypes");
+    }
+    compiler.args(["-x", if is_cxx { "c++" } else { "c" }, "-"]);
+    compiler.arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../c/include"));
+    compiler.stdin(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = compiler.spawn().expect("the compiler can be started");
+    let program = format!("#include <strata/{header}>\n").repeat(2);
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(program.as_bytes()).expect("the compiler reads");
+    drop(input);
+    let output = child.wait_with_output().expect("the compiler ends");
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 fn programs() -> PathBuf {

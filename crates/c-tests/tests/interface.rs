@@ -1,7 +1,7 @@
 //! The interface, a check at a time, by two programs in TAP form: on Strata, and on glibc's allocator where that is right.
 
 use std::process::{Command, Stdio};
-use strata_c_tests::{Allocator, Linking, Program, has_cxx};
+use strata_c_tests::{Allocator, Linking, Program, complaints_about_header, has_cxx};
 
 /// What a run of a program said.
 #[derive(Default)]
@@ -50,6 +50,19 @@ fn check(source: &str, linking: Linking) -> usize {
         assert!(systems.skipped * 3 < systems.planned, "most of what is checked is common");
     }
     ours.planned
+}
+
+#[test]
+fn headers_are_right_in_every_c_and_every_cxx() {
+    let c = ["-std=c89", "-std=c99", "-std=c11", "-std=c17"];
+    let cxx = ["-std=c++98", "-std=c++03", "-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"];
+    let cxx = cxx.iter().filter(|_| has_cxx());
+    for standard in c.iter().chain(cxx) {
+        for header in ["strata.h", "malloc_extension.h"] {
+            let complaints = complaints_about_header(header, standard);
+            assert!(complaints.is_empty(), "{header}, {standard}:\n{complaints}");
+        }
+    }
 }
 
 #[test]

@@ -182,6 +182,11 @@ fn process(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Result
             Amount(kernel.mappings_huge_bytes),
             Amount(kernel.place(Place::Spans).untouched_bytes()),
         )?;
+        let swapped_bytes: u64 =
+            Place::ALL.iter().map(|place| kernel.place(*place).swapped_bytes).sum();
+        if swapped_bytes != 0 {
+            writeln!(out, "{:FRONT$}{:11}  of it in swap", "", Amount(swapped_bytes))?;
+        }
     }
     if let Some(process) = snapshot.process {
         line("The process has", process.resident_bytes as u64, out)?;

@@ -86,6 +86,13 @@ pub enum Finding {
         /// Bytes that were given back from them.
         released_bytes: u64,
     },
+    /// The kernel has put memory of the heap into swap.
+    Swapped {
+        /// Bytes of it.
+        swapped_bytes: u64,
+        /// Of these, bytes of free pages.
+        free_bytes: u64,
+    },
     /// The kernel refused to take memory back.
     RefusedReleases {
         /// How often.
@@ -238,6 +245,7 @@ impl Finding {
                 per_cpu_bytes.saturating_add(*thread_bytes).saturating_add(*transfer_bytes)
             }
             Self::BrokenHugepages { used_bytes, .. } => *used_bytes,
+            Self::Swapped { swapped_bytes, .. } => *swapped_bytes,
             Self::Growth { grown_bytes, .. } => *grown_bytes,
             Self::LimitReached { soft_bytes, hard_bytes, .. } => {
                 soft_bytes.saturating_add(*hard_bytes)

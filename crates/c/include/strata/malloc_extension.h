@@ -14,7 +14,11 @@
 
 #ifdef __cplusplus
 extern "C" {
+#if __cplusplus >= 201103L
 #define STRATA_NOEXCEPT noexcept
+#else
+#define STRATA_NOEXCEPT throw()
+#endif
 #else
 #define STRATA_NOEXCEPT
 #endif

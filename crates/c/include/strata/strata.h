@@ -27,7 +27,11 @@
 #ifdef __cplusplus
 #include <new>
 extern "C" {
+#if __cplusplus >= 201103L
 #define STRATA_NOEXCEPT noexcept
+#else
+#define STRATA_NOEXCEPT throw()
+#endif
 #else
 #define STRATA_NOEXCEPT
 #endif
@@ -73,10 +77,12 @@ struct __sized_ptr_t {
     size_t n;
 };
 __sized_ptr_t __size_returning_new(size_t size);
-__sized_ptr_t __size_returning_new_aligned(size_t size, std::align_val_t align);
 /* hot_cold: 255 for an object that will be used much. It makes no difference here. */
 __sized_ptr_t __size_returning_new_hot_cold(size_t size, uint8_t hot_cold);
+#ifdef __cpp_aligned_new
+__sized_ptr_t __size_returning_new_aligned(size_t size, std::align_val_t align);
 __sized_ptr_t __size_returning_new_aligned_hot_cold(size_t size, std::align_val_t align, uint8_t hot_cold);
+#endif
 #endif
 
 #undef STRATA_NOEXCEPT

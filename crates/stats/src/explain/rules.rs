@@ -1,7 +1,7 @@
 //! When something stands out.
 
 use super::{Finding, Findings, WhyNoThread, WhyNotReleased};
-use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Snapshot};
+use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Place, Snapshot};
 use strata_alloc::{BackgroundThread, FrontEnd, WhyPerThread};
 use strata_cpu_cache::IdKind;
 use strata_page_heap::ReleasedBytes;
@@ -38,6 +38,7 @@ pub(super) fn apply(
     unreleased_pages(figures, ledger, least, findings);
     hugepages(figures, least, findings);
     limits(snapshot, earlier, findings);
+    swapped(figures, least, findings);
     metadata(ledger, least, findings);
     if let Some(earlier) = earlier {
         growth(snapshot, earlier, findings);
@@ -224,6 +225,15 @@ fn limits(snapshot: &Snapshot, earlier: Option<&Snapshot>, findings: &mut Findin
     if soft_bytes.saturating_add(hard_bytes) != 0 {
         let since_earlier = earlier.is_some();
         findings.add(Finding::LimitReached { soft_bytes, hard_bytes, since_earlier });
+    }
+}
+
+fn swapped(figures: &Figures<'_>, least: u64, findings: &mut Findings) {
+    let Some(kernel) = figures.kernel else { return };
+    let swapped_bytes = Place::ALL.iter().map(|place| kernel.place(*place).swapped_bytes).sum();
+    let free_bytes = kernel.place(Place::FreePages).swapped_bytes;
+    if swapped_bytes >= least {
+        findings.add(Finding::Swapped { swapped_bytes, free_bytes });
     }
 }
 

@@ -81,6 +81,26 @@ impl Display for Finding {
                 Amount(*used_bytes),
                 Amount(*released_bytes),
             ),
+            Self::Swapped { swapped_bytes, free_bytes } => {
+                write!(
+                    f,
+                    "Swap: {} of the heap's memory are in swap.\n   The machine, or the group that the process is in, was \
+                     short of memory, and took what had not been used for longest; whoever touches it next waits for the disk.",
+                    Amount(*swapped_bytes),
+                )?;
+                if *free_bytes != 0 {
+                    write!(
+                        f,
+                        " {} of it lie in free pages, which nobody needs.",
+                        Amount(*free_bytes)
+                    )?;
+                }
+                write!(
+                    f,
+                    "{DO}malloc_trim(0) gives free pages back, those in swap too; soft_memory_limit keeps the heap from \
+                     growing into swap. What the program holds and does not use is the program's to free."
+                )
+            }
             Self::RefusedReleases { times } => write!(
                 f,
                 "Refused releases: the kernel refused {times} times to take memory back.\n   Memory that is locked (mlock, \
