@@ -309,6 +309,24 @@ impl<C: HeapConfig> Heap<C> {
         })
     }
 
+    /// Ends the heap's own thread, and lets none be made in this process any more; says whether there was one. What it did is
+    /// done by threads that miss their caches.
+    ///
+    /// For a program that is about to change its rights one call after the other, each in one thread alone (`PR_SET_KEEPCAPS`, and
+    /// setresuid(2) behind it): a second thread could not follow, and the C library ends the program. When this returns
+    /// the kernel has the thread no more; it waits a second at most.
+    ///
+    /// ```
+    /// use strata_alloc::{Config, Heap};
+    /// static HEAP: Heap = Heap::with(Config::DEFAULT);
+    /// assert!(HEAP.start_background_thread());
+    /// assert!(HEAP.give_up_background_thread());
+    /// assert!(!HEAP.start_background_thread());
+    /// ```
+    pub fn give_up_background_thread(&self) -> bool {
+        self.core_or_set_up().is_some_and(Core::give_up_thread)
+    }
+
     /// The class for a request that is small in size and alignment: all classes are multiples of 8.
     #[inline(always)]
     fn small_entry(size: usize, align: usize) -> Option<SmallEntry> {

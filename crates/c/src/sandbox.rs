@@ -1,10 +1,15 @@
-//! `prctl` and `syscall`, by which programs put themselves behind filters of system calls.
+//! `prctl` and `syscall`, by which programs put themselves behind filters of system calls, and begin to give up their rights.
 //!
 //! A filter may say that a call ends the process, and who wrote it knew the calls of the C library's `malloc`. So before
 //! the kernel gets one, the heap is told to keep to these. libseccomp and what programs write themselves
 //! go through one of the two functions; a filter that comes by neither is not seen.
+//!
+//! Rights are a thread's own. The C library has all threads follow where one changes its user (setresuid(2)), and ends the
+//! program if one cannot; `PR_SET_KEEPCAPS` and `PR_SET_SECUREBITS`, which say what is kept then, concern the calling
+//! thread alone. So a heap's thread would lose what the caller keeps, and fail at the next step: it goes before.
 
 use crate::heap::HEAP;
+use crate::snapshots;
 use crate::vfork::failed;
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_long, c_ulong};
@@ -14,8 +19,12 @@ use strata_sync::thread_block;
 /// A filter was asked for: what the kernel refuses from then on is strict mode.
 static MAY_BE_FILTERED: AtomicBool = AtomicBool::new(false);
 
-/// `prctl` was asked to restrain the process. Without a filter that is a question whether the kernel knows filters.
-extern "C" fn restrain_by_option(_option: c_int, mode: c_ulong, filter: usize) {
+/// `prctl` was asked to restrain the process, or to keep rights of this thread. Without a filter the former is a question whether the kernel
+/// knows filters.
+extern "C" fn restrain_by_option(option: c_int, mode: c_ulong, filter: usize) {
+    if option != libc::PR_SET_SECCOMP {
+        return keep_rights_of_one_thread(mode);
+    }
     match u32::try_from(mode) {
         Ok(libc::SECCOMP_MODE_STRICT) => become_still(),
         Ok(libc::SECCOMP_MODE_FILTER) if filter != 0 => keep_to_memory(),
@@ -30,6 +39,13 @@ extern "C" fn restrain_by_call(_number: c_long, operation: u32, flags: u32, argu
         libc::SECCOMP_SET_MODE_STRICT if flags == 0 && arguments == 0 => become_still(),
         libc::SECCOMP_SET_MODE_FILTER if arguments != 0 => keep_to_memory(),
         _ => {}
+    }
+}
+
+/// The calling thread is about to have other rights than the heap's could have. (0 is how things are at first.)
+fn keep_rights_of_one_thread(what: c_ulong) {
+    if what != 0 && is_on_its_own() && HEAP.give_up_background_thread() {
+        snapshots::note_no_thread();
     }
 }
 
@@ -64,7 +80,12 @@ unsafe extern "C" fn prctl() -> c_int {
     naked_asm!(
         ".cfi_startproc",
         "cmp edi, {set_seccomp}",
+        "je 4f",
+        "cmp edi, {set_keepcaps}",
+        "je 4f",
+        "cmp edi, {set_securebits}",
         "jne 2f",
+        "4:",
         "push rdi",
         ".cfi_adjust_cfa_offset 8",
         "push rsi",
@@ -98,6 +119,8 @@ unsafe extern "C" fn prctl() -> c_int {
         "jmp {failed}",
         ".cfi_endproc",
         set_seccomp = const libc::PR_SET_SECCOMP,
+        set_keepcaps = const libc::PR_SET_KEEPCAPS,
+        set_securebits = const libc::PR_SET_SECUREBITS,
         prctl = const libc::SYS_prctl,
         restrain = sym restrain_by_option,
         failed = sym failed,

@@ -35,12 +35,25 @@ pub(crate) fn begin() {
     if FILE.lock().is_empty() || main_begins::is_awaited() {
         return;
     }
-    let wanted = HEAP.core().is_some_and(|core| core.config().snapshot_interval_seconds != 0);
-    if wanted && !HEAP.start_background_thread() {
+    if are_wanted() && !HEAP.start_background_thread() {
         warn_line!(
             "snapshot_interval: there is no thread to write them (background_thread): one at the end"
         );
     }
+}
+
+/// The heap's thread has gone, and none will come.
+pub(crate) fn note_no_thread() {
+    if !FILE.try_lock().is_none_or(|path| path.is_empty()) && are_wanted() {
+        warn_line!(
+            "snapshot_interval: the program changes the rights of one thread, so that the heap's has ended: one more at the end"
+        );
+    }
+}
+
+/// Whether the options ask for a snapshot each so many seconds.
+fn are_wanted() -> bool {
+    HEAP.core().is_some_and(|core| core.config().snapshot_interval_seconds != 0)
 }
 
 /// What the heap's thread does between its steps: a snapshot each interval, the first when one has passed. Says when the

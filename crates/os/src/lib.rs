@@ -97,8 +97,8 @@ pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };
 pub use process::{
-    ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, process_id, process_memory,
-    process_name, read_own_memory, thread_id,
+    ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, has_thread, process_id,
+    process_memory, process_name, read_own_memory, thread_id,
 };
 pub use random::random_bits;
 pub use range::AddressRange;

@@ -34,6 +34,24 @@ pub fn thread_id() -> u32 {
     u32::try_from(id).unwrap_or(0)
 }
 
+/// Whether the kernel has a thread of this number in this process. One system call; false in a process that keeps to the calls
+/// of memory.
+///
+/// ```
+/// use strata_os::{has_thread, thread_id};
+/// assert!(has_thread(thread_id()));
+/// assert!(!has_thread(u32::MAX >> 1));
+/// ```
+pub fn has_thread(id: u32) -> bool {
+    let _keep = KeepErrno::new();
+    if restraint::check().is_err() {
+        return false;
+    }
+    let process = process_id();
+    // SAFETY: signal 0 is a question, and goes to nobody.
+    unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) == 0 }
+}
+
 /// The kernel's number of this process. One system call.
 pub fn process_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.

@@ -48,7 +48,7 @@ fn heap_with_words<const TEST: usize>(options: &str) -> Heap<Timed<TEST>> {
             return heap;
         }
         drop(heap);
-        std::thread::sleep(std::time::Duration::from_millis(1));
+        std::thread::sleep(core::time::Duration::from_millis(1));
     }
 }
 

@@ -11,8 +11,8 @@ use super::BackgroundFigures;
 use crate::{BackgroundThread, Core, HeapConfig, Observer, threads::ENDED};
 use core::ffi::c_void;
 use strata_os::{
-    Clock, futex_wait, futex_wake, keeps_to_memory_calls, name_this_thread, own_descriptors,
-    process_id, start_thread,
+    Clock, futex_wait, futex_wake, has_thread, keeps_to_memory_calls, name_this_thread,
+    own_descriptors, process_id, start_thread, thread_id,
 };
 use strata_page_heap::PageHeap;
 use strata_span::Platform;
@@ -59,6 +59,10 @@ pub(super) struct Thread {
     call: AtomicU32,
     /// The process that the heap is at home in: a child that no handler of ours saw has no thread, whatever `state` says.
     process: AtomicU32,
+    /// The kernel's number of the last thread. Written by it, read by who waits for its end.
+    number: AtomicU32,
+    /// No thread is made any more. Written by [`Core::give_up_thread`], read by who would make one.
+    is_given_up: AtomicBool,
     /// Backed bytes from which on growth counts. Written in the child of a fork, and where no thread could be made.
     base_bytes: AtomicU64,
     /// Threads made, and failures to make one.
@@ -104,6 +108,7 @@ impl<C: HeapConfig> Core<C> {
         let is_free = block.reentry.load(Ordering::Relaxed) == 0
             && block.state.load(Ordering::Relaxed) & ENDED == 0
             && !WAITING.load(Ordering::Relaxed)
+            && !thread.is_given_up.load(Ordering::Relaxed)
             && !keeps_to_memory_calls();
         if !is_free || thread.process.load(Ordering::Relaxed) != process_id() {
             return false;
@@ -132,20 +137,35 @@ impl<C: HeapConfig> Core<C> {
     /// Ends the thread, if there is one, and waits for that: the heap ends.
     pub(crate) fn end_thread(&self) {
         let thread = &self.background.thread;
-        if thread.process.load(Ordering::Relaxed) != process_id() {
+        if !thread.begin_to_end() {
             return;
         }
-        let ending =
-            thread.state.compare_exchange(PRESENT, ENDING, Ordering::Relaxed, Ordering::Relaxed);
-        if ending.is_err() {
-            return;
-        }
-        thread.wake();
         // Acquire pairs with the release in `run`: the thread's last use of the core lies before.
         while thread.state.load(Ordering::Acquire) != ABSENT {
             // Nobody wakes us: the thread's last access is the one that we wait for.
             futex_wait(&thread.state, ENDING, Some(LOOK_NS));
         }
+    }
+
+    /// Ends the thread, if there is one, and lets none be made in this process; says whether there was one. When this returns the kernel has
+    /// it no more; it waits a second at most, since who calls may have interrupted what the thread waits for.
+    pub(crate) fn give_up_thread(&self) -> bool {
+        const PATIENCE_NS: u64 = 1_000_000_000;
+        let thread = &self.background.thread;
+        thread.is_given_up.store(true, Ordering::Relaxed);
+        if !thread.begin_to_end() {
+            return false;
+        }
+        for _ in 0..PATIENCE_NS / LOOK_NS {
+            let is_over = thread.state.load(Ordering::Relaxed) == ABSENT
+                && !has_thread(thread.number.load(Ordering::Relaxed));
+            if is_over {
+                break;
+            }
+            // Nobody wakes us.
+            futex_wait(&thread.state, thread.state.load(Ordering::Relaxed), Some(LOOK_NS));
+        }
+        true
     }
 
     /// Makes this process the one that the heap is at home in; where it keeps to the calls of memory, and has no thread, none is.
@@ -170,6 +190,17 @@ impl<C: HeapConfig> Core<C> {
 }
 
 impl Thread {
+    /// Tells the thread to end; false if there is none in this process.
+    fn begin_to_end(&self) -> bool {
+        if self.process.load(Ordering::Relaxed) != process_id() {
+            return false;
+        }
+        let was =
+            self.state.compare_exchange(PRESENT, ENDING, Ordering::Relaxed, Ordering::Relaxed);
+        self.wake();
+        was != Err(ABSENT)
+    }
+
     /// Has the thread look again at what is due.
     pub(super) fn wake(&self) {
         self.call.fetch_add(1, Ordering::Relaxed);
@@ -195,6 +226,7 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
         own_descriptors();
     }
     let thread = &core.background.thread;
+    thread.number.store(thread_id(), Ordering::Relaxed);
     let mut work_due_ns = 0;
     loop {
         // Before the look at what is due: who calls after that finds the word changed.

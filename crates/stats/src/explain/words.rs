@@ -67,8 +67,19 @@ impl Display for Finding {
                     WhyNotReleased::Refused { .. } | WhyNotReleased::RecentDemand { .. } => Ok(()),
                     _ => write!(
                         f,
-                        " malloc_trim(0) gives {} of it back now, and what is in caches.",
+                        " malloc_trim(0) gives {} of it back now, and what is in caches",
                         Amount(*releasable_bytes)
+                    ),
+                }?;
+                // What was wanted within the last minutes is told by its own reason, where that is the reason.
+                let kept_bytes = free_bytes.saturating_sub(*releasable_bytes);
+                match why {
+                    WhyNotReleased::Refused { .. } | WhyNotReleased::RecentDemand { .. } => Ok(()),
+                    _ if kept_bytes < 1 << 20 => f.write_str("."),
+                    _ => write!(
+                        f,
+                        "; {} stay, on hugepages that are in use: the program wanted as much within the last minutes.",
+                        Amount(kept_bytes)
                     ),
                 }
             }

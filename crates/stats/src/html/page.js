@@ -102,7 +102,7 @@ function drawAreas(path) {
     group.append(rect); svg.append(group);
     const nests = has && depth < DEEPEST && height > 2 * SMALLEST && width > 2 * SMALLEST;
     const fits = Math.floor((width - 8) / 6.4), whole = item.name + " " + amount(item.bytes);
-    if (height > 15 && (nests ? fits > 3 : fits >= Math.min(whole.length, item.name.length)))
+    if (height > 15 && (nests ? fits > 3 : fits >= Math.min(12, whole.length, item.name.length)))
       group.append(make("text", { x: x + 4, y: y + 12.5 }, whole.length <= fits ? whole : item.name.length <= fits ? item.name :
         item.name.slice(0, fits - 1) + "…"));
     if (nests) squarify(item.children, x + 3, y + 17, width - 7, height - 21,
@@ -240,7 +240,7 @@ function chart(title, bars) {
   const box = make("div", { class: "chart" }), svg = make("svg", { viewBox: "0 0 320 130" });
   const most = Math.max(...bars.map(([, count]) => count)), wide = 310 / bars.length;
   bars.forEach(([label, count], i) => {
-    const height = 100 * count / most;
+    const height = 88 * count / most;
     const rect = make("rect", { x: 5 + i * wide, y: 105 - height, width: Math.max(1, wide - 1), height, fill: "#4a7bd0" });
     rect.append(make("title", {}, label + ": " + count)); svg.append(rect);
     if (i % Math.ceil(bars.length / 8) === 0) svg.append(make("text", { x: 5 + i * wide, y: 120 }, label));
