@@ -1,5 +1,4 @@
 // A program with operators new and delete of its own, the plain ones and those with an alignment: all other forms call them.
-// But for operator delete(void *, size_t), which libstrata's never asks for (docs/LIMITS.md), and which is not used here.
 #include "cases.h"
 #include <cstdint>
 #include <exception>
@@ -90,14 +89,30 @@ void what_it_throws_passes_through_the_array_forms() {
 void sized_forms_call_the_unsized_ones() {
     ::operator delete[](kept(::operator new[](hidden(100))), hidden(100));
     CHECK(deletes == 1);
+    for (std::size_t size = 1; size <= 100000; size *= 10) ::operator delete(kept(::operator new(hidden(size))), hidden(size));
+    CHECK(deletes == 7);
+    std::string *one = static_cast<std::string *>(kept(new std::string));
+    delete one;
+    CHECK(deletes == 8);
     ::operator delete(kept(::operator new(hidden(100), wide)), hidden(100), wide);
     ::operator delete[](kept(::operator new[](hidden(100), wide)), hidden(100), wide);
     CHECK(aligned_deletes == 2);
 }
 
+int deletes_of_constructors;
+
+__attribute__((constructor(101))) void before_main() {
+    ::operator delete(kept(::operator new(hidden(100))), hidden(100));
+    deletes_of_constructors = deletes;
+    news = deletes = 0;
+}
+
+void constructors_have_it_called_too() { CHECK(deletes_of_constructors == 1); }
+
 void null_is_no_object_to_it() {
     void *null = hidden_pointer(nullptr);
     ::operator delete[](null), ::operator delete[](null, hidden(8)), ::operator delete(null, std::nothrow);
+    ::operator delete(null, hidden(8)), ::operator delete(null, hidden(4096));
     ::operator delete[](null, wide), ::operator delete(null, hidden(8), wide), ::operator delete[](null, wide, std::nothrow);
 }
 
@@ -115,6 +130,7 @@ const test_case cases[] = {
     ON_BOTH(nothrow_forms_catch_what_it_throws),
     ON_BOTH(what_it_throws_passes_through_the_array_forms),
     ON_BOTH(sized_forms_call_the_unsized_ones),
+    ON_BOTH(constructors_have_it_called_too),
     ON_BOTH(null_is_no_object_to_it),
     ON_BOTH(the_rest_of_the_program_is_not_its),
 };

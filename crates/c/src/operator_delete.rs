@@ -4,8 +4,8 @@
 //! [new.delete.array])
 //!
 //! Ten of them are by default what C++ derives from the other two, and so call a program's, if it replaced one: `throw::derived` has
-//! the entries of nine, which come here only where it did not. Of `operator delete(void*, std::size_t)`, which compilers call for
-//! nearly every object, that is not asked.
+//! the entries of nine, which come here only where it did not, and sends `operator delete(void*, std::size_t)` elsewhere when the
+//! library is loaded, if it did.
 
 use crate::heap::{ANY_ALIGN, deallocate, deallocate_sized};
 use core::ffi::c_void;

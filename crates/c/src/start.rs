@@ -4,17 +4,23 @@
 //! between the heap's: `malloc` in them would meet the locks that the same thread took for the fork. So they are
 //! registered here, before main, when most programs have not registered anything. The heap itself waits for its
 //! first block.
+//!
+//! What depends on which functions the program replaced is decided here, too.
 
 use crate::exit_report;
 
-/// The constructor: the C library calls what stands in this section.
+/// The constructor: the C library calls what stands in this section, the lowest number first. Where the library is a part of the
+/// program, constructors of the program's have higher ones or none.
 #[used]
-#[unsafe(link_section = ".init_array")]
+#[unsafe(link_section = ".init_array.00001")]
 static CONSTRUCTOR: extern "C" fn() = start;
 
 extern "C" fn start() {
     strata_alloc::watch_forks();
     #[cfg(target_arch = "x86_64")]
-    crate::main_begins::expect_main();
+    {
+        crate::throw::let_sized_delete_call_a_replaced_one();
+        crate::main_begins::expect_main();
+    }
     exit_report::prepare();
 }

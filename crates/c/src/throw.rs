@@ -24,6 +24,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) use derived::let_sized_delete_call_a_replaced_one;
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use portable::{
     allocate_or_null, allocate_or_throw, allocate_sized_or_throw, throw_bad_alloc,

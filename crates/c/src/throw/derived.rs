@@ -12,13 +12,60 @@
 //! | nothrow `delete[]` of each kind | `delete[]` of that kind |
 //! | sized `delete[]`, sized and aligned `delete`, `delete[]` | the same without the size |
 //!
-//! Where nobody replaced what a form would call, it goes to the heap directly: with the size, and without an exception.
-//! `operator delete(void*, std::size_t)` is not among them. Jumps leave no frame: a C++ exception passes.
+//! Where nobody replaced what a form would call, it goes to the heap directly: with the size, and without an exception. Jumps
+//! leave no frame: a C++ exception passes.
+//!
+//! `operator delete(void*, std::size_t)`, which compilers call for nearly every object, does not ask. Whether the form without a
+//! size was replaced is known when the library is loaded, and in a program that did so a jump to that is written over its
+//! first instructions: [`let_sized_delete_call_a_replaced_one`].
 
 use crate::operator_delete::delete_sized_aligned;
 use crate::operator_new::{new_aligned_nothrow, new_nothrow};
-use core::arch::{global_asm, naked_asm};
+use core::arch::{asm, global_asm, naked_asm};
 use core::ffi::c_void;
+use strata_os::replace_code;
+
+/// `jmp` to a place that is so many bytes from the instruction's end.
+const JUMP: u8 = 0xe9;
+
+/// Where the program replaced `operator delete(void*)` and not the form that has the size: lets that one call the program's. By
+/// the constructor, before anybody can have come here with an object of the program's.
+pub(crate) fn let_sized_delete_call_a_replaced_one() {
+    let (delete, own_delete, sized, own_sized, jumps_to_delete): (
+        usize,
+        usize,
+        usize,
+        *mut u8,
+        usize,
+    );
+    // SAFETY: loads entries of this object's own offset table, which the loader has filled, and addresses of its code.
+    unsafe {
+        asm!(
+            "mov {delete}, qword ptr [rip + _ZdlPv@GOTPCREL]",
+            "lea {own_delete}, [rip + strata_c_own_delete]",
+            "mov {sized}, qword ptr [rip + _ZdlPvm@GOTPCREL]",
+            "lea {own_sized}, [rip + strata_c_own_delete_sized]",
+            "lea {jumps_to_delete}, [rip + strata_c_own_delete_array]",
+            delete = out(reg) delete,
+            own_delete = out(reg) own_delete,
+            sized = out(reg) sized,
+            own_sized = out(reg) own_sized,
+            jumps_to_delete = out(reg) jumps_to_delete,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    if delete == own_delete || sized != own_sized.addr() {
+        return;
+    }
+    let mut code = [JUMP; 5];
+    let distance = jumps_to_delete.wrapping_sub(own_sized.addr() + code.len());
+    if let (Some(rest), Ok(distance)) = (code.get_mut(1..), i32::try_from(distance.cast_signed())) {
+        rest.copy_from_slice(&distance.to_le_bytes());
+        // SAFETY: the function is longer than that, and has no loop: nobody jumps between its first instructions. The library is
+        // just being loaded, and who called it before this has come back.
+        unsafe { replace_code(own_sized, &code) };
+    }
+}
 
 /// `operator new[](std::size_t)`
 #[unsafe(naked)]
