@@ -4,12 +4,12 @@ use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
     HugepageBreak, HugepageFigures, LegacyPageHeap, MemoryLimits, PageHeap, PageHeapStats,
-    ReleaseReason, SpanRequest,
+    ReleaseReason, SpanRequest, Temperature,
 };
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
 use strata_sync::atomic::{AtomicBool, Ordering};
-use strata_temeraire::{HugePageAware, SkipIntervals};
+use strata_temeraire::{SkipIntervals, Temeraire};
 
 /// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
 ///
@@ -18,7 +18,7 @@ use strata_temeraire::{HugePageAware, SkipIntervals};
 pub struct SelectedPageHeap<P: PageSize> {
     /// Written by `select`, before the heap is used; read by every operation.
     is_legacy: AtomicBool,
-    temeraire: HugePageAware<P>,
+    temeraire: Temeraire<P>,
     legacy: LegacyPageHeap<P>,
 }
 
@@ -82,11 +82,11 @@ macro_rules! chosen {
 unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
     const EMPTY: Self = Self {
         is_legacy: AtomicBool::new(false),
-        temeraire: HugePageAware::EMPTY,
+        temeraire: Temeraire::EMPTY,
         legacy: LegacyPageHeap::EMPTY,
     };
 
-    const EMPTY_IS_ZERO: bool = <HugePageAware<P> as PageHeap<P>>::EMPTY_IS_ZERO
+    const EMPTY_IS_ZERO: bool = <Temeraire<P> as PageHeap<P>>::EMPTY_IS_ZERO
         && <LegacyPageHeap<P> as PageHeap<P>>::EMPTY_IS_ZERO;
 
     type Figures = SelectedFigures;
@@ -172,6 +172,22 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
             SelectedFigures::Legacy(self.legacy.figures(platform))
         } else {
             SelectedFigures::Temeraire(self.temeraire.figures(platform))
+        }
+    }
+
+    fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
+        chosen!(self.stats_of(temperature))
+    }
+
+    fn figures_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+    ) -> Option<SelectedFigures> {
+        if self.is_legacy() {
+            self.legacy.figures_of(platform, temperature).map(SelectedFigures::Legacy)
+        } else {
+            self.temeraire.figures_of(platform, temperature).map(SelectedFigures::Temeraire)
         }
     }
 

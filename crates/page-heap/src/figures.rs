@@ -38,6 +38,46 @@ pub struct PageHeapStats {
     pub lock: LockStats,
 }
 
+impl PageHeapStats {
+    /// What is in spans, or free and backed.
+    pub const fn backed_bytes(&self) -> u64 {
+        self.in_use_bytes.wrapping_add(self.free_bytes)
+    }
+
+    /// The figures of both of two heaps, whose limits are this one's. Peaks add up, too: they need not have been at the same moment,
+    /// so that the sum is the most that it can have been.
+    #[must_use]
+    pub fn plus(&self, other: &Self) -> Self {
+        let (a, b) = (self, other);
+        Self {
+            reserved_bytes: a.reserved_bytes.wrapping_add(b.reserved_bytes),
+            system_bytes: a.system_bytes.wrapping_add(b.system_bytes),
+            in_use_bytes: a.in_use_bytes.wrapping_add(b.in_use_bytes),
+            free_bytes: a.free_bytes.wrapping_add(b.free_bytes),
+            free_parts: a.free_parts.plus(b.free_parts),
+            unmapped_bytes: a.unmapped_bytes.wrapping_add(b.unmapped_bytes),
+            peak_backed_bytes: a.peak_backed_bytes.wrapping_add(b.peak_backed_bytes),
+            spans_in_use: a.spans_in_use.wrapping_add(b.spans_in_use),
+            released: a.released.plus(b.released),
+            release_failures: a.release_failures.wrapping_add(b.release_failures),
+            limits: LimitFigures {
+                limits: a.limits.limits,
+                soft_hits: a.limits.soft_hits.wrapping_add(b.limits.soft_hits),
+                soft_successes: a.limits.soft_successes.wrapping_add(b.limits.soft_successes),
+                hard_hits: a.limits.hard_hits.wrapping_add(b.limits.hard_hits),
+                hard_failures: a.limits.hard_failures.wrapping_add(b.limits.hard_failures),
+            },
+            peak: PeakFigures {
+                in_use_bytes: a.peak.in_use_bytes.wrapping_add(b.peak.in_use_bytes),
+                free_bytes: a.peak.free_bytes.wrapping_add(b.peak.free_bytes),
+                unmapped_bytes: a.peak.unmapped_bytes.wrapping_add(b.peak.unmapped_bytes),
+                spans_in_use: a.peak.spans_in_use.wrapping_add(b.peak.spans_in_use),
+            },
+            lock: a.lock.merge(b.lock),
+        }
+    }
+}
+
 /// Free and backed pages by the part of a page heap that has them, in bytes. What is in none of them is on its way to the
 /// kernel; of a page heap without such parts, all of it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -53,6 +93,14 @@ pub struct FreeParts {
 }
 
 impl FreeParts {
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            filler_bytes: self.filler_bytes.wrapping_add(other.filler_bytes),
+            regions_bytes: self.regions_bytes.wrapping_add(other.regions_bytes),
+            cache_bytes: self.cache_bytes.wrapping_add(other.cache_bytes),
+        }
+    }
+
     /// All of them.
     pub const fn total(self) -> u64 {
         self.filler_bytes.wrapping_add(self.regions_bytes).wrapping_add(self.cache_bytes)
@@ -106,6 +154,16 @@ impl ReleasedBytes {
             ReleaseReason::HardLimit => &mut self.hard_limit,
         };
         *counter = counter.wrapping_add(bytes);
+    }
+
+    const fn plus(self, other: Self) -> Self {
+        Self {
+            call: self.call.wrapping_add(other.call),
+            policy: self.policy.wrapping_add(other.policy),
+            idle: self.idle.wrapping_add(other.idle),
+            soft_limit: self.soft_limit.wrapping_add(other.soft_limit),
+            hard_limit: self.hard_limit.wrapping_add(other.hard_limit),
+        }
     }
 
     /// All of them.

@@ -65,7 +65,7 @@ pub use hugepage_use::{HugepageFigures, HugepageUse};
 pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;
-pub use limits::{LimitFigures, MemoryLimits};
+pub use limits::{LimitFigures, MemoryLimits, limited_bytes};
 pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest, Temperature};
 pub use published::{HasStats, Published, PublishedGuard};
 pub use reserve::{Reserve, ReserveStats, TakenRange};

@@ -136,6 +136,11 @@ fn wanted_bytes<E: Platform>(
     bytes.saturating_add(metadata_bytes(platform))
 }
 
+/// Bytes that a limit is about, with `backed_bytes` in spans or free and backed: these and the metadata of `platform`.
+pub fn limited_bytes<E: Platform>(platform: &E, backed_bytes: u64) -> u64 {
+    backed_bytes.saturating_add(metadata_bytes(platform))
+}
+
 /// Bytes of metadata that count: without what the page map reserved and nobody has touched.
 pub(crate) fn metadata_bytes<E: Platform>(platform: &E) -> u64 {
     platform.arena().allocated_bytes().saturating_sub(platform.map().untouched_bytes())

@@ -208,11 +208,27 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         0
     }
 
-    /// The figures that every page heap has.
+    /// The figures that every page heap has, over all that it is made of.
     fn stats(&self) -> PageHeapStats;
 
-    /// The figures that only this one has.
+    /// The same of the spans of one temperature, where these have a heap of their own; none where they have not, or there was no
+    /// such span yet. What it has in a heap that keeps all spans together is what [`Self::stats`] says, for
+    /// [`Temperature::Normal`].
+    fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
+        (temperature == Temperature::Normal).then(|| self.stats())
+    }
+
+    /// The figures that only this one has; where spans of several temperatures have heaps of their own, those of the normal ones.
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures;
+
+    /// The same of one temperature, as in [`Self::stats_of`].
+    fn figures_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+    ) -> Option<Self::Figures> {
+        (temperature == Temperature::Normal).then(|| self.figures(platform))
+    }
 
     /// What it keeps in `hugepage`, which lies in one of its reservations: for a map of the heap. Takes the lock for a
     /// few instructions. Unless a page heap says otherwise, it does not look at hugepages.

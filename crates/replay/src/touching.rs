@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use strata_os::{AddressRange, PageSource, SimulatedPages};
 use strata_page_heap::{
     HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
-    SpanRequest,
+    SpanRequest, Temperature,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle};
 
@@ -217,6 +217,18 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures {
         self.heap.figures(platform)
+    }
+
+    fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
+        self.heap.stats_of(temperature)
+    }
+
+    fn figures_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+    ) -> Option<Self::Figures> {
+        self.heap.figures_of(platform, temperature)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

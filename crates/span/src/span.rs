@@ -269,6 +269,18 @@ impl Span {
         self.mark(Self::WATCHED, watched);
     }
 
+    /// Which heap of a page heap that is made of up to four it is from.
+    #[inline]
+    pub fn heap(&self) -> u8 {
+        (self.marks.load(Ordering::Relaxed) & Self::HEAP) >> Self::HEAP_SHIFT
+    }
+
+    /// Says which heap it is from, 0 to 3.
+    pub fn set_heap(&self, heap: u8) {
+        let marks = self.marks.load(Ordering::Relaxed) & !Self::HEAP;
+        self.marks.store(marks | (heap << Self::HEAP_SHIFT) & Self::HEAP, Ordering::Relaxed);
+    }
+
     /// How many of its objects are out of the central free list.
     #[inline(always)]
     pub fn objects_out(&self) -> u32 {
@@ -414,6 +426,8 @@ impl Span {
     const DONATED: u8 = 2;
     const DENSE: u8 = 4;
     const WATCHED: u8 = 8;
+    const HEAP_SHIFT: u32 = 4;
+    const HEAP: u8 = 3 << Self::HEAP_SHIFT;
 
     fn has(&self, mark: u8) -> bool {
         self.marks.load(Ordering::Relaxed) & mark != 0

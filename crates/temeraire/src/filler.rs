@@ -10,7 +10,7 @@ use crate::{
     tracker::{FillerSet, HugepageTracker, TrackedPages},
 };
 use core::marker::PhantomData;
-use strata_page_heap::{Density, SpanRequest, Temperature};
+use strata_page_heap::{Density, SpanRequest};
 use strata_span::{PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
@@ -44,12 +44,6 @@ pub(crate) struct Filler<P: PageSize> {
     released: SparseLists,
     released_dense: PageLists,
     releasing: FillerLists<64, 1>,
-    /// Hugepages of sampled and of cold spans, by their longest free run. There are few, so that they are told apart by
-    /// nothing else but whether a free page is backed.
-    sampled: PageLists,
-    sampled_released: PageLists,
-    cold: PageLists,
-    cold_released: PageLists,
     pub(crate) demand: Demand,
     pub(crate) history: History,
     /// Pages that went back out of hugepages in use, by the minute.
@@ -81,8 +75,6 @@ pub struct FillerCounters {
     pub reused_tails: u64,
     /// Spans that came to stand on hugepages of which parts had been given back.
     pub reused_partial: u64,
-    /// Sampled and cold spans that came to stand on hugepages with others of their kind.
-    pub spans_apart: u64,
     /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`]): first those whose spans held few objects,
     /// then those of many.
     pub completed_lifetimes: [[u32; LIFETIME_BUCKETS]; 2],
@@ -99,7 +91,6 @@ impl FillerCounters {
         refilled_hugepages: 0,
         reused_tails: 0,
         reused_partial: 0,
-        spans_apart: 0,
         completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
     };
 
@@ -134,30 +125,16 @@ pub(crate) enum FillerKind {
     Sparse,
     /// One page of many objects.
     Dense,
-    /// A sampled object.
-    Sampled,
-    /// Rarely touched.
-    Cold,
 }
 
 impl FillerKind {
-    pub(crate) const ALL: [Self; 4] = [Self::Sparse, Self::Dense, Self::Cold, Self::Sampled];
+    pub(crate) const ALL: [Self; 2] = [Self::Sparse, Self::Dense];
 
     /// The kind of a wish for `pages` pages.
     pub(crate) fn of<P: PageSize>(request: &SpanRequest<P>) -> Self {
-        match (request.temperature, request.density) {
-            (Temperature::Sampled, _) => Self::Sampled,
-            (Temperature::Cold, _) => Self::Cold,
-            (Temperature::Normal, Density::Dense) if request.pages == PageCount::ONE => Self::Dense,
-            (Temperature::Normal, _) => Self::Sparse,
-        }
-    }
-
-    const fn temperature(self) -> Temperature {
-        match self {
-            Self::Sparse | Self::Dense => Temperature::Normal,
-            Self::Sampled => Temperature::Sampled,
-            Self::Cold => Temperature::Cold,
+        match request.density {
+            Density::Dense if request.pages == PageCount::ONE => Self::Dense,
+            Density::Dense | Density::Sparse => Self::Sparse,
         }
     }
 }
@@ -180,10 +157,6 @@ impl<P: PageSize> Filler<P> {
         released: SparseLists::EMPTY,
         released_dense: PageLists::EMPTY,
         releasing: FillerLists::EMPTY,
-        sampled: PageLists::EMPTY,
-        sampled_released: PageLists::EMPTY,
-        cold: PageLists::EMPTY,
-        cold_released: PageLists::EMPTY,
         totals: FillerTotals::EMPTY,
         demand: Demand::EMPTY,
         history: History::EMPTY,
@@ -217,14 +190,7 @@ impl<P: PageSize> Filler<P> {
         let tracker = match kind {
             FillerKind::Sparse => self.find_sparse(run),
             FillerKind::Dense => self.find_dense(),
-            FillerKind::Sampled => {
-                self.sampled.first_from(run).or_else(|| self.sampled_released.first_from(run))
-            }
-            FillerKind::Cold => {
-                self.cold.first_from(run).or_else(|| self.cold_released.first_from(run))
-            }
         }?;
-        self.counters.spans_apart += u64::from(kind.temperature() != Temperature::Normal);
         self.counters.reused_tails += u64::from(tracker.donated.get());
         let is_partial = tracker.was_released.get() && tracker.released_pages() > 0;
         self.counters.reused_partial += u64::from(is_partial);
@@ -251,7 +217,6 @@ impl<P: PageSize> Filler<P> {
         now_ns: u64,
     ) -> Option<Filled<P>> {
         tracker.dense.set(kind == FillerKind::Dense);
-        tracker.temperature.set(kind.temperature());
         tracker.donated.set(donated);
         let taken = tracker.allocate(pages.get(), 1)?;
         if donated {
@@ -286,8 +251,7 @@ impl<P: PageSize> Filler<P> {
     /// a span which comes and goes alone does not take its hugepage along each time; and some that the kernel
     /// backs page by page, of which nothing is gained as a whole. False if not: it is on no list then.
     pub(crate) fn keep_empty(&mut self, tracker: Handle<HugepageTracker>) -> bool {
-        let is_usual = tracker.temperature.get() == Temperature::Normal && !tracker.is_forbidden();
-        if !is_usual || !self.empties.insert(tracker) {
+        if tracker.is_forbidden() || !self.empties.insert(tracker) {
             return false;
         }
         tracker.abandoned_pages.set(0);
@@ -299,9 +263,6 @@ impl<P: PageSize> Filler<P> {
     /// Makes a hugepage that is kept although it is empty one for spans of another kind. False if none is.
     #[cold]
     pub(crate) fn adopt_empty(&mut self, kind: FillerKind) -> bool {
-        if kind.temperature() != Temperature::Normal {
-            return false;
-        }
         let Some(tracker) = self.empties.any() else { return false };
         self.unlist(tracker);
         tracker.dense.set(kind == FillerKind::Dense);
@@ -410,7 +371,7 @@ impl<P: PageSize> Filler<P> {
         emptied
     }
 
-    /// The hugepage from which to give pages back next: among those of cold spans, else among partly released ones, and if there is
+    /// The hugepage from which to give pages back next: among partly released ones, and if there is
     /// none (`break_more`: none of these) among all others, that with the fewest pages in use, as
     /// far as a look at the ends of the lists tells. None where no free page is backed.
     ///
@@ -438,10 +399,8 @@ impl<P: PageSize> Filler<P> {
         let regular = self.regular.backwards().take(Self::CANDIDATES);
         let regular_dense = self.regular_dense.backwards().take(Self::CANDIDATES);
         let donated = self.donated.backwards().take(Self::CANDIDATES);
-        fewest(&mut self.cold.backwards().take(Self::CANDIDATES))
-            .or_else(|| fewest(&mut partial.chain(partial_dense)))
+        fewest(&mut partial.chain(partial_dense))
             .or_else(|| fewest(&mut regular.chain(regular_dense).chain(donated)))
-            .or_else(|| fewest(&mut self.sampled.backwards().take(Self::CANDIDATES)))
     }
 
     /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is
@@ -465,10 +424,6 @@ impl<P: PageSize> Filler<P> {
         self.released.backwards().for_each(|tracker| visit(&tracker));
         self.released_dense.backwards().for_each(|tracker| visit(&tracker));
         self.releasing.backwards().for_each(|tracker| visit(&tracker));
-        self.sampled.backwards().for_each(|tracker| visit(&tracker));
-        self.sampled_released.backwards().for_each(|tracker| visit(&tracker));
-        self.cold.backwards().for_each(|tracker| visit(&tracker));
-        self.cold_released.backwards().for_each(|tracker| visit(&tracker));
     }
 
     fn find_sparse(&self, run: usize) -> Option<Handle<HugepageTracker>> {
@@ -530,14 +485,6 @@ impl<P: PageSize> Filler<P> {
         if tracker.donated.get() {
             return (FillerSet::Donated, longest);
         }
-        let all_released = tracker.released_pages() > 0 && tracker.free_pages() == 0;
-        match (tracker.temperature.get(), all_released) {
-            (Temperature::Normal, _) => {}
-            (Temperature::Sampled, false) => return (FillerSet::Sampled, longest),
-            (Temperature::Sampled, true) => return (FillerSet::SampledReleased, longest),
-            (Temperature::Cold, false) => return (FillerSet::Cold, longest),
-            (Temperature::Cold, true) => return (FillerSet::ColdReleased, longest),
-        }
         let dense = tracker.dense.get();
         let set = match (tracker.released_pages(), tracker.free_pages()) {
             (0, _) if dense => FillerSet::RegularDense,
@@ -590,10 +537,6 @@ impl<P: PageSize> Filler<P> {
             FillerSet::Released => self.released.insert(tracker, set, place),
             FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
             FillerSet::Releasing => self.releasing.insert(tracker, set, place),
-            FillerSet::Sampled => self.sampled.insert(tracker, set, place),
-            FillerSet::SampledReleased => self.sampled_released.insert(tracker, set, place),
-            FillerSet::Cold => self.cold.insert(tracker, set, place),
-            FillerSet::ColdReleased => self.cold_released.insert(tracker, set, place),
         }
     }
 
@@ -607,10 +550,6 @@ impl<P: PageSize> Filler<P> {
             FillerSet::Released => self.released.remove(tracker),
             FillerSet::ReleasedDense => self.released_dense.remove(tracker),
             FillerSet::Releasing => self.releasing.remove(tracker),
-            FillerSet::Sampled => self.sampled.remove(tracker),
-            FillerSet::SampledReleased => self.sampled_released.remove(tracker),
-            FillerSet::Cold => self.cold.remove(tracker),
-            FillerSet::ColdReleased => self.cold_released.remove(tracker),
             FillerSet::Nowhere => {}
         }
     }

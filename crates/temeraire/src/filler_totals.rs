@@ -90,8 +90,7 @@ impl FillerTotals {
         self.of(FillerSet::Partial).plus(self.of(FillerSet::PartialDense))
     }
 
-    /// The filler at this moment. What is on its way to the kernel counts as partially released, and hugepages of sampled and
-    /// cold spans as regular, unless all that is free there was given back.
+    /// The filler at this moment. What is on its way to the kernel counts as partially released.
     #[inline]
     pub(crate) fn moment(&self) -> FillerMoment {
         let all = self.all();
@@ -100,18 +99,13 @@ impl FillerTotals {
             used_pages: all.used as u64,
             free_pages: all.free as u64,
             unmapped_pages: all.released as u64,
-            regular_hugepages: hugepages(FillerSet::Regular)
-                + hugepages(FillerSet::RegularDense)
-                + hugepages(FillerSet::Sampled)
-                + hugepages(FillerSet::Cold),
+            regular_hugepages: hugepages(FillerSet::Regular) + hugepages(FillerSet::RegularDense),
             donated_hugepages: hugepages(FillerSet::Donated),
             partial_hugepages: hugepages(FillerSet::Partial)
                 + hugepages(FillerSet::PartialDense)
                 + hugepages(FillerSet::Releasing),
             released_hugepages: hugepages(FillerSet::Released)
-                + hugepages(FillerSet::ReleasedDense)
-                + hugepages(FillerSet::SampledReleased)
-                + hugepages(FillerSet::ColdReleased),
+                + hugepages(FillerSet::ReleasedDense),
         }
     }
 }

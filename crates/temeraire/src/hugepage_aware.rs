@@ -13,7 +13,10 @@ use strata_page_heap::{
     FreeParts, HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats,
     Published, ReleaseReason, SpanRequest, Underway,
 };
-use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
+use strata_span::{
+    Hugepage, HugepageCount, MetadataKind, PageCount, PageSize, Platform, PoolItem, SpanHandle,
+    SpanPlace,
+};
 
 /// A page heap that keeps memory on hugepages and gives back what nobody needs: Temeraire.
 ///
@@ -26,6 +29,9 @@ use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHa
 /// A span grows where it is into free pages of its hugepage or region; one that begins with a
 /// hugepage also through its donated tail, if nobody uses that, and into the free hugepages behind
 /// it, backed or not, where the last is donated anew.
+///
+/// What a span's temperature is decides about advice alone: no hugepage is asked for behind sampled and cold spans. Heaps of their own
+/// for these has [`Temeraire`](crate::Temeraire).
 ///
 /// Any thread may call any method at any time. One lock, held for some tens of instructions and
 /// never across a call that gives memory back; an allocation that needs more address space holds it
@@ -67,6 +73,25 @@ impl<P: PageSize> HugePageAware<P> {
     /// How far back it is looked at.
     pub fn skip_intervals(&self) -> SkipIntervals {
         self.state.lock().skip_intervals.unwrap_or(SkipIntervals::STANDARD)
+    }
+
+    /// The parts of the heap, and how often they came into play.
+    pub(crate) fn parts(&self) -> Parts {
+        self.state.lock().parts()
+    }
+
+    /// Whether a hugepage lies in address space of this heap.
+    pub(crate) fn has(&self, hugepage: Hugepage) -> bool {
+        let address = hugepage.address().value();
+        let mut has = false;
+        let state = self.state.lock();
+        state.allocator.reserve().for_each_reservation(|range| has |= range.contains(address));
+        has
+    }
+
+    /// How often the hard limit was the reason that nothing was handed out.
+    pub(crate) fn failures(&self) -> u64 {
+        self.state.figures().limits.hard_failures
     }
 
     /// Pages for a span, within the limits.
@@ -171,6 +196,17 @@ impl<P: PageSize> HugePageAware<P> {
         self.underway.end();
         let all = taken.iter().take(departures.iter().count()).all(|taken| *taken);
         (pages, all)
+    }
+}
+
+// SAFETY: 1. `EMPTY_IS_ZERO`. 2. It has no drop, and is larger than a pointer.
+unsafe impl<P: PageSize> PoolItem for HugePageAware<P> {
+    const KIND: MetadataKind = MetadataKind::Hugepages;
+
+    #[cfg(strata_loom)]
+    unsafe fn construct(place: core::ptr::NonNull<Self>) {
+        // SAFETY: the caller has the place alone.
+        unsafe { place.write(Self::new()) };
     }
 }
 
@@ -317,8 +353,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     fn for_each_part(&self, mut visit: impl FnMut(&'static str, u64)) {
-        let state = self.state.lock();
-        state.parts().into_iter().for_each(|(name, count)| visit(name, count));
+        self.parts().into_iter().for_each(|(name, count)| visit(name, count));
     }
 
     fn set_limits(&self, limits: MemoryLimits) {
@@ -366,9 +401,12 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 }
 
+/// The names of a heap's parts, and how often each came into play.
+pub(crate) type Parts = [(&'static str, u64); 15];
+
 impl<P: PageSize> State<P> {
     /// The parts of the heap, and how often they came into play.
-    fn parts(&self) -> [(&'static str, u64); 16] {
+    fn parts(&self) -> Parts {
         let filler = self.filler.counters;
         let judged = self.filler.demand.judged();
         let cache = self.cache.counts();
@@ -387,7 +425,6 @@ impl<P: PageSize> State<P> {
             ("cache overflows", cache.overflows),
             ("cache trims on request", cache.periodic_unbacked),
             ("broken hugepages that emptied", self.emptied_broken),
-            ("spans apart", filler.spans_apart),
             ("collapses", self.treatment.figures().collapsed),
         ]
     }

@@ -61,10 +61,13 @@ mod node_store;
 mod region;
 mod region_set;
 mod release;
+mod shared_limits;
+mod shared_peak;
 mod state;
 mod subrelease;
 mod supply;
 mod survey;
+mod temeraire;
 #[cfg(test)]
 mod test_ground;
 mod time_series;
@@ -89,4 +92,5 @@ pub use histogram::{
 pub use huge_cache::{HugeCacheFigures, RecentRange, UsageEpoch, UsageHistory};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;
+pub use temeraire::Temeraire;
 pub use treatment::{CollapseError, CollapseFigures};

@@ -18,7 +18,7 @@ use crate::{
     treatment::Treatment,
 };
 use strata_os::Clock;
-use strata_page_heap::{AllocationRecords, LimitFigures, ReleasedBytes, SpanRequest};
+use strata_page_heap::{AllocationRecords, LimitFigures, ReleasedBytes, SpanRequest, Temperature};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
@@ -352,8 +352,10 @@ impl<P: PageSize> State<P> {
     ) -> Option<Found<P>> {
         let (pages, align) = (request.pages, request.align);
         let kind = FillerKind::of(request);
+        // What is touched rarely or here and there does not pay for a hugepage.
+        let pays = request.temperature == Temperature::Normal;
         if pages.get() <= Self::MOST_FILLED && align <= PageCount::PER_HUGEPAGE {
-            return self.allocate_small(platform, pages, align, kind, now_ns);
+            return self.allocate_small(platform, pages, align, kind, pays, now_ns);
         }
         let awkward = pages.get() % Self::PER_HUGEPAGE != 0 && pages.get() <= Region::pages::<P>();
         if align == PageCount::ONE && awkward {
@@ -367,10 +369,10 @@ impl<P: PageSize> State<P> {
                 }
             }
             if let Some(found) = self.allocate_in_region(platform, pages, now_ns) {
-                return Some(found);
+                return Some(Found { advise: found.advise.filter(|_| pays), ..found });
             }
         }
-        self.allocate_large(platform, pages, align, now_ns)
+        self.allocate_large(platform, pages, align, pays, now_ns)
     }
 
     /// Pages from the filler, from a fresh hugepage if need be.
@@ -381,6 +383,7 @@ impl<P: PageSize> State<P> {
         pages: PageCount<P>,
         align: PageCount<P>,
         kind: FillerKind,
+        pays: bool,
         now_ns: u64,
     ) -> Option<Found<P>> {
         if let Some(filled) = self.filler.allocate(pages, align, kind, now_ns) {
@@ -399,8 +402,6 @@ impl<P: PageSize> State<P> {
             return self.allocate_among_others(pages, align, kind, now_ns);
         };
         let hugepage = got.range.first;
-        // What is touched rarely or here and there does not pay for a hugepage.
-        let pays = matches!(kind, FillerKind::Sparse | FillerKind::Dense);
         let fresh = self.fresh(&got, pages, true, pays);
         self.assign(platform, tracker, hugepage, fresh, now_ns);
         let filled = self.filler.contribute(tracker, pages, kind, false, now_ns)?;
@@ -480,6 +481,7 @@ impl<P: PageSize> State<P> {
         platform: &E,
         pages: PageCount<P>,
         align: PageCount<P>,
+        pays: bool,
         now_ns: u64,
     ) -> Option<Found<P>> {
         let count = pages.hugepages_up();
@@ -487,7 +489,7 @@ impl<P: PageSize> State<P> {
         let slack = count.pages::<P>() - pages;
         if slack == PageCount::ZERO {
             let got = self.take_hugepages(platform, count, align, now_ns)?;
-            return Some(Found::of_hugepages(&got, false));
+            return Some(Found::of_hugepages(&got, false, pays));
         }
         let tracker = self.hire(platform)?;
         // The tail becomes a range of its own, unless it is all.
@@ -504,11 +506,11 @@ impl<P: PageSize> State<P> {
             return None;
         };
         let tail = got.range.end() - HugepageCount::ONE;
-        let fresh = self.fresh(&got, pages, Self::fills_a_hugepage(pages), true);
+        let fresh = self.fresh(&got, pages, Self::fills_a_hugepage(pages), pays);
         self.assign(platform, tracker, tail, fresh, now_ns);
         let head = PageCount::PER_HUGEPAGE - slack;
         self.filler.contribute(tracker, head, FillerKind::Sparse, true, now_ns)?;
-        Some(Found::of_hugepages(&got, true))
+        Some(Found::of_hugepages(&got, true, pays))
     }
 
     /// Takes whole hugepages back, with their donated tail if there was one.
@@ -557,8 +559,8 @@ impl<P: PageSize> Found<P> {
         Self { first, zeroed, donated_tail: false, advise: None, modest: None }
     }
 
-    fn of_hugepages(got: &FoundHugepages, donated_tail: bool) -> Self {
-        let advise = got.fresh.then_some((got.range.first, got.range.count));
+    fn of_hugepages(got: &FoundHugepages, donated_tail: bool, pays: bool) -> Self {
+        let advise = (got.fresh && pays).then_some((got.range.first, got.range.count));
         Self { donated_tail, advise, ..Self::of(got.range.first.first_page(), got.range.zeroed) }
     }
 }

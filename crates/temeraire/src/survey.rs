@@ -315,11 +315,6 @@ fn population(tracker: &HugepageTracker) -> Population {
         FillerSet::Releasing => Population::SparsePartial,
         FillerSet::Released => Population::SparseReleased,
         FillerSet::ReleasedDense => Population::DenseReleased,
-        FillerSet::SampledReleased | FillerSet::ColdReleased => Population::SparseReleased,
-        FillerSet::Sampled | FillerSet::Cold if tracker.released_pages() > 0 => {
-            Population::SparsePartial
-        }
-        FillerSet::Sampled | FillerSet::Cold => Population::SparseRegular,
     }
 }
 

@@ -5,7 +5,6 @@ use crate::{
     handle::Handle,
 };
 use core::{cell::Cell, ptr::NonNull};
-use strata_page_heap::Temperature;
 use strata_span::{Hugepage, MetadataKind, PoolItem};
 
 /// Who keeps the pages of a hugepage; the first byte of everything that the page map notes of one.
@@ -53,19 +52,11 @@ pub(crate) enum FillerSet {
     ReleasedDense,
     /// Pages of it are on their way to the kernel.
     Releasing,
-    /// Spans with sampled objects; some free page is backed, or none is free.
-    Sampled,
-    /// The same, all free pages given back to the kernel.
-    SampledReleased,
-    /// Cold spans; some free page is backed, or none is free.
-    Cold,
-    /// The same, all free pages given back to the kernel.
-    ColdReleased,
 }
 
 impl FillerSet {
     /// How many there are.
-    pub(crate) const COUNT: usize = 13;
+    pub(crate) const COUNT: usize = 9;
 }
 
 /// How the kernel backs a hugepage.
@@ -92,8 +83,6 @@ pub(crate) struct HugepageTracker {
     pub(crate) set: Cell<FillerSet>,
     /// Its spans are dense; it takes only such.
     pub(crate) dense: Cell<bool>,
-    /// Which spans it takes.
-    pub(crate) temperature: Cell<Temperature>,
     /// The tail of a large allocation that nobody has used yet.
     pub(crate) donated: Cell<bool>,
     /// Pages of it were given back to the kernel at some time since it came to the filler.

@@ -2,12 +2,7 @@
 
 use strata_page_heap::suite;
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
-use strata_temeraire::HugePageAware;
-
-#[test]
-fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_4_kib() {
-    suite::run::<Pages4K, HugePageAware<Pages4K>>();
-}
+use strata_temeraire::{HugePageAware, Temeraire};
 
 #[test]
 fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_8_kib() {
@@ -15,11 +10,26 @@ fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_8_kib() {
 }
 
 #[test]
-fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_32_kib() {
-    suite::run::<Pages32K, HugePageAware<Pages32K>>();
+fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_256_kib() {
+    suite::run::<Pages256K, HugePageAware<Pages256K>>();
 }
 
 #[test]
-fn hugepage_aware_keeps_what_the_trait_promises_with_pages_of_256_kib() {
-    suite::run::<Pages256K, HugePageAware<Pages256K>>();
+fn heaps_by_temperature_keep_what_the_trait_promises_with_pages_of_4_kib() {
+    suite::run::<Pages4K, Temeraire<Pages4K>>();
+}
+
+#[test]
+fn heaps_by_temperature_keep_what_the_trait_promises_with_pages_of_8_kib() {
+    suite::run::<Pages8K, Temeraire<Pages8K>>();
+}
+
+#[test]
+fn heaps_by_temperature_keep_what_the_trait_promises_with_pages_of_32_kib() {
+    suite::run::<Pages32K, Temeraire<Pages32K>>();
+}
+
+#[test]
+fn heaps_by_temperature_keep_what_the_trait_promises_with_pages_of_256_kib() {
+    suite::run::<Pages256K, Temeraire<Pages256K>>();
 }

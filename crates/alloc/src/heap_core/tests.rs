@@ -3,7 +3,7 @@ use crate::SelectedPageHeap;
 use core::mem::MaybeUninit;
 use strata_page_heap::LegacyPageHeap;
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
-use strata_temeraire::HugePageAware;
+use strata_temeraire::{HugePageAware, Temeraire};
 
 /// Whether every byte of `value` is zero, in memory that was zero before.
 fn is_zero<T>(value: impl Fn() -> T) -> bool {
@@ -20,6 +20,7 @@ fn is_zero<T>(value: impl Fn() -> T) -> bool {
 fn check<P: PageSize>() {
     assert!(is_zero(|| <LegacyPageHeap<P> as PageHeap<P>>::EMPTY));
     assert!(is_zero(|| <HugePageAware<P> as PageHeap<P>>::EMPTY));
+    assert!(is_zero(|| <Temeraire<P> as PageHeap<P>>::EMPTY));
     assert!(is_zero(|| <SelectedPageHeap<P> as PageHeap<P>>::EMPTY));
     const { assert!(<SelectedPageHeap<P> as PageHeap<P>>::EMPTY_IS_ZERO) };
     assert!(is_zero(|| const { MiddleTier::<P>::new() }));

@@ -6,7 +6,7 @@ use crate::{
 };
 use std::vec::Vec;
 use strata_os::{CallKinds, Fault};
-use strata_page_heap::{Density, PageHeap, ReleaseReason, SpanRequest, Temperature};
+use strata_page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
 
@@ -537,44 +537,6 @@ fn pieces_none_of_which_is_long_enough_make_room_for_one_that_is() {
     let long = heap.allocate(40 * MIB);
     heap.check();
     heap.deallocate(long);
-}
-
-#[test]
-fn sampled_and_cold_spans_share_hugepages_with_their_like_alone() {
-    let heap = Heap::<Pages8K>::new();
-    let of = |temperature| {
-        let request = SpanRequest { temperature, ..SpanRequest::of(PageCount::new(3)) };
-        heap.heap.allocate(&heap.ground, request).unwrap()
-    };
-    let kinds = [Temperature::Normal, Temperature::Sampled, Temperature::Cold];
-    let spans: Vec<_> = (0..300).map(|index| (kinds[index % 3], of(kinds[index % 3]))).collect();
-    let hugepage = |span: &SpanHandle| span.first::<Pages8K>().hugepage();
-    for (kind, span) in &spans {
-        let others = spans.iter().filter(|(_, other)| hugepage(other) == hugepage(span));
-        assert!(others.map(|(other, _)| other).all(|other| other == kind));
-    }
-    heap.check();
-    // Of equally many free pages those of cold spans go first, and those of sampled ones last.
-    spans.iter().filter(|(_, span)| span.first::<Pages8K>().number() % 2 == 0).for_each(
-        |(_, span)| {
-            heap.deallocate(*span);
-        },
-    );
-    let released = |kind: Temperature| {
-        let inside = spans.iter().filter(|(other, _)| *other == kind);
-        let mut hugepages: Vec<_> = inside.map(|(_, span)| hugepage(span)).collect();
-        hugepages.dedup();
-        let unbacked =
-            |hugepage: &_| heap.heap.hugepage_figures(&heap.ground, *hugepage).unbacked_pages;
-        hugepages.iter().map(unbacked).sum::<u64>()
-    };
-    heap.release(Pages8K::BYTES, ReleaseReason::HardLimit);
-    assert!(released(Temperature::Cold) > 0 && released(Temperature::Normal) == 0);
-    while released(Temperature::Sampled) == 0 {
-        assert!(heap.release(Pages8K::BYTES, ReleaseReason::HardLimit) > 0);
-    }
-    assert!(released(Temperature::Normal) > 0);
-    heap.check();
 }
 
 /// A heap where the kernel makes no hugepages.

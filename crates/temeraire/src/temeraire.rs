@@ -1,0 +1,440 @@
+//! One whole heap for each kind of span that is to be apart.
+
+use crate::{
+    demand::SkipIntervals, figures::TemeraireFigures, hugepage_aware::HugePageAware,
+    shared_limits::SharedLimits, shared_peak::SharedPeak,
+};
+use strata_os::AddressRange;
+use strata_page_heap::{
+    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
+    SpanRequest, Temperature,
+};
+use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, SpanHandle};
+
+/// Temeraire whole: a [`HugePageAware`] heap for ordinary spans, and one each for sampled and for cold ones.
+///
+/// What is sampled or cold lies in address space of its own, on hugepages of its own, down to the last cache of free hugepages; so it
+/// neither keeps ordinary hugepages from emptying nor is it asked for hugepages. The heaps apart are made when the first such span is
+/// asked for, of metadata; a program without such spans has two words of them. Where there is no metadata for one, its spans
+/// stand with the ordinary ones.
+///
+/// Figures are sums, but for [`figures`](PageHeap::figures), which are those of the ordinary spans' heap; each heap has its own by
+/// [`stats_of`](PageHeap::stats_of) and [`figures_of`](PageHeap::figures_of). Limits hold for all heaps together; what is
+/// to go back goes from the cold heap first, then from the ordinary one, then from the sampled one.
+/// (TCMalloc's page allocator since 2023 has the same heaps, and this order.)
+///
+/// Any thread may call any method at any time. Each heap has a lock of its own.
+///
+/// ```
+/// use strata_os::{MonotonicClock, SystemPages};
+/// use strata_page_heap::{PageHeap, SpanRequest, Temperature};
+/// use strata_size_classes::Pages8K;
+/// use strata_span::{Ground, PageCount};
+/// use strata_temeraire::Temeraire;
+///
+/// static HEAP: Temeraire<Pages8K> = Temeraire::EMPTY;
+///
+/// let ground = Ground::<Pages8K, _, _, _>::new(SystemPages::new(), SystemPages::new(), MonotonicClock::new());
+/// let ordinary = SpanRequest::of(PageCount::ONE);
+/// let one = HEAP.allocate(&ground, ordinary).expect("memory for a page");
+/// assert_eq!(HEAP.stats_of(Temperature::Cold), None);
+///
+/// let cold = SpanRequest { temperature: Temperature::Cold, ..ordinary };
+/// let other = HEAP.allocate(&ground, cold).expect("memory for a page");
+/// assert_eq!(HEAP.stats_of(Temperature::Cold).expect("made").in_use_bytes, 8192);
+/// assert_eq!(HEAP.stats().in_use_bytes, 2 * 8192);
+///
+/// for span in [one, other] {
+///     // SAFETY: the spans came from this heap, and nobody uses them.
+///     unsafe { HEAP.deallocate(&ground, span) };
+/// }
+/// assert_eq!(HEAP.stats().in_use_bytes, 0);
+/// ```
+#[derive(Debug)]
+pub struct Temeraire<P: PageSize> {
+    normal: HugePageAware<P>,
+    /// Published under the normal heap's lock, which a fork takes first: so it finds as many heaps when it leaves as when it came.
+    sampled: PublishOnce<HugePageAware<P>>,
+    cold: PublishOnce<HugePageAware<P>>,
+    /// Where the two are from.
+    pool: Pool<HugePageAware<P>>,
+    limits: SharedLimits,
+    peak: SharedPeak,
+}
+
+// SAFETY: heaps may be used by any thread, and those behind the pointers are never given back.
+unsafe impl<P: PageSize> Send for Temeraire<P> {}
+// SAFETY: as above.
+unsafe impl<P: PageSize> Sync for Temeraire<P> {}
+
+/// The order in which heaps give back.
+const COLDEST_FIRST: [Temperature; 3] =
+    [Temperature::Cold, Temperature::Normal, Temperature::Sampled];
+
+impl<P: PageSize> Temeraire<P> {
+    strata_sync::const_fn! {
+        /// A heap that has nothing yet.
+        pub const fn new() -> Self {
+            Self {
+                normal: HugePageAware::new(),
+                sampled: PublishOnce::new(),
+                cold: PublishOnce::new(),
+                pool: Pool::new(),
+                limits: SharedLimits::new(),
+                peak: SharedPeak::new(),
+            }
+        }
+    }
+
+    /// Says for all heaps how far back demand is looked at before memory that it may want again is given back.
+    pub fn set_skip_intervals(&self, intervals: SkipIntervals) {
+        self.heaps().for_each(|heap| heap.set_skip_intervals(intervals));
+    }
+
+    /// How far back it is looked at.
+    pub fn skip_intervals(&self) -> SkipIntervals {
+        self.normal.skip_intervals()
+    }
+
+    /// The heap for spans of a temperature, if it was made.
+    #[inline]
+    fn heap(&self, temperature: Temperature) -> Option<&HugePageAware<P>> {
+        let place = match temperature {
+            Temperature::Normal => return Some(&self.normal),
+            Temperature::Sampled => &self.sampled,
+            Temperature::Cold => &self.cold,
+        };
+        // SAFETY: what is published is a heap, and stays one: it never goes back to the pool.
+        place.get().map(|heap| unsafe { heap.as_ref() })
+    }
+
+    /// All heaps that were made, in the order in which they give back.
+    fn heaps(&self) -> impl Iterator<Item = &HugePageAware<P>> {
+        COLDEST_FIRST.into_iter().filter_map(|temperature| self.heap(temperature))
+    }
+
+    /// The sums of all heaps' figures.
+    fn sums(&self) -> PageHeapStats {
+        [Temperature::Sampled, Temperature::Cold]
+            .into_iter()
+            .filter_map(|temperature| self.heap(temperature))
+            .fold(self.normal.stats(), |sum, heap| sum.plus(&heap.stats()))
+    }
+
+    /// Where there are several heaps: raises the peaks that they have together.
+    #[inline]
+    fn note_peak(&self) {
+        if self.is_apart() {
+            self.peak.note(&self.sums());
+        }
+    }
+
+    /// Whether there are heaps apart.
+    #[inline]
+    fn is_apart(&self) -> bool {
+        self.sampled.get().is_some() || self.cold.get().is_some()
+    }
+
+    /// Makes the heap for spans of a temperature. None where there is no metadata for it.
+    #[cold]
+    #[inline(never)]
+    fn make<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+    ) -> Option<&HugePageAware<P>> {
+        let made = self.pool.allocate(platform.arena(), platform.metadata())?;
+        let place = match temperature {
+            Temperature::Normal => return Some(&self.normal),
+            Temperature::Sampled => &self.sampled,
+            Temperature::Cold => &self.cold,
+        };
+        // SAFETY: zero bits are a heap, and nobody else knows it.
+        let heap = unsafe { made.as_ref() };
+        heap.set_skip_intervals(self.skip_intervals());
+        let held = self.normal.state.lock();
+        if !self.is_apart() {
+            self.peak.begin(&self.normal.stats());
+        }
+        let published = place.publish(made);
+        drop(held);
+        if published != made {
+            // SAFETY: it was had above, and another thread's was published in its place.
+            unsafe { self.pool.deallocate(made) };
+        }
+        self.heap(temperature)
+    }
+
+    /// The heap that a span is from.
+    #[inline]
+    fn heap_of(&self, span: SpanHandle) -> &HugePageAware<P> {
+        self.heap(temperature_of(span.heap())).unwrap_or(&self.normal)
+    }
+
+    /// The heap that has a hugepage.
+    fn heap_with(&self, hugepage: Hugepage) -> &HugePageAware<P> {
+        [Temperature::Sampled, Temperature::Cold]
+            .into_iter()
+            .filter_map(|temperature| self.heap(temperature))
+            .find(|heap| heap.has(hugepage))
+            .unwrap_or(&self.normal)
+    }
+
+    /// Where there are limits and several heaps: has the others give back what a growth of `own` by `pages` pages takes too much, and
+    /// tells `own` what the others leave of the limits.
+    #[cold]
+    #[inline(never)]
+    fn share_limits<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        own: &HugePageAware<P>,
+        pages: PageCount<P>,
+    ) {
+        let now = self.stats();
+        // What cannot fit whatever is given back is refused by the heap itself.
+        let can_fit =
+            self.limits.excess(platform, ReleaseReason::HardLimit, now.in_use_bytes, pages)
+                == PageCount::ZERO;
+        for reason in [ReleaseReason::SoftLimit, ReleaseReason::HardLimit] {
+            let backed = self.stats().backed_bytes();
+            let excess = self.limits.excess(platform, reason, backed, pages);
+            let mut given = PageCount::ZERO;
+            for other in self.heaps().filter(|other| !core::ptr::eq(*other, own)) {
+                if can_fit && given < excess {
+                    given += other.release(platform, excess.saturating_sub(given), reason);
+                }
+            }
+            if given > PageCount::ZERO {
+                self.limits.count_relief(reason, given >= excess);
+            }
+        }
+        let others: u64 = self
+            .heaps()
+            .filter(|other| !core::ptr::eq(*other, own))
+            .map(|other| other.stats().backed_bytes())
+            .sum();
+        own.set_limits(self.limits.without(others));
+    }
+
+    /// Has the others give back all that they have free, address space included: there is no more for `own`. False if there are no
+    /// others, or a limit is what is in the way.
+    #[cold]
+    #[inline(never)]
+    fn take_from_others<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        own: &HugePageAware<P>,
+        failures: u64,
+    ) -> bool {
+        if !self.is_apart() || own.stats().limits.hard_failures != failures {
+            return false;
+        }
+        let mut gave = false;
+        for other in self.heaps().filter(|other| !core::ptr::eq(*other, own)) {
+            let stats = other.stats();
+            let all = PageCount::new((stats.free_bytes >> P::SHIFT) as usize);
+            other.release(platform, all, ReleaseReason::HardLimit);
+            while other.give_back_reserve(platform) > 0 {}
+            gave |= other.stats().reserved_bytes < stats.reserved_bytes;
+        }
+        gave
+    }
+}
+
+impl<P: PageSize> Default for Temeraire<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The number by which a span knows its heap.
+const fn number_of(temperature: Temperature) -> u8 {
+    match temperature {
+        Temperature::Normal => 0,
+        Temperature::Sampled => 1,
+        Temperature::Cold => 2,
+    }
+}
+
+const fn temperature_of(number: u8) -> Temperature {
+    match number {
+        1 => Temperature::Sampled,
+        2 => Temperature::Cold,
+        _ => Temperature::Normal,
+    }
+}
+
+// SAFETY: each span is of one heap, which it knows by its number, and each heap answers for 1 to 4; their reservations do not overlap,
+// since all are of one source.
+unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
+    #[cfg(not(strata_loom))]
+    const EMPTY: Self = Self::new();
+
+    const EMPTY_IS_ZERO: bool = HugePageAware::<P>::EMPTY_IS_ZERO;
+
+    type Figures = TemeraireFigures;
+
+    fn allocate<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: SpanRequest<P>,
+    ) -> Option<SpanHandle> {
+        let temperature = request.temperature;
+        let made = self.heap(temperature).or_else(|| self.make(platform, temperature));
+        let (heap, number) = match made {
+            Some(heap) => (heap, number_of(temperature)),
+            None => (&self.normal, number_of(Temperature::Normal)),
+        };
+        if self.limits.any() && self.is_apart() {
+            self.share_limits(platform, heap, request.pages);
+        }
+        let failures = if self.is_apart() { heap.failures() } else { 0 };
+        let span = match heap.allocate(platform, request) {
+            Some(span) => span,
+            None if self.take_from_others(platform, heap, failures) => {
+                heap.allocate(platform, request)?
+            }
+            None => return None,
+        };
+        if number != number_of(Temperature::Normal) {
+            span.set_heap(number);
+        }
+        self.note_peak();
+        Some(span)
+    }
+
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+        // SAFETY: the span came from this heap, as the caller says.
+        unsafe { self.heap_of(span).deallocate(platform, span) };
+        self.note_peak();
+    }
+
+    unsafe fn extend<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        pages: PageCount<P>,
+    ) -> bool {
+        let heap = self.heap_of(span);
+        if self.limits.any() && self.is_apart() {
+            let most = pages.hugepages_up().pages();
+            self.share_limits(platform, heap, most.saturating_sub(span.page_count()));
+        }
+        // SAFETY: as the caller says; the heap is the span's.
+        let grew = unsafe { heap.extend(platform, span, pages) };
+        self.note_peak();
+        grew
+    }
+
+    fn release<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        let mut given = PageCount::ZERO;
+        for heap in self.heaps() {
+            given += heap.release(platform, wanted.saturating_sub(given), reason);
+        }
+        given
+    }
+
+    fn break_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+        bytes: usize,
+    ) -> HugepageBreak {
+        self.heap_with(hugepage).break_hugepage(platform, hugepage, bytes)
+    }
+
+    /// Hugepages of sampled and cold spans are not put together: none was asked for.
+    fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
+        self.normal.maintain(platform, now_ns)
+    }
+
+    fn for_each_part(&self, mut visit: impl FnMut(&'static str, u64)) {
+        let mut sums = self.normal.parts();
+        let mut apart = 0;
+        let both = [Temperature::Sampled, Temperature::Cold];
+        for heap in both.into_iter().filter_map(|it| self.heap(it)) {
+            apart += 1;
+            sums.iter_mut().zip(heap.parts()).for_each(|(sum, (_, count))| sum.1 += count);
+        }
+        sums.into_iter().for_each(|(name, count)| visit(name, count));
+        visit("heaps apart", apart);
+    }
+
+    fn set_limits(&self, limits: MemoryLimits) {
+        self.limits.set(limits);
+        // Where there are several, each learns what is its own when it grows next.
+        self.heaps().for_each(|heap| heap.set_limits(limits));
+    }
+
+    fn take_peak_bytes(&self) -> u64 {
+        self.heaps().map(PageHeap::take_peak_bytes).sum()
+    }
+
+    fn give_back_reserve<E: Platform<Pages = P>>(&self, platform: &E) -> usize {
+        self.heaps().map(|heap| heap.give_back_reserve(platform)).sum()
+    }
+
+    fn stats(&self) -> PageHeapStats {
+        if !self.is_apart() {
+            return self.normal.stats();
+        }
+        let sums = self.sums();
+        self.peak.put_into(PageHeapStats { limits: self.limits.figures(sums.limits), ..sums })
+    }
+
+    fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
+        self.heap(temperature).map(PageHeap::stats)
+    }
+
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
+        self.normal.figures(platform)
+    }
+
+    fn figures_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+    ) -> Option<TemeraireFigures> {
+        self.heap(temperature).map(|heap| heap.figures(platform))
+    }
+
+    fn hugepage_figures<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        hugepage: Hugepage,
+    ) -> HugepageFigures {
+        self.heap_with(hugepage).hugepage_figures(platform, hugepage)
+    }
+
+    fn for_each_reservation(&self, mut visit: impl FnMut(AddressRange)) {
+        self.heaps().for_each(|heap| heap.for_each_reservation(&mut visit));
+    }
+
+    fn acquire(&self) {
+        // The normal one first: with its lock held no other is made.
+        self.normal.acquire();
+        let apart = [Temperature::Sampled, Temperature::Cold];
+        apart.into_iter().filter_map(|it| self.heap(it)).for_each(PageHeap::acquire);
+        self.pool.acquire();
+    }
+
+    unsafe fn release_lock(&self) {
+        // SAFETY: `acquire` took it.
+        unsafe { self.pool.release() };
+        let apart = [Temperature::Cold, Temperature::Sampled];
+        for heap in apart.into_iter().filter_map(|it| self.heap(it)) {
+            // SAFETY: `acquire` took it, since no heap was made in between.
+            unsafe { heap.release_lock() };
+        }
+        // SAFETY: `acquire` took it.
+        unsafe { self.normal.release_lock() };
+    }
+}
+
+#[cfg(test)]
+mod tests;
