@@ -1,6 +1,6 @@
 //! What a heap is made of, as types.
 
-use crate::{Config, Core, SelectedPageHeap};
+use crate::{Config, SelectedPageHeap};
 use core::marker::PhantomData;
 use strata_os::{Clock, MonotonicClock, PageSource, SystemPages};
 use strata_page_heap::PageHeap;
@@ -67,19 +67,6 @@ pub trait HeapConfig: Send + Sync + 'static {
     /// Tells a new page heap what was configured at start, before its first span.
     fn configure(page_heap: &Self::PageHeap, config: &Config) {
         let _ = (page_heap, config);
-    }
-
-    /// Work of the program's own that the heap's thread does between its steps: at `now_ns` of the heap's clock, and
-    /// again at the time that it answers with. `u64::MAX`, which is what it does unless it is told otherwise: never.
-    ///
-    /// Called with no lock held, on a stack of 256 KiB, and only where the heap has a thread. Other background work waits
-    /// for it.
-    fn background_work(core: &Core<Self>, now_ns: u64) -> u64
-    where
-        Self: Sized,
-    {
-        let _ = (core, now_ns);
-        u64::MAX
     }
 }
 

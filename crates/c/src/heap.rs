@@ -4,10 +4,9 @@
 //! go through the loader's tables, and might find another library's.
 
 use crate::exhausted::{fail_with_einval, fail_with_enomem};
-use crate::snapshots;
 use core::ffi::c_void;
 use core::ptr;
-use strata_alloc::{Config, Core, Heap, HeapConfig, Standard};
+use strata_alloc::{Config, Heap, HeapConfig, Standard};
 
 #[cfg(strata_page_size = "4k")]
 type Pages = strata_size_classes::Pages4K;
@@ -18,7 +17,7 @@ type Pages = strata_size_classes::Pages32K;
 #[cfg(strata_page_size = "256k")]
 type Pages = strata_size_classes::Pages256K;
 
-/// What the program's heap is made of: what is standard, and snapshots at times.
+/// What the program's heap is made of: what is standard, and that it is the only one.
 #[derive(Debug)]
 pub(crate) enum Program {}
 
@@ -42,10 +41,6 @@ impl HeapConfig for Program {
 
     fn configure(page_heap: &Self::PageHeap, config: &Config) {
         Standard::<Pages>::configure(page_heap, config);
-    }
-
-    fn background_work(core: &Core<Self>, now_ns: u64) -> u64 {
-        snapshots::write_if_due(core, now_ns)
     }
 }
 

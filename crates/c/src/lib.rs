@@ -51,7 +51,6 @@ mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod clone;
 mod exhausted;
-mod exit_report;
 mod glibc;
 mod gperftools;
 mod heap;
@@ -65,11 +64,11 @@ mod operator_delete;
 mod operator_new;
 #[cfg(panic = "abort")]
 mod panic;
+mod reports;
 #[cfg(target_arch = "x86_64")]
 mod sandbox;
 mod size_returning_new;
 mod sized;
-mod snapshots;
 mod start;
 mod throw;
 #[cfg(target_arch = "x86_64")]

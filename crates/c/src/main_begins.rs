@@ -8,36 +8,29 @@
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
-use crate::snapshots;
+use crate::reports;
 use core::arch::naked_asm;
 use core::ffi::{CStr, c_char, c_int, c_void};
-use strata_sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use strata_sync::atomic::{AtomicPtr, Ordering};
 
 /// The program's main. Written by `find_start`, in the only thread, before it is called.
 static MAIN: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
-
-/// Whether the heap waits for main. Written by the constructor, and when main begins.
-static AWAITED: AtomicBool = AtomicBool::new(false);
 
 type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
 const START: &CStr = c"__libc_start_main";
 
-/// If the program is going to begin by our `__libc_start_main`: the heap waits with threads until main begins. By the
-/// constructor; one that runs because the library was loaded late finds the C library's.
-pub(crate) fn expect_main() {
+/// Whether the program is going to begin by our `__libc_start_main`; then the heap waits with threads until main begins. By
+/// the constructor; one that runs because the library was loaded late finds the C library's.
+pub(crate) fn expect_main() -> bool {
     let ours: *const c_void = (__libc_start_main as *const ()).cast();
     // SAFETY: a name that ends in zero.
     let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_DEFAULT, START.as_ptr()) });
-    if found.is_some_and(|found| core::ptr::eq(found, ours)) {
-        AWAITED.store(true, Ordering::Relaxed);
+    let is_ours = found.is_some_and(|found| core::ptr::eq(found, ours));
+    if is_ours {
         strata_alloc::wait_with_threads();
     }
-}
-
-/// Whether the heap makes no thread yet, and main is going to change that.
-pub(crate) fn is_awaited() -> bool {
-    AWAITED.load(Ordering::Relaxed)
+    is_ours
 }
 
 /// The loader's `dlsym`, which a static program has not.
@@ -69,8 +62,7 @@ extern "C" fn find_start(main: *mut c_void) -> *mut c_void {
 
 extern "C" fn note_main() {
     strata_alloc::threads_may_start();
-    AWAITED.store(false, Ordering::Relaxed);
-    snapshots::begin();
+    reports::begin();
 }
 
 /// What the program's first instructions call: the C library's function of this name, with a stand-in for main.

@@ -9,7 +9,7 @@
 //! thread alone. So a heap's thread would lose what the caller keeps, and fail at the next step: it goes before.
 
 use crate::heap::HEAP;
-use crate::snapshots;
+use crate::reports;
 use crate::vfork::failed;
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_long, c_ulong};
@@ -45,7 +45,7 @@ extern "C" fn restrain_by_call(_number: c_long, operation: u32, flags: u32, argu
 /// The calling thread is about to have other rights than the heap's could have. (0 is how things are at first.)
 fn keep_rights_of_one_thread(what: c_ulong) {
     if what != 0 && is_on_its_own() && HEAP.give_up_background_thread() {
-        snapshots::note_no_thread();
+        reports::note_no_thread();
     }
 }
 

@@ -7,7 +7,7 @@
 //!
 //! What depends on which functions the program replaced is decided here, too.
 
-use crate::exit_report;
+use crate::reports;
 
 /// The constructor: the C library calls what stands in this section, the lowest number first. Where the library is a part of the
 /// program, constructors of the program's have higher ones or none.
@@ -18,9 +18,13 @@ static CONSTRUCTOR: extern "C" fn() = start;
 extern "C" fn start() {
     strata_alloc::watch_forks();
     #[cfg(target_arch = "x86_64")]
-    {
-        crate::throw::let_sized_delete_call_a_replaced_one();
-        crate::main_begins::expect_main();
+    crate::throw::let_sized_delete_call_a_replaced_one();
+    #[cfg(target_arch = "x86_64")]
+    let waits_for_main = crate::main_begins::expect_main();
+    #[cfg(not(target_arch = "x86_64"))]
+    let waits_for_main = false;
+    reports::prepare();
+    if !waits_for_main {
+        reports::begin();
     }
-    exit_report::prepare();
 }

@@ -17,42 +17,25 @@ use strata_alloc::{Core, HeapConfig};
 ///
 /// ```
 /// use std::sync::LazyLock;
-/// use strata_alloc::{Config, Core, Heap, HeapConfig, Standard};
+/// use strata_alloc::{Config, Heap};
 /// use strata_stats::History;
 ///
 /// static HISTORY: LazyLock<History> = LazyLock::new(|| History::new(60));
+/// static HEAP: Heap = Heap::with(Config::DEFAULT);
 ///
-/// /// What is standard, with a snapshot a second, and the last minute of them for who asks.
-/// struct Recorded;
-///
-/// impl HeapConfig for Recorded {
-///     type Pages = <Standard as HeapConfig>::Pages;
-///     type Source = <Standard as HeapConfig>::Source;
-///     type PageHeap = <Standard as HeapConfig>::PageHeap;
-///     type Clock = <Standard as HeapConfig>::Clock;
-///     fn source() -> &'static Self::Source {
-///         <Standard>::source()
-///     }
-///     fn clock() -> &'static Self::Clock {
-///         <Standard>::clock()
-///     }
-///     fn background_work(core: &Core<Self>, now_ns: u64) -> u64 {
-///         HISTORY.record(core);
-///         now_ns + 1_000_000_000
-///     }
-/// }
-///
-/// static HEAP: Heap<Recorded> = Heap::with(Config::DEFAULT);
-/// let block = HEAP.allocate(100_000);
+/// // A snapshot a second, and the last minute of them for who asks.
 /// assert!(HEAP.start_background_thread());
+/// let core = HEAP.core().expect("it has a thread");
+/// core.set_background_work(|core, now_ns| {
+///     HISTORY.record(core);
+///     now_ns + 1_000_000_000
+/// });
 /// let latest = loop {
 ///     if let Some(latest) = HISTORY.latest() {
 ///         break latest;
 ///     }
 /// };
 /// assert_eq!(latest.heap.page_bytes, 8192);
-/// # // SAFETY: the block is ours.
-/// # unsafe { HEAP.deallocate(block) };
 /// ```
 pub struct History {
     /// The list, replaced as a whole by who records.

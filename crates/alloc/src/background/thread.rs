@@ -17,7 +17,7 @@ use strata_os::{
 use strata_page_heap::PageHeap;
 use strata_span::Platform;
 use strata_sync::{
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
     thread_block,
 };
 use strata_upkeep::THREAD_FROM_BYTES;
@@ -70,7 +70,12 @@ pub(super) struct Thread {
     failures: AtomicU64,
     /// Times that the thread looked whether a step was due. Written by the thread.
     runs: AtomicU64,
+    /// The program's own work, see [`Core::set_background_work`]: a [`Work`] of the heap's type, or null.
+    work: AtomicPtr<()>,
 }
+
+/// Work of a program's own, called with the heap's core and the time; answers when it is due again.
+type Work<C> = fn(&Core<C>, u64) -> u64;
 
 impl<C: HeapConfig> Core<C> {
     /// Whether the heap has a thread in this process, as far as known.
@@ -98,6 +103,43 @@ impl<C: HeapConfig> Core<C> {
             thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
         }
         started
+    }
+
+    /// Has the heap's thread do `work` between its steps, from now on: at a time of the heap's clock in nanoseconds, which it is
+    /// given, and again at the time that it answers with (`u64::MAX`: never). Only one at a time: another one replaces it, and is
+    /// first called when that would have been.
+    ///
+    /// It is called with no lock held, on a stack of 256 KiB, and only while the heap has a thread: see
+    /// [`Heap::start_background_thread`](crate::Heap::start_background_thread). Other background work waits for it. Any thread may
+    /// call this at any time.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    /// use strata_alloc::{Config, Heap};
+    ///
+    /// static HEAP: Heap = Heap::with(Config::DEFAULT);
+    /// static DONE: AtomicBool = AtomicBool::new(false);
+    ///
+    /// assert!(HEAP.start_background_thread());
+    /// let core = HEAP.core().expect("it has a thread");
+    /// core.set_background_work(|_, now_ns| {
+    ///     DONE.store(true, Relaxed);
+    ///     now_ns + 1_000_000_000
+    /// });
+    /// while !DONE.load(Relaxed) {
+    ///     std::thread::yield_now();
+    /// }
+    /// ```
+    pub fn set_background_work(&self, work: fn(&Self, u64) -> u64) {
+        let thread = &self.background.thread;
+        thread.work.store(work as *mut (), Ordering::Relaxed);
+        thread.wake();
+    }
+
+    fn background_work(&self) -> Option<Work<C>> {
+        let work = self.background.thread.work.load(Ordering::Relaxed);
+        // SAFETY: null, or what `set_background_work` stored: a function of this type, since the core's type is one.
+        unsafe { core::mem::transmute::<*mut (), Option<Work<C>>>(work) }
     }
 
     /// Makes the heap's thread, unless it has one; says whether it has one. With no lock held.
@@ -236,10 +278,15 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
         }
         let now_ns = core.clock().now_ns();
         let due_ns = core.background_step(now_ns);
-        if work_due_ns <= now_ns {
-            work_due_ns = C::background_work(core, now_ns);
-        }
-        let due_ns = due_ns.min(work_due_ns);
+        let due_ns = match core.background_work() {
+            Some(work) => {
+                if work_due_ns <= now_ns {
+                    work_due_ns = work(core, now_ns);
+                }
+                due_ns.min(work_due_ns)
+            }
+            None => due_ns,
+        };
         thread.runs.fetch_add(1, Ordering::Relaxed);
         let due_ns = due_ns.max(now_ns.saturating_add(core.tuning.least_pause_ns()));
         if due_ns > now_ns {
