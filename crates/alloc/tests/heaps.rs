@@ -1,8 +1,7 @@
-//! Several heaps in one process, and the end of a heap.
+//! Several heaps in one process.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::thread;
 use strata_alloc::{Config, FrontEnd, Heap, Standard, WhyPerThread};
 use strata_size_classes::{Pages4K, Pages256K};
 
@@ -67,32 +66,6 @@ fn three_heaps_never_mix_and_each_adds_up() {
     ] {
         assert_eq!((figures.in_use_bytes(), figures.in_use_bytes_by_threads()), (0, 0));
     }
-}
-
-#[test]
-fn a_heap_that_ends_gives_its_words_and_all_its_memory_back() {
-    let _alone = ALONE.lock();
-    let mapped = || strata_os::process_memory().unwrap().mapped_bytes;
-    // The first round maps what the process keeps: thread stacks, the exit key.
-    let mut after_first = 0;
-    for round in 0..20 {
-        let heap: Heap = Heap::with(Config::DEFAULT);
-        let blocks: Vec<usize> =
-            fill(&heap, 500).into_iter().map(<*mut u8>::expose_provenance).collect();
-        let front_end = heap.core().unwrap().front_end();
-        assert_ne!(front_end, FrontEnd::PerThread(WhyPerThread::NoSlot), "round {round}");
-        thread::scope(|scope| {
-            scope.spawn(|| drop(fill(&heap, 100))).join().unwrap();
-        });
-        assert_eq!(heap.core().unwrap().thread_stats().threads, 1);
-        drop(blocks);
-        drop(heap);
-        if round == 0 {
-            after_first = mapped();
-        }
-    }
-    let grown = mapped().saturating_sub(after_first);
-    assert!(grown < 16 << 20, "{grown} bytes stay mapped after 19 heaps");
 }
 
 #[test]

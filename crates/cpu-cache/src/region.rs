@@ -140,9 +140,6 @@ impl CpuCache {
 
     /// How long the region of `id` is, in bytes; 0 if there is no such id.
     pub fn region_bytes(&self, id: u32) -> usize {
-        if id >= self.used_ids() {
-            return if id < self.ids() { RegionSize::LEAST.bytes() } else { 0 };
-        }
         self.state(id).map_or(0, |state| state.region().size().bytes())
     }
 

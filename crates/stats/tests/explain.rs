@@ -7,8 +7,10 @@
 )]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use strata_alloc::{Config, FrontEndChoice, Heap, HeapConfig, PageHeapChoice};
-use strata_os::{CallKinds, FailingPages, Fault, MonotonicClock, SystemPages};
+use strata_alloc::{
+    Config, CpuIdChoice, FrontEndChoice, HeapConfig, PageHeapChoice, SelectedPageHeap,
+};
+use strata_os::{CallKinds, FailingPages, Fault, ManualClock, SystemPages};
 use strata_page_heap::{MemoryLimits, PageHeap, ReleaseReason};
 use strata_size_classes::Pages8K;
 use strata_span::PageCount;
@@ -22,6 +24,31 @@ fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// The standard heap, for which no time passes: however slow a test runs, nothing goes back or moves by itself.
+struct Still;
+
+impl HeapConfig for Still {
+    type Pages = Pages8K;
+    type Source = SystemPages;
+    type PageHeap = SelectedPageHeap<Pages8K>;
+    type Clock = ManualClock;
+
+    fn source() -> &'static SystemPages {
+        static SOURCE: SystemPages = SystemPages::new();
+        &SOURCE
+    }
+    fn clock() -> &'static ManualClock {
+        &CLOCK
+    }
+    fn configure(page_heap: &Self::PageHeap, config: &Config) {
+        page_heap.select(config.page_heap);
+    }
+}
+
+static CLOCK: ManualClock = ManualClock::new(1_000_000_000);
+
+type Heap<C = Still> = strata_alloc::Heap<C>;
 
 fn snapshot<C: HeapConfig>(heap: &Heap<C>) -> Snapshot {
     Snapshot::take(heap.core().unwrap())
@@ -54,6 +81,18 @@ fn free<C: HeapConfig>(heap: &Heap<C>, blocks: impl IntoIterator<Item = *mut u8>
 
 fn many<C: HeapConfig>(heap: &Heap<C>, count: usize, size: usize) -> Vec<*mut u8> {
     (0..count).map(|_| heap.allocate(size)).collect()
+}
+
+/// Binds the thread to the CPU that it runs on.
+fn stay_on_this_cpu() {
+    // SAFETY: asks a number.
+    let cpu = usize::try_from(unsafe { libc::sched_getcpu() }).unwrap();
+    // SAFETY: a set of CPUs is an array of integers.
+    let mut set: libc::cpu_set_t = unsafe { core::mem::zeroed() };
+    // SAFETY: the number is checked against the set's size there.
+    unsafe { libc::CPU_SET(cpu, &mut set) };
+    // SAFETY: the set is as long as said.
+    assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }, 0);
 }
 
 #[test]
@@ -122,7 +161,11 @@ fn few_objects_in_spans_of_many_classes_are_fragmentation_too() {
 #[test]
 fn caches_in_which_nothing_moves_are_idle() {
     let _alone = alone();
-    let heap: Heap = Heap::with(Config::DEFAULT);
+    // The cache stays the same one: no other CPU's, and not that of another id.
+    stay_on_this_cpu();
+    let mut config = Config::DEFAULT;
+    config.cpu_id = CpuIdChoice::Cpu;
+    let heap: Heap = Heap::with(config);
     // Who was given much may cache much.
     let ground = many(&heap, 16_000, 4096);
     for size in [4096, 8192, 16_384, 32_768, 65_536, 262_144] {
@@ -260,8 +303,6 @@ fn a_limit_that_is_met_is_told() {
     for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
         let mut config = Config::DEFAULT;
         config.page_heap = page_heap;
-        // Nothing goes for another reason, however slow this runs.
-        (config.release_delay_ms, config.release_rate) = (u64::MAX, 0);
         let heap: Heap = Heap::with(config);
         let is_it = |finding: &Finding| matches!(finding, Finding::LimitReached { .. });
         let blocks = many(&heap, 30, 1 << 20);
@@ -330,19 +371,17 @@ fn a_heap_that_has_to_do_without_caches_per_cpu_says_why() {
 struct Refusing;
 
 static SOURCE: FailingPages<SystemPages> = FailingPages::new(SystemPages::new());
-static CLOCK: MonotonicClock = MonotonicClock::new();
-
 impl HeapConfig for Refusing {
     type Pages = Pages8K;
     type Source = FailingPages<SystemPages>;
     type PageHeap = HugePageAware<Pages8K>;
-    type Clock = MonotonicClock;
+    type Clock = ManualClock;
 
     fn source() -> &'static Self::Source {
         &SOURCE
     }
 
-    fn clock() -> &'static MonotonicClock {
+    fn clock() -> &'static ManualClock {
         &CLOCK
     }
 }

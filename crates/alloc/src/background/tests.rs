@@ -90,8 +90,16 @@ fn released<C: HeapConfig>(core: &Core<C>) -> (u64, u64) {
 #[test]
 fn what_lies_in_transfer_caches_goes_back_in_time() {
     let heap = heap::<0>("");
-    allocate_and_free(&heap, 5000, 500);
+    // Only the transfer cache has such objects: what a CPU's cache had would come down later, when the thread has moved on.
+    std::thread::scope(|scope| {
+        scope.spawn(|| allocate_and_free(&heap, 5000, 500)).join().unwrap();
+    });
     let core = heap.core().unwrap();
+    if let Some(cpus) = core.per_cpu() {
+        for id in 0..cpus.used_ids() {
+            cpus.drain(&core.source_of_objects(), id).unwrap();
+        }
+    }
     let class = Pages8K::TABLE.entry(500).unwrap().class();
     let before = core.middle().class_stats(class).transfer.used;
     assert!(before > 0, "the burst left objects in the transfer cache");

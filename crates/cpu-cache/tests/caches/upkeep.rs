@@ -180,6 +180,21 @@ fn a_region_that_is_longer_than_it_need_be_gets_shorter_at_the_fourth_look() {
 }
 
 #[test]
+fn a_region_of_a_cpu_that_was_never_used_has_the_length_that_it_was_given() {
+    let Some(cache) = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
+    let (source, pages) = (CountedSource::new(3000), SystemPages::new());
+    for id in 0..cache.ids() {
+        assert_eq!(cache.region_bytes(id), RegionSize::LEAST.bytes());
+        assert_eq!(cache.lengthen(id), Ok(true));
+        assert_eq!(cache.region_bytes(id), 2 * RegionSize::LEAST.bytes());
+        assert_eq!(cache.shorten(&source, &pages, id), Ok(true));
+        assert_eq!(cache.region_bytes(id), RegionSize::LEAST.bytes());
+    }
+    assert_eq!(cache.region_bytes(cache.ids()), 0, "there is no such CPU");
+    assert_eq!(cache.used_ids(), 0);
+}
+
+#[test]
 fn an_absurd_limit_is_a_tebibyte() {
     let Some(cache) = ground::cache(IdKind::Cpu, usize::MAX) else { return };
     assert_eq!(cache.limit_bytes(), 1 << 40);

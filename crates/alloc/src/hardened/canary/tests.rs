@@ -51,21 +51,25 @@ fn a_string_that_is_not_ended_is_read_one_byte_too_far() {
 
 #[test]
 fn a_byte_in_a_free_slot_is_seen() {
-    let mut slot = Place([0; 64]);
-    let start = Address::of(&raw mut slot);
-    let canary = Canary::of(start, 42);
-    // SAFETY: the place is ours, and 64 bytes long.
-    unsafe { canary.write(start, 64, 56) };
-    // SAFETY: as above.
-    assert!(unsafe { canary.is_untouched(start, 64) });
-    for at in 0..64 {
-        let old = core::mem::replace(&mut slot.0[at], 0);
-        slot.0[at] = 1;
+    // Canaries with each value of each byte come up.
+    for secret in 0..2000 {
+        let mut slot = Place([0; 64]);
+        let start = Address::of(&raw mut slot);
+        let canary = Canary::of(start, secret);
+        // SAFETY: the place is ours, and 64 bytes long.
+        unsafe { canary.write(start, 64, 56) };
         // SAFETY: as above.
-        let some = unsafe { canary.is_untouched(start, 64) };
-        // SAFETY: as above.
-        let whole = unsafe { canary.is_untouched_whole(start, 64) };
-        assert!(at >= 56 && old == 1 || !some && !whole, "{at}");
-        slot.0[at] = old;
+        assert!(unsafe { canary.is_untouched(start, 64) });
+        for at in 0..64 {
+            // Neither the zero that ends a string, nor what the canary has there.
+            let other = canary.0[at % 8] ^ 2;
+            let old = core::mem::replace(&mut slot.0[at], other);
+            // SAFETY: as above.
+            let some = unsafe { canary.is_untouched(start, 64) };
+            // SAFETY: as above.
+            let whole = unsafe { canary.is_untouched_whole(start, 64) };
+            assert!(!some && !whole, "{other} at {at} of {canary:?}");
+            slot.0[at] = old;
+        }
     }
 }
