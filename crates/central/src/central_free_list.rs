@@ -1,7 +1,7 @@
 //! One class's spans, cut into objects.
 
 use crate::{
-    BackEnd, CentralStats, MARKED_BYTES, OtherBackEnds, SpanCounts,
+    BackEnd, CentralStats, MARKED_BYTES, OtherBackEnds, SAME_SPAN_BUCKETS, SpanCounts,
     granules::{GranuleSet, Granules},
     occupancy::OccupancyLists,
     span_objects,
@@ -25,7 +25,7 @@ use strata_sync::{
 };
 
 /// Objects whose spans are looked up before the lock is taken once for all of them: 512 bytes of stack.
-const LOOK_UP: usize = 32;
+const LOOK_UP: usize = SAME_SPAN_BUCKETS;
 
 /// The central free list of one size class: spans from a page heap, objects out, objects back.
 ///
@@ -219,14 +219,16 @@ impl<P: PageSize> CentralFreeList<P> {
         self.sequence.read(|| self.read_figures(class))
     }
 
-    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), and how many it took to fill batches. Takes
-    /// the lock.
+    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), how many it took to fill batches, and how those
+    /// that went had lived. Takes the lock.
     pub fn span_counts(&self) -> SpanCounts {
         let spans = self.spans.lock();
         SpanCounts {
             occupancy: spans.lengths(),
             utilization: spans.utilization(),
             spans_a_batch: self.spans_a_batch.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            completed_lifetimes: spans.tallies.completed_lifetimes,
+            same_span_returns: spans.tallies.same_span_returns,
         }
     }
 
@@ -246,7 +248,7 @@ impl<P: PageSize> CentralFreeList<P> {
     /// [`MiddleSource::discard_all`](crate::MiddleSource::discard_all).
     pub(crate) fn forget_spans(&self) {
         let mut spans = self.spans.lock();
-        *spans = OccupancyLists::new();
+        spans.forget();
         self.sequence.begin();
         self.objects_out.store(0, Ordering::Relaxed);
         self.spans_returned.store(self.spans_requested.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -354,6 +356,8 @@ impl<P: PageSize> CentralFreeList<P> {
         let (mut objects, mut released_bytes) = (0, 0);
         let mut spans = self.spans.lock();
         let mut places = places.iter().flatten().peekable();
+        // The clock is asked once a call, and only if a span goes.
+        let mut now_ns = None;
         while let Some(place) = places.next() {
             let span = place.span;
             let mut run = u32::from(put_object::<P>(class, place));
@@ -363,9 +367,12 @@ impl<P: PageSize> CentralFreeList<P> {
             if run == 0 {
                 continue;
             }
+            spans.tallies.count_run(run);
             let out = span.objects_out().wrapping_sub(run);
             spans.set_objects_out(span, out);
             if out == 0 {
+                let now_ns = *now_ns.get_or_insert_with(|| platform.now_ns());
+                spans.tallies.count_completed(&span, now_ns);
                 released_bytes += forget_released(platform, class, span);
                 whole.push_back(span);
             }

@@ -139,8 +139,8 @@ impl GranuleSet {
 
     /// Says which these are.
     pub(crate) fn set_released(self, span: &Span) {
-        let hint = span.note() & u64::from(u32::MAX);
-        span.set_note(u64::from(self.0) << u32::BITS | hint);
+        let born = span.note() & u64::from(u32::MAX);
+        span.set_note(u64::from(self.0) << u32::BITS | born);
     }
 
     #[inline(always)]

@@ -51,6 +51,7 @@ mod resizing;
 mod span_objects;
 mod stats;
 mod sweep;
+mod tallies;
 mod transfer_cache;
 mod transfer_policy;
 
@@ -61,7 +62,8 @@ pub use middle_tier::MiddleTier;
 pub use object_maps::{MARKED_BYTES, ObjectMaps, ObjectMapsStats};
 pub use occupancy::{OCCUPANCY_LISTS, UTILIZATION_BUCKETS};
 pub use stats::{
-    CentralStats, ClassStats, MiddleStats, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats,
+    CentralStats, ClassStats, MiddleStats, SAME_SPAN_BUCKETS, SPANS_A_BATCH_BUCKETS, SpanCounts,
+    TransferStats,
 };
 pub use sweep::{Allowances, Swept};
 pub use transfer_cache::TransferCache;

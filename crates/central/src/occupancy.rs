@@ -1,6 +1,6 @@
 //! A class's spans that have free objects, ordered by how full they are.
 
-use crate::stats::Occupancy;
+use crate::{stats::Occupancy, tallies::Tallies};
 use strata_span::{SpanHandle, SpanList};
 
 /// Lists of spans that a class has, the fullest spans on the first.
@@ -21,6 +21,8 @@ pub(crate) struct OccupancyLists {
     filled: u8,
     /// All spans with objects out, by the binary logarithm of how many.
     utilization: [u32; UTILIZATION_BUCKETS],
+    /// What became of spans that are on no list any more.
+    pub(crate) tallies: Tallies,
 }
 
 impl OccupancyLists {
@@ -29,7 +31,13 @@ impl OccupancyLists {
             lists: [const { SpanList::new() }; OCCUPANCY_LISTS],
             filled: 0,
             utilization: [0; UTILIZATION_BUCKETS],
+            tallies: Tallies::NONE,
         }
+    }
+
+    /// Forgets all spans; what became of others stays known.
+    pub(crate) fn forget(&mut self) {
+        *self = Self { tallies: self.tallies, ..Self::new() };
     }
 
     /// A span of the first list that has any: the fullest spans, as far as the lists tell.

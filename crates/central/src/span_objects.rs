@@ -1,8 +1,9 @@
 //! The bitmap of a span's free objects.
 //!
 //! A span of at most 64 objects has it in its own word [`Span::object_map`]; for more that word is the
-//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The lower half of the
-//! span's note is the index of a word below which none has a bit set; the upper half belongs to `granules`.
+//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The span's hint is the index
+//! of a word below which none has a bit set, or the greatest that it can tell. The lower half of its note is when it got its
+//! objects; the upper half belongs to `granules`.
 //!
 //! Whoever calls holds the lock of the span's class, or has the span alone.
 
@@ -13,7 +14,7 @@ use strata_span::{Address, PageSize, Platform, Span, SpanHandle};
 /// Objects that fit into a span's own word.
 const INLINE_OBJECTS: u32 = u64::BITS;
 
-/// Gives a span of `objects` objects a bitmap in which all of them are free. False if there was no memory.
+/// Gives a span of `objects` objects, now, a bitmap in which all of them are free. False if there was no memory.
 #[must_use]
 pub(crate) fn prepare<E: Platform>(
     platform: &E,
@@ -22,6 +23,8 @@ pub(crate) fn prepare<E: Platform>(
     objects: u32,
 ) -> bool {
     span.set_note(0);
+    span.set_born(platform.now_ns());
+    span.set_hint(0);
     span.set_objects_out(0);
     span.set_object_capacity(objects);
     if maps.has_records() && !prepare_records(platform, maps, span) {
@@ -90,6 +93,7 @@ pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
     span.set_object_map(0);
     span.set_objects_offset(0);
     span.set_object_capacity(0);
+    span.set_thread(0);
     span.set_note(0);
 }
 
@@ -265,11 +269,12 @@ const fn bits_of(range: &Range<u32>, index: u32) -> u64 {
 
 /// The index of a word below which none has a bit set.
 fn hint(span: &Span) -> u32 {
-    (span.note() & u64::from(u32::MAX)) as u32
+    span.hint().into()
 }
 
 fn set_hint(span: &Span, index: u32) {
-    span.set_note(span.note() & !u64::from(u32::MAX) | u64::from(index));
+    // Where a bitmap has more words, the first of them are looked through anew.
+    span.set_hint(u8::try_from(index).unwrap_or(u8::MAX));
 }
 
 /// Moves objects whose bits are set from `word`, whose first object is at `first`, into `out`; says how

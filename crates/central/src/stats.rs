@@ -1,6 +1,7 @@
 //! The figures of the middle tier.
 
 use crate::{OCCUPANCY_LISTS, ObjectMapsStats, UTILIZATION_BUCKETS};
+use strata_page_heap::LIFETIME_BUCKETS;
 use strata_sync::LockStats;
 
 /// What one transfer cache holds and did; counts of objects unless named otherwise.
@@ -124,6 +125,10 @@ pub struct MiddleStats {
 /// Buckets of a count of batches by the spans that filled them: 1, 2, up to 4, 8, 16, 32, 64, and more.
 pub const SPANS_A_BATCH_BUCKETS: usize = 8;
 
+/// Buckets of a count of runs of objects that came back to one span: those of 1, 2, up to 32 objects. Longer ones count as
+/// several.
+pub const SAME_SPAN_BUCKETS: usize = 32;
+
 /// How the spans of a class are used, as numbers of spans or calls.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct SpanCounts {
@@ -133,6 +138,11 @@ pub struct SpanCounts {
     pub utilization: [u32; UTILIZATION_BUCKETS],
     /// Calls for objects by the spans that these came from, see [`SPANS_A_BATCH_BUCKETS`].
     pub spans_a_batch: [u32; SPANS_A_BATCH_BUCKETS],
+    /// Spans that went back to the page heap, by how long they had objects: see
+    /// [`LIFETIME_BOUNDS_MS`](strata_page_heap::LIFETIME_BOUNDS_MS).
+    pub completed_lifetimes: [u32; LIFETIME_BUCKETS],
+    /// Objects that came back in a row to the same span, by how many these were: see [`SAME_SPAN_BUCKETS`].
+    pub same_span_returns: [u32; SAME_SPAN_BUCKETS],
 }
 
 /// How many spans of a class are on each list, the fullest spans first.

@@ -122,7 +122,7 @@ where
             // before `unclaim`.
             taken &= unsafe { release_inside(self.back_end.platform, start, bytes) };
         });
-        let whole = self.tier.central(class).unclaim(claimed, taken);
+        let whole = self.tier.central(class).unclaim(self.back_end.platform, claimed, taken);
         give_spans_back(self.back_end, whole);
         swept.refused |= !taken;
         if taken {

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use strata_central::{MiddleTier, StandardTransfer, TransferPolicy};
-use strata_os::{CallKinds, FailingPages, Fault, ManualClock, SystemPages};
+use strata_os::{CallKinds, Clock, FailingPages, Fault, ManualClock, SystemPages};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{
     ObjectSource, PageSize, Pages4K, Pages8K, Pages32K, Pages256K, SizeClass,
@@ -342,4 +342,58 @@ fn a_child_after_fork_finds_the_tier_at_rest() {
     assert_eq!(source.take(class, &mut batch), 4);
     // SAFETY: just taken.
     unsafe { source.give(class, &mut batch) };
+}
+
+#[test]
+fn spans_that_go_are_counted_by_how_long_they_had_objects() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let objects = tier.with(&heap.ground, &heap.pages);
+    let class = class_of::<Pages8K>(1024);
+    let mut expected = [0; 8];
+    for (bucket, age_ms) in [(0, 0), (1, 1), (1, 9), (3, 999), (4, 1000), (7, 40_000_000)] {
+        let mut out = [core::ptr::null_mut(); 3];
+        assert_eq!(objects.take(class, &mut out), 3);
+        heap.ground.clock.advance(age_ms * 1_000_000);
+        let mut ages = Vec::new();
+        heap.ground.map.for_each_span(|span| {
+            if span.class() == class {
+                ages.push(span.age_ms(heap.ground.clock.now_ns()));
+            }
+        });
+        assert_eq!(ages, [age_ms]);
+        // SAFETY: just taken, each once.
+        unsafe { objects.give(class, &mut out) };
+        expected[bucket] += 1;
+        assert_eq!(tier.central(class).span_counts().completed_lifetimes, expected);
+    }
+    assert_eq!(tier.class_stats(class).central.spans_returned, 6);
+}
+
+#[test]
+fn objects_that_come_back_to_one_span_in_a_row_are_counted_by_how_many_they_are() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let objects = tier.with(&heap.ground, &heap.pages);
+    let class = class_of::<Pages8K>(1024);
+    // Two spans of eight objects each.
+    let mut out = [core::ptr::null_mut(); 16];
+    assert_eq!(objects.take(class, &mut out), 16);
+    let map = &heap.ground.map;
+    let span_of = |object: &*mut u8| {
+        map.span_at(object.addr()).expect("it was taken").first::<Pages8K>().number()
+    };
+    out.sort_by_key(span_of);
+    assert_ne!(span_of(&out[7]), span_of(&out[8]));
+    // Three of the first, one of the second, two of the first; then five of the second, the first's rest, the second's.
+    let order = [0, 1, 2, 8, 3, 4, 9, 10, 11, 12, 13, 5, 6, 7, 14, 15];
+    let mut first: Vec<_> = order[..6].iter().map(|&index| out[index]).collect();
+    let mut second: Vec<_> = order[6..].iter().map(|&index| out[index]).collect();
+    for batch in [&mut first, &mut second] {
+        // SAFETY: each was taken, and is given back once.
+        unsafe { objects.give(class, batch) };
+    }
+    let mut expected = [0; 32];
+    expected[..5].copy_from_slice(&[1, 2, 2, 0, 1]);
+    assert_eq!(tier.central(class).span_counts().same_span_returns, expected);
 }

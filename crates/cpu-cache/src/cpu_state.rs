@@ -37,6 +37,11 @@ pub(crate) struct CpuState {
     pub(crate) seen: Seen,
     /// What happened to each class last: see [`Memory`].
     memory: [AtomicU8; CLASSES],
+    /// When each class last underflowed and overflowed: see [`Tick`].
+    last_underflow: [AtomicU32; CLASSES],
+    last_overflow: [AtomicU32; CLASSES],
+    /// Of `slot_misses`, those of each class.
+    slot_misses_of: [AtomicU32; CLASSES],
 }
 
 /// What those who look after all CPUs saw when they last looked. A look that meets another loses nothing but a hint.
@@ -106,6 +111,28 @@ impl Memory {
     }
 }
 
+/// A moment of the monotonic clock, in steps of 2^24 ns (17 ms), modulo 2^32, and never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tick(u32);
+
+impl Tick {
+    const SHIFT: u32 = 24;
+
+    pub(crate) fn of(now_ns: u64) -> Self {
+        Self(((now_ns >> Self::SHIFT) & 0xffff_ffff) as u32).or_first()
+    }
+
+    fn or_first(self) -> Self {
+        Self(self.0.max(1))
+    }
+
+    /// How long before `now` it was, in nanoseconds; 0 if the clock jumped back by a little. Right up to two years.
+    pub(crate) fn age_ns(self, now: Self) -> u64 {
+        let age = now.0.wrapping_sub(self.0);
+        if age > u32::MAX - (1 << 16) { 0 } else { u64::from(age) << Self::SHIFT }
+    }
+}
+
 impl CpuState {
     /// Where the region's word lies in it.
     #[cfg_attr(strata_loom, expect(dead_code, reason = "a model has no memory of its own layout"))]
@@ -138,6 +165,9 @@ impl CpuState {
                     roomy_looks: AtomicU8::new(0),
                 },
                 memory: strata_sync::const_array![AtomicU8::new(0); CLASSES],
+                last_underflow: strata_sync::const_array![AtomicU32::new(0); CLASSES],
+                last_overflow: strata_sync::const_array![AtomicU32::new(0); CLASSES],
+                slot_misses_of: strata_sync::const_array![AtomicU32::new(0); CLASSES],
             }
         }
     }
@@ -199,13 +229,34 @@ impl CpuState {
     /// Remembers an underflow of `class`; says what was before.
     pub(crate) fn note_underflow(&self, class: SizeClass) -> Memory {
         self.underflows.fetch_add(1, Ordering::Relaxed);
+        note_now(&self.last_underflow, class);
         self.note(class, Memory::UNDERFLOW)
     }
 
     /// Remembers an overflow of `class`; says what was before.
     pub(crate) fn note_overflow(&self, class: SizeClass) -> Memory {
         self.overflows.fetch_add(1, Ordering::Relaxed);
+        note_now(&self.last_overflow, class);
         self.note(class, Memory::OVERFLOW)
+    }
+
+    /// Remembers that `class` missed with all the slots that the region has for it.
+    pub(crate) fn note_slot_miss(&self, class: SizeClass) {
+        self.slot_misses.fetch_add(1, Ordering::Relaxed);
+        self.slot_misses_of[class.index()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often `class` missed with all the slots that the region had for it, modulo 2^32.
+    pub(crate) fn slot_misses_of(&self, class: SizeClass) -> u32 {
+        self.slot_misses_of[class.index()].load(Ordering::Relaxed)
+    }
+
+    /// When `class` last underflowed, and when it last overflowed; none if it never did.
+    pub(crate) fn last_misses(&self, class: SizeClass) -> [Option<Tick>; 2] {
+        [&self.last_underflow, &self.last_overflow].map(|ticks| {
+            let tick = ticks[class.index()].load(Ordering::Relaxed);
+            (tick != 0).then_some(Tick(tick))
+        })
     }
 
     /// A race between two threads loses one of two misses: the memory is a hint.
@@ -287,6 +338,11 @@ impl CpuState {
     pub(crate) fn unclaim(&self, objects: u16, size: usize) {
         self.available_bytes.fetch_add(signed(objects, size), Ordering::Relaxed);
     }
+}
+
+fn note_now(last: &[AtomicU32; CLASSES], class: SizeClass) {
+    let now = Tick::of(strata_os::coarse_now_ns());
+    last[class.index()].store(now.0, Ordering::Relaxed);
 }
 
 /// Takes up to `wanted` bytes out of a counter, which never falls below zero by that; says how many.

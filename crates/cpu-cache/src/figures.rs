@@ -1,6 +1,10 @@
 //! What each CPU's cache holds and did.
 
-use crate::{CpuCache, RegionSize, cpu_state::CpuState, layout::Layout};
+use crate::{
+    CpuCache, RegionSize,
+    cpu_state::{CpuState, Tick},
+    layout::Layout,
+};
 use strata_size_classes::SizeClass;
 use strata_sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -42,6 +46,17 @@ pub struct CpuStats {
     pub refilled_objects: u64,
     /// Objects given to the source.
     pub flushed_objects: u64,
+}
+
+/// The misses of one class on one CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ClassMisses {
+    /// Misses with all the slots that the region had for the class, as a number modulo 2³².
+    pub at_greatest_capacity: u32,
+    /// How long ago the last underflow was, in nanoseconds, to 17 ms; none if there was none.
+    pub underflow_age_ns: Option<u64>,
+    /// How long ago the last overflow was.
+    pub overflow_age_ns: Option<u64>,
 }
 
 impl CpuStats {
@@ -135,6 +150,18 @@ impl CpuCache {
     pub fn capacity(&self, id: u32, class: SizeClass) -> u64 {
         let capacity = |layout: &Layout| self.header(id, class).capacity(layout.begin(class));
         self.layout_of(id).map_or(0, capacity).into()
+    }
+
+    /// The misses of `class` on `id`; none if that was never used. Costs some loads and a look at the clock.
+    pub fn class_misses(&self, id: u32, class: SizeClass) -> ClassMisses {
+        let Some(state) = self.state(id).filter(|_| self.is_populated(id)) else {
+            return ClassMisses::default();
+        };
+        let last = state.last_misses(class);
+        let now = Tick::of(strata_os::coarse_now_ns());
+        let [underflow_age_ns, overflow_age_ns] = last.map(|tick| Some(tick?.age_ns(now)));
+        let at_greatest_capacity = state.slot_misses_of(class);
+        ClassMisses { at_greatest_capacity, underflow_age_ns, overflow_age_ns }
     }
 
     /// Most objects of `class` that a cache's capacity may become, in a region of the greatest length.

@@ -14,7 +14,7 @@ pub const REGION_BYTES: usize = 1 << REGION_SHIFT;
 pub const REGION_SLOTS: usize = REGION_BYTES / 8;
 
 /// The first slot behind the headers and the CPU's own state.
-pub(crate) const FIRST_SLOT: usize = 256;
+pub(crate) const FIRST_SLOT: usize = 384;
 
 /// How many classes there may be: few where a model has to make a word for each.
 pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS };

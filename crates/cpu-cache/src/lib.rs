@@ -84,7 +84,7 @@ mod stopped;
 
 pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
 pub use fences::Fences;
-pub use figures::CpuStats;
+pub use figures::{ClassMisses, CpuStats};
 pub use header::Header;
 pub use layout::{REGION_BYTES, REGION_SLOTS, RegionSize};
 pub use region::RegionStats;

@@ -144,7 +144,7 @@ impl CpuCache {
         let header = self.header(id, class);
         let wanted = wanted.min(greatest.saturating_sub(header.capacity(begin)));
         if wanted == 0 {
-            state.slot_misses.fetch_add(1, Ordering::Relaxed);
+            state.note_slot_miss(class);
             return;
         }
         let mut got = state.claim(wanted, size);

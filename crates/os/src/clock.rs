@@ -39,18 +39,7 @@ impl MonotonicClock {
 
 impl Clock for MonotonicClock {
     fn now_ns(&self) -> u64 {
-        let still_ns = restraint::still_ns();
-        if still_ns != 0 {
-            return still_ns;
-        }
-        let _keep = KeepErrno::new();
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `now` is ours to write for the length of the call. On failure, which a kernel
-        // without this clock alone could cause, it stays zero.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-        let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-        let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
-        seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+        read(libc::CLOCK_MONOTONIC)
     }
 }
 
@@ -62,6 +51,27 @@ pub fn thread_time_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is ours to write for the length of the call, and stays zero if that fails.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
+}
+
+/// What [`MonotonicClock`] showed at the kernel's last tick, 1 to 10 ms ago: for ages that nobody wants to know better. A
+/// third of its cost, some 6 ns.
+pub fn coarse_now_ns() -> u64 {
+    read(libc::CLOCK_MONOTONIC_COARSE)
+}
+
+fn read(clock: libc::clockid_t) -> u64 {
+    let still_ns = restraint::still_ns();
+    if still_ns != 0 {
+        return still_ns;
+    }
+    let _keep = KeepErrno::new();
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `now` is ours to write for the length of the call. On failure, which a kernel
+    // without this clock alone could cause, it stays zero.
+    unsafe { libc::clock_gettime(clock, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)

@@ -45,6 +45,7 @@ compile_error!("Strata runs on Linux alone");
 compile_error!("Strata needs 64-bit addresses");
 
 mod address_space;
+mod buddies;
 mod c_stream;
 mod call_kind;
 mod cgroup;
@@ -80,10 +81,13 @@ mod thread;
 mod weak;
 
 pub use address_space::{address_bits, kernel_page_bytes};
+pub use buddies::{NodeMemory, for_each_node};
 pub use c_stream::CStream;
 pub use call_kind::{CallKind, CallKinds};
 pub use cgroup::{CgroupLimits, cgroup_limits, cgroup_limits_in};
-pub use clock::{Clock, ManualClock, MonotonicClock, thread_time_ns, unix_time_seconds};
+pub use clock::{
+    Clock, ManualClock, MonotonicClock, coarse_now_ns, thread_time_ns, unix_time_seconds,
+};
 pub use code::replace_code;
 pub use confinement::is_confined;
 pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};

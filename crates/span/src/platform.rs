@@ -30,6 +30,11 @@ pub trait Platform: Sync {
     fn map(&self) -> &PageMap<Self::Pages>;
     /// The span structures.
     fn spans(&self) -> &SpanPool;
+
+    /// Now, by its clock, in nanoseconds.
+    fn now_ns(&self) -> u64 {
+        self.clock().now_ns()
+    }
 }
 
 /// A platform of its own parts, for those who use a layer without a heap, and for tests.

@@ -41,7 +41,9 @@ pub struct Span {
     marks: AtomicU8,
     next: AtomicPtr<Span>,
     previous: AtomicPtr<Span>,
-    objects_out: AtomicU32,
+    objects_out: AtomicU16,
+    hint: AtomicU8,
+    born_ms_high: AtomicU8,
     object_capacity: AtomicU16,
     objects_offset: AtomicU16,
     object_map: AtomicUsize,
@@ -284,13 +286,58 @@ impl Span {
     /// How many of its objects are out of the central free list.
     #[inline(always)]
     pub fn objects_out(&self) -> u32 {
-        self.objects_out.load(Ordering::Relaxed)
+        self.objects_out.load(Ordering::Relaxed).into()
     }
 
-    /// Sets how many of its objects are out.
+    /// Sets how many of its objects are out, at most 65 535.
     #[inline(always)]
     pub fn set_objects_out(&self, count: u32) {
-        self.objects_out.store(count, Ordering::Relaxed);
+        debug_assert!(count <= u16::MAX.into(), "no span has so many objects");
+        self.objects_out.store((count & 0xffff) as u16, Ordering::Relaxed);
+    }
+
+    /// The central free list's hint about where its free objects begin.
+    #[inline(always)]
+    pub fn hint(&self) -> u8 {
+        self.hint.load(Ordering::Relaxed)
+    }
+
+    /// Sets the central free list's hint.
+    #[inline(always)]
+    pub fn set_hint(&self, hint: u8) {
+        self.hint.store(hint, Ordering::Relaxed);
+    }
+
+    /// Notes that it gets objects at `now_ns`. The words are those of the hint's neighbour and of the lower half of the note.
+    pub fn set_born(&self, now_ns: u64) {
+        let [a, b, c, d, high, ..] = (now_ns / 1_000_000).to_le_bytes();
+        self.born_ms_high.store(high, Ordering::Relaxed);
+        let low = u64::from(u32::from_le_bytes([a, b, c, d]));
+        self.set_note(self.note() >> u32::BITS << u32::BITS | low);
+    }
+
+    /// How long it has had objects at `now_ns`, in milliseconds; 0 if the clock jumped back. Right up to 17 years.
+    pub fn age_ms(&self, now_ns: u64) -> u64 {
+        const MASK: u64 = (1 << 40) - 1;
+        let high = u64::from(self.born_ms_high.load(Ordering::Relaxed));
+        let born = high << u32::BITS | self.note() & u64::from(u32::MAX);
+        let age = (now_ns / 1_000_000).wrapping_sub(born) & MASK;
+        if age > MASK / 2 { 0 } else { age }
+    }
+
+    /// Of a span that is one block: the number of a thread, for whoever looks for misuse. The words are those that spans with
+    /// objects have for what is out of them.
+    pub fn thread(&self) -> u32 {
+        let [low, high] = self.objects_out.load(Ordering::Relaxed).to_le_bytes();
+        u32::from_le_bytes([low, high, self.hint(), self.born_ms_high.load(Ordering::Relaxed)])
+    }
+
+    /// Sets the number of a thread, of a span that is one block.
+    pub fn set_thread(&self, thread: u32) {
+        let [a, b, hint, high] = thread.to_le_bytes();
+        self.objects_out.store(u16::from_le_bytes([a, b]), Ordering::Relaxed);
+        self.set_hint(hint);
+        self.born_ms_high.store(high, Ordering::Relaxed);
     }
 
     /// How many objects it is cut into.
@@ -335,7 +382,8 @@ impl Span {
         self.object_map.store(word, Ordering::Relaxed);
     }
 
-    /// The owner's note: a page heap keeps the time of entry here, a central free list its hint.
+    /// The owner's note: a page heap keeps the time of entry here; a central free list, in the lower half, when the span got
+    /// objects, and in the upper what of it went back to the kernel.
     #[inline(always)]
     pub fn note(&self) -> u64 {
         self.note.load(Ordering::Relaxed)
@@ -403,14 +451,14 @@ impl Span {
     /// In a [`SpanTree`](crate::SpanTree): the child above. The words are those of the object
     /// counts, which a free span does not have.
     pub(crate) fn high_child(&self) -> Option<SpanHandle> {
-        let (low, high) = (self.objects_out(), self.object_capacity());
+        let (low, high) = (self.thread(), self.object_capacity());
         Self::child(low as usize | (high as usize) << u32::BITS)
     }
 
     pub(crate) fn set_high_child(&self, span: Option<SpanHandle>) {
         let word = Self::child_word(span) as u64;
         let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
-        self.set_objects_out(u32::from_le_bytes([a, b, c, d]));
+        self.set_thread(u32::from_le_bytes([a, b, c, d]));
         self.set_object_capacity(u32::from_le_bytes([e, f, g, h]));
     }
 

@@ -5,10 +5,14 @@ use crate::CpuTable;
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_central::{
-    OCCUPANCY_LISTS, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats, UTILIZATION_BUCKETS,
+    OCCUPANCY_LISTS, SAME_SPAN_BUCKETS, SPANS_A_BATCH_BUCKETS, SpanCounts, TransferStats,
+    UTILIZATION_BUCKETS,
 };
 use strata_cpu_cache::RegionSize;
+use strata_os::{Clock, NodeMemory, for_each_node};
+use strata_page_heap::{LIFETIME_BUCKETS, count_lifetime};
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
+use strata_span::{HUGEPAGE_BYTES, Platform, SpanPlace};
 
 /// How the layers of one size class are used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -27,6 +31,62 @@ pub struct ClassDetails {
     pub utilization: [u32; UTILIZATION_BUCKETS],
     /// Batches by the spans that filled them: 1, 2, up to 4, 8, 16, 32, 64, and more.
     pub spans_a_batch: [u32; SPANS_A_BATCH_BUCKETS],
+    /// How long spans have had their objects, and how objects come back to them; none in what was written before this was kept.
+    #[serde(default)]
+    pub spans: Option<SpanDetails>,
+    /// How the class missed in per-CPU caches; none in what was written before this was kept.
+    #[serde(default)]
+    pub misses: Option<ClassMissDetails>,
+}
+
+/// How long the spans of a class live, and how objects come back to them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SpanDetails {
+    /// Spans that hold objects now, by how long they have: see [`LIFETIME_BOUNDS_MS`](strata_page_heap::LIFETIME_BOUNDS_MS).
+    pub live_lifetimes: [u32; LIFETIME_BUCKETS],
+    /// Spans that went back to the page heap, by how long they had.
+    pub completed_lifetimes: [u32; LIFETIME_BUCKETS],
+    /// Objects that came back to one span in a row, by how many these were: runs of 1, 2, up to 32.
+    pub same_span_returns: [u32; SAME_SPAN_BUCKETS],
+}
+
+/// How a class missed in per-CPU caches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct ClassMissDetails {
+    /// Misses on CPUs that had all the slots for the class that their region has.
+    pub at_greatest_capacity: u64,
+    /// When it last underflowed, on the CPUs on which it ever did; none if it never did.
+    pub underflow: Option<MissAges>,
+    /// When it last overflowed, on the CPUs on which it ever did; none if it never did.
+    pub overflow: Option<MissAges>,
+}
+
+/// On which CPU something was last, and on which its last time is longest ago.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct MissAges {
+    /// How long ago it was, to 17 ms.
+    pub latest_ns: u64,
+    /// The cache's id.
+    pub latest_id: u32,
+    /// How long ago it was on the CPU on which it is longest ago.
+    pub earliest_ns: u64,
+    /// The cache's id.
+    pub earliest_id: u32,
+}
+
+impl MissAges {
+    /// Takes in how long ago it was on another CPU.
+    fn add(ages: &mut Option<Self>, age_ns: Option<u64>, id: u32) {
+        let Some(age_ns) = age_ns else { return };
+        let first = Self { latest_ns: age_ns, latest_id: id, earliest_ns: age_ns, earliest_id: id };
+        let ages = ages.get_or_insert(first);
+        if age_ns < ages.latest_ns {
+            (ages.latest_ns, ages.latest_id) = (age_ns, id);
+        }
+        if age_ns > ages.earliest_ns {
+            (ages.earliest_ns, ages.earliest_id) = (age_ns, id);
+        }
+    }
 }
 
 /// What a transfer cache may hold, and how often that was enough; counts of calls unless named otherwise.
@@ -101,6 +161,8 @@ impl ClassDetails {
         occupancy: [0; OCCUPANCY_LISTS],
         utilization: [0; UTILIZATION_BUCKETS],
         spans_a_batch: [0; SPANS_A_BATCH_BUCKETS],
+        spans: None,
+        misses: None,
     };
 
     /// The share of pops that needed nobody behind the per-CPU caches; 0 before the first.
@@ -152,7 +214,7 @@ pub struct SlabChanges {
     pub shrinkages: u64,
 }
 
-/// The details of a heap: 37 KiB, on the stack.
+/// The details of a heap: 70 KiB, on the stack.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]
@@ -167,9 +229,17 @@ pub struct Details {
     /// Bytes behind such regions that the kernel did not take back.
     #[serde(default)]
     pub slab_refused_bytes: u64,
+    /// Free memory of the machine, by NUMA node: the first [`Details::NODES`].
+    #[serde(default, with = "strata_page_heap::sparse")]
+    nodes: [NodeMemory; Details::NODES],
+    #[serde(default)]
+    node_count: usize,
 }
 
 impl Details {
+    /// NUMA nodes that are told of.
+    pub const NODES: usize = 16;
+
     /// No details.
     pub const EMPTY: Self = Self {
         classes: [ClassDetails::NONE; CLASS_SLOTS],
@@ -178,10 +248,13 @@ impl Details {
         cpu_count: 0,
         slabs: [SlabChanges { region_bytes: 0, growths: 0, shrinkages: 0 }; RegionSize::COUNT],
         slab_refused_bytes: 0,
+        nodes: [NodeMemory { node: 0, free_bytes: 0, whole_bytes: 0 }; Self::NODES],
+        node_count: 0,
     };
 
-    /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions, and a load for
-    /// each class and CPU. Not from a signal handler: it may have interrupted the holder of one of the locks.
+    /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions, some loads for
+    /// each class and CPU, a look at each span, and a file of the kernel's. Not from a signal handler: it may have interrupted
+    /// the holder of one of the locks.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
         let mut details = Self::EMPTY;
         details.read(core);
@@ -196,6 +269,16 @@ impl Details {
     /// The first [`CpuTable::LINES`] caches, by id.
     pub fn cpus(&self) -> impl Iterator<Item = (usize, &CpuMisses)> {
         self.cpus.iter().enumerate().take(self.cpu_count)
+    }
+
+    /// Whether it is known how long spans have had their objects.
+    pub(crate) fn has_spans(&self) -> bool {
+        self.classes().any(|(_, class)| class.spans.is_some())
+    }
+
+    /// Free memory of the machine's NUMA nodes; of none where the kernel does not tell.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeMemory> {
+        self.nodes.iter().take(self.node_count)
     }
 
     /// Enters the details of a class. (For snapshots that are made by hand.)
@@ -219,6 +302,14 @@ impl Details {
         for class in C::Pages::TABLE.classes() {
             self.set_class(class, read_class(core, class));
         }
+        self.read_live_spans(core);
+        // Where the kernel does not tell, there are no lines about it.
+        let _ = for_each_node(HUGEPAGE_BYTES, |node| {
+            if let Some(place) = self.nodes.get_mut(self.node_count) {
+                *place = node;
+                self.node_count += 1;
+            }
+        });
         let regions = core.cpu_cache().region_stats();
         self.slabs = regions.map(|region| SlabChanges {
             region_bytes: region.bytes,
@@ -240,24 +331,53 @@ impl Details {
     }
 }
 
+impl Details {
+    /// Counts the spans that hold objects, by how long they have.
+    fn read_live_spans<C: HeapConfig>(&mut self, core: &Core<C>) {
+        let now_ns = core.clock().now_ns();
+        core.map().for_each_span(|span| {
+            let class = span.class();
+            if class.is_none() || span.place() != SpanPlace::InUse {
+                return;
+            }
+            let details = self.classes.get_mut(class.index());
+            if let Some(spans) = details.and_then(|details| details.spans.as_mut()) {
+                count_lifetime(&mut spans.live_lifetimes, span.age_ms(now_ns));
+            }
+        });
+    }
+}
+
 fn read_class<C: HeapConfig>(core: &Core<C>, class: SizeClass) -> ClassDetails {
     let stats = core.middle().class_stats(class);
-    let SpanCounts { occupancy, utilization, spans_a_batch } =
-        core.middle().central(class).span_counts();
+    let SpanCounts {
+        occupancy,
+        utilization,
+        spans_a_batch,
+        completed_lifetimes,
+        same_span_returns,
+    } = core.middle().central(class).span_counts();
+    let live_lifetimes = [0; LIFETIME_BUCKETS];
     let mut details = ClassDetails {
         objects_per_span: stats.central.objects_per_span,
         transfer: transfer_details(&stats.transfer),
         occupancy: occupancy.map(|spans| u32::try_from(spans).unwrap_or(u32::MAX)),
         utilization,
         spans_a_batch,
+        spans: Some(SpanDetails { live_lifetimes, completed_lifetimes, same_span_returns }),
         ..ClassDetails::NONE
     };
     let cache = core.cpu_cache();
+    let misses = details.misses.insert(ClassMissDetails::default());
     details.capacity.allowed = cache.greatest_capacity(class);
     for id in 0..cache.ids() {
         if cache.is_populated(id) {
             details.capacity.add(cache.capacity(id, class));
             details.popped_objects += u64::from(cache.pops(id, class));
+            let on_this = cache.class_misses(id, class);
+            misses.at_greatest_capacity += u64::from(on_this.at_greatest_capacity);
+            MissAges::add(&mut misses.underflow, on_this.underflow_age_ns, id);
+            MissAges::add(&mut misses.overflow, on_this.overflow_age_ns, id);
         }
     }
     details

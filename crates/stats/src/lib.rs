@@ -73,7 +73,8 @@ pub use brief::{render_brief, report_brief};
 pub use class_table::{ClassFigures, ClassTable};
 pub use cpu_table::{CpuFigures, CpuTable, MoreCpus};
 pub use details::{
-    CapacityDetails, ClassDetails, CpuMisses, Details, SlabChanges, TransferDetails,
+    CapacityDetails, ClassDetails, ClassMissDetails, CpuMisses, Details, MissAges, SlabChanges,
+    SpanDetails, TransferDetails,
 };
 pub use dialect::{Dialect, render, report, report_into};
 pub use difference::{ClassDifference, Difference};

@@ -38,6 +38,7 @@ pub(crate) fn render<F: RenderPageHeap>(
     let mut message = Message::new(out);
     top::sums(fields, snapshot, &ledger, &mut message)?;
     top::structures(fields, snapshot, &mut message)?;
+    top::machine(fields, details, &mut message)?;
     classes::render(fields, &snapshot.classes, details, &mut message)?;
     classes::cpus(fields, &snapshot.cpus, details, &mut message)?;
     page_heaps::render(page_heap.details(), fields.are_todays(), &mut message)?;

@@ -20,7 +20,7 @@ pub(crate) fn render<F: RenderPageHeap>(
     out: &mut dyn Write,
 ) -> Result {
     let ledger = Ledger::of(snapshot);
-    head::render(snapshot, &ledger, page_heap.kind(), out)?;
+    head::render(snapshot, &ledger, details, page_heap.kind(), out)?;
     classes::render(&snapshot.classes, details, out)?;
     cpus::render(snapshot, details, out)?;
     page_heaps::render(page_heap, snapshot, out)?;

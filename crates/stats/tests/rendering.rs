@@ -75,12 +75,13 @@ fn a_buffer_gets_as_many_whole_lines_as_it_has_room_for_and_the_length_that_is_n
         let core = heap.core().expect("used");
         for dialect in [Dialect::TcmallocText, Dialect::TcmallocTextToday] {
             let whole = text(&heap, dialect);
+            // Figures of the process may become longer or shorter meanwhile; and each class has four ages.
+            let moves = if dialect == Dialect::TcmallocText { 100 } else { 4000 };
             for size in [0, 1, 40, 100, 1000, 3333, 10_000, whole.len() - 1] {
                 let mut buffer = vec![0xff; size];
                 let (written, needed) = report_into(core, dialect, &mut buffer);
                 assert!(written <= size);
-                // Figures of the process may have become longer or shorter meanwhile.
-                assert!(needed.abs_diff(whole.len()) < 100, "{needed}, {}", whole.len());
+                assert!(needed.abs_diff(whole.len()) < moves, "{needed}, {}", whole.len());
                 let kept = str::from_utf8(&buffer[..written]).expect("the report is ASCII");
                 assert!(
                     kept.is_empty() || kept.ends_with('\n') || !kept.contains('\n'),
@@ -92,7 +93,7 @@ fn a_buffer_gets_as_many_whole_lines_as_it_has_room_for_and_the_length_that_is_n
                     "{written} of {size}: {next} more"
                 );
             }
-            let mut buffer = vec![0; whole.len() + 1000];
+            let mut buffer = vec![0; whole.len() + moves];
             let (written, needed) = report_into(core, dialect, &mut buffer);
             assert_eq!(written, needed);
             assert!(buffer[..written].ends_with(b"\n"));

@@ -3,14 +3,14 @@
 use crate::{
     advice::AdviceFigures,
     demand::{FillerHistory, SkipJudgement},
-    filler::{FillerCounters, LIFETIME_BUCKETS},
+    filler::FillerCounters,
     free_spans::FreeSpanTable,
     histogram::{Fullness, Histogram},
     huge_cache::HugeCacheFigures,
     region::RegionFigures,
     treatment::CollapseFigures,
 };
-use strata_page_heap::{AllocationFigures, SpanAges};
+use strata_page_heap::{AllocationFigures, LIFETIME_BUCKETS, SpanAges};
 
 /// The figures that only the hugepage-aware page heap has: what its report prints.
 ///

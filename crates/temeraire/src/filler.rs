@@ -10,7 +10,7 @@ use crate::{
     tracker::{FillerSet, HugepageTracker, TrackedPages},
 };
 use core::marker::PhantomData;
-use strata_page_heap::{Density, SpanRequest};
+use strata_page_heap::{Density, LIFETIME_BUCKETS, SpanRequest, count_lifetime};
 use strata_span::{PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
@@ -75,8 +75,8 @@ pub struct FillerCounters {
     pub reused_tails: u64,
     /// Spans that came to stand on hugepages of which parts had been given back.
     pub reused_partial: u64,
-    /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`]): first those whose spans held few objects,
-    /// then those of many.
+    /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`](crate::LIFETIME_BOUNDS_MS)): first
+    /// those whose spans held few objects, then those of many.
     pub completed_lifetimes: [[u32; LIFETIME_BUCKETS]; 2],
 }
 
@@ -100,21 +100,6 @@ impl FillerCounters {
         if for_limit {
             self.subreleased_pages_for_limit += pages as u64;
         }
-    }
-}
-
-/// Buckets of a count of hugepages by how long they lived.
-pub const LIFETIME_BUCKETS: usize = 8;
-
-/// The least number of milliseconds in each bucket.
-pub const LIFETIME_BOUNDS_MS: [u64; LIFETIME_BUCKETS] =
-    [0, 1, 10, 100, 1000, 10_000, 100_000, 1_000_000];
-
-/// Counts a hugepage that has lived for `age_ms`.
-pub(crate) fn count_lifetime(buckets: &mut [u32; LIFETIME_BUCKETS], age_ms: u64) {
-    let bucket = LIFETIME_BOUNDS_MS.iter().rposition(|bound| age_ms >= *bound).unwrap_or(0);
-    if let Some(count) = buckets.get_mut(bucket) {
-        *count = count.wrapping_add(1);
     }
 }
 

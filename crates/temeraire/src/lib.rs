@@ -83,7 +83,7 @@ pub use figures::{
     ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Lifetimes,
     Population, RegionSetFigures, TemeraireFigures,
 };
-pub use filler::{FillerCounters, LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS};
+pub use filler::FillerCounters;
 pub use free_spans::FreeSpanTable;
 pub use histogram::{
     COARSE_BUCKETS, Fullness, HISTOGRAM_BUCKETS, Histogram, coarse_bounds_of, histogram_bounds,
@@ -92,5 +92,6 @@ pub use histogram::{
 pub use huge_cache::{HugeCacheFigures, RecentRange, UsageEpoch, UsageHistory};
 pub use hugepage_aware::HugePageAware;
 pub use region::RegionFigures;
+pub use strata_page_heap::{LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS};
 pub use temeraire::Temeraire;
 pub use treatment::{CollapseError, CollapseFigures};

@@ -12,7 +12,7 @@ use crate::{
         ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures,
         Population, RegionSetFigures, TemeraireFigures,
     },
-    filler::{Filler, count_lifetime},
+    filler::Filler,
     huge_address_map::HugeRange,
     hugepage_aware::HugePageAware,
     region_set::RegionSet,
@@ -21,7 +21,7 @@ use crate::{
     time_series::Sum,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_page_heap::{HugepageFigures, HugepageUse};
+use strata_page_heap::{HugepageFigures, HugepageUse, count_lifetime};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// Most hugepages that one step looks at. Each costs two searches in trees where a large span lies.

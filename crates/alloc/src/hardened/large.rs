@@ -106,7 +106,7 @@ impl<C: HeapConfig> Core<C> {
         span.set_object_map(start.value());
         self.write_large_canary(start, guarded.body, request.size);
         self.raise_guards(span, start, guarded.body);
-        span.set_objects_out(self.thread_number(slot));
+        span.set_thread(self.thread_number(slot));
         span.set_records(request.size);
         self.large.note_allocated(span.bytes::<C::Pages>());
         self.note_large(span.bytes::<C::Pages>(), Call::Allocation);
@@ -134,7 +134,7 @@ impl<C: HeapConfig> Core<C> {
         if span.exchange_records(size, size | FREED).is_err() {
             return self.report_large(Offence::DoubleFree, said.function(), address, span);
         }
-        span.set_objects_out(self.thread_number(slot));
+        span.set_thread(self.thread_number(slot));
         self.large.note_deallocated(span.bytes::<C::Pages>());
         self.count_deallocated(slot, span.bytes::<C::Pages>());
         self.close_block(span, address, size);
@@ -189,7 +189,7 @@ impl<C: HeapConfig> Core<C> {
             return report(Offence::InsideABlock, Some(span), LastOperation::Unknown);
         }
         if word & FREED != 0 {
-            let last = LastOperation::FreedBy { thread: span.objects_out() };
+            let last = LastOperation::FreedBy { thread: span.thread() };
             return report(freed, Some(span), last);
         }
         Some((span, word))
@@ -203,7 +203,7 @@ impl<C: HeapConfig> Core<C> {
         address: Address,
         span: SpanHandle,
     ) {
-        let (thread, word) = (span.objects_out(), span.records());
+        let (thread, word) = (span.thread(), span.records());
         let last = match word & FREED {
             0 => LastOperation::Allocated { thread, bytes: word },
             _ => LastOperation::FreedBy { thread },
@@ -275,7 +275,7 @@ impl<C: HeapConfig> Core<C> {
         self.map().set_ends(span);
         span.set_records(0);
         span.set_object_map(0);
-        span.set_objects_out(0);
+        span.set_thread(0);
         span.set_note(0);
         // SAFETY: it came from this page heap, its block was given up, and it waits nowhere.
         unsafe { self.page_heap().deallocate(self, span) };

@@ -69,7 +69,12 @@ impl<P: PageSize> CentralFreeList<P> {
 
     /// Frees the objects on claimed granules again; `taken`: the kernel took the granules. A span that became whole
     /// meanwhile is the answer's.
-    pub(crate) fn unclaim(&self, claimed: &Claimed, taken: bool) -> SpanList {
+    pub(crate) fn unclaim<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        claimed: &Claimed,
+        taken: bool,
+    ) -> SpanList {
         let Claimed { span, granules, set, .. } = *claimed;
         let mut whole = SpanList::new();
         let mut spans = self.spans.lock();
@@ -79,6 +84,7 @@ impl<P: PageSize> CentralFreeList<P> {
         spans.set_objects_out(span, out);
         let mut released_bytes = 0_u64;
         if out == 0 {
+            spans.tallies.count_completed(&span, platform.now_ns());
             // What went before is counted no more, and what went now never was.
             let before = GranuleSet::released(&span);
             GranuleSet::default().set_released(&span);

@@ -159,3 +159,33 @@ fn misses_and_moves_are_counted() {
     assert_eq!(state.overflows.load(Ordering::Relaxed), 2);
     assert_eq!((state.refilled_objects(), state.flushed_objects()), (32, 11));
 }
+
+#[test]
+fn a_class_remembers_when_it_last_missed_and_for_want_of_slots_how_often() {
+    let state = populated(1000);
+    let (small, large) = (class(8), class(1024));
+    assert_eq!(state.last_misses(small), [None, None]);
+    state.note_underflow(small);
+    assert!(matches!(state.last_misses(small), [Some(_), None]));
+    state.note_overflow(large);
+    assert!(matches!(state.last_misses(large), [None, Some(_)]));
+    for _ in 0..3 {
+        state.note_slot_miss(small);
+    }
+    state.note_slot_miss(large);
+    assert_eq!((state.slot_misses_of(small), state.slot_misses_of(large)), (3, 1));
+    assert_eq!(state.slot_misses.load(Ordering::Relaxed), 4);
+}
+
+#[test]
+fn the_age_of_a_tick_is_the_time_since_then_in_its_steps() {
+    const STEP_NS: u64 = 1 << 24;
+    let at = |steps: u64| Tick::of(steps * STEP_NS);
+    assert_eq!(at(5).age_ns(at(5)), 0);
+    assert_eq!(at(5).age_ns(at(1000)), 995 * STEP_NS);
+    // The clock goes round after two years, and is believed when it jumps back by a little.
+    assert_eq!(at((1 << 32) - 2).age_ns(at((1 << 32) + 8)), 10 * STEP_NS);
+    assert_eq!(at(1000).age_ns(at(990)), 0);
+    // 0 stands for never.
+    assert_eq!(at(0), at(1));
+}

@@ -322,6 +322,11 @@ fn check_cpu(cache: &CpuCache, cpu: u32, model: &Model) {
         assert_eq!(cache.objects(cpu, class), model.stacks[index].len() as u64, "{class:?}");
         assert_eq!(cache.pops(cpu, class), model.pops[index], "{class:?}");
     }
+    let at_greatest = |class| u64::from(cache.class_misses(cpu, class).at_greatest_capacity);
+    assert_eq!(TABLE.classes().map(at_greatest).sum::<u64>(), stats.slot_misses);
+    let misses = || TABLE.classes().map(|class| cache.class_misses(cpu, class));
+    assert_eq!(misses().any(|misses| misses.underflow_age_ns.is_some()), stats.underflows > 0);
+    assert_eq!(misses().any(|misses| misses.overflow_age_ns.is_some()), stats.overflows > 0);
 }
 
 /// An rseq area that no kernel knows. It says what its owner says.

@@ -1,4 +1,4 @@
-use super::{Clock, ManualClock, MonotonicClock};
+use super::{Clock, ManualClock, MonotonicClock, coarse_now_ns};
 use crate::{errno, set_errno};
 
 #[test]
@@ -29,4 +29,15 @@ fn a_manual_clock_shows_what_it_was_told() {
     assert_eq!(clock.now_ns(), 3);
     let through_a_reference: &dyn Clock = &&clock;
     assert_eq!(through_a_reference.now_ns(), 3);
+}
+
+#[test]
+fn the_coarse_clock_is_behind_the_other_by_a_tick_at_most() {
+    let before = coarse_now_ns();
+    let now = MonotonicClock.now_ns();
+    assert!(before <= now);
+    // And it moves: what it showed is reached again.
+    while coarse_now_ns() < now {
+        core::hint::spin_loop();
+    }
 }

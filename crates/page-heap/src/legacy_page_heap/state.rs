@@ -135,7 +135,7 @@ impl<P: PageSize> State<P> {
         span.set_class(SizeClass::NONE);
         span.set_zeroed(false);
         span.set_object_map(0);
-        span.set_objects_out(0);
+        span.set_thread(0);
         span.set_object_capacity(0);
         platform.map().set_ends(span);
         self.enter(platform, span, SpanPlace::Free, now_ns);

@@ -1,6 +1,6 @@
 //! Size classes and CPUs.
 
-use super::{Fields, Message};
+use super::{Fields, Message, filler::lifetimes};
 use crate::{ClassDetails, ClassFigures, ClassTable, CpuTable, Details};
 use core::fmt::Result;
 
@@ -32,7 +32,17 @@ pub(super) fn render(
             capacity.field("min_capacity", more.capacity.least)?;
             capacity.field("avg_capacity", more.capacity.mean())?;
             capacity.field("max_capacity", more.capacity.greatest)?;
-            capacity.field("max_allowed_capacity", more.capacity.allowed)
+            capacity.field("max_allowed_capacity", more.capacity.allowed)?;
+            let Some(misses) = &more.misses else { return Ok(()) };
+            if let Some(ages) = &misses.underflow {
+                capacity.field("min_last_underflow_ns", ages.latest_ns)?;
+                capacity.field("max_last_underflow_ns", ages.earliest_ns)?;
+            }
+            if let Some(ages) = &misses.overflow {
+                capacity.field("min_last_overflow_ns", ages.latest_ns)?;
+                capacity.field("max_last_overflow_ns", ages.earliest_ns)?;
+            }
+            capacity.field("max_capacity_misses", misses.at_greatest_capacity)
         })
     })
 }
@@ -70,6 +80,18 @@ fn free_list(class: &ClassFigures, details: &ClassDetails, list: &mut Message<'_
                 ("lower_bound", 1u64 << bucket >> 1),
                 ("upper_bound", 1u64 << bucket),
                 ("value", u64::from(*batches)),
+            ])
+        })?;
+    }
+    let Some(spans) = &details.spans else { return Ok(()) };
+    lifetimes("span_lifetime_histogram", &spans.live_lifetimes, list)?;
+    lifetimes("span_completed_lifetime_histogram", &spans.completed_lifetimes, list)?;
+    for (runs, length) in spans.same_span_returns.iter().zip(1u64..) {
+        list.message("same_span_stats", |histogram| {
+            histogram.numbers([
+                ("lower_bound", length),
+                ("upper_bound", length),
+                ("value", u64::from(*runs)),
             ])
         })?;
     }

@@ -144,7 +144,11 @@ fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
 }
 
 /// A message for each bucket, in milliseconds; the last has no upper bound.
-fn lifetimes(name: &str, counts: &[u32; LIFETIME_BUCKETS], message: &mut Message<'_>) -> Result {
+pub(super) fn lifetimes(
+    name: &str,
+    counts: &[u32; LIFETIME_BUCKETS],
+    message: &mut Message<'_>,
+) -> Result {
     let ends = LIFETIME_BOUNDS_MS.iter().skip(1).map(Some).chain([None]);
     for ((begin, end), count) in LIFETIME_BOUNDS_MS.iter().zip(ends).zip(counts) {
         message.message(name, |bucket| {

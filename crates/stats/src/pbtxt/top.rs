@@ -2,7 +2,7 @@
 
 use super::{Fields, Message};
 use crate::today::parameters::{self, Value};
-use crate::{Category, Ledger, PageHeapDetails, Part, Snapshot};
+use crate::{Category, Details, Ledger, PageHeapDetails, Part, Snapshot};
 use core::fmt::Result;
 use strata_alloc::FrontEnd;
 use strata_page_heap::LimitFigures;
@@ -99,6 +99,19 @@ pub(super) fn structures(fields: Fields, snapshot: &Snapshot, message: &mut Mess
     let Some(process) = &snapshot.process else { return Ok(()) };
     message.field("total_resident", process.resident_bytes)?;
     message.field("total_mapped", process.mapped_bytes)
+}
+
+/// How the machine's free memory is cut up, where the kernel tells.
+pub(super) fn machine(fields: Fields, details: &Details, message: &mut Message<'_>) -> Result {
+    if !fields.are_todays() {
+        return Ok(());
+    }
+    details.nodes().try_for_each(|node| {
+        message.message("hugepage_fragmentation_ratio", |message| {
+            message.field("node", node.node)?;
+            message.field("ratio", node.fragmentation())
+        })
+    })
 }
 
 /// Guarded sampling, which Strata does not do.

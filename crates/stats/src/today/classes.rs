@@ -3,11 +3,14 @@
 use crate::tcmalloc::RULE;
 use crate::{ClassDetails, ClassFigures, ClassTable, Details, figure::Mebibytes};
 use core::fmt::{self, Display, Formatter, Result, Write};
+use strata_page_heap::LIFETIME_BOUNDS_MS;
 
 pub(super) fn render(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> Result {
     free_lists(classes, details, out)?;
     utilization(classes, details, out)?;
+    lifetimes(classes, details, out)?;
     spans_a_batch(classes, details, out)?;
+    same_span_returns(classes, details, out)?;
     transfer_caches(classes, details, out)?;
     let lines = [
         "Cumulative sharded transfer cache stats.",
@@ -88,6 +91,45 @@ fn utilization(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> 
         list(&details.occupancy, ",", out, |list, spans, out| write!(out, "{list:6}: {spans}"))?;
     }
     writeln!(out)
+}
+
+/// Left out in a report about a snapshot that was written before this was kept.
+fn lifetimes(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> Result {
+    if !details.has_spans() {
+        return Ok(());
+    }
+    let lines = [
+        "Central cache freelist: Span lifetime histogram",
+        "Non-cumulative number of spans lifetime a < N",
+    ];
+    heading(&lines, out)?;
+    for (index, class, details) in rows(classes, details) {
+        let spans = details.spans.unwrap_or_default();
+        for (kind, counts) in
+            [("live", spans.live_lifetimes), ("completed", spans.completed_lifetimes)]
+        {
+            write!(out, "class {index:3} [ {:8} bytes ] {kind} spans:", class.object_bytes)?;
+            list(&counts, ",", out, |bucket, spans, out| {
+                let bound = LIFETIME_BOUNDS_MS.get(bucket).copied().unwrap_or(0);
+                write!(out, "{bound:3} ms < {spans:6}")
+            })?;
+        }
+    }
+    writeln!(out)
+}
+
+/// Left out as above.
+fn same_span_returns(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> Result {
+    if !details.has_spans() {
+        return Ok(());
+    }
+    heading(&["Central cache freelist: Same-span returns"], out)?;
+    for (index, class, details) in rows(classes, details) {
+        write!(out, "{}", Front(index, class.object_bytes))?;
+        let counts = details.spans.unwrap_or_default().same_span_returns;
+        list(&counts, " ", out, |_, runs, out| write!(out, "{runs:6}"))?;
+    }
+    Ok(())
 }
 
 fn spans_a_batch(classes: &ClassTable, details: &Details, out: &mut dyn Write) -> Result {

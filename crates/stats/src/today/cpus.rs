@@ -3,8 +3,8 @@
 use super::classes::heading;
 use crate::page_heap_report::temeraire::Form;
 use crate::tcmalloc::{RULE, cpus};
-use crate::{CpuMisses, Details, SlabChanges, Snapshot};
-use core::fmt::{Result, Write};
+use crate::{CpuMisses, Details, MissAges, SlabChanges, Snapshot};
+use core::fmt::{Display, Formatter, Result, Write};
 
 /// Nothing if the heap runs per thread.
 pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write) -> Result {
@@ -15,7 +15,7 @@ pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write
     heading(&["Size class capacity statistics in per-cpu caches"], out)?;
     for ((index, class), (_, details)) in snapshot.classes.iter().zip(details.classes()) {
         let capacity = &details.capacity;
-        writeln!(
+        write!(
             out,
             "class {index:3} [ {:8} bytes ] : {:6} (minimum), {:7.1} (average), {:6} (maximum), {:6} maximum allowed \
              capacity",
@@ -25,9 +25,37 @@ pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write
             capacity.greatest,
             capacity.allowed,
         )?;
+        if let Some(misses) = &details.misses {
+            write!(
+                out,
+                ", maximum capacity misses {:8}, (underflow: [{}]; overflow [{}]",
+                misses.at_greatest_capacity,
+                Ages(misses.underflow),
+                Ages(misses.overflow),
+            )?;
+        }
+        writeln!(out)?;
     }
     misses(snapshot, details, out)?;
     slabs(details, out)
+}
+
+/// How long ago something was, on the CPU on which it was last and on that on which it is longest ago; if it never was, what
+/// TCMalloc says then.
+struct Ages(Option<MissAges>);
+
+impl Display for Ages {
+    fn fmt(&self, f: &mut Formatter<'_>) -> Result {
+        match self.0 {
+            None => write!(f, "{} us CPU -1, 0 us CPU -1", i64::MAX),
+            Some(MissAges { latest_ns, latest_id, earliest_ns, earliest_id }) => write!(
+                f,
+                "{} us CPU {latest_id}, {} us CPU {earliest_id}",
+                latest_ns / 1000,
+                earliest_ns / 1000,
+            ),
+        }
+    }
 }
 
 fn misses(snapshot: &Snapshot, details: &Details, out: &mut dyn Write) -> Result {

@@ -2,13 +2,14 @@
 
 use crate::properties::realized_fragmentation;
 use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line, summary};
-use crate::{Category, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
+use crate::{Category, Details, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_span::{HUGEPAGE_BYTES, PoolStats};
 
 pub(super) fn render(
     snapshot: &Snapshot,
     ledger: &Ledger,
+    details: &Details,
     page_heap: PageHeapKind,
     out: &mut dyn Write,
 ) -> Result {
@@ -29,8 +30,11 @@ pub(super) fn render(
         "MALLOC SAMPLED PROFILES: 0 bytes (current), 0 bytes (internal fragmentation), 0 bytes (peak), 0 count (total)"
     )?;
     process(snapshot, out)?;
-    // No machine tells that through an interface of its own.
     writeln!(out, "Machine-level hugepage fragmentation stats:")?;
+    for node in details.nodes() {
+        let (ratio, node) = (node.fragmentation(), node.node);
+        writeln!(out, "TOTAL: {ratio:12.3} Hugepage fragmentation ratio (node{node})")?;
+    }
     summary::render_hint(out)
 }
 

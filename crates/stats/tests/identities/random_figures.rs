@@ -13,7 +13,7 @@ use strata_stats::{Document, Extent, RenderPageHeap, Report, report_json};
 const ROUNDS: usize = 3;
 
 /// Fields that say what the others are about, and stay as they are.
-const FIXED: [&str; 14] = [
+const FIXED: [&str; 15] = [
     "version",
     "page_bytes",
     "pages",
@@ -23,6 +23,7 @@ const FIXED: [&str; 14] = [
     "count",
     "class_count",
     "cpu_count",
+    "node_count",
     "number",
     "release_delay_ms",
     "least_pause_ns",

@@ -1,8 +1,10 @@
 //! A report that is read back has the figures that it was written from.
 
 use crate::reading::Taken;
-use strata_page_heap::{AllocationFigures, FreeSpans, SpanAges};
-use strata_stats::{Category, Figure, Ledger, Line, PageHeapDetails, Part, RenderPageHeap, Report};
+use strata_page_heap::{AllocationFigures, FreeSpans, LIFETIME_BOUNDS_MS, SpanAges};
+use strata_stats::{
+    Category, Figure, Ledger, Line, MissAges, PageHeapDetails, Part, RenderPageHeap, Report,
+};
 use strata_temeraire::{
     FillerFigures, Fullness, Histogram, HugeCacheFigures, Population, TemeraireFigures,
     coarse_bounds_of, histogram_bounds_of,
@@ -146,6 +148,12 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
         report.lines("span_occupancy").collect::<Vec<_>>().into_iter(),
         report.lines("spans_a_batch").collect::<Vec<_>>().into_iter(),
     ];
+    let is_of =
+        |kind| move |line: &&Line<'_>| line.figure("kind").is_some_and(|of| of.text() == kind);
+    let mut lifetimes = ["live", "completed"].map(|kind| {
+        report.lines("span_lifetime").filter(is_of(kind)).collect::<Vec<_>>().into_iter()
+    });
+    let mut same_span = report.lines("same_span_returns");
     for (index, class) in taken.details.classes() {
         let [transfer, utilization, occupancy, batches] =
             lines.each_mut().map(|lines| lines.next().expect("each class has a line"));
@@ -164,6 +172,20 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
         assert_eq!(all(utilization, "spans"), class.utilization.map(u64::from));
         assert_eq!(all(occupancy, "spans"), class.occupancy.map(u64::from));
         assert_eq!(all(batches, "batches"), class.spans_a_batch.map(u64::from));
+        if let Some(spans) = &class.spans {
+            let [live, completed] = lifetimes.each_mut().map(|line| line.next().expect("a line"));
+            for (line, kind, counts) in [
+                (live, "live", spans.live_lifetimes),
+                (completed, "completed", spans.completed_lifetimes),
+            ] {
+                assert_eq!(line.figure("kind").map(Figure::text), Some(kind));
+                assert_eq!(line.number("class"), Some(index as u64));
+                assert_eq!(all(line, "lower_bound_ms"), LIFETIME_BOUNDS_MS);
+                assert_eq!(all(line, "spans"), counts.map(u64::from));
+            }
+            let returns = same_span.next().expect("each class has a line");
+            assert_eq!(all(returns, "returns"), spans.same_span_returns.map(u64::from));
+        }
         let rate = transfer.real("hit_rate").expect("a share");
         assert!((rate - 100.0 * class.front_end_hit_rate()).abs() < 0.000_01, "class {index}");
     }
@@ -178,6 +200,12 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
                 ("max_allowed_capacity", class.capacity.allowed),
             ];
             line_has(line, &figures);
+            if let Some(misses) = &class.misses {
+                let figures = [("max_capacity_misses", misses.at_greatest_capacity)];
+                line_has(line, &figures);
+                miss_ages(line, "underflow", misses.underflow.as_ref());
+                miss_ages(line, "overflow", misses.overflow.as_ref());
+            }
             let mean = line.real("avg_capacity").expect("a mean");
             assert!((mean - class.capacity.mean()).abs() <= 0.051, "class {index}");
         }
@@ -195,6 +223,35 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
     }
     released(taken, report);
     parameters(taken, report);
+    let mut nodes = report.lines("machine");
+    for node in taken.details.nodes() {
+        let line = nodes.next().expect("each node has a line");
+        let name = format!("node{}", node.node);
+        assert_eq!(line.figure("node").map(Figure::text), Some(name.as_str()));
+        let ratio = line.real("ratio").expect("a share");
+        assert!((ratio - node.fragmentation()).abs() <= 0.000_51, "{node:?}");
+    }
+    assert!(nodes.next().is_none());
+}
+
+/// When a class last missed in one way, on the CPUs where that was last and longest ago.
+fn miss_ages(line: &Line<'_>, what: &str, ages: Option<&MissAges>) {
+    let figure = |name: &str| line.real(&format!("{name}_{what}_us"));
+    let id = |name: &str| line.real(&format!("{name}_{what}_cpu"));
+    let last = [figure("last"), id("last"), figure("first"), id("first")]
+        .map(|figure| figure.unwrap_or_else(|| panic!("all four of {what} in {line:?}")));
+    match ages {
+        None => assert_eq!(last, [i64::MAX as f64, -1.0, 0.0, -1.0]),
+        Some(ages) => assert_eq!(
+            last,
+            [
+                (ages.latest_ns / 1000) as f64,
+                f64::from(ages.latest_id),
+                (ages.earliest_ns / 1000) as f64,
+                f64::from(ages.earliest_id),
+            ]
+        ),
+    }
 }
 
 /// What went back and why, and the limits.

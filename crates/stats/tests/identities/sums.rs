@@ -46,7 +46,23 @@ pub(crate) fn at_rest<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>
     for ((index, class), (_, details)) in taken.snapshot.classes.iter().zip(taken.details.classes())
     {
         assert_eq!(u64::from(details.utilization.iter().sum::<u32>()), class.spans, "{index}");
+        let all = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        let spans = details.spans.expect("they were just read");
+        assert_eq!(all(&spans.live_lifetimes), class.spans, "{index}");
+        assert_eq!(all(&spans.completed_lifetimes), class.spans_returned, "{index}");
+        let misses = details.misses.expect("they were just read");
+        for ages in [misses.underflow, misses.overflow].into_iter().flatten() {
+            assert!(ages.latest_ns <= ages.earliest_ns, "{ages:?}");
+            let is_alone = ages.latest_id == ages.earliest_id;
+            assert!(!is_alone || ages.latest_ns == ages.earliest_ns, "{ages:?}");
+        }
     }
+    // A miss of a class that has all its slots is a miss of its CPU.
+    let details = taken.details.classes().filter_map(|(_, details)| details.misses);
+    let at_greatest: u64 = details.map(|misses| misses.at_greatest_capacity).sum();
+    let cpus = taken.details.cpus();
+    let all: u64 = cpus.map(|(_, misses)| misses.underflows + misses.overflows).sum();
+    assert!(at_greatest <= all, "{at_greatest} of {all}");
 }
 
 /// What holds while threads run, too: it was added up from one snapshot.
