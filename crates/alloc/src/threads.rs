@@ -65,7 +65,8 @@ pub(crate) struct Threads<P: PageSize> {
     pub(crate) records: Mutex<Records>,
     record_pool: Pool<ThreadRecord>,
     pub(crate) cache_pool: Pool<CacheItem<P>>,
-    /// What threads allocated and freed that have no record: those that ended, and those that never had one.
+    /// What threads allocated and freed that have no record: those that ended, and those that never had one. And what counters of
+    /// others could not keep: see `move_counters_on`.
     past_allocated: AtomicU64,
     past_deallocated: AtomicU64,
 }
@@ -125,10 +126,18 @@ impl<C: HeapConfig> Core<C> {
         if words.record.load(Ordering::Relaxed).is_null() && !self.bind(slot, words) {
             return Standing::Alone;
         }
+        if words.allocated.is_near_end() || words.deallocated.is_near_end() {
+            self.move_counters_on(words);
+        }
         match self.front_end() {
-            // Closed with a record: somebody closed it, and no sequence may run.
-            FrontEnd::PerCpu(_) if words.allocated.is_open() => Standing::PerCpu(words),
-            FrontEnd::PerCpu(_) => Standing::Alone,
+            FrontEnd::PerCpu(_) if words.allocated.is_open() && words.deallocated.is_open() => {
+                Standing::PerCpu(words)
+            }
+            FrontEnd::PerCpu(_) => {
+                self.reopen_used_up(words);
+                // Closed with a record: somebody closed it, and no sequence may run.
+                if words.allocated.is_open() { Standing::PerCpu(words) } else { Standing::Alone }
+            }
             FrontEnd::Observed(_) => Standing::Observed(words),
             // Somebody else runs with these words.
             FrontEnd::PerThread(_)
@@ -199,6 +208,48 @@ impl<C: HeapConfig> Core<C> {
     /// Counts what a thread freed past the words of [`Standing`].
     pub(crate) fn count_deallocated_alone(&self, bytes: usize) {
         self.threads.past_deallocated.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never come to their
+    /// end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing it twice; who interrupted the
+    /// holder leaves it to the next call.
+    #[cold]
+    #[unsafe(link_section = ".text_rarely")]
+    fn move_counters_on(&self, words: &SlotWords) {
+        let threads = &self.threads;
+        let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
+        let sums = [
+            (&words.allocated, &threads.past_allocated),
+            (&words.deallocated, &threads.past_deallocated),
+        ];
+        for (counter, past) in sums {
+            if counter.is_near_end() {
+                past.fetch_add(Counter::STEP, Ordering::Relaxed);
+                counter.move_on(Counter::STEP);
+            }
+        }
+    }
+
+    /// Opens counters again of a thread of per-CPU caches that counted all they could, 2^61 bytes and more in one go past this
+    /// place: not those of a thread that is just being made known, or has two lives.
+    #[cold]
+    #[unsafe(link_section = ".text_rarely")]
+    fn reopen_used_up(&self, words: &SlotWords) {
+        let threads = &self.threads;
+        if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
+            return;
+        }
+        let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
+        let sums = [
+            (&words.allocated, &threads.past_allocated),
+            (&words.deallocated, &threads.past_deallocated),
+        ];
+        for (counter, past) in sums {
+            if counter.is_used_up() {
+                past.fetch_add(Counter::OPEN, Ordering::Relaxed);
+                counter.move_on(Counter::OPEN);
+            }
+        }
     }
 
     /// What all threads did. Takes the list's lock; costs a few loads a thread. In a signal handler that interrupted the

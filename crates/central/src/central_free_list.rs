@@ -21,7 +21,7 @@ use strata_span::{
 use strata_sync::{
     FIGURES_PATIENCE_NS, LockStats, Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
-    const_fn, spin_hint,
+    const_fn, prefetch_for_write, spin_hint,
 };
 
 /// Objects whose spans are looked up before the lock is taken once for all of them: 512 bytes of stack.
@@ -145,9 +145,18 @@ impl<P: PageSize> CentralFreeList<P> {
         R: OtherBackEnds,
     {
         for chunk in objects.chunks_mut(LOOK_UP) {
+            // What stands in the memory of many spans is asked for before any of it is waited for.
+            let mut spans = [None; LOOK_UP];
+            for (span, object) in spans.iter_mut().zip(chunk.iter()) {
+                *span = back_end.platform.map().span_at(Address::of(*object).value());
+                if let Some(span) = span {
+                    prefetch_for_write(span.as_ptr().as_ptr());
+                }
+            }
             let mut places = [None; LOOK_UP];
-            for (place, object) in places.iter_mut().zip(chunk) {
-                let Some(found) = locate(back_end.platform, class, *object) else { continue };
+            for ((place, object), span) in places.iter_mut().zip(chunk).zip(spans) {
+                let Some(found) = locate::<P>(class, span, *object) else { continue };
+                span_objects::prefetch(&found.span, found.index);
                 let home = found.span.back_end();
                 if home == back_end.number {
                     *place = Some(found);
@@ -570,24 +579,28 @@ where
     unsafe { page_heap.deallocate(platform, span) };
 }
 
-/// Where an object of `class` is. A pointer that is none is reported, and left alone if the process goes on.
+/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and left alone if
+/// the process goes on.
 #[inline]
-fn locate<E: Platform>(platform: &E, class: SizeClass, object: *mut u8) -> Option<Place> {
+fn locate<P: PageSize>(
+    class: SizeClass,
+    span: Option<SpanHandle>,
+    object: *mut u8,
+) -> Option<Place> {
     let address = Address::of(object);
-    let Some(span) = platform.map().span_at(address.value()) else {
-        report::<E::Pages>(Offence::NeverHandedOut, address, None, freed_with::<E::Pages>(class));
+    let Some(span) = span else {
+        report::<P>(Offence::NeverHandedOut, address, None, freed_with::<P>(class));
         return None;
     };
     if span.class() != class {
-        wrong_class::<E::Pages>(class, address, span);
+        wrong_class::<P>(class, address, span);
         return None;
     }
-    let info = E::Pages::TABLE.info(class);
-    let offset = address.offset_from(span.objects_start::<E::Pages>());
+    let info = P::TABLE.info(class);
+    let offset = address.offset_from(span.objects_start::<P>());
     let index = info.object_index(offset);
     if index >= span.object_capacity() || index as usize * info.size as usize != offset {
-        let last = freed_with::<E::Pages>(class);
-        report::<E::Pages>(Offence::InsideABlock, address, Some(span), last);
+        report::<P>(Offence::InsideABlock, address, Some(span), freed_with::<P>(class));
         return None;
     }
     Some(Place { span, index })

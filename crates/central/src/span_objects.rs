@@ -10,6 +10,7 @@
 use crate::ObjectMaps;
 use core::{ops::Range, ptr::NonNull};
 use strata_span::{Address, PageSize, Platform, Span, SpanHandle};
+use strata_sync::prefetch_for_write;
 
 /// Objects that fit into a span's own word.
 const INLINE_OBJECTS: u32 = u64::BITS;
@@ -155,6 +156,18 @@ pub(crate) unsafe fn is_free(span: &Span, index: u32) -> bool {
     // SAFETY: as the caller promises.
     let words = unsafe { words_of(span) };
     words.get((index / u64::BITS) as usize).is_some_and(|word| word & 1 << (index % u64::BITS) != 0)
+}
+
+/// Asks for the memory that [`put`] will write for this object, if it is not in the span itself. Holds no lock: a span that
+/// is given up meanwhile costs a look at what is none of ours.
+#[inline]
+pub(crate) fn prefetch(span: &Span, index: u32) {
+    if span.object_capacity() > INLINE_OBJECTS
+        && let Some(map) = Address::new(span.object_map()).non_null()
+    {
+        let words = map.cast::<u64>().as_ptr().cast_const();
+        prefetch_for_write(words.wrapping_add((index / u64::BITS) as usize));
+    }
 }
 
 /// Marks an object as free; false if it is free already.

@@ -32,7 +32,7 @@ fn what_is_put_in_last_comes_out_first_across_all_pieces() {
         assert_eq!(cache.insert(&world, info, &[]), 0);
         cache.grow(usize::MAX);
         let capacity = cache.stats().capacity as usize;
-        assert_eq!(capacity, (64 * usize::from(info.batch)).min((1 << 20) / info.size as usize));
+        assert_eq!(capacity, (128 * usize::from(info.batch)).min((1 << 20) / info.size as usize));
         let all = pointers(capacity + 3);
         assert_eq!(cache.insert(&world, info, &all), capacity);
         assert_eq!(cache.used(), capacity as u64);

@@ -111,8 +111,8 @@ pub struct CpuCache {
     id_kind: AtomicU8,
     table: AtomicPtr<SizeClassTable>,
     pub(crate) limit_bytes: AtomicU64,
-    /// Bytes of the objects that the source handed out and has not got back, over all CPUs. Written by slow paths, read by
-    /// them for a CPU's allowance.
+    /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU counts for
+    /// itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
     out_bytes: AtomicI64,
     /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
     /// CPUs, so that nobody touches regions that were never used.
@@ -333,8 +333,11 @@ impl CpuCache {
     }
 
     /// Notes that the source handed out or took back so many objects of `size` bytes; returned ones as a negative number.
-    pub(crate) fn count_out(&self, objects: i64, size: usize) {
-        self.out_bytes.fetch_add(objects * i64::try_from(size).unwrap_or(0), Ordering::Relaxed);
+    pub(crate) fn count_out(&self, state: &CpuState, objects: i64, size: usize) {
+        let bytes = state.count_out(objects * i64::try_from(size).unwrap_or(0));
+        if bytes != 0 {
+            self.out_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn table(&self) -> Option<&'static SizeClassTable> {

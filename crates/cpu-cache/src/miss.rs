@@ -111,12 +111,12 @@ impl CpuCache {
 
     fn note_refilled(&self, state: &CpuState, objects: usize, size: usize) {
         state.note_refilled(objects);
-        self.count_out(objects as i64, size);
+        self.count_out(state, objects as i64, size);
     }
 
     pub(crate) fn note_flushed(&self, state: &CpuState, objects: usize, size: usize) {
         state.note_flushed(objects);
-        self.count_out(-(objects as i64), size);
+        self.count_out(state, -(objects as i64), size);
     }
 
     /// Adds up to `wanted` objects to the capacity of `class` on `id`, from what is available, or else from
@@ -193,13 +193,15 @@ impl CpuCache {
         if word.is_stopped() {
             return;
         }
-        let mut missing = bytes;
+        let (mut missing, mut stolen, mut victims) = (bytes, 0, 0);
         let count = table.count().max(2);
+        let mut hand = state.hand.load(Ordering::Relaxed);
         for attempt in 0..STEAL_ATTEMPTS * 2 {
             if missing == 0 {
-                return;
+                break;
             }
-            let index = 1 + state.hand.fetch_add(1, Ordering::Relaxed) as usize % (count - 1);
+            let index = 1 + hand as usize % (count - 1);
+            hand = hand.wrapping_add(1);
             let Some(victim) = SizeClass::from_index(index).filter(|&victim| victim != class)
             else {
                 continue;
@@ -236,11 +238,13 @@ impl CpuCache {
             if unsafe {
                 rseq::exchange(self.slabs(), id, victim.index(), word, begin, header, smaller)
             } {
-                state.unclaim(taken, size);
-                state.resizes.fetch_add(1, Ordering::Relaxed);
+                stolen += usize::from(taken) * size;
+                victims += 1;
                 missing = missing.saturating_sub(usize::from(taken) * size);
             }
         }
+        state.hand.store(hand, Ordering::Relaxed);
+        state.unclaim_stolen(stolen, victims);
     }
 }
 

@@ -104,6 +104,9 @@ impl Counter {
     /// By how much opening lifts the word: what may be counted before the slow path has to open it again.
     pub const OPEN: u64 = 1 << 62;
 
+    /// What [`Self::is_near_end`] waits for, and [`Self::move_on`] is called with: half of what a counter can count.
+    pub const STEP: u64 = Self::OPEN / 2;
+
     /// What keeps the upper bits of a closed counter: a word or-ed with it is closed and counts the same.
     pub const CLOSED: u64 = !(Self::OPEN - 1);
 
@@ -139,6 +142,27 @@ impl Counter {
     /// Closes it; what was counted stays. For the thread itself.
     pub fn close(&self) {
         self.0.store(self.0.load(Ordering::Relaxed) | Self::CLOSED, Ordering::Relaxed);
+    }
+
+    /// Whether it counted more than half of what it can count, open or closed. Who keeps the sum elsewhere adds [`Self::STEP`]
+    /// there and lets the counter move on by as much. For the thread itself.
+    #[inline]
+    pub fn is_near_end(&self) -> bool {
+        self.bytes() > Self::STEP
+    }
+
+    /// Whether it was open, and counted all that it could: [`Self::OPEN`] has to be added elsewhere, and it moves on by as much,
+    /// which opens it again. Of a counter that was closed the answer means nothing. For the thread itself.
+    #[inline]
+    pub fn is_used_up(&self) -> bool {
+        let word = self.0.load(Ordering::Relaxed).cast_signed();
+        word <= 0 && word.unsigned_abs() < Self::STEP
+    }
+
+    /// Forgets `bytes` that were counted, since they are part of another sum now. For the thread itself. One instruction that
+    /// no signal handler can cut in two.
+    pub fn move_on(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// Counts nothing from now on, and is closed. For the thread itself, or where it is at rest.

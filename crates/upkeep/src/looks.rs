@@ -15,7 +15,7 @@ const LARGE_BYTES_PER_LOOK: u64 = 4 << 20;
 /// What threads did that may leave something to do. All zero bits are nothing yet.
 #[derive(Debug)]
 pub struct Looks {
-    /// Misses so far, modulo 2³². Written by all threads that miss.
+    /// Misses so far, modulo 2³², as far as they were counted: see [`Self::note_miss`]. Written by all threads that miss.
     misses: AtomicU32,
     /// Bytes of large blocks that came and went. Written by all threads that have such.
     large_bytes: AtomicU64,
@@ -29,10 +29,14 @@ impl Looks {
         }
     }
 
-    /// Notes a miss of a thread's cache; says whether the thread is to look whether a step is due.
+    /// Notes a miss of a thread's cache; says whether the thread is to look whether a step is due. Of two threads that do so
+    /// at the same moment one may go uncounted, or both be told: a locked instruction would wait for all stores of the
+    /// program before it.
     #[inline]
     pub fn note_miss(&self) -> bool {
-        self.misses.fetch_add(1, Ordering::Relaxed).is_multiple_of(MISSES_PER_LOOK)
+        let misses = self.misses.load(Ordering::Relaxed);
+        self.misses.store(misses.wrapping_add(1), Ordering::Relaxed);
+        misses.is_multiple_of(MISSES_PER_LOOK)
     }
 
     /// The same for a large block of `bytes` bytes that came or went.

@@ -189,3 +189,28 @@ fn the_age_of_a_tick_is_the_time_since_then_in_its_steps() {
     // 0 stands for never.
     assert_eq!(at(0), at(1));
 }
+
+#[test]
+fn bytes_that_a_cpu_counts_apart_all_reach_the_sum_and_never_lack_32_kib() {
+    let (state, mut sum, mut truth) = (CpuState::new(), 0, 0);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..10_000 {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let bytes = i64::try_from(random >> 49).expect("15 bits");
+        let bytes = if random & 1 << 40 == 0 { bytes } else { -bytes };
+        truth += bytes;
+        sum += state.count_out(bytes);
+        assert!((truth - sum).abs() < 32 << 10, "{truth} counted, {sum} in the sum");
+    }
+    sum += state.count_out(1 << 40);
+    assert_eq!(sum, truth + (1 << 40), "whatever was pending went along");
+}
+
+#[test]
+fn stolen_capacity_is_available_and_counted_by_victims() {
+    let state = CpuState::new();
+    state.unclaim_stolen(0, 0);
+    state.unclaim_stolen(4096 + 64, 3);
+    assert_eq!(state.available_bytes.load(Ordering::Relaxed), 4160);
+    assert_eq!(state.resizes.load(Ordering::Relaxed), 3);
+}

@@ -237,3 +237,55 @@ fn an_open_counter_that_is_used_up_sends_to_the_slow_path() {
     assert!(!super::count_allocated(Slot::FIRST, 8));
     assert!(super::count_allocated(Slot::FIRST, 8));
 }
+
+#[test]
+fn a_counter_that_moves_on_counts_as_much_as_before_with_what_it_moved_by() {
+    for lift in [Counter::open, Counter::close] {
+        let (counter, mut moved, mut truth) = (Counter::new(), 0_u64, 0_u64);
+        lift(&counter);
+        let is_open = counter.is_open();
+        for _ in 0..64 {
+            counter.count(Counter::STEP / 2 + 12_345);
+            truth = truth.wrapping_add(Counter::STEP / 2 + 12_345);
+            if counter.is_near_end() {
+                counter.move_on(Counter::STEP);
+                moved = moved.wrapping_add(Counter::STEP);
+            }
+            assert_eq!(moved.wrapping_add(counter.bytes()), truth);
+            assert_eq!(counter.is_open(), is_open, "{truth:#x}");
+        }
+    }
+}
+
+#[test]
+fn a_counter_shared_by_two_lives_stays_far_below_zero_when_it_moves_on() {
+    // As `vfork` and `clone` of the C library close it: without the bit below the sign.
+    let far = |counter: &Counter| counter.0.load(Ordering::Relaxed) >> 62 == 0b10;
+    let counter = Counter::new();
+    counter.count((1 << 63) - (1 << 61));
+    let (mut moved, mut truth) = (0_u64, counter.bytes());
+    for _ in 0..64 {
+        assert!(far(&counter) && !counter.is_open());
+        if counter.is_near_end() {
+            counter.move_on(Counter::STEP);
+            moved = moved.wrapping_add(Counter::STEP);
+        }
+        counter.count(Counter::STEP / 3);
+        truth = truth.wrapping_add(Counter::STEP / 3);
+        assert_eq!(moved.wrapping_add(counter.bytes()), truth);
+    }
+}
+
+#[test]
+fn a_counter_that_was_used_up_to_its_last_byte_or_beyond_opens_again() {
+    for beyond in [0, 1, 4096] {
+        let counter = Counter::new();
+        counter.open();
+        assert!(!counter.is_used_up());
+        counter.count(Counter::OPEN + beyond);
+        assert!(counter.is_used_up() && !counter.is_open());
+        counter.move_on(Counter::OPEN);
+        assert!(counter.is_open());
+        assert_eq!(counter.bytes(), beyond);
+    }
+}
