@@ -243,6 +243,7 @@ impl<C: HeapConfig> Layers for Core<C> {
     fn with_cpu_cache_stops<R>(&self, work: impl FnOnce(&CpuCache) -> R) -> Option<R> {
         self.with_cpu_cache_stops(work)
     }
+    #[unsafe(link_section = ".text_rarely")]
     fn take_idle_thread_caches(&self) -> Option<TakenCaches> {
         matches!(self.front_end(), FrontEnd::PerThread(_)).then(|| self.take_idle_caches())
     }

@@ -447,6 +447,7 @@ fn usable_path(value: &[u8]) -> Option<PathText> {
     PathText::new(value).filter(|path| !path.is_empty())
 }
 
+#[unsafe(link_section = ".text_rarely")]
 fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {
     choices
         .iter()
@@ -456,6 +457,7 @@ fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {
 }
 
 /// A number of bytes: decimal, or hexadecimal behind `0x`, with an optional suffix K, M, G or T (powers of 1 024).
+#[unsafe(link_section = ".text_rarely")]
 fn bytes(value: &[u8]) -> Result<usize, Problem> {
     let (digits, shift) = match value.split_last() {
         Some((b'k' | b'K', digits)) => (digits, 10),
@@ -475,6 +477,7 @@ fn bytes(value: &[u8]) -> Result<usize, Problem> {
 }
 
 /// A number of seconds: decimal.
+#[unsafe(link_section = ".text_rarely")]
 fn seconds(value: &[u8]) -> Result<u64, Problem> {
     let is_number = value.iter().all(u8::is_ascii_digit);
     let text = core::str::from_utf8(value).ok().filter(|_| is_number);
@@ -482,6 +485,7 @@ fn seconds(value: &[u8]) -> Result<u64, Problem> {
 }
 
 /// A limit on memory: `none`, `cgroup`, or a number of bytes that is not 0.
+#[unsafe(link_section = ".text_rarely")]
 fn limit(value: &[u8]) -> Result<MemoryLimit, Problem> {
     match value {
         b"none" => Ok(MemoryLimit::None),
@@ -499,6 +503,7 @@ fn interval(value: &[u8]) -> Result<u64, Problem> {
 }
 
 /// A time in milliseconds: decimal with the unit `ms` or `s`, up to an hour; `never` is `u64::MAX`.
+#[unsafe(link_section = ".text_rarely")]
 fn milliseconds(value: &[u8]) -> Result<u64, Problem> {
     const LONGEST: u64 = 3_600_000;
     if value == b"never" {

@@ -116,6 +116,7 @@ fn call(which: fn(&Handlers) -> unsafe fn(*const c_void)) {
     });
 }
 
+#[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn before() {
     // First: the C library takes it while it copies the process, and who has it may wait for an allocation.
     let has_streams = strata_os::lock_stream_list();
@@ -127,6 +128,7 @@ unsafe extern "C" fn before() {
     call(|handlers| handlers.acquire);
 }
 
+#[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn in_parent() {
     call(|handlers| handlers.release);
     let has_streams = HAS_STREAMS.load(Ordering::Relaxed);
@@ -140,6 +142,7 @@ unsafe extern "C" fn in_parent() {
     }
 }
 
+#[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn in_child() {
     if HAS_STREAMS.load(Ordering::Relaxed) {
         // SAFETY: `before` took it in the thread that this one is the copy of.

@@ -163,6 +163,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.give_back_reserve(platform))
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn stats(&self) -> PageHeapStats {
         chosen!(self.stats())
     }

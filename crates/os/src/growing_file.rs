@@ -32,6 +32,7 @@ impl GrowingFile {
     /// # Errors
     ///
     /// The system's number; `ENAMETOOLONG` for a path of more than 511 bytes, `EINVAL` for one with a zero byte.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn create(path: &[u8]) -> Result<Self, i32> {
         let _keep = KeepErrno::new();
         let path = Path::of(path)?;

@@ -125,6 +125,7 @@ unsafe impl PageSource for SystemPages {
         }
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
         let _keep = KeepErrno::new();
         check(range)?;

@@ -75,6 +75,7 @@ impl SpanTree {
     }
 
     /// Puts a span in that is in no tree.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn insert(&mut self, span: SpanHandle) {
         let mut branch = Branch::Root;
         while let Some(node) = self.at(branch)
@@ -101,6 +102,7 @@ impl SpanTree {
     }
 
     /// Takes a span out that is in this tree.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn remove(&mut self, span: SpanHandle) {
         let mut branch = Branch::Root;
         while let Some(node) = self.at(branch)

@@ -69,6 +69,7 @@ impl RegionSet {
     }
 
     /// Pages from a region, if one has room.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allocate<P: PageSize>(
         &mut self,
         pages: PageCount<P>,

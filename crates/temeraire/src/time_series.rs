@@ -56,7 +56,9 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
     #[cold]
     fn move_to(&mut self, epoch: u64) {
         let ahead = epoch.wrapping_sub(self.newest);
-        if epoch < self.newest || ahead >= EPOCHS as u64 {
+        if self.newest == 0 {
+            // Nothing was ever entered: a small program is spared the memory of a past that it does not have.
+        } else if epoch < self.newest || ahead >= EPOCHS as u64 {
             self.epochs.fill(T::NOTHING);
         } else {
             for passed in 0..ahead {

@@ -39,6 +39,7 @@ impl Encoder {
     }
 
     /// The bytes of `event`, which follow those of the one before it. Sizes and times above 2^61 − 1 are told as that.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn encode(&mut self, event: Event) -> Encoded {
         let mut encoded = Encoded::EMPTY;
         match event {

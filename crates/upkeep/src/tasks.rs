@@ -81,6 +81,7 @@ impl Task {
 }
 
 /// Does one bounded step of `task`; says when the next one is due.
+#[unsafe(link_section = ".text_rarely")]
 pub(crate) fn perform<L: Layers>(layers: &L, task: Task, now_ns: u64, memory: &mut Memory) -> Next {
     let policy = layers.policy();
     let quiet = memory.demand.is_quiet(now_ns, policy.delay_ns());

@@ -74,6 +74,7 @@ impl<T> Owned<T> {
 
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn with_locked<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
@@ -129,6 +130,7 @@ impl<T> Owned<T> {
 
     /// Keeps the owner outside, if there is one; the lock is held. A thread that was interrupted inside, and comes by way of a
     /// signal handler, waits for itself, as for any lock.
+    #[unsafe(link_section = ".text_rarely")]
     fn shut_owner_out(&self) -> Option<Claim<'_>> {
         if matches!(self.owner.load(Ordering::Relaxed), NOBODY | SHARED) {
             return None;

@@ -89,6 +89,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// A span as wished, from what is free or from the reserve.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn allocate<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
