@@ -115,16 +115,16 @@ impl HugepageAdvice {
         self.advised_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Tells the kernel about a fresh run that is taken for a span of `span_bytes`. True if the run is left on small
+    /// Tells the kernel about a fresh run that is taken for `span`. True if the run or a part of it is left on small
     /// pages and [`Self::learn`] wants to hear of the span when it ends.
     pub(crate) fn tell<E: Platform>(
         &self,
         platform: &E,
         run: AddressRange,
-        span_bytes: usize,
+        span: AddressRange,
     ) -> bool {
         let is_known = self.mode(platform) != ThpMode::Unknown;
-        if is_known && span_bytes <= Self::MOST_PACKED_BYTES {
+        if is_known && span.bytes <= Self::MOST_PACKED_BYTES {
             if let Some(due) = self.filled.due()
                 && let Ok(found) = platform.source().residency(due)
             {
@@ -135,17 +135,41 @@ impl HugepageAdvice {
                 return false;
             }
         } else if is_known {
-            let choice = self.touched.next(run);
+            let choice = self.touched.next(run, span);
             if let Some(range) = choice.look_at {
                 self.look(platform, range);
             }
-            if choice.on_small_pages {
-                self.leave_on_small_pages(platform, run);
+            if let Some(part) = choice.on_small_pages {
+                self.ask_around(platform, run, Some(part), span);
                 return true;
             }
         }
-        self.ask(platform, run);
+        self.ask_around(platform, run, None, span);
         false
+    }
+
+    /// Asks for hugepages behind a fresh run that is taken for `span`, but for `part` of it, which is left on small pages, and for
+    /// a last one of which the span has less than a quarter: that is for others, who may never come. At an eighth it stays in
+    /// memory after spans whose lengths swing; at half, programs that replace large blocks fault in half as much again.
+    fn ask_around<E: Platform>(
+        &self,
+        platform: &E,
+        run: AddressRange,
+        part: Option<AddressRange>,
+        span: AddressRange,
+    ) {
+        let last = run.end() - HUGEPAGE_BYTES;
+        let has_last = span.end() >= last + HUGEPAGE_BYTES / 4 || last == run.start;
+        let end = if has_last { run.end() } else { last };
+        let part = part.unwrap_or(AddressRange::new(end, 0));
+        for (start, end) in [(run.start, part.start), (part.end(), end)] {
+            if start < end {
+                self.ask(platform, AddressRange::new(start, end - start));
+            }
+        }
+        if part.bytes > 0 {
+            self.leave_on_small_pages(platform, part);
+        }
     }
 
     /// Notes a fresh run that is taken for a span of `span_bytes` while the heap is small.
@@ -155,16 +179,16 @@ impl HugepageAdvice {
         }
     }
 
-    /// The same for a run that a large span grows into. `watched`: its beginning was left on small pages.
+    /// The same for a run that a large span grows into. `watched`: some of its beginning was left on small pages.
     pub(crate) fn tell_grown<E: Platform>(&self, platform: &E, run: AddressRange, watched: bool) {
-        if watched {
+        if watched && self.touched.is_doubtful() {
             self.leave_on_small_pages(platform, run);
         } else {
             self.ask(platform, run);
         }
     }
 
-    /// Looks how much was touched of a large span that was left on small pages, and is about to end.
+    /// Looks how much was touched of a large span of which a part was left on small pages, and that is about to end.
     pub(crate) fn learn<E: Platform>(&self, platform: &E, span: AddressRange) {
         if let Some(range) = self.touched.end(span) {
             self.look(platform, range);

@@ -254,7 +254,8 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             if self.advice.has_modest_runs() {
                 self.allow_large(platform);
             }
-            self.advice.tell(platform, first.range(count), request.pages.bytes())
+            let span = AddressRange::new(found.first.address().value(), request.pages.bytes());
+            self.advice.tell(platform, first.range(count), span)
         });
         span.set_watched(watched);
         span.set_range(found.first, request.pages);

@@ -9,8 +9,8 @@ use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 ///
 /// On a hugepage the first byte touched costs 2 MiB of memory and the time to clear them; on small pages it costs one
 /// of them. Which is better depends on the program: buffers are filled, tables made for the worst case are not. So
-/// one fresh run in eight is left on small pages, where the kernel can tell what was touched; it is looked at when its
-/// span ends, or when the next such run is handed out. After one that was hardly touched all fresh runs are left on
+/// in one fresh span of eight one hugepage is left on small pages, where the kernel can tell what was touched; it is looked at
+/// when the span ends, or when the next such span is handed out. After one that was hardly touched all fresh runs are left on
 /// small pages and looked at, until two in a row were touched: the mistake that costs memory weighs more than the one
 /// that costs faults.
 ///
@@ -20,8 +20,8 @@ use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 pub(crate) struct TouchHistory {
     /// From 0, most of a span is touched, to [`Self::MOST_DOUBT`].
     doubt: AtomicU8,
-    /// Fresh runs so far that might have been trials, wrapping.
-    runs: AtomicU32,
+    /// Fresh spans so far that might have been trials, wrapping.
+    spans: AtomicU32,
     /// Where to look at the last trial; 0 if its span ended.
     open_trial: AtomicUsize,
 }
@@ -30,51 +30,49 @@ impl TouchHistory {
     /// Doubt from which on runs are left on small pages.
     const DOUBTFUL: u8 = 2;
     const MOST_DOUBT: u8 = 3;
-    /// One run in so many, the second first, is a trial. With half as many, a program that touches everything has a
-    /// quarter of its fresh memory on small pages; with twice, it is found out later that it no longer does.
-    const RUNS_BY_TRIAL: u32 = 8;
-    /// Bytes that a trial may have. Longer runs are none: a program's one great array shall not be the eighth. Of
-    /// shorter ones a span may have no whole hugepage to look at.
+    /// One span in so many, the second first, is a trial. With half as many, a program that touches everything has twice
+    /// as many of its hugepages on small pages; with twice, it is found out later that it no longer does.
+    const SPANS_BY_TRIAL: u32 = 8;
+    /// Bytes that a trial may have. Longer spans are none: a program's one great array shall not be the eighth. Shorter
+    /// ones would have nothing left on hugepages.
     const TRIALS: RangeInclusive<usize> = 2 * HUGEPAGE_BYTES..=128 << 20;
 
     strata_sync::const_fn! {
         /// Nothing known: spans are expected to be touched.
         pub(crate) const fn new() -> Self {
-            Self { doubt: AtomicU8::new(0), runs: AtomicU32::new(0), open_trial: AtomicUsize::new(0) }
+            Self { doubt: AtomicU8::new(0), spans: AtomicU32::new(0), open_trial: AtomicUsize::new(0) }
         }
     }
 
-    /// Decides about the next fresh run.
-    pub(crate) fn next(&self, run: AddressRange) -> Choice {
-        let is_trial = Self::TRIALS.contains(&run.bytes)
-            && self.runs.fetch_add(1, Ordering::Relaxed) % Self::RUNS_BY_TRIAL == 1;
-        let last_trial = if is_trial {
-            let this = Self::sample(run).map_or(0, |sample| sample.start);
-            self.open_trial.swap(this, Ordering::Relaxed)
-        } else {
-            0
-        };
+    /// Decides about the fresh run `run`, which is taken for `span`.
+    pub(crate) fn next(&self, run: AddressRange, span: AddressRange) -> Choice {
+        let is_trial = Self::TRIALS.contains(&span.bytes)
+            && self.spans.fetch_add(1, Ordering::Relaxed) % Self::SPANS_BY_TRIAL == 1;
+        let sample = if is_trial { Self::sample(span) } else { None };
+        let last_trial =
+            sample.map_or(0, |this| self.open_trial.swap(this.start, Ordering::Relaxed));
         Choice {
-            on_small_pages: is_trial || self.is_doubtful(),
+            on_small_pages: if self.is_doubtful() { Some(run) } else { sample },
             look_at: (last_trial != 0).then(|| AddressRange::new(last_trial, HUGEPAGE_BYTES)),
         }
     }
 
-    /// A span that was left on small pages is about to end: where to look at it.
+    /// A span of which a part was left on small pages is about to end: where to look at it.
     pub(crate) fn end(&self, span: AddressRange) -> Option<AddressRange> {
-        let open = self.open_trial.load(Ordering::Relaxed);
-        if (span.start..span.end()).contains(&open) {
+        let sample = Self::sample(span)?;
+        if self.open_trial.load(Ordering::Relaxed) == sample.start {
             self.open_trial.store(0, Ordering::Relaxed);
         }
-        Self::sample(span)
+        Some(sample)
     }
 
-    /// The part of a span that is looked at: one hugepage, behind the first if there is one, as programs write to the
-    /// beginning of a block in any case. None of a span that has no whole hugepage.
+    /// The part of a span that is looked at: its second whole hugepage, if it has two, as programs write to the beginning of a
+    /// block in any case. It is the same in a span that has grown, and none of a span that has no whole hugepage.
     fn sample(span: AddressRange) -> Option<AddressRange> {
         let first = span.start.checked_next_multiple_of(HUGEPAGE_BYTES)?;
         let whole = span.end().checked_sub(first)? / HUGEPAGE_BYTES;
-        (whole > 0).then(|| AddressRange::new(first + whole / 2 * HUGEPAGE_BYTES, HUGEPAGE_BYTES))
+        let start = if whole > 1 { first + HUGEPAGE_BYTES } else { first };
+        (whole > 0).then(|| AddressRange::new(start, HUGEPAGE_BYTES))
     }
 
     /// Enters what was found: so many bytes touched of so many looked at.
@@ -89,7 +87,8 @@ impl TouchHistory {
         self.doubt.store(doubt, Ordering::Relaxed);
     }
 
-    fn is_doubtful(&self) -> bool {
+    /// Whether fresh runs are left on small pages.
+    pub(crate) fn is_doubtful(&self) -> bool {
         self.doubt.load(Ordering::Relaxed) >= Self::DOUBTFUL
     }
 }
@@ -97,8 +96,8 @@ impl TouchHistory {
 /// What to do about a fresh run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Choice {
-    /// It gets no hugepages, and is looked at when its span ends.
-    pub(crate) on_small_pages: bool,
+    /// The part of it that gets no hugepages: all of it, or what is looked at when its span ends; none.
+    pub(crate) on_small_pages: Option<AddressRange>,
     /// A part of an older span, to be looked at and entered now.
     pub(crate) look_at: Option<AddressRange>,
 }

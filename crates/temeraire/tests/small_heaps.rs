@@ -115,6 +115,30 @@ fn what_goes_back_of_a_small_heap_breaks_nothing() {
 }
 
 #[test]
+fn of_eight_large_spans_that_a_program_fills_one_has_one_hugepage_on_small_pages() {
+    let heap = Heap::under(ThpMode::Madvise);
+    let on_hugepages = || {
+        let mut bytes = 0;
+        heap.heap.for_each_reservation(|range: AddressRange| {
+            bytes += heap.ground.source.residency(range).expect("its own").hugepage_bytes;
+        });
+        bytes >> 20
+    };
+    let per_mib = (1 << 20) / Pages8K::BYTES;
+    // The first 16 MiB are not asked for.
+    let small: Vec<_> = (0..2).map(|_| heap.allocate(8 * per_mib)).collect();
+    assert_eq!(on_hugepages(), 0);
+    let large: Vec<_> = (0..16).map(|_| heap.allocate(8 * per_mib)).collect();
+    assert_eq!(on_hugepages(), 16 * 8 - 2 * 2, "two trials, of a hugepage each");
+    // What the spans were taught by is the hugepage that can tell.
+    large.into_iter().chain(small).for_each(|span| heap.deallocate(span));
+    heap.release(1 << 30, ReleaseReason::HardLimit);
+    let again: Vec<_> = (0..16).map(|_| heap.allocate(8 * per_mib)).collect();
+    assert!(on_hugepages() >= 16 * 8 - 16 - 2 * 2, "{}", on_hugepages());
+    again.into_iter().for_each(|span| heap.deallocate(span));
+}
+
+#[test]
 fn a_heap_that_has_grown_asks_for_hugepages_and_has_the_old_ones_put_together() {
     let heap = Heap::under(ThpMode::Madvise);
     let spans: Vec<_> = (0..8192).map(|_| heap.allocate(1)).collect();

@@ -177,7 +177,7 @@ fn large_spans_of_a_program_that_touches_little_stay_on_small_pages() {
 }
 
 #[test]
-fn large_spans_of_a_program_that_fills_them_are_on_hugepages_but_for_one_in_eight() {
+fn large_spans_of_a_program_that_fills_them_are_on_hugepages() {
     let found = residency_of_large_spans(8 << 20);
     assert!(found.resident_bytes >= 320 << 20, "{found:?}");
     if matches!(thp_mode(), ThpMode::Madvise | ThpMode::Always) {

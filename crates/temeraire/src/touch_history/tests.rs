@@ -3,14 +3,16 @@ use strata_os::AddressRange;
 use strata_span::HUGEPAGE_BYTES;
 
 const RUN: AddressRange = AddressRange::new(64 * HUGEPAGE_BYTES, 4 * HUGEPAGE_BYTES);
+const SAMPLE: AddressRange = AddressRange::new(65 * HUGEPAGE_BYTES, HUGEPAGE_BYTES);
 const LONG: AddressRange = AddressRange::new(64 * HUGEPAGE_BYTES, 1 << 30);
 
 #[test]
-fn one_run_in_eight_is_a_trial_while_spans_are_touched() {
+fn one_span_in_eight_is_a_trial_while_spans_are_touched() {
     let history = TouchHistory::new();
     for _ in 0..5 {
-        let small = (0..8).filter(|_| history.next(RUN).on_small_pages).count();
-        assert_eq!(small, 1);
+        let mut parts = (0..8).filter_map(|_| history.next(RUN, RUN).on_small_pages);
+        assert_eq!(parts.next(), Some(SAMPLE), "one hugepage of it");
+        assert_eq!(parts.next(), None, "the others are on hugepages");
         history.note(HUGEPAGE_BYTES, HUGEPAGE_BYTES);
     }
 }
@@ -18,9 +20,9 @@ fn one_run_in_eight_is_a_trial_while_spans_are_touched() {
 #[test]
 fn very_long_runs_are_no_trials_but_follow_what_was_found() {
     let history = TouchHistory::new();
-    assert!((0..64).all(|_| !history.next(LONG).on_small_pages));
+    assert!((0..64).all(|_| history.next(LONG, LONG).on_small_pages.is_none()));
     history.note(4096, HUGEPAGE_BYTES);
-    assert!((0..64).all(|_| history.next(LONG).on_small_pages));
+    assert!((0..64).all(|_| history.next(LONG, LONG).on_small_pages == Some(LONG)));
 }
 
 #[test]
@@ -40,11 +42,11 @@ fn doubt_comes_with_one_untouched_span_and_goes_with_two_touched_in_a_row() {
 #[test]
 fn a_trial_whose_span_lives_is_looked_at_when_the_next_begins() {
     let history = TouchHistory::new();
-    let looks = |history: &TouchHistory| (0..8).filter_map(|_| history.next(RUN).look_at).last();
+    let looks =
+        |history: &TouchHistory| (0..8).filter_map(|_| history.next(RUN, RUN).look_at).last();
     assert_eq!(looks(&history), None);
-    let sample = AddressRange::new(66 * HUGEPAGE_BYTES, HUGEPAGE_BYTES);
-    assert_eq!(looks(&history), Some(sample));
-    assert_eq!(history.end(RUN), Some(sample));
+    assert_eq!(looks(&history), Some(SAMPLE));
+    assert_eq!(history.end(RUN), Some(SAMPLE));
     assert_eq!(looks(&history), None);
 }
 
@@ -57,6 +59,10 @@ fn the_sample_is_a_whole_hugepage_of_the_span_and_not_its_first_if_it_has_anothe
         sample(at, 2 * HUGEPAGE_BYTES + 5),
         Some(AddressRange::new(at + HUGEPAGE_BYTES, HUGEPAGE_BYTES))
     );
+    for grown in 2..6 {
+        let found = sample(at, grown * HUGEPAGE_BYTES + 5);
+        assert_eq!(found, Some(AddressRange::new(at + HUGEPAGE_BYTES, HUGEPAGE_BYTES)), "{grown}");
+    }
     assert_eq!(sample(at + 8192, HUGEPAGE_BYTES), None);
     assert_eq!(sample(usize::MAX - 8192, 8192), None);
 }
