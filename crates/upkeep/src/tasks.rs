@@ -116,3 +116,6 @@ pub(crate) fn perform<L: Layers>(layers: &L, task: Task, now_ns: u64, memory: &m
 const fn later(now_ns: u64) -> Next {
     Next::At(now_ns.saturating_add(INTERVAL_NS))
 }
+
+#[cfg(test)]
+mod tests;

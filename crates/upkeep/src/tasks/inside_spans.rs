@@ -136,7 +136,7 @@ fn allow<L: Layers>(layers: &L, sweep: &mut Sweep) -> (u64, u64) {
 
 /// The number of the first hugepage from `number` on that the page heap may have spans on, and whether it has; none if there
 /// is no more. Passes over so many that have none, and then says where it stopped.
-fn next_hugepage_in_use<L: Layers>(layers: &L, number: usize) -> Option<(usize, bool)> {
+pub(super) fn next_hugepage_in_use<L: Layers>(layers: &L, number: usize) -> Option<(usize, bool)> {
     let mut number = number;
     for _ in 0..MOST_PASSED {
         let mut next = None;
