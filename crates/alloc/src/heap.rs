@@ -333,6 +333,12 @@ impl<C: HeapConfig> Heap<C> {
         if align <= 8 { C::Pages::TABLE.small_entry(size) } else { None }
     }
 
+    /// The class for a request of more than 1 KiB that is aligned to no more than all such classes are.
+    #[inline(always)]
+    fn entry_above_1k(size: usize, align: usize) -> Option<SmallEntry> {
+        if align <= 16 { C::Pages::TABLE.entry_above_1k(size) } else { None }
+    }
+
     /// The class for a request; none for a large one.
     #[inline(always)]
     pub(crate) fn entry(size: usize, align: usize) -> Option<ClassEntry> {
@@ -474,19 +480,45 @@ impl<C: HeapConfig> Heap<C> {
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
+        match Self::entry_above_1k(size, align) {
+            Some(entry) => self.allocate_above_1k::<MARKED, ZEROED>(entry, size, align, exhausted),
+            None => self.allocate_rare::<MARKED, ZEROED>(size, align, exhausted),
+        }
+    }
+
+    /// What is aligned to more than all classes are, or has no class; or small and aligned to 16.
+    #[inline(never)]
+    fn allocate_rare<const MARKED: bool, const ZEROED: bool>(
+        &self,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
         match Self::entry(size, align) {
             Some(entry) => {
                 let entry = SmallEntry::of_entry(entry);
-                if MARKED && entry.size() > mark::LARGEST_CLEARED {
-                    let block = self.allocate_class::<false, ZEROED>(entry, size, align, exhausted);
-                    // SAFETY: the block is ours, and of a class.
-                    unsafe { mark::clear_if_set(block) };
-                    block
-                } else {
-                    self.allocate_class::<MARKED, ZEROED>(entry, size, align, exhausted)
-                }
+                self.allocate_above_1k::<MARKED, ZEROED>(entry, size, align, exhausted)
             }
             None => self.allocate_large(size, align, exhausted),
+        }
+    }
+
+    /// A block of a class whose blocks may be too large to be cleared of a mark unseen.
+    #[inline(always)]
+    fn allocate_above_1k<const MARKED: bool, const ZEROED: bool>(
+        &self,
+        entry: SmallEntry,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        if MARKED && entry.size() > mark::LARGEST_CLEARED {
+            let block = self.allocate_class::<false, ZEROED>(entry, size, align, exhausted);
+            // SAFETY: the block is ours, and of a class.
+            unsafe { mark::clear_if_set(block) };
+            block
+        } else {
+            self.allocate_class::<MARKED, ZEROED>(entry, size, align, exhausted)
         }
     }
 
@@ -497,6 +529,28 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate_sized`].
     #[inline(never)]
     unsafe fn deallocate_uncommon<const MARKED: bool>(
+        &self,
+        pointer: *mut u8,
+        size: usize,
+        align: usize,
+    ) {
+        match Self::entry_above_1k(size, align) {
+            // SAFETY: the caller's promise; equal requests have equal classes.
+            Some(entry) => unsafe {
+                self.deallocate_said::<MARKED>(entry, pointer, Said::layout(size, align))
+            },
+            // SAFETY: the caller's promise.
+            None => unsafe { self.deallocate_rare::<MARKED>(pointer, size, align) },
+        }
+    }
+
+    /// The same for what [`Self::allocate_rare`] had.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_sized`].
+    #[inline(never)]
+    unsafe fn deallocate_rare<const MARKED: bool>(
         &self,
         pointer: *mut u8,
         size: usize,

@@ -158,6 +158,20 @@ impl SizeClassTable {
         if size <= FINE_MAX { Some(self.small[size]) } else { None }
     }
 
+    /// The smallest class that holds `size` bytes, if that is more than 1 KiB and at most [`MAX_SIZE`]: what
+    /// [`entry`](Self::entry) finds, by one comparison and two loads. [`SmallEntry::NONE`] if the table has no class for it, which
+    /// a proven one has.
+    #[inline(always)]
+    pub const fn entry_above_1k(&self, size: usize) -> Option<SmallEntry> {
+        let beyond = size.wrapping_sub(FINE_MAX + 1);
+        if beyond < MAX_SIZE - FINE_MAX {
+            let class = self.coarse[beyond >> 7];
+            Some(SmallEntry::of(class, self.sizes[class.raw() as usize]))
+        } else {
+            None
+        }
+    }
+
     /// The smallest class that holds `size` bytes and whose objects all start on a multiple of
     /// `align`; `None` above [`MAX_SIZE`], for an alignment beyond the page, or one that is no
     /// power of two, and beyond 64 bytes for classes whose objects are staggered.

@@ -158,3 +158,17 @@ fn no_beginning_is_told_of_every_address_that_it_can_be_told_of() {
         }
     }
 }
+
+#[test]
+fn what_is_found_above_1k_is_what_is_found_for_every_size() {
+    for table in TABLES {
+        for size in (0..=1 << 10).chain(MAX_SIZE + 1..MAX_SIZE + 200).chain([usize::MAX]) {
+            assert_eq!(table.entry_above_1k(size), None, "{size}");
+        }
+        for size in 1025..=MAX_SIZE {
+            let entry = table.entry(size).expect("a proven table has a class");
+            let found = table.entry_above_1k(size).expect("a class");
+            assert_eq!((found.class(), found.size()), (entry.class(), entry.size()), "{size}");
+        }
+    }
+}
