@@ -4,7 +4,7 @@ use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
     HugepageBreak, HugepageFigures, LegacyPageHeap, MemoryLimits, PageHeap, PageHeapStats,
-    ReleaseReason, SpanRequest, Temperature,
+    ReleaseReason, SharedHugepage, SpanRequest, Temperature,
 };
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
@@ -166,6 +166,18 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
     #[unsafe(link_section = ".text_rarely")]
     fn stats(&self) -> PageHeapStats {
         chosen!(self.stats())
+    }
+
+    fn for_each_shared_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        if self.is_legacy() {
+            self.legacy.for_each_shared_hugepage(platform, visit);
+        } else {
+            self.temeraire.for_each_shared_hugepage(platform, visit);
+        }
     }
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> SelectedFigures {

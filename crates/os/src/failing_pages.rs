@@ -1,8 +1,8 @@
 //! A page source that fails when it is told to.
 
 use crate::{
-    AddressRange, Advice, CallKind, CallKinds, MapError, PageSource, Release, Reservation,
-    ReserveRequest, Residency, ThpMode,
+    AddressRange, Advice, CallKind, CallKinds, KernelPages, MapError, PageSource, Release,
+    Reservation, ReserveRequest, Residency, ThpMode,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -193,6 +193,11 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
         self.admit(CallKind::Residency, range.bytes)?;
         self.source.residency(range)
+    }
+
+    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+        self.admit(CallKind::Residency, range.bytes)?;
+        self.source.kernel_pages(range)
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

@@ -1,6 +1,6 @@
 //! Where address space comes from.
 
-use crate::{AddressRange, ThpMode, is_confined, thp_mode};
+use crate::{AddressRange, KernelPages, ThpMode, is_confined, thp_mode};
 use core::fmt;
 
 /// What a mapping is for: it names the mapping in `/proc/PID/maps` and sorts it in the ledger.
@@ -163,6 +163,11 @@ pub unsafe trait PageSource: Sync {
     /// What of a range stands in memory, as the kernel says.
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError>;
 
+    /// Where each kernel page of a range is, of at most 512, as the kernel says. A source may not know: then it refuses.
+    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+        Err(MapError::unsupported(range.bytes))
+    }
+
     /// Moves the memory behind the beginning of `from` to `to` without copying it; says how many bytes, at least
     /// one page. `from` stays committed and reads as zero as far as it was moved; what was at `to` is gone. A source may move less than
     /// was wished, or refuse always: then the caller copies. After an error `to` is committed, with any contents.
@@ -242,6 +247,10 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
 
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
         (**self).residency(range)
+    }
+
+    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+        (**self).kernel_pages(range)
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

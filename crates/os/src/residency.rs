@@ -2,7 +2,7 @@
 
 use crate::kernel_file::KernelFile;
 use crate::process::kibibytes;
-use crate::{AddressRange, KeepErrno, Residency, errno, kernel_page_bytes, restraint};
+use crate::{AddressRange, KeepErrno, KernelPages, Residency, errno, kernel_page_bytes, restraint};
 use bitflags::bitflags;
 use core::ptr;
 use static_assertions::const_assert_eq;
@@ -64,21 +64,45 @@ const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 const REGIONS: usize = 64;
 
 fn by_pagemap_scan(range: AddressRange) -> Result<Residency, i32> {
+    let mut sum = Residency::default();
+    for_each_region(range, |region| add(&mut sum, region))?;
+    Ok(sum)
+}
+
+/// Where each page of `range` is, by `PAGEMAP_SCAN` alone.
+pub(crate) fn of_pages(range: AddressRange) -> Result<KernelPages, i32> {
+    restraint::check()?;
+    let page = kernel_page_bytes();
+    let mut pages = KernelPages::new(range.bytes / page);
+    for_each_region(range, |region| {
+        let place = |address: u64| {
+            usize::try_from(address).unwrap_or(usize::MAX).saturating_sub(range.start) / page
+        };
+        let (first, end) = (place(region.start), place(region.end));
+        let is = PageIs::from_bits_truncate(region.categories);
+        if is.contains(PageIs::SWAPPED) {
+            pages.set_swapped(first, end.saturating_sub(first));
+        } else if is.contains(PageIs::PRESENT) && !is.contains(PageIs::ZERO) {
+            pages.set_present(first, end.saturating_sub(first), is.contains(PageIs::HUGE));
+        }
+    })?;
+    Ok(pages)
+}
+
+/// Calls `each` with the parts of `range` that are in memory or in swap.
+fn for_each_region(range: AddressRange, mut each: impl FnMut(&ScanRegion)) -> Result<(), i32> {
     let file = KernelFile::open_own(c"/proc/thread-self/pagemap", c"/proc/self/pagemap")?;
     let mut regions = [ScanRegion { start: 0, end: 0, categories: 0 }; REGIONS];
-    let mut sum = Residency::default();
     let mut at = range.start;
     while at < range.end() {
         let (found, reached) = scan(&file, AddressRange::new(at, range.end() - at), &mut regions)?;
-        for region in regions.iter().take(found) {
-            add(&mut sum, region);
-        }
+        regions.iter().take(found).for_each(&mut each);
         if reached <= at {
             return Err(libc::EIO);
         }
         at = reached;
     }
-    Ok(sum)
+    Ok(())
 }
 
 /// Asks once; says how many regions there were and how far the kernel came.

@@ -1,9 +1,9 @@
 //! The kernel's address space.
 
 use crate::{
-    AddressRange, Advice, KeepErrno, MapError, PageSource, Purpose, Release, Reservation,
-    ReserveRequest, Residency, errno, keeps_to_memory_calls, kernel_page_bytes, makes_no_calls,
-    relocation, residency,
+    AddressRange, Advice, KeepErrno, KernelPages, MapError, PageSource, Purpose, Release,
+    Reservation, ReserveRequest, Residency, errno, keeps_to_memory_calls, kernel_page_bytes,
+    makes_no_calls, relocation, residency,
 };
 use core::ffi::{CStr, c_int, c_void};
 use core::ptr;
@@ -130,6 +130,12 @@ unsafe impl PageSource for SystemPages {
         let _keep = KeepErrno::new();
         check(range)?;
         residency::of_range(range).map_err(|errno| MapError::new(range.bytes, errno))
+    }
+
+    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        residency::of_pages(range).map_err(|errno| MapError::new(range.bytes, errno))
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

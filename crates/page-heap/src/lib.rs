@@ -62,7 +62,7 @@ pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
 pub use figures::{FreeParts, PageHeapStats, PeakFigures, ReleasedBytes};
-pub use hugepage_use::{HugepageFigures, HugepageUse};
+pub use hugepage_use::{HugepageFigures, HugepageUse, SharedHugepage};
 pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};
 pub use legacy_figures::{FreeSpans, LegacyFigures};
 pub use legacy_page_heap::LegacyPageHeap;

@@ -1,6 +1,6 @@
 //! The trait at which page heaps meet the layers above.
 
-use crate::{HugepageFigures, MemoryLimits, PageHeapStats};
+use crate::{HugepageFigures, MemoryLimits, PageHeapStats, SharedHugepage};
 use strata_os::AddressRange;
 use strata_span::{Hugepage, PageCount, PageSize, Platform, SpanHandle};
 
@@ -228,6 +228,16 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         temperature: Temperature,
     ) -> Option<Self::Figures> {
         (temperature == Temperature::Normal).then(|| self.figures(platform))
+    }
+
+    /// Calls `visit` with each hugepage that spans share, by rising address, as it is at some moment, with no lock held: what is
+    /// known of each that no sum tells. A page heap that does not look at hugepages has none.
+    fn for_each_shared_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        let _ = (platform, visit);
     }
 
     /// What it keeps in `hugepage`, which lies in one of its reservations: for a map of the heap. Takes the lock for a

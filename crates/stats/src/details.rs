@@ -1,7 +1,7 @@
 //! What only the newer form of the report has lines for: how each class's spans, transfer cache and capacities are used, and
 //! how often each CPU's cache missed.
 
-use crate::CpuTable;
+use crate::{Backing, CpuTable};
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_central::{
@@ -214,7 +214,7 @@ pub struct SlabChanges {
     pub shrinkages: u64,
 }
 
-/// The details of a heap: 70 KiB, on the stack.
+/// The details of a heap: 75 KiB, on the stack.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]
@@ -229,6 +229,9 @@ pub struct Details {
     /// Bytes behind such regions that the kernel did not take back.
     #[serde(default)]
     pub slab_refused_bytes: u64,
+    /// What the kernel has of the hugepages that spans share; none where it does not tell.
+    #[serde(default)]
+    pub backing: Option<Backing>,
     /// Free memory of the machine, by NUMA node: the first [`Details::NODES`].
     #[serde(default, with = "strata_page_heap::sparse")]
     nodes: [NodeMemory; Details::NODES],
@@ -248,12 +251,13 @@ impl Details {
         cpu_count: 0,
         slabs: [SlabChanges { region_bytes: 0, growths: 0, shrinkages: 0 }; RegionSize::COUNT],
         slab_refused_bytes: 0,
+        backing: None,
         nodes: [NodeMemory { node: 0, free_bytes: 0, whole_bytes: 0 }; Self::NODES],
         node_count: 0,
     };
 
     /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions, some loads for
-    /// each class and CPU, a look at each span, and a file of the kernel's. Not from a signal handler: it may have interrupted
+    /// each class and CPU, a look at each span, a question to the kernel for each hugepage that spans share (some microseconds), and a file of the kernel's. Not from a signal handler: it may have interrupted
     /// the holder of one of the locks.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
         let mut details = Self::EMPTY;
@@ -303,6 +307,7 @@ impl Details {
             self.set_class(class, read_class(core, class));
         }
         self.read_live_spans(core);
+        self.backing = Backing::of(core, core.clock().now_ns());
         // Where the kernel does not tell, there are no lines about it.
         let _ = for_each_node(HUGEPAGE_BYTES, |node| {
             if let Some(place) = self.nodes.get_mut(self.node_count) {

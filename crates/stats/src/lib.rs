@@ -33,6 +33,7 @@
 extern crate std;
 
 mod amount;
+mod backing;
 mod bounded_text;
 mod brief;
 mod class_table;
@@ -68,6 +69,9 @@ mod snapshot_file;
 mod tcmalloc;
 mod today;
 
+pub use backing::{
+    Backing, KERNEL_BUCKETS, KernelHistogram, PopulationBacking, SampledHugepage, kernel_bounds,
+};
 pub use bounded_text::BoundedText;
 pub use brief::{render_brief, report_brief};
 pub use class_table::{ClassFigures, ClassTable};

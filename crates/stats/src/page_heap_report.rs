@@ -2,6 +2,7 @@
 
 mod ages;
 pub(crate) mod allocations;
+mod backing;
 pub(crate) mod filler;
 mod legacy;
 pub(crate) mod spans;

@@ -23,6 +23,6 @@ pub(crate) fn render<F: RenderPageHeap>(
     head::render(snapshot, &ledger, details, page_heap.kind(), out)?;
     classes::render(&snapshot.classes, details, out)?;
     cpus::render(snapshot, details, out)?;
-    page_heaps::render(page_heap, snapshot, out)?;
+    page_heaps::render(page_heap, snapshot, details.backing.as_ref(), out)?;
     tail::render(snapshot, &ledger, page_heap.details(), out)
 }

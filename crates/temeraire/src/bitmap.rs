@@ -29,6 +29,11 @@ impl<const WORDS: usize> Bitmap<WORDS> {
         self.each_word(start, count, |word, mask| word.set(word.get() & !mask));
     }
 
+    /// All numbers, a bit each.
+    pub(crate) fn words(&self) -> [u64; WORDS] {
+        core::array::from_fn(|index| self.word(index))
+    }
+
     /// The numbers that are in this one or in the other.
     pub(crate) fn union(&self, other: &Self) -> Self {
         Self(core::array::from_fn(|index| Cell::new(self.word(index) | other.word(index))))

@@ -186,6 +186,7 @@ impl<P: PageSize> Filler<P> {
             tracker.donated.set(false);
             tracker.allocate(pages.get(), align.get())
         })?;
+        tracker.note_allocation(now_ns);
         self.count_refill(tracker);
         self.report(now_ns);
         Some(Self::filled(tracker, taken))
@@ -204,6 +205,7 @@ impl<P: PageSize> Filler<P> {
         tracker.dense.set(kind == FillerKind::Dense);
         tracker.donated.set(donated);
         let taken = tracker.allocate(pages.get(), 1)?;
+        tracker.note_allocation(now_ns);
         if donated {
             self.counters.donations += 1;
         }
@@ -223,6 +225,7 @@ impl<P: PageSize> Filler<P> {
         now_ns: u64,
     ) -> Option<Handle<HugepageTracker>> {
         self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
+        tracker.refilled.set(false);
         let done = tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing;
         if done {
             self.unlist(tracker);
@@ -573,6 +576,7 @@ impl<P: PageSize> Filler<P> {
     fn count_refill(&mut self, tracker: Handle<HugepageTracker>) {
         if tracker.was_released.get() && tracker.unused_pages() == 0 {
             tracker.was_released.set(false);
+            tracker.refilled.set(true);
             self.counters.refilled_hugepages += 1;
         }
     }

@@ -11,7 +11,7 @@ use crate::{
 use strata_os::AddressRange;
 use strata_page_heap::{
     FreeParts, HasStats, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats,
-    Published, ReleaseReason, SpanRequest, Underway,
+    Published, ReleaseReason, SharedHugepage, SpanRequest, Underway,
 };
 use strata_span::{
     Hugepage, HugepageCount, MetadataKind, PageCount, PageSize, Platform, PoolItem, SpanHandle,
@@ -377,6 +377,14 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
         self.survey(platform)
+    }
+
+    fn for_each_shared_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        self.visit_shared(platform, visit);
     }
 
     fn hugepage_figures<E: Platform<Pages = P>>(

@@ -61,6 +61,7 @@ mod node_store;
 mod region;
 mod region_set;
 mod release;
+mod shared_hugepages;
 mod shared_limits;
 mod shared_peak;
 mod state;

@@ -304,7 +304,7 @@ impl FillerFigures {
 }
 
 /// Which population a hugepage of the filler belongs to.
-fn population(tracker: &HugepageTracker) -> Population {
+pub(crate) fn population(tracker: &HugepageTracker) -> Population {
     match tracker.set.get() {
         FillerSet::Nowhere | FillerSet::Regular => Population::SparseRegular,
         FillerSet::RegularDense => Population::DenseRegular,

@@ -7,7 +7,7 @@ use crate::{
 use strata_os::AddressRange;
 use strata_page_heap::{
     HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
-    SpanRequest, Temperature,
+    SharedHugepage, SpanRequest, Temperature,
 };
 use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, SpanHandle};
 
@@ -393,6 +393,14 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
 
     fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
         self.normal.figures(platform)
+    }
+
+    fn for_each_shared_hugepage<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        self.normal.for_each_shared_hugepage(platform, visit);
     }
 
     fn figures_of<E: Platform<Pages = P>>(

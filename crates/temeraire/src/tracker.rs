@@ -5,6 +5,7 @@ use crate::{
     handle::Handle,
 };
 use core::{cell::Cell, ptr::NonNull};
+use strata_page_heap::SharedHugepage;
 use strata_span::{Hugepage, MetadataKind, PoolItem};
 
 /// Who keeps the pages of a hugepage; the first byte of everything that the page map notes of one.
@@ -74,7 +75,7 @@ pub(crate) enum Standing {
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
 const WORDS: usize = 8;
 
-/// The state of one hugepage in the filler: 256 bytes from the metadata arena, guarded by the
+/// The state of one hugepage in the filler: 320 bytes from the metadata arena, guarded by the
 /// heap's lock.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -116,9 +117,16 @@ pub(crate) struct HugepageTracker {
     released: Bitmap<WORDS>,
     /// Free pages that read as zero: never used, or released by force.
     zeroed: Bitmap<WORDS>,
+    /// When a span last came, and how long after the one before; for reports.
+    last_allocation_ns: Cell<u64>,
+    between_allocations_ns: Cell<u64>,
+    /// It became full after pages of it had been given back; for reports, as long as it is full.
+    pub(crate) refilled: Cell<bool>,
+    /// Too much of it was missing to make it whole, when that was last looked at; for reports.
+    pub(crate) passed_over: Cell<bool>,
 }
 
-static_assertions::const_assert!(size_of::<HugepageTracker>() <= 256);
+static_assertions::const_assert!(size_of::<HugepageTracker>() <= 320);
 
 // SAFETY: 1. zero is an empty cell of each type here: `Keeper::Filler`, `FillerSet::Nowhere`, no
 // link. 2. It has no drop and is larger than a pointer.
@@ -364,6 +372,30 @@ impl HugepageTracker {
     pub(crate) fn first_used(&self) -> Option<usize> {
         let page = self.used.next_present(0, self.length());
         (page < self.length()).then_some(page)
+    }
+
+    /// Notes that a span came.
+    pub(crate) fn note_allocation(&self, now_ns: u64) {
+        let last_ns = self.last_allocation_ns.replace(now_ns);
+        if self.allocations.get() > 1 {
+            self.between_allocations_ns.set(now_ns.saturating_sub(last_ns));
+        }
+    }
+
+    /// What it tells to whoever asks the kernel about its pages.
+    pub(crate) fn shared(&self, population: usize) -> SharedHugepage {
+        SharedHugepage {
+            hugepage: self.hugepage(),
+            population,
+            used: self.used.words(),
+            allocations: self.allocations.get().into(),
+            longest_free_pages: self.longest_free.get().into(),
+            dense: self.dense.get(),
+            treated: self.treated_second.get() != 0,
+            passed_over: self.passed_over.get(),
+            refilled: self.refilled.get() && self.unused_pages() == 0,
+            between_allocations_ns: self.between_allocations_ns.get(),
+        }
     }
 
     /// Its free pages, as runs of one kind.

@@ -402,6 +402,7 @@ impl<P: PageSize> HugePageAware<P> {
                 tracker.set_forbidden(false);
                 state.forbidden_hugepages -= 1;
             }
+            tracker.passed_over.set(matches!(outcome, Outcome::Sparse));
             let is_whole = matches!(outcome, Outcome::Whole | Outcome::Collapsed { .. });
             let note = || {
                 if is_whole && tracker.is_by_page() {

@@ -1,4 +1,4 @@
-use super::{by_mincore, by_pagemap_scan, hugepages_by_smaps, mapping_of_line};
+use super::{by_mincore, by_pagemap_scan, hugepages_by_smaps, mapping_of_line, of_pages};
 use crate::{AddressRange, Advice, PageSource, Purpose, Release, ReserveRequest, SystemPages};
 use core::ptr;
 
@@ -75,4 +75,36 @@ fn lines_that_begin_a_mapping_are_told_from_the_others() {
     assert_eq!(mapping_of_line(b"AnonHugePages:         0 kB"), None);
     assert_eq!(mapping_of_line(b""), None);
     assert_eq!(mapping_of_line(b"VmFlags: rd wr mr mw me ac sd"), None);
+}
+
+#[test]
+fn of_each_page_it_is_known_whether_it_is_in_memory() {
+    let page = crate::kernel_page_bytes();
+    let range = committed(8 * page);
+    let _ = PAGES.advise(range, Advice::NoHugepage);
+    for touched in [1, 4, 5] {
+        touch(range.start + touched * page);
+    }
+    // Linux before 6.7 does not tell.
+    if let Ok(pages) = of_pages(range) {
+        assert_eq!(pages.count(), 8);
+        for page in 0..8 {
+            assert_eq!(pages.is_present(page), [1, 4, 5].contains(&page), "{page}");
+        }
+        assert!(!pages.is_hugepage());
+    }
+    give_back(range);
+}
+
+#[test]
+fn a_hugepage_is_known_as_one() {
+    let range = committed(2 * MIB);
+    let _ = PAGES.advise(range, Advice::Hugepage);
+    PAGES.advise(range, Advice::PopulateWrite).expect("populated");
+    if let Ok(pages) = of_pages(range) {
+        assert!((0..pages.count()).all(|page| pages.is_present(page)));
+        let scanned = by_pagemap_scan(range).expect("it told just now");
+        assert_eq!(pages.is_hugepage(), scanned.hugepage_bytes == 2 * MIB);
+    }
+    give_back(range);
 }

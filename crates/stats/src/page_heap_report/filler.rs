@@ -1,5 +1,6 @@
 //! The filler of the hugepage-aware page heap.
 
+use crate::{Backing, kernel_bounds};
 use core::fmt::{Result, Write};
 use strata_temeraire::{
     FillerFigures, FillerHistory, FillerMoment, Histogram, LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS,
@@ -95,6 +96,7 @@ fn histograms(filler: &FillerFigures, pages_per_hugepage: u64, out: &mut dyn Wri
 /// The fine histograms of each population: by free pages, by the longest free range, by allocations.
 pub(crate) fn populations(
     filler: &FillerFigures,
+    backing: Option<&Backing>,
     pages_per_hugepage: u64,
     out: &mut dyn Write,
 ) -> Result {
@@ -123,6 +125,10 @@ pub(crate) fn populations(
         writeln!(out, "HugePageFiller: # of {kind} hps with a <= # of allocations < b")?;
         let old = &lifetimes.old_by_allocations;
         buckets(0, histogram_bounds_of(pages).into_iter().zip(old.counts), out)?;
+        if let Some(backing) = backing {
+            let bounds = kernel_bounds(backing.kernel_pages);
+            super::backing::render(kind, &bounds, backing.of_population(population), out)?;
+        }
     }
     Ok(())
 }
@@ -166,9 +172,13 @@ fn rows_of_buckets(
     self::buckets(above, buckets, out)
 }
 
-fn buckets(above: u64, buckets: impl Iterator<Item = (u16, u32)>, out: &mut dyn Write) -> Result {
+pub(super) fn buckets(
+    above: u64,
+    buckets: impl Iterator<Item = (impl Into<u64>, u32)>,
+    out: &mut dyn Write,
+) -> Result {
     rows(buckets.enumerate(), out, |(bound, count), out| {
-        write!(out, " <{:3}<={count:6}", u64::from(bound) + above)
+        write!(out, " <{:3}<={count:6}", bound.into() + above)
     })
 }
 

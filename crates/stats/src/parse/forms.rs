@@ -301,7 +301,7 @@ pub(super) static FORMS: &[Form] = &[
     form("filler_realized", "HugePageFiller: realized fragmentation: {realized_mib} MiB"),
     form(
         "filler_refilled",
-        "HugePageFiller: {filler_previously_released_huge_pages} hugepages became full after being previously released, out of which {huge_backed} pages are hugepage backed.",
+        "HugePageFiller: {filler_previously_released_huge_pages} hugepages became full after being previously released, out of which {filler_previously_released_backed_huge_pages} pages are hugepage backed.",
     ),
     form(
         "filler_refilled",
@@ -495,6 +495,10 @@ pub(super) static FORMS: &[Form] = &[
     ),
     form(
         "filler_histogram_of_more",
+        "HugePageFiller: # of {kind:text} hps with a <= # of {measure:text} < b",
+    ),
+    form(
+        "filler_histogram_of_more",
         "HugePageFiller: # of {kind:text} hps with {measure:text} <= # {of:text} < b",
     ),
     form(
@@ -502,10 +506,6 @@ pub(super) static FORMS: &[Form] = &[
         "HugePageFiller: # of hps with >= {least} free pages, with different lifetimes.",
     ),
     form("filler_histogram_of_more", "HugePageFiller: # of hps with lifetime >= {least_ms} ms."),
-    form(
-        "filler_histogram_of_more",
-        "HugePageFiller: # of {kind:text} hps with a <= # of {measure:text} < b",
-    ),
     form(
         "filler_native_pages",
         "HugePageFiller: {native_pages} of {kind:text} native pages are {state:text}.",

@@ -2,6 +2,7 @@
 
 use super::Message;
 use crate::page_heap_report::filler::population_name;
+use crate::{Backing, PopulationBacking, kernel_bounds};
 use core::fmt::Result;
 use strata_span::HUGEPAGE_BYTES;
 use strata_temeraire::{
@@ -13,6 +14,7 @@ pub(super) fn render(
     filler: &FillerFigures,
     page_bytes: u64,
     todays: bool,
+    backing: Option<&Backing>,
     heap: &mut Message<'_>,
 ) -> Result {
     heap.numbers([
@@ -31,7 +33,7 @@ pub(super) fn render(
     ])?;
     let pages = usize::try_from(HUGEPAGE_BYTES as u64 / page_bytes.max(1)).unwrap_or(0);
     if todays {
-        since_start(filler, heap)?;
+        since_start(filler, backing, heap)?;
         Population::ALL.into_iter().try_for_each(|population| {
             let fullness = filler.fullness_of(population);
             heap.message("filler_tracker", |tracker| {
@@ -43,7 +45,10 @@ pub(super) fn render(
                 lifetimes("low_occupancy_lifetime_histogram", &ages.nearly_free, tracker)?;
                 let (name, counts) =
                     ("long_lived_allocations_histogram", &ages.old_by_allocations.counts);
-                buckets(name, 0, pages, &histogram_bounds_of(pages), counts, tracker)
+                buckets(name, 0, pages, &histogram_bounds_of(pages), counts, tracker)?;
+                backing.map_or(Ok(()), |backing| {
+                    of_kernel(backing.kernel_pages, backing.of_population(population), tracker)
+                })
             })
         })?;
     } else {
@@ -94,7 +99,11 @@ fn measure(epoch: &FillerEpoch, newest: u64, measurement: &mut Message<'_>) -> R
 }
 
 /// What it did since the start, and its hugepages by what their spans hold.
-fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
+fn since_start(
+    filler: &FillerFigures,
+    backing: Option<&Backing>,
+    heap: &mut Message<'_>,
+) -> Result {
     let (counters, skipped) = (&filler.counters, &filler.skipped);
     heap.numbers([
         ("filler_previously_released_huge_pages", counters.refilled_hugepages),
@@ -103,6 +112,10 @@ fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
         ("filler_num_hugepages_broken", counters.broken_hugepages),
         ("filler_num_hugepages_broken_due_to_limit", counters.broken_hugepages_for_limit),
     ])?;
+    if let Some(backing) = backing {
+        let backed = backing.refilled_backed_hugepages;
+        heap.field("filler_previously_released_backed_huge_pages", backed)?;
+    }
     for (name, figures) in [
         ("filler_sparsely_accessed_alloc_stats", filler.sparse()),
         ("filler_densely_accessed_alloc_stats", filler.dense()),
@@ -141,6 +154,45 @@ fn since_start(filler: &FillerFigures, heap: &mut Message<'_>) -> Result {
         lifetimes(name, counts, heap)?;
     }
     Ok(())
+}
+
+/// What the kernel has of a population.
+fn of_kernel(kernel_pages: u64, backing: &PopulationBacking, tracker: &mut Message<'_>) -> Result {
+    let pages = usize::try_from(kernel_pages).unwrap_or(0);
+    let bounds = kernel_bounds(kernel_pages);
+    for (name, histogram) in [
+        ("unbacked_histogram", &backing.unbacked),
+        ("swapped_histogram", &backing.swapped),
+        ("free_unbacked_histogram", &backing.free_unbacked),
+        ("free_swapped_histogram", &backing.free_swapped),
+    ] {
+        buckets(name, 0, pages, &bounds, &histogram.counts, tracker)?;
+    }
+    tracker.numbers([
+        ("num_free_swapped_native_pages", backing.free_swapped_pages),
+        ("num_used_swapped_native_pages", backing.used_swapped_pages),
+        ("num_free_unbacked_native_pages", backing.free_unbacked_pages),
+        ("num_used_unbacked_native_pages", backing.used_unbacked_pages),
+        ("num_hugepage_backed", backing.backed_hugepages),
+        ("num_free_pages_non_hugepage_backed", backing.free_heap_pages_on_small),
+        ("num_used_pages_non_hugepage_backed", backing.used_heap_pages_on_small),
+        ("num_free_pages_hugepage_backed", backing.free_heap_pages_on_huge),
+        ("num_used_pages_hugepage_backed", backing.used_heap_pages_on_huge),
+        ("num_treated", backing.treated),
+        ("num_skipped_collapse", backing.passed_over),
+    ])?;
+    backing.samples.iter().flatten().try_for_each(|sample| {
+        tracker.message("sampled_tracker", |message| {
+            message.numbers([
+                ("allocations", sample.allocations),
+                ("longest_free_range", sample.longest_free_pages),
+                ("objects", sample.objects),
+            ])?;
+            message.field("is_hugepage_backed", sample.backed)?;
+            message.field("density", u8::from(sample.dense))?;
+            message.field("reallocation_time_ns", sample.between_allocations_ns)
+        })
+    })
 }
 
 /// A message for each bucket, in milliseconds; the last has no upper bound.
@@ -200,13 +252,13 @@ fn buckets(
     name: &str,
     above: u64,
     pages: usize,
-    bounds: &[u16],
+    bounds: &[impl Copy + Into<u64>],
     counts: &[u32],
     tracker: &mut Message<'_>,
 ) -> Result {
-    let ends = bounds.iter().skip(1).map(|bound| u64::from(*bound)).chain([pages as u64]);
+    let ends = bounds.iter().skip(1).map(|bound| (*bound).into()).chain([pages as u64]);
     for ((begin, end), count) in bounds.iter().zip(ends).zip(counts) {
-        let begin = u64::from(*begin);
+        let begin: u64 = (*begin).into();
         tracker.message(name, |bucket| {
             bucket.numbers([
                 ("lower_bound", begin + above),

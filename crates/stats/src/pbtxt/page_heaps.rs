@@ -1,7 +1,7 @@
 //! Both page heaps.
 
 use super::{Message, filler};
-use crate::{PageHeapDetails, today::COLLAPSE_ERRORS};
+use crate::{Backing, PageHeapDetails, today::COLLAPSE_ERRORS};
 use core::fmt::Result;
 use strata_page_heap::{
     AGE_BOUNDS_SECONDS, AgeRow, AllocationFigures, FreeSpans, LegacyFigures, SpanAges,
@@ -15,10 +15,11 @@ use strata_temeraire::{
 pub(super) fn render(
     page_heap: PageHeapDetails<'_>,
     todays: bool,
+    backing: Option<&Backing>,
     message: &mut Message<'_>,
 ) -> Result {
     match page_heap {
-        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, todays, message),
+        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, todays, backing, message),
         PageHeapDetails::Legacy(figures) => render_legacy(figures, todays, message),
         PageHeapDetails::Other => Ok(()),
     }
@@ -36,12 +37,17 @@ fn render_legacy(figures: &LegacyFigures, todays: bool, message: &mut Message<'_
     })
 }
 
-fn render_temeraire(figures: &TemeraireFigures, todays: bool, message: &mut Message<'_>) -> Result {
+fn render_temeraire(
+    figures: &TemeraireFigures,
+    todays: bool,
+    backing: Option<&Backing>,
+    message: &mut Message<'_>,
+) -> Result {
     frame(todays, message, |message| {
         // The ages of the hugepage-aware heap were in the text alone.
         let lengths = figures.spans.lengths();
         spans(lengths, figures.spans.large, figures.page_bytes, None, message)?;
-        message.message("huge_page_allocator", |heap| temeraire(figures, todays, heap))
+        message.message("huge_page_allocator", |heap| temeraire(figures, todays, backing, heap))
     })
 }
 
@@ -110,7 +116,12 @@ fn ages_of(rows: (&AgeRow, &AgeRow), page_bytes: u64, entry: &mut Message<'_>) -
     Ok(())
 }
 
-fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -> Result {
+fn temeraire(
+    figures: &TemeraireFigures,
+    todays: bool,
+    backing: Option<&Backing>,
+    heap: &mut Message<'_>,
+) -> Result {
     heap.field("using_hpaa", true)?;
     heap.field("using_hpaa_subrelease", true)?;
     if todays {
@@ -128,7 +139,7 @@ fn temeraire(figures: &TemeraireFigures, todays: bool, heap: &mut Message<'_>) -
             usage.numbers([("used", used), ("free", free), ("unmapped", unmapped)])
         })?;
     }
-    filler::render(&figures.filler, figures.page_bytes, todays, heap)?;
+    filler::render(&figures.filler, figures.page_bytes, todays, backing, heap)?;
     regions(figures, todays, heap)?;
     huge_cache(&figures.cache, todays, heap)?;
     let allocator = &figures.allocator;

@@ -1,7 +1,7 @@
 //! The sections of both page heaps.
 
 use crate::page_heap_report::{PageHeapKind, allocations, filler, render_common, spans, temeraire};
-use crate::{PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
+use crate::{Backing, PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_page_heap::{LegacyFigures, ReleasedBytes};
 use strata_span::HUGEPAGE_BYTES;
@@ -13,10 +13,11 @@ use strata_temeraire::{
 pub(super) fn render<F: RenderPageHeap>(
     page_heap: &F,
     snapshot: &Snapshot,
+    backing: Option<&Backing>,
     out: &mut dyn Write,
 ) -> Result {
     match page_heap.details() {
-        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, snapshot, out),
+        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, snapshot, backing, out),
         PageHeapDetails::Legacy(figures) => render_legacy(figures, snapshot, out),
         PageHeapDetails::Other => render_common(page_heap.kind(), snapshot, out),
     }
@@ -32,6 +33,7 @@ fn render_legacy(figures: &LegacyFigures, snapshot: &Snapshot, out: &mut dyn Wri
 fn render_temeraire(
     figures: &TemeraireFigures,
     snapshot: &Snapshot,
+    backing: Option<&Backing>,
     out: &mut dyn Write,
 ) -> Result {
     let label = PageHeapKind::HugePageAware.label();
@@ -44,7 +46,7 @@ fn render_temeraire(
         "{label}: filler donations {} ({} pages from abandoned donations)",
         filler.counters.donations, filler.abandoned_pages,
     )?;
-    filler_section(figures, pages_per_hugepage, out)?;
+    filler_section(figures, backing, pages_per_hugepage, out)?;
     regions(figures, pages_per_hugepage, out)?;
     temeraire::huge_cache(&figures.cache, temeraire::Form::Today, out)?;
     temeraire::huge_allocator(&figures.allocator, out)?;
@@ -58,6 +60,7 @@ fn render_temeraire(
 
 fn filler_section(
     figures: &TemeraireFigures,
+    backing: Option<&Backing>,
     pages_per_hugepage: u64,
     out: &mut dyn Write,
 ) -> Result {
@@ -97,12 +100,16 @@ fn filler_section(
     writeln!(out)?;
     writeln!(out, "HugePageFiller: fullness histograms")?;
     writeln!(out)?;
-    filler::populations(filler, pages_per_hugepage, out)?;
-    writeln!(
+    filler::populations(filler, backing, pages_per_hugepage, out)?;
+    let refilled = counters.refilled_hugepages;
+    write!(
         out,
-        "HugePageFiller: {} hugepages became full after being previously released",
-        counters.refilled_hugepages,
+        "HugePageFiller: {refilled} hugepages became full after being previously released"
     )?;
+    match backing.map(|backing| backing.refilled_backed_hugepages) {
+        Some(backed) => writeln!(out, ", out of which {backed} pages are hugepage backed.")?,
+        None => writeln!(out)?,
+    }
     writeln!(out)?;
     filler::completed_lifetimes(filler, out)?;
     history(filler, figures.page_bytes, out)

@@ -13,7 +13,7 @@ use strata_stats::{Document, Extent, RenderPageHeap, Report, report_json};
 const ROUNDS: usize = 3;
 
 /// Fields that say what the others are about, and stay as they are.
-const FIXED: [&str; 15] = [
+const FIXED: [&str; 16] = [
     "version",
     "page_bytes",
     "pages",
@@ -24,6 +24,7 @@ const FIXED: [&str; 15] = [
     "class_count",
     "cpu_count",
     "node_count",
+    "kernel_pages",
     "number",
     "release_delay_ms",
     "least_pause_ns",

@@ -3,7 +3,8 @@
 use crate::reading::Taken;
 use strata_page_heap::{AllocationFigures, FreeSpans, LIFETIME_BOUNDS_MS, SpanAges};
 use strata_stats::{
-    Category, Figure, Ledger, Line, MissAges, PageHeapDetails, Part, RenderPageHeap, Report,
+    Backing, Category, Figure, Ledger, Line, MissAges, PageHeapDetails, Part, RenderPageHeap,
+    Report,
 };
 use strata_temeraire::{
     FillerFigures, Fullness, Histogram, HugeCacheFigures, Population, TemeraireFigures,
@@ -141,7 +142,7 @@ fn cpus<F>(taken: &Taken<F>, report: &Report<'_>) {
 }
 
 /// What today's form alone has.
-fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
+fn details<F: RenderPageHeap>(taken: &Taken<F>, report: &Report<'_>) {
     let mut lines = [
         report.lines("transfer_cache").collect::<Vec<_>>().into_iter(),
         report.lines("span_utilization").collect::<Vec<_>>().into_iter(),
@@ -223,6 +224,11 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
     }
     released(taken, report);
     parameters(taken, report);
+    if let (PageHeapDetails::Temeraire(_), Some(figures)) =
+        (taken.page_heap.details(), &taken.details.backing)
+    {
+        backing(figures, report);
+    }
     let mut nodes = report.lines("machine");
     for node in taken.details.nodes() {
         let line = nodes.next().expect("each node has a line");
@@ -232,6 +238,86 @@ fn details<F>(taken: &Taken<F>, report: &Report<'_>) {
         assert!((ratio - node.fragmentation()).abs() <= 0.000_51, "{node:?}");
     }
     assert!(nodes.next().is_none());
+}
+
+/// What the kernel has of each population.
+fn backing(figures: &Backing, report: &Report<'_>) {
+    let of = |form: &'static str, kind: &'static str, what: (&'static str, &'static str)| {
+        let says = move |line: &Line<'_>, name: &str, text: &str| {
+            line.figure(name).is_some_and(|figure| figure.text() == text)
+        };
+        let mut lines = report
+            .lines(form)
+            .filter(|line| says(line, "kind", kind) && says(line, what.0, what.1));
+        let line = lines.next().unwrap_or_else(|| panic!("{form} of {kind}: {what:?}"));
+        assert!(lines.next().is_none());
+        line
+    };
+    for (kind, population) in POPULATIONS {
+        let figures = figures.of_population(population);
+        for (measure, histogram) in [
+            ("unbacked", figures.unbacked),
+            ("swapped", figures.swapped),
+            ("free AND unbacked", figures.free_unbacked),
+            ("free AND swapped", figures.free_swapped),
+        ] {
+            let title = of("filler_histogram_of_more", kind, ("measure", measure));
+            let rows = report.all().skip_while(|line| line.number_in_text <= title.number_in_text);
+            let rows: Vec<_> = rows.take_while(|line| line.form == "buckets").collect();
+            let read = |name| rows.iter().flat_map(|row| all(row, name)).collect::<Vec<_>>();
+            assert_eq!(read("value"), histogram.counts.map(u64::from), "{kind}: {measure}");
+        }
+        for (use_of, state, pages) in [
+            ("free", "swapped", figures.free_swapped_pages),
+            ("used", "swapped", figures.used_swapped_pages),
+            ("free", "unbacked", figures.free_unbacked_pages),
+            ("used", "unbacked", figures.used_unbacked_pages),
+        ] {
+            let kind = format!("{kind} {use_of}");
+            let is_its = |line: &&Line<'_>| {
+                line.figure("kind").is_some_and(|of| of.text() == kind)
+                    && line.figure("state").is_some_and(|of| of.text() == state)
+            };
+            let line = report.lines("filler_native_pages").find(is_its).expect("a line");
+            line_has(line, &[("native_pages", pages)]);
+        }
+        for (what, hugepages) in [
+            ("hugepage backed", figures.backed_hugepages),
+            ("treated", figures.treated),
+            ("skipped collapse", figures.passed_over),
+            ("skipped collapse due to backoff", 0),
+        ] {
+            let line = of("filler_huge_backed", kind, ("what", what));
+            line_has(line, &[("hugepages", hugepages), ("all", figures.hugepages)]);
+        }
+        for (what, free, used) in [
+            ("non-hugepage", figures.free_heap_pages_on_small, figures.used_heap_pages_on_small),
+            ("hugepage", figures.free_heap_pages_on_huge, figures.used_heap_pages_on_huge),
+        ] {
+            let line = of("filler_by_backing", kind, ("backing", what));
+            line_has(line, &[("free_pages", free), ("used_pages", used)]);
+        }
+        let title = of("title_trackers", kind, ("kind", kind));
+        let behind = report.all().skip_while(|line| line.number_in_text <= title.number_in_text);
+        let mut lines = behind.take_while(|line| line.form == "filler_tracker");
+        for sample in figures.samples.iter().flatten() {
+            let line = lines.next().expect("each has a line");
+            let numbers = [
+                ("allocations", sample.allocations),
+                ("longest_free_range", sample.longest_free_pages),
+                ("objects", sample.objects),
+                ("huge_backed", sample.backed.into()),
+                ("density", sample.dense.into()),
+            ];
+            line_has(line, &numbers);
+            let seconds = line.real("reallocation_seconds").expect("a time");
+            let is = sample.between_allocations_ns as f64 / 1e9;
+            assert!((seconds - is).abs() <= 0.000_000_51, "{sample:?}");
+        }
+        assert!(lines.next().is_none());
+    }
+    let backed = figures.refilled_backed_hugepages;
+    assert_eq!(report.number("filler_previously_released_backed_huge_pages"), Some(backed));
 }
 
 /// When a class last missed in one way, on the CPUs where that was last and longest ago.
@@ -534,15 +620,18 @@ fn histograms(filler: &FillerFigures, page_bytes: u64, report: &Report<'_>) {
         of_kind("released", &filler.released(), true);
         return;
     }
-    for (kind, population) in [
-        ("sparsely-accessed regular", Population::SparseRegular),
-        ("densely-accessed regular", Population::DenseRegular),
-        ("donated", Population::Donated),
-        ("sparsely-accessed partial released", Population::SparsePartial),
-        ("densely-accessed partial released", Population::DensePartial),
-        ("sparsely-accessed released", Population::SparseReleased),
-        ("densely-accessed released", Population::DenseReleased),
-    ] {
+    for (kind, population) in POPULATIONS {
         of_kind(kind, &filler.fullness_of(population), false);
     }
 }
+
+/// What reports call them.
+const POPULATIONS: [(&str, Population); Population::COUNT] = [
+    ("sparsely-accessed regular", Population::SparseRegular),
+    ("densely-accessed regular", Population::DenseRegular),
+    ("donated", Population::Donated),
+    ("sparsely-accessed partial released", Population::SparsePartial),
+    ("densely-accessed partial released", Population::DensePartial),
+    ("sparsely-accessed released", Population::SparseReleased),
+    ("densely-accessed released", Population::DenseReleased),
+];

@@ -19,7 +19,10 @@
 //! | 15 | cumulative columns are running sums, rounded when printed |
 
 use crate::reading::Taken;
-use strata_stats::{Figure, Ledger, Line, RenderPageHeap, Report, Snapshot};
+use strata_stats::{
+    Backing, Figure, Ledger, Line, PageHeapDetails, RenderPageHeap, Report, Snapshot,
+};
+use strata_temeraire::{FillerFigures, Population};
 
 const MIB: f64 = 1_048_576.0;
 const HUGEPAGE: f64 = 2.0 * MIB;
@@ -57,12 +60,46 @@ pub(crate) fn at_rest<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>
             assert!(!is_alone || ages.latest_ns == ages.earliest_ns, "{ages:?}");
         }
     }
+    if let (PageHeapDetails::Temeraire(figures), Some(backing)) =
+        (taken.page_heap.details(), &taken.details.backing)
+    {
+        asked(&figures.filler, backing, figures.page_bytes);
+    }
     // A miss of a class that has all its slots is a miss of its CPU.
     let details = taken.details.classes().filter_map(|(_, details)| details.misses);
     let at_greatest: u64 = details.map(|misses| misses.at_greatest_capacity).sum();
     let cpus = taken.details.cpus();
     let all: u64 = cpus.map(|(_, misses)| misses.underflows + misses.overflows).sum();
     assert!(at_greatest <= all, "{at_greatest} of {all}");
+}
+
+/// The kernel was asked about the hugepages that the filler has, each of which has as many pages as the others.
+fn asked(filler: &FillerFigures, backing: &Backing, page_bytes: u64) {
+    let all = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+    let heap_pages = (HUGEPAGE as u64) / page_bytes;
+    let (mut used, mut refilled) = (0, 0);
+    for population in Population::ALL {
+        let figures = backing.of_population(population);
+        assert_eq!(figures.hugepages, filler.fullness_of(population).free_pages.total());
+        for histogram in
+            [&figures.unbacked, &figures.swapped, &figures.free_unbacked, &figures.free_swapped]
+        {
+            assert_eq!(all(&histogram.counts), figures.hugepages, "{population:?}");
+        }
+        let on_small = figures.hugepages - figures.backed_hugepages;
+        let small = figures.free_heap_pages_on_small + figures.used_heap_pages_on_small;
+        let huge = figures.free_heap_pages_on_huge + figures.used_heap_pages_on_huge;
+        assert_eq!((small, huge), (on_small * heap_pages, figures.backed_hugepages * heap_pages));
+        used += figures.used_heap_pages_on_small + figures.used_heap_pages_on_huge;
+        let nowhere = figures.free_unbacked_pages + figures.used_unbacked_pages;
+        assert!(nowhere <= on_small * backing.kernel_pages, "{figures:?}");
+        assert!(figures.passed_over <= figures.treated && figures.treated <= figures.hugepages);
+        let samples = figures.samples.iter().flatten().count() as u64;
+        assert_eq!(samples, figures.hugepages.min(Backing::SAMPLES as u64));
+        refilled += figures.backed_hugepages;
+    }
+    assert_eq!(used, filler.used_pages);
+    assert!(backing.refilled_backed_hugepages <= refilled.min(filler.counters.refilled_hugepages));
 }
 
 /// What holds while threads run, too: it was added up from one snapshot.
