@@ -99,6 +99,9 @@ fn show(options: &Options) -> Result<(), Failure> {
     let later = read(&options.file)?;
     let earlier = options.diff.as_deref().map(read).transpose()?;
     let text = render(options.format, &later, earlier.as_ref())?;
+    if let Some(doubt) = earlier.as_ref().and_then(|earlier| doubt(&later, earlier)) {
+        eprintln!("strata: {doubt}");
+    }
     let written = match &options.output {
         Some(page) => fs::write(page, text),
         None => io::stdout().write_all(text.as_bytes()),
@@ -108,6 +111,21 @@ fn show(options: &Options) -> Result<(), Failure> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(Failure::Write),
     }
+}
+
+/// Why two snapshots are not an earlier and a later one of one program, if they are not. They are compared all the same: who
+/// compares two runs knows what it means.
+fn doubt(later: &Document, earlier: &Document) -> Option<String> {
+    if later.process_id != earlier.process_id || later.process_name != earlier.process_name {
+        let (one, other) = (earlier.title(), later.title());
+        return Some(format!(
+            "the snapshots are of two processes, {one} and {other}: what differs is not what changed"
+        ));
+    }
+    let is_backwards = later.snapshot.taken_ns < earlier.snapshot.taken_ns;
+    is_backwards.then(|| {
+        "the snapshot of --diff is the later one of the two: changes are shown backwards".to_owned()
+    })
 }
 
 fn read(path: &Path) -> Result<Document, Failure> {

@@ -44,6 +44,29 @@ fn the_summary_is_what_is_shown_unasked() {
 }
 
 #[test]
+fn who_compares_what_cannot_be_compared_is_told() {
+    /// A copy whose process has another number.
+    fn copy(name: &str, process: u32) -> PathBuf {
+        let text = fs::read_to_string(snapshot(name)).expect("it is there");
+        let start = text.find("\"process_id\":").expect("a number") + "\"process_id\":".len();
+        let end = start + text[start..].find(',').expect("more behind it");
+        let file = scratch(&format!("{process}-{name}"));
+        fs::write(&file, format!("{}{process}{}", &text[..start], &text[end..]))
+            .expect("it is written");
+        file
+    }
+    let said = |file: &Path, other: &Path| {
+        let output = stats(file, &["--diff", other.to_str().expect("text")]);
+        assert!(output.status.success() && !output.stdout.is_empty());
+        String::from_utf8(output.stderr).expect("text")
+    };
+    let (later, earlier) = (copy("later.json", 7), copy("earlier.json", 7));
+    assert_eq!(said(&later, &earlier), "");
+    assert!(said(&earlier, &later).contains("backwards"));
+    assert!(said(&later, &copy("earlier.json", 8)).contains("of two processes"));
+}
+
+#[test]
 fn every_form_shows_the_snapshot() {
     let file = snapshot("later.json");
     for (form, sign) in [
