@@ -12,11 +12,11 @@ pub use thread::{threads_may_start, wait_with_threads};
 use crate::{Core, FrontEnd, HeapConfig};
 use strata_central::MiddleTier;
 use strata_cpu_cache::CpuCache;
-use strata_os::{Clock, futex_wait, makes_no_calls, thread_pointer};
+use strata_os::{Clock, makes_no_calls, thread_pointer};
 use strata_span::Platform;
 use strata_sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    FIGURES_PATIENCE_NS, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     thread_block,
 };
 pub(crate) use strata_upkeep::INTERVAL_NS;
@@ -25,9 +25,6 @@ use thread::Thread;
 
 /// Steps that one look does at most: looks are rare, and each task that is due has its turn.
 const STEPS_PER_LOOK: u32 = 8;
-
-/// Time between two looks at whether a step is done.
-const HOLD_LOOK_NS: u64 = 100_000;
 
 /// What kind of call a thread is in when it looks whether background work is due.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,22 +88,14 @@ impl<C: HeapConfig> Core<C> {
     /// Waits until no step is underway and keeps others from beginning, as long as the guard lives: the layers' figures
     /// add up while no thread of the program calls. A step that asks for its own figures is let through.
     ///
-    /// Waits 20 milliseconds at most: a signal handler that interrupted whoever has the lock would wait for ever. Then
-    /// the figures are those of a heap in motion.
+    /// Waits a second at most, since a signal handler may ask that interrupted what the step waits for. Then the figures are
+    /// those of a heap in motion.
     pub fn hold_background(&self) -> impl Drop + use<'_, C> {
-        const LOOKS: u32 = 200;
         let background = &self.background;
         if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
             return Hold(None);
         }
-        let nobody_wakes = AtomicU32::new(0);
-        for _ in 0..LOOKS {
-            if let Some(schedule) = background.schedule.try_lock() {
-                return Hold(Some(schedule));
-            }
-            futex_wait(&nobody_wakes, 0, Some(HOLD_LOOK_NS));
-        }
-        Hold(None)
+        Hold(background.schedule.lock_unless_held(FIGURES_PATIENCE_NS))
     }
 
     /// What the background work did.

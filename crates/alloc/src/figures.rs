@@ -133,17 +133,23 @@ impl<C: HeapConfig> Core<C> {
     /// signal handler asks, are left out, and [`HeapFigures::is_complete`] says so.
     pub fn figures(&self) -> HeapFigures {
         let _still = self.hold_background();
-        let mut cpu = CpuStats::default();
+        let mut figures = self.figures_without_cpu_caches();
         for id in 0..self.cpu_cache().ids() {
-            cpu.merge(&self.cpu_cache().cpu_stats(id));
+            figures.cpu.merge(&self.cpu_cache().cpu_stats(id));
         }
+        figures
+    }
+
+    /// The same without the per-CPU caches, whose figures are zeros, and while background work may be underway: for who looks at each of
+    /// them, and has [held](Self::hold_background) that work.
+    pub fn figures_without_cpu_caches(&self) -> HeapFigures {
         HeapFigures {
             front_end: self.front_end(),
             fences: self.cpu_cache().fences(),
             page_bytes: C::Pages::BYTES as u64,
             page_heap: self.page_heap().stats(),
             middle: self.middle().stats(),
-            cpu,
+            cpu: CpuStats::default(),
             slab_reserved_bytes: self.cpu_cache().slab_range().bytes as u64,
             thread_caches: self.thread_caches().stats(),
             hardened_bytes: self.hardened.held_bytes(),

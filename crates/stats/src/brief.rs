@@ -40,8 +40,9 @@ fn render_now<C: HeapConfig>(
     page_heap: PageHeapDetails<'_>,
     out: &mut dyn Write,
 ) -> Result {
-    let mut snapshot = Snapshot::without_tables(core);
-    snapshot.read_tables(core);
+    let still = core.hold_background();
+    let mut snapshot = Snapshot::without_tables(core, &still);
+    snapshot.read_tables(core, still);
     render_brief(Figures { snapshot: &snapshot, page_heap, kernel: None }, None, out)
 }
 

@@ -155,8 +155,9 @@ where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
 {
     let page_heap = core.page_heap().figures(core);
-    let mut snapshot = Snapshot::without_tables(core);
-    snapshot.read_tables(core);
+    let still = core.hold_background();
+    let mut snapshot = Snapshot::without_tables(core, &still);
+    snapshot.read_tables(core, still);
     if !is_last && !agree(&page_heap, &snapshot) {
         return None;
     }

@@ -328,7 +328,8 @@ fn explain_now<C: HeapConfig>(
     page_heap: crate::PageHeapDetails<'_>,
     out: &mut dyn fmt::Write,
 ) -> fmt::Result {
-    let mut snapshot = Snapshot::without_tables(core);
-    snapshot.read_tables(core);
+    let still = core.hold_background();
+    let mut snapshot = Snapshot::without_tables(core, &still);
+    snapshot.read_tables(core, still);
     write!(out, "{}", explain(Figures { snapshot: &snapshot, page_heap, kernel: None }, None))
 }

@@ -67,8 +67,9 @@ fn write_now<C: HeapConfig>(
     extent: Extent,
     out: &mut dyn fmt::Write,
 ) -> fmt::Result {
-    let mut snapshot = Snapshot::without_tables(core);
-    snapshot.read_tables(core);
+    let still = core.hold_background();
+    let mut snapshot = Snapshot::without_tables(core, &still);
+    snapshot.read_tables(core, still);
     let (kernel, map) = match extent {
         Extent::Figures => (None, None),
         Extent::Map => (Some(reconcile(core)), Some(LiveMap::of(core))),

@@ -58,8 +58,9 @@ impl Snapshot {
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
-        let mut snapshot = Self::without_tables(core);
-        snapshot.read_tables(core);
+        let still = core.hold_background();
+        let mut snapshot = Self::without_tables(core, &still);
+        snapshot.read_tables(core, still);
         snapshot
     }
 
@@ -98,9 +99,10 @@ impl Snapshot {
         small.saturating_add(self.large_blocks().saturating_mul(self.heap.page_bytes) / 2)
     }
 
-    /// What lies in no table. The kernel is asked first: reading figures of CPUs that were never used maps the
+    /// What lies in no table, and `read_tables` completes; the background work stands still until then, so that it moves nothing from
+    /// what was read to what will be. The kernel is asked first: reading figures of CPUs that were never used maps the
     /// page of zeros there, which some kernels count.
-    pub(crate) fn without_tables<C: HeapConfig>(core: &Core<C>) -> Self {
+    pub(crate) fn without_tables<C: HeapConfig>(core: &Core<C>, _still: &impl Drop) -> Self {
         let own_range = core.own_range();
         Self {
             slab_resident_bytes: resident_bytes(core, core.cpu_cache().slab_range())
@@ -111,7 +113,7 @@ impl Snapshot {
             config: core.config(),
             process: process_memory(),
             allowed_cpus: strata_os::allowed_cpus(),
-            heap: core.figures(),
+            heap: core.figures_without_cpu_caches(),
             classes: ClassTable::EMPTY,
             cpus: CpuTable::EMPTY,
         }
@@ -119,7 +121,7 @@ impl Snapshot {
 
     /// The tables, in place: on a small stack there is no room for two of each.
     #[inline(never)]
-    pub(crate) fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>) {
+    pub(crate) fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>, _still: impl Drop) {
         let Self { heap, classes, cpus, .. } = self;
         classes.read(core);
         cpus.read(core, heap.threads.threads, &mut heap.cpu, classes);

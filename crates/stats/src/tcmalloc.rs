@@ -51,8 +51,9 @@ fn render_now<C: HeapConfig, F: RenderPageHeap>(
     is_last: bool,
     out: &mut dyn Write,
 ) -> Option<Result> {
-    let mut snapshot = Snapshot::without_tables(core);
-    snapshot.read_tables(core);
+    let still = core.hold_background();
+    let mut snapshot = Snapshot::without_tables(core, &still);
+    snapshot.read_tables(core, still);
     (is_last || agree(page_heap, &snapshot)).then(|| render_tcmalloc(&snapshot, page_heap, out))
 }
 

@@ -231,6 +231,47 @@ impl HeapConfig for Failing {
     }
 }
 
+/// The program is at rest, and the background work empties caches, spans and pages: what a snapshot reads first has not moved to what it reads
+/// later.
+#[test]
+fn nothing_is_counted_twice_while_the_background_work_moves_it() {
+    let _alone = alone();
+    for front_end in [FrontEndChoice::PerCpu, FrontEndChoice::PerThread] {
+        let mut config = Config::DEFAULT;
+        config.front_end = front_end;
+        let heap: Heap = Heap::with(config);
+        let core = {
+            heap.allocate(64);
+            heap.core().unwrap()
+        };
+        let mut now_ns = strata_os::Clock::now_ns(&MonotonicClock::new());
+        for round in 0..20 {
+            let blocks: Vec<_> =
+                (0..3000).map(|block| heap.allocate(8 + block * 37 % 20_000)).collect();
+            for block in blocks {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(block) };
+            }
+            let done = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        now_ns += 100_000_000;
+                        core.background_step(now_ns);
+                    }
+                    done.store(true, Release);
+                });
+                while !done.load(Acquire) {
+                    let snapshot = Snapshot::take(core);
+                    let ledger = Ledger::of(&snapshot);
+                    let wrong = (ledger.unexplained(), ledger.in_use_difference());
+                    assert_eq!(wrong, (0, 0), "{front_end:?}, round {round}: {ledger:?}");
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn a_heap_that_gets_no_more_memory_tells_all_the_same() {
     let _alone = alone();
