@@ -33,7 +33,7 @@ extern int MallocExtension_GetNumericProperty(const char *name, size_t *value) _
 static inline void the_ledger_adds_up(void) {
     if (MallocExtension_GetNumericProperty == NULL) return;
     size_t unexplained = 0, layers = 0, threads = 0;
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 20000; i++) {
         MallocExtension_GetNumericProperty("strata.unexplained_bytes", &unexplained);
         MallocExtension_GetNumericProperty("generic.bytes_in_use_by_app", &layers);
         MallocExtension_GetNumericProperty("strata.in_use_by_threads_bytes", &threads);

@@ -18,7 +18,7 @@ static void change_all(void) {
 static void *no_more(void *unused) { return unused; }
 
 static void fork_handlers_before_the_first_block(void) {
-    alarm(60);
+    alarm(300);
     CHECK(pthread_atfork(change_all, change_all, change_all) == 0);
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, no_more, NULL) == 0);

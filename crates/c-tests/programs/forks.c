@@ -69,7 +69,7 @@ CASE(a_child_returns_from_the_handler_and_allocates, BOTH) {
         churn(round, 100);
         malloc_trim(0);
         if (atomic_load(&forked) < 0) {
-            alarm(30);
+            alarm(300);
             churn(round, 300);
             malloc_trim(0);
             pid_t grandchild = fork();

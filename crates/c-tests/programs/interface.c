@@ -942,7 +942,7 @@ CASE(fork_while_others_read_and_flush_streams, BOTH) { /* who holds the list of 
     FILE *file = fdopen(mkstemp(name), "w");
     for (int i = 0; i < 50000; i++) fputc('x', file);
     fclose(file);
-    alarm(100);
+    alarm(300);
     pthread_t busy[4], forking[2];
     for (int i = 0; i < 4; i++) CHECK(pthread_create(&busy[i], NULL, i == 0 ? flushes_all : reads_long_lines, name) == 0);
     for (int i = 0; i < 2; i++) CHECK(pthread_create(&forking[i], NULL, forks, NULL) == 0);

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -47,6 +48,12 @@ static void churn(unsigned seed, int steps) {
     for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
 }
 
+enum { AT_ONCE = 16 };
+
+/* While this is so, all threads of a round have their blocks at the same time. */
+static int together;
+static pthread_barrier_t all_have_theirs;
+
 /* Small blocks alone, so that what is resident does not hang on how many large ones live at once. */
 static void *short_life(void *seed) {
     unsigned char *blocks[200];
@@ -55,26 +62,48 @@ static void *short_life(void *seed) {
         CHECK((blocks[i] = malloc(1 + next_random(&random) % 1000)) != NULL);
         blocks[i][0] = 1;
     }
+    if (together) pthread_barrier_wait(&all_have_theirs);
     for (int i = 0; i < 200; i++) free(blocks[i]);
     return malloc(100);
 }
 
+static void a_round_of_threads(int round) {
+    pthread_t threads[AT_ONCE];
+    for (int i = 0; i < AT_ONCE; i++)
+        CHECK(pthread_create(&threads[i], NULL, short_life, (void *)(uintptr_t)(round * AT_ONCE + i)) == 0);
+    for (int i = 0; i < AT_ONCE; i++) {
+        void *block;
+        CHECK(pthread_join(threads[i], &block) == 0);
+        free(block);
+    }
+}
+
+/* Rounds that need as much as any may, however the threads fall together: all have their blocks at once, anywhere, and
+   on each CPU. */
+static void rounds_that_need_the_most(void) {
+    CHECK(pthread_barrier_init(&all_have_theirs, NULL, AT_ONCE) == 0);
+    together = 1;
+    cpu_set_t allowed, one;
+    CHECK(sched_getaffinity(0, sizeof(allowed), &allowed) == 0);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &allowed)) continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+        for (int round = 0; round < 4; round++) a_round_of_threads(round);
+    }
+    CHECK(sched_setaffinity(0, sizeof(allowed), &allowed) == 0);
+    for (int round = 0; round < 16; round++) a_round_of_threads(round);
+    together = 0;
+}
+
 /* STRATA_THREADS says how many. (glibc grows by more, where CPUs are few.) */
 static void threads_by_the_thousand(void) {
-    enum { AT_ONCE = 16 };
     int rounds = (getenv("STRATA_THREADS") != NULL ? atoi(getenv("STRATA_THREADS")) : 2000) / AT_ONCE;
-    long before = 0;
-    for (int round = 0; round < rounds; round++) {
-        pthread_t threads[AT_ONCE];
-        for (int i = 0; i < AT_ONCE; i++)
-            CHECK(pthread_create(&threads[i], NULL, short_life, (void *)(uintptr_t)(round * AT_ONCE + i)) == 0);
-        for (int i = 0; i < AT_ONCE; i++) {
-            void *block;
-            CHECK(pthread_join(threads[i], &block) == 0);
-            free(block);
-        }
-        if (round == rounds / 10) before = resident_kib();
-    }
+    rounds_that_need_the_most();
+    for (int round = 0; round < rounds / 10; round++) a_round_of_threads(round);
+    long before = resident_kib();
+    for (int round = rounds / 10; round < rounds; round++) a_round_of_threads(round);
     long grown = resident_kib() - before;
     if (grown > 1024) fprintf(stderr, "grown by %ld KiB\n", grown);
     CHECK(grown <= 1024);
@@ -129,7 +158,7 @@ static void fork_while_others_allocate(void) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(30);
+            alarm(300);
             free(from_parent);
             churn((unsigned)i, 300);
             if (i % 8 == 0) {
@@ -160,7 +189,7 @@ static void *forker(void *unused) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(30);
+            alarm(300);
             churn((unsigned)i, 100);
             _Exit(0);
         }
@@ -188,7 +217,7 @@ static void atfork_handlers_that_allocate(void) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(30);
+            alarm(300);
             churn(1, 100);
             _Exit(0);
         }

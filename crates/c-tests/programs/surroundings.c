@@ -123,7 +123,7 @@ CASE(forks_from_a_process_with_32_threads, STRATA) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(60);
+            alarm(300);
             free(block);
             churn((unsigned)i, 100);
             struct mallinfo2 info = mallinfo2();

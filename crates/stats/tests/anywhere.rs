@@ -119,7 +119,7 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
             let done: &'static AtomicBool = Box::leak(Box::new(AtomicBool::new(false)));
             let thread = std::thread::spawn(move || churn(heap, 7, || !done.load(Relaxed)));
             let begin = TAKEN.load(Acquire);
-            let deadline = Instant::now() + Duration::from_secs(60);
+            let deadline = Instant::now() + Duration::from_secs(600);
             while TAKEN.load(Acquire) < begin + SNAPSHOTS {
                 let before = TAKEN.load(Acquire);
                 // SAFETY: the thread is joined below, so that its handle names it.
