@@ -139,6 +139,21 @@ fn of_eight_large_spans_that_a_program_fills_one_has_one_hugepage_on_small_pages
 }
 
 #[test]
+fn a_last_hugepage_that_a_large_span_hardly_uses_is_not_asked_for() {
+    let per_mib = (1 << 20) / Pages8K::BYTES;
+    for (pages, asked) in [(4 * per_mib + per_mib / 4, 2), (4 * per_mib + per_mib / 2, 3)] {
+        let heap = Heap::under(ThpMode::Madvise);
+        // The first 16 MiB are not asked for, nor is the span's neighbour there.
+        let small: Vec<_> = (0..9).map(|_| heap.allocate(2 * per_mib)).collect();
+        let before = heap.heap.figures(&heap.ground).advice.advised_bytes;
+        let span = heap.allocate(pages);
+        let after = heap.heap.figures(&heap.ground).advice.advised_bytes;
+        assert_eq!((after - before) >> 21, asked, "of {pages} pages");
+        small.into_iter().chain([span]).for_each(|span| heap.deallocate(span));
+    }
+}
+
+#[test]
 fn a_heap_that_has_grown_asks_for_hugepages_and_has_the_old_ones_put_together() {
     let heap = Heap::under(ThpMode::Madvise);
     let spans: Vec<_> = (0..8192).map(|_| heap.allocate(1)).collect();
