@@ -1,5 +1,6 @@
 //! The forms of a report, and the ways to have one.
 
+use crate::apart::{self, LivePageHeap};
 use crate::page_heap_report::{TRIES, agree};
 use crate::{
     BoundedText, Details, Extent, Figures, RenderPageHeap, Snapshot, brief, explain, json,
@@ -158,10 +159,12 @@ where
     let still = core.hold_background();
     let mut snapshot = Snapshot::without_tables(core, &still);
     snapshot.read_tables(core, still);
-    if !is_last && !agree(&page_heap, &snapshot) {
+    // Where several heaps have spans, the snapshot has their sums.
+    if !is_last && !apart::exist(core) && !agree(&page_heap, &snapshot) {
         return None;
     }
     let mut details = Details::EMPTY;
     details.read(core);
+    let page_heap = LivePageHeap { core, ordinary: page_heap };
     Some(render(dialect, &snapshot, &details, &page_heap, out))
 }

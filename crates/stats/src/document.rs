@@ -1,12 +1,13 @@
 //! Files of snapshots, read back.
 
 use crate::{
-    Details, Dialect, Figures, PageHeapDetails, Reconciliation, Snapshot, html::Moment, json,
-    render,
+    Details, Dialect, Figures, PageHeapDetails, PageHeapKind, Reconciliation, RenderPageHeap,
+    Snapshot, html::Moment, json, render,
 };
 use core::fmt;
 use serde::{Deserialize, Serialize};
 use std::boxed::Box;
+use std::collections::BTreeMap;
 use std::format;
 use std::string::{String, ToString};
 use std::vec::Vec;
@@ -30,6 +31,9 @@ pub struct Document {
     pub snapshot: Box<Snapshot>,
     /// What the page heap tells beyond it; none for a page heap that Strata does not know.
     pub page_heap: Option<Box<SelectedFigures>>,
+    /// The same of the heaps that sampled and cold spans have to themselves, by what reports call these; none where there are none.
+    #[serde(default)]
+    pub page_heaps_apart: BTreeMap<String, SelectedFigures>,
     /// What the kernel has of it, if the file has that.
     pub kernel: Option<Box<Reconciliation>>,
     /// How each class's spans and capacities are used, and how often caches missed; if the file has it.
@@ -125,7 +129,10 @@ impl Document {
         let no_details = Details::EMPTY;
         let details = self.details.as_deref().unwrap_or(&no_details);
         match &self.page_heap {
-            Some(page_heap) => render(dialect, &self.snapshot, details, &**page_heap, out),
+            Some(page_heap) => {
+                let page_heap = Heaps { ordinary: page_heap, apart: &self.page_heaps_apart };
+                render(dialect, &self.snapshot, details, &page_heap, out)
+            }
             None => render(dialect, &self.snapshot, details, &(), out),
         }
     }
@@ -141,7 +148,44 @@ impl Document {
             process_id: self.process_id,
             process_name: &self.process_name,
         };
-        json::write(self.figures(), provenance, self.details.as_deref(), self.map.as_ref(), out)
+        let apart = (!self.page_heaps_apart.is_empty()).then_some(&self.page_heaps_apart);
+        let (details, map) = (self.details.as_deref(), self.map.as_ref());
+        json::write(self.figures(), provenance, apart, details, map, out)
+    }
+}
+
+/// The page heaps of a file.
+struct Heaps<'a> {
+    ordinary: &'a SelectedFigures,
+    apart: &'a BTreeMap<String, SelectedFigures>,
+}
+
+impl RenderPageHeap for Heaps<'_> {
+    fn kind(&self) -> PageHeapKind {
+        self.ordinary.kind()
+    }
+
+    fn details(&self) -> PageHeapDetails<'_> {
+        self.ordinary.details()
+    }
+
+    fn free_bytes(&self) -> Option<(u64, u64)> {
+        self.ordinary.free_bytes()
+    }
+
+    fn for_each_apart(
+        &self,
+        each: &mut dyn FnMut(&'static str, PageHeapDetails<'_>) -> fmt::Result,
+    ) -> fmt::Result {
+        // In the order of reports.
+        ["SAMPLED", "COLD"].into_iter().try_for_each(|tag| match self.apart.get(tag) {
+            Some(figures) => each(tag, figures.into()),
+            None => Ok(()),
+        })
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut dyn fmt::Write) -> fmt::Result {
+        self.ordinary.render(snapshot, out)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A snapshot as JSON: what files of snapshots hold. `docs/snapshot.schema.json` says what each field means.
 
+use crate::apart::{self, LiveApart};
 use crate::{
     Category, Details, Figures, Ledger, PageHeapDetails, Reconciliation, RenderPageHeap, Snapshot,
     heap_map::LiveMap, reconcile,
@@ -66,7 +67,10 @@ fn write_now<C: HeapConfig>(
     page_heap: PageHeapDetails<'_>,
     extent: Extent,
     out: &mut dyn fmt::Write,
-) -> fmt::Result {
+) -> fmt::Result
+where
+    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+{
     let still = core.hold_background();
     let mut snapshot = Snapshot::without_tables(core, &still);
     snapshot.read_tables(core, still);
@@ -77,7 +81,8 @@ fn write_now<C: HeapConfig>(
     let name = process_name();
     let provenance = Provenance::of_this_process(name.as_str());
     let figures = Figures { snapshot: &snapshot, page_heap, kernel: kernel.as_ref() };
-    write(figures, provenance, Some(LiveDetails(core)), map, out)
+    let apart = apart::exist(core).then_some(LiveApart(core));
+    write(figures, provenance, apart, Some(LiveDetails(core)), map, out)
 }
 
 /// Writes figures that were taken before, as if this process had taken them now.
@@ -87,7 +92,14 @@ fn write_now<C: HeapConfig>(
 /// Those of `out`.
 pub fn render_json(figures: Figures<'_>, out: &mut dyn fmt::Write) -> fmt::Result {
     let name = process_name();
-    write(figures, Provenance::of_this_process(name.as_str()), None::<()>, None::<()>, out)
+    write(
+        figures,
+        Provenance::of_this_process(name.as_str()),
+        None::<()>,
+        None::<()>,
+        None::<()>,
+        out,
+    )
 }
 
 /// Where and when a snapshot was taken.
@@ -106,7 +118,7 @@ impl<'a> Provenance<'a> {
 
 /// A snapshot's file, as it is written.
 #[derive(Serialize)]
-struct Written<'a, D, M> {
+struct Written<'a, A, D, M> {
     format: &'static str,
     version: u32,
     unix_seconds: u64,
@@ -117,6 +129,8 @@ struct Written<'a, D, M> {
     snapshot: &'a Snapshot,
     page_heap: PageHeapDetails<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    page_heaps_apart: Option<A>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kernel: Option<&'a Reconciliation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<D>,
@@ -125,9 +139,10 @@ struct Written<'a, D, M> {
 }
 
 /// Writes the one line.
-pub(crate) fn write<D: Serialize, M: Serialize>(
+pub(crate) fn write<A: Serialize, D: Serialize, M: Serialize>(
     figures: Figures<'_>,
     provenance: Provenance<'_>,
+    apart: Option<A>,
     details: Option<D>,
     map: Option<M>,
     out: &mut dyn fmt::Write,
@@ -141,6 +156,7 @@ pub(crate) fn write<D: Serialize, M: Serialize>(
         ledger: LedgerLines(figures.ledger()),
         snapshot: figures.snapshot,
         page_heap: figures.page_heap,
+        page_heaps_apart: apart,
         kernel: figures.kernel,
         details,
         map,

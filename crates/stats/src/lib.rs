@@ -33,6 +33,7 @@
 extern crate std;
 
 mod amount;
+mod apart;
 mod backing;
 mod bounded_text;
 mod brief;

@@ -60,6 +60,15 @@ pub trait RenderPageHeap {
         None
     }
 
+    /// Calls `each` with the figures of each heap that spans of one kind have to themselves, and what reports call it.
+    fn for_each_apart(
+        &self,
+        each: &mut dyn FnMut(&'static str, PageHeapDetails<'_>) -> Result,
+    ) -> Result {
+        let _ = each;
+        Ok(())
+    }
+
     /// Writes the page heap's sections in TCMalloc's form.
     fn render(&self, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
         render_common(self.kind(), snapshot, out)

@@ -41,12 +41,7 @@ pub(crate) fn render<F: RenderPageHeap>(
     top::machine(fields, details, &mut message)?;
     classes::render(fields, &snapshot.classes, details, &mut message)?;
     classes::cpus(fields, &snapshot.cpus, details, &mut message)?;
-    page_heaps::render(
-        page_heap.details(),
-        fields.are_todays(),
-        details.backing.as_ref(),
-        &mut message,
-    )?;
+    page_heaps::render(page_heap, fields.are_todays(), details.backing.as_ref(), &mut message)?;
     top::guarded(fields, &mut message)?;
     top::parameters(fields, snapshot, &ledger, page_heap.details(), &mut message)?;
     writeln!(out)

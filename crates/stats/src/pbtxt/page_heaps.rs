@@ -1,7 +1,7 @@
 //! Both page heaps.
 
 use super::{Message, filler};
-use crate::{Backing, PageHeapDetails, today::COLLAPSE_ERRORS};
+use crate::{Backing, PageHeapDetails, RenderPageHeap, today::COLLAPSE_ERRORS};
 use core::fmt::Result;
 use strata_page_heap::{
     AGE_BOUNDS_SECONDS, AgeRow, AllocationFigures, FreeSpans, LegacyFigures, SpanAges,
@@ -12,22 +12,33 @@ use strata_temeraire::{
 };
 
 /// A page heap that Strata does not know has no fields of its own.
-pub(super) fn render(
-    page_heap: PageHeapDetails<'_>,
+pub(super) fn render<F: RenderPageHeap>(
+    page_heap: &F,
     todays: bool,
     backing: Option<&Backing>,
     message: &mut Message<'_>,
 ) -> Result {
-    match page_heap {
-        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, todays, backing, message),
-        PageHeapDetails::Legacy(figures) => render_legacy(figures, todays, message),
-        PageHeapDetails::Other => Ok(()),
+    match page_heap.details() {
+        PageHeapDetails::Temeraire(figures) => {
+            render_temeraire("NORMAL", figures, todays, backing, message)?;
+        }
+        PageHeapDetails::Legacy(figures) => render_legacy(figures, todays, message)?,
+        PageHeapDetails::Other => {}
     }
+    if !todays {
+        return Ok(());
+    }
+    page_heap.for_each_apart(&mut |tag, details| match details {
+        PageHeapDetails::Temeraire(figures) => {
+            render_temeraire(tag, figures, todays, None, message)
+        }
+        _ => Ok(()),
+    })
 }
 
 fn render_legacy(figures: &LegacyFigures, todays: bool, message: &mut Message<'_>) -> Result {
     let ages = (!todays).then_some(&figures.ages);
-    frame(todays, message, |message| {
+    frame("NORMAL", todays, message, |message| {
         spans(figures.lengths(), figures.large, figures.page_bytes, ages, message)?;
         message.message("huge_page_allocator", |heap| {
             heap.field("using_hpaa", false)?;
@@ -38,12 +49,13 @@ fn render_legacy(figures: &LegacyFigures, todays: bool, message: &mut Message<'_
 }
 
 fn render_temeraire(
+    tag: &str,
     figures: &TemeraireFigures,
     todays: bool,
     backing: Option<&Backing>,
     message: &mut Message<'_>,
 ) -> Result {
-    frame(todays, message, |message| {
+    frame(tag, todays, message, |message| {
         // The ages of the hugepage-aware heap were in the text alone.
         let lengths = figures.spans.lengths();
         spans(lengths, figures.spans.large, figures.page_bytes, None, message)?;
@@ -53,6 +65,7 @@ fn render_temeraire(
 
 /// Of today's fields, those of a page heap are a message.
 fn frame(
+    tag: &str,
     todays: bool,
     message: &mut Message<'_>,
     write: impl FnOnce(&mut Message<'_>) -> Result,
@@ -61,7 +74,7 @@ fn frame(
         return write(message);
     }
     message.message("page_allocator", |allocator| {
-        allocator.field("tag", "NORMAL")?;
+        allocator.field("tag", tag)?;
         write(allocator)
     })
 }

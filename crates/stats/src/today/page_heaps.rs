@@ -17,10 +17,20 @@ pub(super) fn render<F: RenderPageHeap>(
     out: &mut dyn Write,
 ) -> Result {
     match page_heap.details() {
-        PageHeapDetails::Temeraire(figures) => render_temeraire(figures, snapshot, backing, out),
-        PageHeapDetails::Legacy(figures) => render_legacy(figures, snapshot, out),
-        PageHeapDetails::Other => render_common(page_heap.kind(), snapshot, out),
+        PageHeapDetails::Temeraire(figures) => {
+            render_temeraire(figures, Some(snapshot), backing, out)?;
+        }
+        PageHeapDetails::Legacy(figures) => render_legacy(figures, snapshot, out)?,
+        PageHeapDetails::Other => render_common(page_heap.kind(), snapshot, out)?,
     }
+    page_heap.for_each_apart(&mut |tag, details| {
+        let PageHeapDetails::Temeraire(figures) = details else { return Ok(()) };
+        writeln!(out)?;
+        writeln!(out, ">>>>>>> Begin {tag} page allocator <<<<<<<")?;
+        // What went back is counted for all heaps together, in the first section; and the kernel was asked about its hugepages.
+        render_temeraire(figures, None, None, out)?;
+        writeln!(out, ">>>>>>> End {tag} page allocator <<<<<<<")
+    })
 }
 
 fn render_legacy(figures: &LegacyFigures, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
@@ -32,7 +42,7 @@ fn render_legacy(figures: &LegacyFigures, snapshot: &Snapshot, out: &mut dyn Wri
 
 fn render_temeraire(
     figures: &TemeraireFigures,
-    snapshot: &Snapshot,
+    snapshot: Option<&Snapshot>,
     backing: Option<&Backing>,
     out: &mut dyn Write,
 ) -> Result {
@@ -51,7 +61,7 @@ fn render_temeraire(
     temeraire::huge_cache(&figures.cache, temeraire::Form::Today, out)?;
     temeraire::huge_allocator(&figures.allocator, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
-    released(label, snapshot, out)?;
+    snapshot.map_or(Ok(()), |snapshot| released(label, snapshot, out))?;
     // What is abandoned counts as slack where it is decided whether a region is worth it; and hugepages are broken when a release
     // asks for it.
     writeln!(out, "PARAMETER use_huge_region_more_often 1")?;
