@@ -59,7 +59,7 @@ pub(super) struct Thread {
     call: AtomicU32,
     /// The process that the heap is at home in: a child that no handler of ours saw has no thread, whatever `state` says.
     process: AtomicU32,
-    /// The kernel's number of the last thread. Written by it, read by who waits for its end.
+    /// The kernel's number of the thread that ended. Written by it, read by who waits for its end.
     number: AtomicU32,
     /// No thread is made any more. Written by [`Core::give_up_thread`], read by who would make one.
     is_given_up: AtomicBool,
@@ -199,7 +199,8 @@ impl<C: HeapConfig> Core<C> {
             return false;
         }
         for _ in 0..PATIENCE_NS / LOOK_NS {
-            let is_over = thread.state.load(Ordering::Relaxed) == ABSENT
+            // Acquire pairs with the release in `run`: the number is the thread's.
+            let is_over = thread.state.load(Ordering::Acquire) == ABSENT
                 && !has_thread(thread.number.load(Ordering::Relaxed));
             if is_over {
                 break;
@@ -268,7 +269,6 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
         own_descriptors();
     }
     let thread = &core.background.thread;
-    thread.number.store(thread_id(), Ordering::Relaxed);
     let mut work_due_ns = 0;
     loop {
         // Before the look at what is due: who calls after that finds the word changed.
@@ -293,7 +293,11 @@ extern "C" fn run<C: HeapConfig>(core: *mut c_void) -> *mut c_void {
             futex_wait(&thread.call, call, Some(due_ns - now_ns));
         }
     }
-    // Release pairs with the acquire in `end_thread`. The core may be gone after this.
+    // Not when it begins: the program may be about to filter its calls.
+    if !keeps_to_memory_calls() {
+        thread.number.store(thread_id(), Ordering::Relaxed);
+    }
+    // Release pairs with the acquire in `end_thread` and `give_up_thread`. The core may be gone after this.
     thread.state.store(ABSENT, Ordering::Release);
     core::ptr::null_mut()
 }
