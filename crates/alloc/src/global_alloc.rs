@@ -8,7 +8,7 @@ use core::alloc::{GlobalAlloc, Layout};
 unsafe impl<C: HeapConfig> GlobalAlloc for Heap<C> {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.allocate_unmarked(layout.size(), layout.align())
+        self.allocate_aligned(layout.size(), layout.align())
     }
 
     #[inline(always)]

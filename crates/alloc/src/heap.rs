@@ -1,12 +1,12 @@
 //! The heap, and the paths of a block whose class is cached.
 
 use crate::{
-    BackgroundThread, Config, Core, HeapConfig, Standard, mark,
+    BackgroundThread, Config, Core, FrontEnd, HeapConfig, Standard, mark,
     observer::{BlockRequest, Said},
     set_up_lock::SetUpLock,
 };
 use core::{marker::PhantomData, ptr::NonNull};
-use strata_cpu_cache::CpuWords;
+use strata_cpu_cache::{CpuWords, Pushed};
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::{Address, Function, PageMapWindow, PageMapWords};
 use strata_sync::{
@@ -113,7 +113,7 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         match C::Pages::TABLE.small_entry(size) {
             Some(entry) => self.allocate_class::<true, false>(entry, size, 1, exhausted),
-            None => self.allocate_uncommon::<true, false>(size, 1, exhausted),
+            None => self.allocate_uncommon::<false>(size, 1, exhausted),
         }
     }
 
@@ -122,17 +122,6 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     pub fn allocate_aligned(&self, size: usize, align: usize) -> *mut u8 {
         self.allocate_aligned_or(size, align, |_, _| core::ptr::null_mut())
-    }
-
-    /// The same for those who give blocks back with their sizes alone: the block's first word is not cleared of a
-    /// [mark](crate::mark).
-    #[inline(always)]
-    pub(crate) fn allocate_unmarked(&self, size: usize, align: usize) -> *mut u8 {
-        let exhausted = |_, _| core::ptr::null_mut();
-        match Self::small_entry(size, align) {
-            Some(entry) => self.allocate_class::<false, false>(entry, size, align, exhausted),
-            None => self.allocate_uncommon::<false, false>(size, align, exhausted),
-        }
     }
 
     /// The same, with an answer of the caller's own as in [`Self::allocate_or`].
@@ -145,7 +134,7 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         match Self::small_entry(size, align) {
             Some(entry) => self.allocate_class::<true, false>(entry, size, align, exhausted),
-            None => self.allocate_uncommon::<true, false>(size, align, exhausted),
+            None => self.allocate_uncommon::<false>(size, align, exhausted),
         }
     }
 
@@ -190,9 +179,7 @@ impl<C: HeapConfig> Heap<C> {
         let (is_no_beginning, bytes) =
             C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
         // Of no class nothing begins anywhere.
-        let is_refused = if mark::LOOKS { is_no_beginning } else { class.is_none() };
-        // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
-        if is_refused || unsafe { mark::is_set(pointer) } {
+        if if mark::LOOKS { is_no_beginning } else { class.is_none() } {
             // SAFETY: the caller's promise, as far as it holds.
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
@@ -200,8 +187,8 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_class::<true>(class, bytes, pointer, Said::NOTHING) };
     }
 
-    /// Takes a block back whose size and alignment are known. No page map is asked; a block that was freed before, and
-    /// has the mark of that still, ends the program.
+    /// Takes a block back whose size and alignment are known. No page map is asked; the block that was freed last ends the
+    /// program.
     ///
     /// # Safety
     ///
@@ -241,13 +228,13 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_class::<true>(class, bytes, pointer, said) };
     }
 
-    /// The same; a block is `MARKED` for those who free blocks without their size, too.
+    /// The same; `LOOKS` says whether the block is compared with the one that was freed last.
     ///
     /// # Safety
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(always)]
-    pub(crate) unsafe fn deallocate_layout<const MARKED: bool>(
+    pub(crate) unsafe fn deallocate_layout<const LOOKS: bool>(
         &self,
         pointer: *mut u8,
         size: usize,
@@ -257,10 +244,12 @@ impl<C: HeapConfig> Heap<C> {
             Some(entry) => {
                 let said = Said::layout(size, align);
                 // SAFETY: the caller's promise; equal requests have equal classes.
-                unsafe { self.deallocate_said::<MARKED>(entry, pointer, said) }
+                unsafe {
+                    self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
+                }
             }
             // SAFETY: the caller's promise.
-            None => unsafe { self.deallocate_uncommon::<MARKED>(pointer, size, align) },
+            None => unsafe { self.deallocate_uncommon::<LOOKS>(pointer, size, align) },
         }
     }
 
@@ -363,9 +352,10 @@ impl<C: HeapConfig> Heap<C> {
         &self.map
     }
 
-    /// The common path: count, pop. What was asked for goes to the slow path alone, for those who observe.
+    /// The common path: count, pop. What was asked for goes to the slow path alone, for those who observe. In a heap that
+    /// marks, a block of `SMALL` size loses the mark to another word than a larger one.
     #[inline(always)]
-    fn allocate_class<const MARKED: bool, const ZEROED: bool>(
+    fn allocate_class<const SMALL: bool, const ZEROED: bool>(
         &self,
         entry: SmallEntry,
         size: usize,
@@ -382,15 +372,22 @@ impl<C: HeapConfig> Heap<C> {
         if is_closed {
             return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
         }
-        // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the thread is
-        // registered for them.
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS {
+            // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the
+            // thread is registered for them.
+            let block = unsafe { self.cpu.pop_or_nothing(class) };
+            // SAFETY: the block is ours, and of a class, or a word that is no block.
+            if !unsafe { mark::is_set(block) } {
+                return self.allocate_doubtful(block, slot, class, exhausted);
+            }
+            // SAFETY: the block is ours, and of a class: what is none has no mark.
+            unsafe { mark::clear(block, if SMALL { mark::CLEARED } else { mark::TAKEN }) };
+            return block;
+        }
+        // SAFETY: as above.
         let block = unsafe { self.cpu.pop(class) };
         if block.is_null() {
             return self.allocate_missed(slot, class, exhausted);
-        }
-        if MARKED {
-            // SAFETY: the block is ours, and of a class.
-            unsafe { mark::clear(block) };
         }
         block
     }
@@ -401,7 +398,7 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(always)]
-    unsafe fn deallocate_class<const MARKED: bool>(
+    unsafe fn deallocate_class<const LOOKS: bool>(
         &self,
         class: SizeClass,
         bytes: usize,
@@ -418,14 +415,25 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_uncounted(pointer, slot, class, said) };
         }
-        if MARKED {
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS {
             // SAFETY: the block is the caller's to give, until it is pushed.
             unsafe { mark::set(pointer) };
         }
+        let pushed = if LOOKS && mark::LOOKS {
+            // SAFETY: as in `allocate_class`; and the block is the caller's to give, or was given before.
+            unsafe { self.cpu.push_unless_top(class, pointer) }
         // SAFETY: as in `allocate_class`; and the block is the caller's to give.
-        if !unsafe { self.cpu.push(class, pointer) } {
+        } else if unsafe { self.cpu.push(class, pointer) } {
+            Pushed::Done
+        } else {
+            Pushed::Full
+        };
+        match pushed {
+            Pushed::Done => {}
             // SAFETY: the caller's promise.
-            unsafe { self.deallocate_overflowed(pointer, slot, class) };
+            Pushed::Full => unsafe { self.deallocate_overflowed(pointer, slot, class) },
+            // SAFETY: the caller's promise, as far as it holds.
+            Pushed::Again => unsafe { self.deallocate_again(pointer, slot, class, said) },
         }
     }
 
@@ -456,6 +464,32 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() { exhausted(size, align) } else { block }
     }
 
+    /// What came from this CPU's cache has no mark: it is nothing, or an object that nobody had yet, or a block that was freed
+    /// twice or written to since.
+    #[cold]
+    #[inline(never)]
+    fn allocate_doubtful(
+        &self,
+        block: *mut u8,
+        slot: Slot,
+        class: SizeClass,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        if CpuWords::is_nothing(block) {
+            return self.allocate_missed(slot, class, exhausted);
+        }
+        // SAFETY: the block came from the cache, and is of a class.
+        if unsafe { mark::may_be_new::<C::Pages>(class, block) } {
+            return block;
+        }
+        // It stays counted as the program's, if that goes on: of a block that was freed twice one free was too many.
+        let another = self.core().map_or(core::ptr::null_mut(), |core| {
+            core.report_unmarked(class, Address::of(block));
+            core.allocate_uncounted(slot, class)
+        });
+        if another.is_null() { exhausted(C::Pages::TABLE.size(class), 1) } else { another }
+    }
+
     /// This CPU has no object of the class.
     #[cold]
     #[inline(never)]
@@ -474,21 +508,21 @@ impl<C: HeapConfig> Heap<C> {
     /// What is larger than 1 KiB, or aligned to more than 8. Apart from the small ones, whose path is the shorter for
     /// having no way in from here.
     #[inline(never)]
-    fn allocate_uncommon<const MARKED: bool, const ZEROED: bool>(
+    fn allocate_uncommon<const ZEROED: bool>(
         &self,
         size: usize,
         align: usize,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         match Self::entry_above_1k(size, align) {
-            Some(entry) => self.allocate_above_1k::<MARKED, ZEROED>(entry, size, align, exhausted),
-            None => self.allocate_rare::<MARKED, ZEROED>(size, align, exhausted),
+            Some(entry) => self.allocate_class::<false, ZEROED>(entry, size, align, exhausted),
+            None => self.allocate_rare::<ZEROED>(size, align, exhausted),
         }
     }
 
     /// What is aligned to more than all classes are, or has no class; or small and aligned to 16.
     #[inline(never)]
-    fn allocate_rare<const MARKED: bool, const ZEROED: bool>(
+    fn allocate_rare<const ZEROED: bool>(
         &self,
         size: usize,
         align: usize,
@@ -497,28 +531,9 @@ impl<C: HeapConfig> Heap<C> {
         match Self::entry(size, align) {
             Some(entry) => {
                 let entry = SmallEntry::of_entry(entry);
-                self.allocate_above_1k::<MARKED, ZEROED>(entry, size, align, exhausted)
+                self.allocate_class::<false, ZEROED>(entry, size, align, exhausted)
             }
             None => self.allocate_large(size, align, exhausted),
-        }
-    }
-
-    /// A block of a class whose blocks may be too large to be cleared of a mark unseen.
-    #[inline(always)]
-    fn allocate_above_1k<const MARKED: bool, const ZEROED: bool>(
-        &self,
-        entry: SmallEntry,
-        size: usize,
-        align: usize,
-        exhausted: impl FnOnce(usize, usize) -> *mut u8,
-    ) -> *mut u8 {
-        if MARKED && entry.size() > mark::LARGEST_CLEARED {
-            let block = self.allocate_class::<false, ZEROED>(entry, size, align, exhausted);
-            // SAFETY: the block is ours, and of a class.
-            unsafe { mark::clear_if_set(block) };
-            block
-        } else {
-            self.allocate_class::<MARKED, ZEROED>(entry, size, align, exhausted)
         }
     }
 
@@ -528,7 +543,7 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(never)]
-    unsafe fn deallocate_uncommon<const MARKED: bool>(
+    unsafe fn deallocate_uncommon<const LOOKS: bool>(
         &self,
         pointer: *mut u8,
         size: usize,
@@ -537,10 +552,11 @@ impl<C: HeapConfig> Heap<C> {
         match Self::entry_above_1k(size, align) {
             // SAFETY: the caller's promise; equal requests have equal classes.
             Some(entry) => unsafe {
-                self.deallocate_said::<MARKED>(entry, pointer, Said::layout(size, align))
+                let said = Said::layout(size, align);
+                self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
             },
             // SAFETY: the caller's promise.
-            None => unsafe { self.deallocate_rare::<MARKED>(pointer, size, align) },
+            None => unsafe { self.deallocate_rare::<LOOKS>(pointer, size, align) },
         }
     }
 
@@ -550,7 +566,7 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(never)]
-    unsafe fn deallocate_rare<const MARKED: bool>(
+    unsafe fn deallocate_rare<const LOOKS: bool>(
         &self,
         pointer: *mut u8,
         size: usize,
@@ -558,34 +574,16 @@ impl<C: HeapConfig> Heap<C> {
     ) {
         let said = Said::layout(size, align);
         match Self::entry(size, align) {
-            // SAFETY: the caller's promise; equal requests have equal classes.
-            Some(entry) => unsafe {
-                self.deallocate_said::<MARKED>(SmallEntry::of_entry(entry), pointer, said)
-            },
+            Some(entry) => {
+                let entry = SmallEntry::of_entry(entry);
+                // SAFETY: the caller's promise; equal requests have equal classes.
+                unsafe {
+                    self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
+                }
+            }
             // SAFETY: the caller's promise.
             None => unsafe { self.deallocate_unlisted(pointer, said) },
         }
-    }
-
-    /// Takes a block back whose class follows from what the caller said, unless it has the mark of one that is free.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::deallocate_class`].
-    #[inline(always)]
-    unsafe fn deallocate_said<const MARKED: bool>(
-        &self,
-        entry: SmallEntry,
-        pointer: *mut u8,
-        said: Said,
-    ) {
-        // SAFETY: the caller's promise: a block of a class is 8 bytes long.
-        if MARKED && unsafe { mark::is_set(pointer) } {
-            // SAFETY: the caller's promise, as far as it holds.
-            return unsafe { self.deallocate_suspect(entry.class(), pointer, said) };
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate_class::<MARKED>(entry.class(), entry.size(), pointer, said) };
     }
 
     #[cold]
@@ -638,16 +636,27 @@ impl<C: HeapConfig> Heap<C> {
             return crate::misuse::before_the_first_block(said.function(), pointer);
         };
         let slot = self.slot();
-        match core.observer() {
+        match core.front_end() {
             // SAFETY: the caller's promise.
-            Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
+            FrontEnd::Observed(observer) => unsafe {
+                core.deallocate_observed(slot, observer, pointer, said)
+            },
+            FrontEnd::PerThread(_) if !self.is_unmarked_or_live(class, pointer, said) => {}
             // SAFETY: the caller's promise.
-            None => unsafe { core.deallocate_uncounted(slot, class, pointer) },
+            FrontEnd::PerCpu(_) | FrontEnd::PerThread(_) => unsafe {
+                core.deallocate_uncounted(slot, class, pointer)
+            },
         }
     }
 
-    /// The page map's window shows no class for the page, or one of which no block begins there, or the block says that it is
-    /// free: who has the time looks.
+    /// Whether an object has no mark, or is the program's all the same; if it is not, that is told.
+    fn is_unmarked_or_live(&self, class: SizeClass, pointer: *mut u8, said: Said) -> bool {
+        // SAFETY: a page of a class's is followed by the rest of its span or another page of the source's.
+        let is_marked = unsafe { mark::is_set(pointer) };
+        !is_marked || self.is_live(class, pointer, said.function())
+    }
+
+    /// The page map's window shows no class for the page, or one of which no block begins there: who has the time looks.
     ///
     /// # Safety
     ///
@@ -666,8 +675,7 @@ impl<C: HeapConfig> Heap<C> {
         }
         let (is_no_beginning, bytes) =
             C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
-        // SAFETY: as in `deallocate`.
-        if mark::LOOKS && is_no_beginning || unsafe { mark::is_set(pointer) } {
+        if mark::LOOKS && is_no_beginning {
             // SAFETY: the caller's promise, as far as it holds.
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
@@ -725,6 +733,19 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise.
             unsafe { core.deallocate_overflowed(slot, class, pointer) };
         }
+    }
+
+    /// The block that was freed last, once more. What was counted is taken back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_suspect`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn deallocate_again(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
+        own_words(slot).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_suspect(class, pointer, said) };
     }
 
     /// The page map has no class for it: a large block, null, or no block at all.

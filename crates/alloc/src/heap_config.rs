@@ -48,10 +48,10 @@ pub trait HeapConfig: Send + Sync + 'static {
     /// The time.
     type Clock: Clock + 'static;
 
-    /// Whether a free of a block that nobody had yet is found at once, where a span of small blocks is two of the kernel's pages
-    /// at most: each block's first word is written when its span is cut. For those whose blocks come back without their
-    /// sizes; others look at nothing there.
-    const MARKS_NEW_OBJECTS: bool = false;
+    /// Whether a block that was freed twice, or written to after it was freed, is found before it is handed out again: each
+    /// free writes a word into the block, and each allocation compares that. Without it the last block freed is looked at,
+    /// and what leaves the caches.
+    const MARKS_FREE_BLOCKS: bool = false;
 
     /// Whether the heap of this type is the only heap of the program or shared object that it is compiled into. Then which words
     /// of a thread are its own is known when compiling, which saves a load on the common path. Where it is said of a heap

@@ -155,7 +155,7 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: every field is valid now.
         let core = unsafe { place.as_ref() };
         core.begin_in_process();
-        if C::MARKS_NEW_OBJECTS && mark::LOOKS && core.observer().is_none() {
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS && core.observer().is_none() {
             core.middle.object_maps().begin_objects_with(mark::MARK);
         }
         C::configure(&core.page_heap, &core.identity.config);

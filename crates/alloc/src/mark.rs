@@ -1,27 +1,42 @@
-//! The mark in a freed block, by which a second free is known at once.
+//! The mark in a freed block, by which a block that is handed out is known to be free.
 //!
-//! A free that looks the block's class up writes it into the block's first word, and an allocation through the same functions
-//! clears that. So a block that comes with the mark was most likely freed before: only then, off the common path, is
-//! it looked for in caches and spans. Three instructions for a free, one for an allocation; a sized free of
-//! Rust's has neither.
+//! A heap that [marks](crate::HeapConfig::MARKS_FREE_BLOCKS) writes it into the first word of every block that is freed: one store,
+//! which the processor need not wait for where the block is not in its caches. An allocation, whose caller is about to use the
+//! block, compares the word and overwrites it. So a block that comes up a second time, because it was freed twice, has lost
+//! the mark, and so has one that the program wrote into after it freed it: only then, off the common path, is it
+//! asked which.
 //!
-//! Where a heap [asks for it](crate::HeapConfig::MARKS_NEW_OBJECTS), objects that nobody had yet have the mark, too.
+//! Objects that nobody had yet have the mark, or 0: where their spans come fresh from the kernel, and where a kernel page of
+//! theirs went back. Those of classes up to [`LARGEST_MARKED`] get the mark when a CPU's cache is filled with them; in larger ones
+//! a 0 passes.
 //!
-//! A live block may hold the same word, if the program writes it, or if it was allocated by Rust's way: then it is found
-//! nowhere, and is freed as any other. The word leads to the kernel's half of the address space, so that a program
-//! which follows it as a pointer faults.
+//! The word leads to the kernel's half of the address space, so that a program which follows it as a pointer faults.
 
-use core::ptr::NonNull;
+use crate::{Core, HeapConfig};
+use strata_central::MiddleSource;
+use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 
 /// A word that fits an instruction, as a negative number of 32 bits.
 pub(crate) const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
+
+/// What an allocation on the shortest path overwrites it with.
+pub(crate) const CLEARED: u64 = 0;
+
+/// The same for what is larger than 1 KiB: not 0, so that a block of which nobody wrote the first word is told from an object that
+/// nobody had. (The shortest path keeps to 0, as programs that read what they never wrote are used to it.)
+pub(crate) const TAKEN: u64 = 1;
 
 /// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for those who
 /// measure what it costs.
 pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);
 
-/// Blocks of a class above this are looked at before their first word is cleared: a write would take memory, under hugepages
-/// 2 MiB, for a page that the program may never touch; a read takes none, and only what was touched has the mark.
+/// Objects of classes up to this are marked before a CPU's cache has them, if nobody had them yet. At twice, a program's first
+/// blocks of a class may cost it more kernel pages than they fill; at half, fewer blocks that the program begins with a 0 are
+/// found out when they are handed out twice.
+pub(crate) const LARGEST_MARKED: usize = 256;
+
+/// Blocks of a class above this keep what a thread's cache left in their first word: a write would take memory, under hugepages
+/// 2 MiB, for a page that the program may never touch.
 pub(crate) const LARGEST_CLEARED: usize = 4096;
 
 /// Whether a block has the mark.
@@ -42,35 +57,70 @@ pub(crate) unsafe fn is_set(block: *mut u8) -> bool {
 /// The block is the caller's, to its end, and of a class: so 8 bytes long.
 #[inline(always)]
 pub(crate) unsafe fn set(block: *mut u8) {
-    if LOOKS {
-        // SAFETY: the caller's promise.
-        unsafe { block.cast::<u64>().write_unaligned(MARK) };
-    }
+    // SAFETY: the caller's promise.
+    unsafe { block.cast::<u64>().write_unaligned(MARK) };
 }
 
-/// Clears the first word of a block that is going to be handed out; null is none.
+/// Overwrites the mark of a block that is going to be handed out.
 ///
 /// # Safety
 ///
 /// The block is the caller's, and of a class: so 8 bytes long.
 #[inline(always)]
-pub(crate) unsafe fn clear(block: *mut u8) {
-    if LOOKS && let Some(block) = NonNull::new(block) {
-        // SAFETY: the caller's promise.
-        unsafe { block.cast::<u64>().write_unaligned(0) };
-    }
+pub(crate) unsafe fn clear(block: *mut u8, word: u64) {
+    // SAFETY: the caller's promise.
+    unsafe { block.cast::<u64>().write_unaligned(word) };
 }
 
-/// Clears the mark of a block that is going to be handed out, and writes nothing where there is none; null is no block.
+/// Clears the mark of a block that is going to be handed out, and writes nothing where there is none.
 ///
 /// # Safety
 ///
 /// As for [`clear`].
-#[inline(always)]
 pub(crate) unsafe fn clear_if_set(block: *mut u8) {
     // SAFETY: the caller's promise.
-    if !block.is_null() && unsafe { is_set(block) } {
+    if unsafe { is_set(block) } {
         // SAFETY: the caller's promise.
-        unsafe { clear(block) };
+        unsafe { clear(block, CLEARED) };
+    }
+}
+
+/// Whether a block that is going to be handed out, and has no mark, may be an object that nobody had yet.
+///
+/// # Safety
+///
+/// As for [`clear`].
+pub(crate) unsafe fn may_be_new<P: PageSize>(class: SizeClass, block: *mut u8) -> bool {
+    // SAFETY: the caller's promise.
+    let word = unsafe { block.cast::<u64>().read_unaligned() };
+    word == 0 && P::TABLE.size(class) > LARGEST_MARKED
+}
+
+/// What a heap's middle tier has, for CPUs' caches: in a heap that marks, with the mark.
+#[derive(Debug)]
+pub(crate) struct Marking<'a, C: HeapConfig>(
+    pub(crate) MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>,
+);
+
+// SAFETY: objects come from the middle tier and go there, as it promises; nothing unwinds.
+unsafe impl<C: HeapConfig> ObjectSource for Marking<'_, C> {
+    fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
+        let taken = self.0.take(class, out);
+        if C::MARKS_FREE_BLOCKS && LOOKS && C::Pages::TABLE.size(class) <= LARGEST_MARKED {
+            for &object in out.iter().take(taken) {
+                let word = object.cast::<u64>();
+                // SAFETY: the object is free, of a class, and nobody else's.
+                if unsafe { word.read_unaligned() } == 0 {
+                    // SAFETY: as above.
+                    unsafe { set(object) };
+                }
+            }
+        }
+        taken
+    }
+
+    unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.give(class, objects) };
     }
 }

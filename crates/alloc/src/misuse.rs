@@ -58,6 +58,20 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
+    /// Tells of an object from a cache that is not as `free` left it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn report_unmarked(&self, class: SizeClass, address: Address) {
+        let span = match self.middle().central(class).whereabouts(self, class, address) {
+            Whereabouts::Elsewhere => self.map().span_at(address.value()),
+            Whereabouts::Inside(span) | Whereabouts::Free(span) | Whereabouts::Out(span) => {
+                Some(span)
+            }
+        };
+        let (offence, last) = (Offence::FreedTwiceOrWritten, LastOperation::FreedIntoCache);
+        self.report_misuse(offence, Function::Malloc, address, span, last);
+    }
+
     /// Whether an object of a class is the program's; if it is not, that is told.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {

@@ -1,7 +1,13 @@
 //! Blocks of a size class, off the common path.
 
-use crate::{Core, HeapConfig, background::Call, mark, threads::Standing};
+use crate::{
+    Core, HeapConfig,
+    background::Call,
+    mark::{self, Marking},
+    threads::Standing,
+};
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
+use strata_span::Address;
 use strata_sync::thread_block::{Counter, Slot};
 
 impl<C: HeapConfig> Core<C> {
@@ -15,10 +21,6 @@ impl<C: HeapConfig> Core<C> {
         while block.is_null() && self.make_room() {
             block = self.allocate_through_caches(slot, class);
         }
-        if C::Pages::TABLE.size(class) <= mark::LARGEST_CLEARED {
-            // SAFETY: the block is ours, and of a class.
-            unsafe { mark::clear(block) };
-        }
         block
     }
 
@@ -29,12 +31,19 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: this standing says that the caches are set up and the thread is registered.
                 let mut block = unsafe { self.cpu_cache().pop(class) };
                 if block.is_null() {
+                    let source = Marking::<C>(self.source_of_objects());
                     // SAFETY: as above.
-                    block = unsafe { self.cpu_cache().refill(&self.source_of_objects(), class) };
+                    block = unsafe { self.cpu_cache().refill(&source, class) };
                     // SAFETY: as above.
                     unsafe { self.note_cpu_miss(Call::Allocation) };
                 }
-                counted(block, &words.allocated, bytes)
+                let block = counted(block, &words.allocated, bytes);
+                if self.is_handed_out(class, block) {
+                    block
+                } else {
+                    // What was told of stays as it is, for ever.
+                    self.allocate_through_caches(slot, class)
+                }
             }
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own.
@@ -44,6 +53,10 @@ impl<C: HeapConfig> Core<C> {
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
                     drop(cache);
                     self.note_miss(Call::Allocation);
+                }
+                if mark::LOOKS && !block.is_null() && bytes <= mark::LARGEST_CLEARED {
+                    // SAFETY: the block is ours, and of a class; the word is a link, or the mark.
+                    unsafe { mark::clear(block, mark::CLEARED) };
                 }
                 counted(block, &words.allocated, bytes)
             }
@@ -83,8 +96,7 @@ impl<C: HeapConfig> Core<C> {
         let bytes = C::Pages::TABLE.size(class);
         match self.standing(slot) {
             Standing::PerCpu(words) => {
-                // SAFETY: the block is the caller's to give, and of a class.
-                unsafe { mark::set(pointer) };
+                self.mark_freed(pointer);
                 // SAFETY: this standing says that the caches are set up and the thread is registered; the block is
                 // the caller's to give.
                 if !unsafe { self.cpu_cache().push(class, pointer) } {
@@ -106,6 +118,7 @@ impl<C: HeapConfig> Core<C> {
                 words.deallocated.count(bytes as u64);
             }
             Standing::Alone => {
+                self.mark_freed(pointer);
                 // SAFETY: the block is the caller's to give.
                 unsafe { self.source_of_objects().give(class, &mut [pointer]) };
                 self.count_deallocated_alone(bytes);
@@ -120,11 +133,48 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
+    /// Takes the mark of a block that came from a CPU's cache, if it has it or may be without; if it is not as it was freed, that is
+    /// told. Null is no block, and handed out as that.
+    fn is_handed_out(&self, class: SizeClass, block: *mut u8) -> bool {
+        if !C::MARKS_FREE_BLOCKS || !mark::LOOKS || block.is_null() {
+            return true;
+        }
+        // SAFETY: the block came from the cache or the middle tier, and is of a class.
+        if unsafe { mark::is_set(block) } {
+            // SAFETY: as above.
+            unsafe { mark::clear(block, mark::CLEARED) };
+            return true;
+        }
+        // SAFETY: as above.
+        let is_new = unsafe { mark::may_be_new::<C::Pages>(class, block) };
+        if !is_new {
+            self.report_unmarked(class, Address::of(block));
+        }
+        is_new
+    }
+
+    /// Takes the mark of a block, if it has one, that is handed out without having been in a CPU's cache. Null is no block.
+    fn take_mark(&self, block: *mut u8) {
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS && !block.is_null() {
+            // SAFETY: callers took the block, and it is of a class.
+            unsafe { mark::clear_if_set(block) };
+        }
+    }
+
+    /// Writes the mark into a block that is being freed past the common path, in a heap that marks.
+    fn mark_freed(&self, block: *mut u8) {
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS {
+            // SAFETY: callers were given the block, and it is of a class.
+            unsafe { mark::set(block) };
+        }
+    }
+
     /// An object from the middle tier; null if that has no more.
     fn take_past_caches(&self, class: SizeClass) -> *mut u8 {
         let mut object = [core::ptr::null_mut()];
         self.source_of_objects().take(class, &mut object);
         let [object] = object;
+        self.take_mark(object);
         object
     }
 

@@ -11,6 +11,7 @@
 #include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -86,6 +87,19 @@ static inline void *free_it(void *pointer) {
     free(pointer);
     return NULL;
 }
+
+/* All threads of a case run on one CPU, so that what caches of several would make of it is not chance; unless it is about
+ * threads that run at once. */
+static inline void run_on(int one_cpu) {
+    cpu_set_t cpus;
+    int cpu = sched_getcpu();
+    CPU_ZERO(&cpus);
+    for (int i = 0; i < CPU_SETSIZE; i++)
+        if (!one_cpu || i == cpu) CPU_SET(i, &cpus);
+    sched_setaffinity(0, sizeof(cpus), &cpus); /* Where that is refused it is chance. */
+}
+
+__attribute__((constructor)) static void run_on_one_cpu(void) { run_on(1); }
 
 /* A program has had blocks before it does something wrong. */
 __attribute__((constructor)) static void has_had_blocks(void) {

@@ -49,6 +49,7 @@ static void *free_with_the_other(void *pointer) {
 static void double_free_two_threads_at_once(void) {
     void *p = hidden_pointer(malloc(100));
     pthread_t threads[2];
+    run_on(0);
     CHECK(pthread_barrier_init(&both, NULL, 2) == 0);
     for (int i = 0; i < 2; i++) CHECK(pthread_create(&threads[i], NULL, free_with_the_other, p) == 0);
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
@@ -351,7 +352,8 @@ static void write_around(ptrdiff_t offset, size_t bytes) {
     int chosen = 20;
     for (int i = 0; i < 64; i++)
         for (int j = 0; j < 64; j++)
-            if (blocks[i] - blocks[j] > 0 && blocks[i] - blocks[j] < 144) chosen = i;
+            if (blocks[i] - blocks[j] > 0 && blocks[i] - blocks[j] < 144 && ((uintptr_t)blocks[i] ^ (uintptr_t)blocks[j]) >> 12 == 0)
+                chosen = i; /* Of the same span, too. */
     unsigned char *start = offset < 0 ? blocks[chosen] + offset : blocks[chosen] + usable;
     memset(start, 'X', bytes);
     free(blocks[chosen]);

@@ -25,6 +25,8 @@ use End::{Contained, Exploited, Fault, Line};
 const NOWHERE: &str =
     "pointer that was never handed out: free(_), in no span, thread _; last: unknown";
 const TWICE: &str = "double free: free(_), class 8 of 112 bytes, span _ of _ pages, thread _; last: freed into a cache";
+/// Found when it is handed out again.
+const AGAIN: &str = "block freed twice, or written after free: malloc(_), class 8 of 112 bytes, span _ of _ pages, thread _; last: freed into a cache";
 const TWICE_HARDENED: &str = "double free: free(_), class 8 of 112 bytes, span _ of _ pages, thread _; last: freed by thread _";
 const INSIDE: &str = "pointer into a block: free(_), class 8 of 112 bytes, span _ of _ pages, thread _; last: unknown";
 const INSIDE_LARGE: &str =
@@ -35,10 +37,10 @@ const OVERFLOW: &str = "write beyond the end of a block: free(_), class 8 of 112
 /// The case, its end in the default build, and in a hardened heap.
 const CASES: [(&str, End, End); 57] = [
     ("double_free_next_call", Line(TWICE), Line(TWICE_HARDENED)),
-    ("double_free_a_b_a", Line(TWICE), Line(TWICE_HARDENED)),
-    ("double_free_after_thousands", Line(TWICE), Line(TWICE_HARDENED)),
+    ("double_free_a_b_a", Line(AGAIN), Line(TWICE_HARDENED)),
+    ("double_free_after_thousands", Line(AGAIN), Line(TWICE_HARDENED)),
     ("double_free_other_thread", Line(TWICE), Line(TWICE_HARDENED)),
-    ("double_free_two_threads_at_once", Line(TWICE), Line(TWICE_HARDENED)),
+    ("double_free_two_threads_at_once", Line(AGAIN), Line(TWICE_HARDENED)),
     ("double_free_of_what_realloc_left", Line(TWICE), Line(TWICE_HARDENED)),
     ("double_free_after_neighbours_were_used_again", Line(TWICE), Line(TWICE_HARDENED)),
     (
@@ -199,10 +201,10 @@ const CASES: [(&str, End, End); 57] = [
              last: allocated with 1048576 bytes by thread _",
         ),
     ),
-    ("link_to_an_address", Contained, Contained),
-    ("link_to_an_address_in_a_remote_block", Contained, Contained),
-    ("link_of_garbage", Contained, Contained),
-    ("link_by_a_public_rule", Contained, Contained),
+    ("link_to_an_address", Line(AGAIN), Contained),
+    ("link_to_an_address_in_a_remote_block", Line(AGAIN), Contained),
+    ("link_of_garbage", Line(AGAIN), Contained),
+    ("link_by_a_public_rule", Line(AGAIN), Contained),
     ("link_copied_from_another_block", Contained, Contained),
     ("overflow_by_1", Exploited, Line(OVERFLOW)),
     ("overflow_by_8", Exploited, Line(OVERFLOW)),
@@ -225,7 +227,7 @@ const CASES: [(&str, End, End); 57] = [
              last: allocated with 0 bytes by thread _",
         ),
     ),
-    ("write_after_free_then_calloc", Contained, Contained),
+    ("write_after_free_then_calloc", Line(AGAIN), Contained),
     (
         "write_after_free_into_the_next_owners_block",
         Exploited,
@@ -243,11 +245,22 @@ const CASES: [(&str, End, End); 57] = [
 /// Cases that end one way or another by chance: what waits where is a matter of moments, or of random places.
 fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
     match (case, hardened) {
-        // Two frees at the same moment may miss each other's mark: then they are seen when they leave the caches.
-        ("double_free_two_threads_at_once", false) => match end {
-            Line(line) => line.starts_with("double free: flush of a cache("),
-            Contained | Exploited => true,
-            Fault => false,
+        // The two may have been in one CPU's cache, one after the other, or in those of two: there the second waits until it
+        // is handed out, or leaves the cache.
+        (
+            "double_free_two_threads_at_once"
+            | "double_free_other_thread"
+            | "link_to_an_address_in_a_remote_block"
+            | "double_free_there_and_here",
+            false,
+        ) => match end {
+            Line(line) => {
+                line.starts_with("double free: flush of a cache(")
+                    || line.starts_with("double free: free(")
+                    || line.starts_with("block freed twice, or written after free: malloc(")
+            }
+            Contained => true,
+            Exploited | Fault => false,
         },
         // Some of the thousand are found in the quarantine.
         ("write_after_free_then_calloc", true) => match end {
@@ -333,7 +346,7 @@ fn compare(hardened: bool) {
         reported += usize::from(matches!(end, Line(_)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    let (least_kept, least_reported) = if hardened { (57, 40) } else { (45, 34) };
+    let (least_kept, least_reported) = if hardened { (57, 40) } else { (45, 38) };
     assert!(CASES.len() - exploited >= least_kept, "{exploited} exploited");
     assert!(reported >= least_reported, "{reported} reported");
 }
@@ -390,12 +403,12 @@ fn every_case_after_other_suites_ends_as_it_is_known_to() {
         let mut exploited = Vec::new();
         for Known { case, ends } in &known {
             let end = end_of(&program, case, conf);
-            if !ends[mode].contains(&end) {
+            if !ends[mode].contains(&end) && !may_also_end(case, mode != 0, end) {
                 wrong.push(format!("{case}, {conf}: {end:?} instead of {:?}", ends[mode]));
             }
             exploited.extend((end == Exploited).then_some(*case));
         }
-        let most = if mode == 0 { 14 } else { 0 };
+        let most = if mode == 0 { 11 } else { 0 };
         assert!(exploited.len() <= most, "{conf}: {exploited:?}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -27,7 +27,7 @@ impl HeapConfig for Program {
     type PageHeap = <Standard<Pages> as HeapConfig>::PageHeap;
     type Clock = <Standard<Pages> as HeapConfig>::Clock;
 
-    const MARKS_NEW_OBJECTS: bool = true;
+    const MARKS_FREE_BLOCKS: bool = true;
 
     const IS_ONLY_HEAP: bool = true;
 

@@ -505,9 +505,7 @@ where
     }
     span.set_objects_offset(stagger::<P>(class, span));
     span.set_back_end(number);
-    if let Some(word) = object_maps.first_word()
-        && span.bytes::<P>() <= MARKED_BYTES
-    {
+    if let Some(word) = object_maps.first_word() {
         mark_objects::<P>(span, info, word);
     }
     platform.map().set_range(span, class);
@@ -517,13 +515,18 @@ where
 /// Bytes of a new span that are touched before they are used: a kernel page.
 const TOUCHED_BYTES: usize = 4 << 10;
 
-/// Writes `word` into the first word of each object of a new span, which nobody knows yet, that begins on the span's first kernel
-/// page: its first objects are about to be used. A program of few blocks does not pay for the others, one more page a class.
+/// Writes `word` into the first word of each object of a new span, which nobody knows yet. Of a span that nobody had since it came
+/// from the kernel it writes those on the first kernel page, if the span is short, and leaves the others the zeroes that they
+/// are: a program of few blocks does not pay for them, one more page a class.
 fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
     let first = span.objects_start::<P>();
     let size = (info.size as usize).max(1);
-    let on_first_page = TOUCHED_BYTES.saturating_sub(span.objects_offset()).div_ceil(size);
-    for index in 0..on_first_page.min(info.objects as usize) {
+    let touched = match (span.is_zeroed(), span.bytes::<P>() <= MARKED_BYTES) {
+        (false, _) => usize::MAX,
+        (true, true) => TOUCHED_BYTES.saturating_sub(span.objects_offset()).div_ceil(size),
+        (true, false) => 0,
+    };
+    for index in 0..touched.min(info.objects as usize) {
         let object = first.add(index * size).pointer().cast::<u64>();
         // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the word said that
         // such memory may be touched.

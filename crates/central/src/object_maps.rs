@@ -84,9 +84,9 @@ impl ObjectMaps {
         self.has_records.load(Ordering::Relaxed)
     }
 
-    /// From now on the first word of each object on the first kernel page of a new span is `word`, if the span has at most [`MARKED_BYTES`]: who frees an
-    /// object that nobody had sees it. Only before the first span, and only where the program may touch what the page
-    /// heap hands out.
+    /// From now on the first word of each object of a new span is `word`, or 0; `word` on the first kernel page of spans of at most
+    /// [`MARKED_BYTES`]. It is 0 again where a kernel page without objects in use went back. Only before the first span, and
+    /// only where the program may touch what the page heap hands out.
     pub fn begin_objects_with(&self, word: u64) {
         self.first_word.store(word, Ordering::Relaxed);
     }

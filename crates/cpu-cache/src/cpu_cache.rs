@@ -41,6 +41,20 @@ pub struct Setup {
     pub limit_bytes: usize,
 }
 
+/// What became of an object that was given to a CPU.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pushed {
+    /// The CPU has it.
+    Done,
+    /// There is no room.
+    Full,
+    /// It is the object that was given last: it was given twice.
+    Again,
+}
+
+/// The word that stands for no object, for who looks at first words.
+pub(crate) static NOTHING: u64 = 0;
+
 /// The words that the operations read, and the operations on a cached class.
 ///
 /// A cache has one; a heap keeps a copy beside what else its fast path reads. All zero bits are the words of
@@ -77,6 +91,24 @@ impl CpuWords {
         unsafe { rseq::pop(&self.0, class.raw().into()) }
     }
 
+    /// Takes a free object of `class`; the address of a word that is 0, and [is nothing](Self::is_nothing), if this CPU has none.
+    /// For who is going to look at the object's first word: one comparison does for both.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::pop`].
+    #[inline(always)]
+    pub unsafe fn pop_or_nothing(&self, class: SizeClass) -> *mut u8 {
+        // SAFETY: the caller's promise is the one that `rseq::pop_or_nothing` asks for.
+        unsafe { rseq::pop_or_nothing(&self.0, class.raw().into()) }
+    }
+
+    /// Whether [`pop_or_nothing`](Self::pop_or_nothing) found no object.
+    #[inline(always)]
+    pub fn is_nothing(object: *mut u8) -> bool {
+        core::ptr::eq(object.cast(), &raw const NOTHING)
+    }
+
     /// Gives a free object of `class` to this CPU; false if it has no room.
     ///
     /// # Safety
@@ -86,6 +118,17 @@ impl CpuWords {
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
         // SAFETY: the caller's promise is the one that `rseq::push` asks for.
         unsafe { rseq::push(&self.0, class.raw().into(), object) }
+    }
+
+    /// The same, unless it is the object that was given last. Costs a load more, of a slot beside the one that is written.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push`]; only that `object` may be the one that was given last.
+    #[inline(always)]
+    pub unsafe fn push_unless_top(&self, class: SizeClass, object: *mut u8) -> Pushed {
+        // SAFETY: the caller's promise is the one that `rseq::push_unless_top` asks for.
+        unsafe { rseq::push_unless_top(&self.0, class.raw().into(), object) }
     }
 }
 
@@ -205,6 +248,11 @@ impl CpuCache {
     /// Whether the cache is ready.
     pub fn is_set_up(&self) -> bool {
         self.ids() != 0
+    }
+
+    /// The words that its operations read.
+    pub fn words(&self) -> &CpuWords {
+        &self.words
     }
 
     /// Takes a free object of `class`; null if this CPU has none.

@@ -82,7 +82,7 @@ mod rseq;
 mod shares;
 mod stopped;
 
-pub use cpu_cache::{CpuCache, CpuWords, IdKind, Setup};
+pub use cpu_cache::{CpuCache, CpuWords, IdKind, Pushed, Setup};
 pub use fences::Fences;
 pub use figures::{ClassMisses, CpuStats};
 pub use header::Header;

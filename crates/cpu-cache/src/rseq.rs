@@ -10,7 +10,8 @@
 //! functions there are two more files: `rseq_model.rs`, for loom, and `rseq_absent.rs`, for machines without.
 
 use crate::{
-    Fences, Header,
+    Fences, Header, Pushed,
+    cpu_cache::NOTHING,
     cpu_state::{CpuState, RegionWord},
     layout::{FIRST_SLOT, REGION_BYTES, REGION_SHIFT, REGION_SLOTS},
 };
@@ -239,6 +240,48 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
     object
 }
 
+/// Takes the top object of `class` on this thread's CPU; the address of [`NOTHING`] if there is none, so that who is going to
+/// look at the object's first word needs no comparison of its own.
+///
+/// # Safety
+///
+/// As for [`pop`].
+#[inline(always)]
+pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
+    let object: *mut u8;
+    // SAFETY: as in `pop`; what is answered where there is no object is a word of this crate's.
+    unsafe {
+        asm!(
+            begin!("{object}"),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "mov {object}, qword ptr [{region} + {index} * 8]",
+            "test {object}, {object}",
+            "je 5f",
+            "movabs {index}, {popped}",
+            "add {header}, {index}",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            ".pushsection __rseq_failure, \"ax\"",
+            "5:",
+            "mov {object}, qword ptr [rip + {nothing}@GOTPCREL]",
+            "jmp 3b",
+            ".popsection",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            object = out(reg) object,
+            class = in(reg) class,
+            slabs = in(reg) core::ptr::from_ref(slabs),
+            shift = const REGION_SHIFT,
+            popped = const Header::POP,
+            nothing = sym NOTHING,
+            options(nostack),
+        );
+    }
+    object
+}
+
 /// Puts `object` on top of `class` on this thread's CPU. False if there is no room.
 ///
 /// # Safety
@@ -271,6 +314,43 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
         );
     }
     true
+}
+
+/// Puts `object` on top of `class` on this thread's CPU, unless it is there already.
+///
+/// # Safety
+///
+/// As for [`push`]; only that `object` may be the one on top.
+#[inline(always)]
+pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u8) -> Pushed {
+    // SAFETY: as in `push`; the top, or the marker below all objects, is a slot of the region.
+    unsafe {
+        asm!(
+            begin!("{header}"),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            "movzx {index:e}, {header:x}",
+            "cmp qword ptr [{region} + {index} * 8], {object}",
+            "je {again}",
+            "test {header:e}, 0xffff0000",
+            "je {full}",
+            "mov qword ptr [{region} + {index} * 8 + 8], {object}",
+            "add {header}, {pushed}",
+            "mov qword ptr [{region} + {class} * 8], {header}",
+            "3:",
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            object = in(reg) object,
+            class = in(reg) class,
+            slabs = in(reg) core::ptr::from_ref(slabs),
+            shift = const REGION_SHIFT,
+            pushed = const Header::PUSH as i64,
+            full = label { return Pushed::Full },
+            again = label { return Pushed::Again },
+            options(nostack),
+        );
+    }
+    Pushed::Done
 }
 
 /// Takes up to `count` objects off the top of `class` into `out`; says how many.

@@ -2,7 +2,8 @@
 //! builds with `--cfg strata_no_rseq`. No cache is ever set up, so each finds nothing.
 
 use crate::{
-    Fences, Header,
+    Fences, Header, Pushed,
+    cpu_cache::NOTHING,
     cpu_state::{CpuState, RegionWord},
 };
 use strata_size_classes::SizeClass;
@@ -66,6 +67,22 @@ impl Slabs {
 #[inline(always)]
 pub(crate) unsafe fn pop(_: &Slabs, _class: usize) -> *mut u8 {
     core::ptr::null_mut()
+}
+
+/// # Safety
+///
+/// None is asked for: nothing is there.
+#[inline(always)]
+pub(crate) unsafe fn pop_or_nothing(_: &Slabs, _class: usize) -> *mut u8 {
+    core::ptr::from_ref(&NOTHING).cast_mut().cast()
+}
+
+/// # Safety
+///
+/// None is asked for: nothing has room.
+#[inline(always)]
+pub(crate) unsafe fn push_unless_top(_: &Slabs, _class: usize, _object: *mut u8) -> Pushed {
+    Pushed::Full
 }
 
 /// # Safety

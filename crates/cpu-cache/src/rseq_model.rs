@@ -11,7 +11,8 @@
 #![expect(clippy::disallowed_types, reason = "what loom shall not explore is std's")]
 
 use crate::{
-    Fences, Header,
+    Fences, Header, Pushed,
+    cpu_cache::NOTHING,
     cpu_state::{CpuState, RegionWord},
     layout::{CLASSES, FIRST_SLOT},
 };
@@ -228,6 +229,35 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
         let object = section.object(header.current().into());
         if object.is_null() || section.commit(class, header.popped(1)) {
             return object;
+        }
+    }
+}
+
+/// # Safety
+///
+/// None is asked for.
+pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
+    // SAFETY: nothing is asked for.
+    let object = unsafe { pop(slabs, class) };
+    if object.is_null() { core::ptr::from_ref(&NOTHING).cast_mut().cast() } else { object }
+}
+
+/// # Safety
+///
+/// None is asked for.
+pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u8) -> Pushed {
+    loop {
+        let section = slabs.enter();
+        let header = section.header(class);
+        if section.object(header.current().into()) == object {
+            return Pushed::Again;
+        }
+        if header.room() == 0 {
+            return Pushed::Full;
+        }
+        section.store(usize::from(header.current()) + 1, object);
+        if section.commit(class, header.pushed(1)) {
+            return Pushed::Done;
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Offence {
     Underflow,
     /// The program wrote into a block that was free.
     WriteAfterFree,
+    /// A block in a cache is not as it was when it was freed: it was handed out since, and so freed twice, or written into.
+    FreedTwiceOrWritten,
 }
 
 impl Offence {
@@ -42,6 +44,7 @@ impl Offence {
             Self::Overflow => "write beyond the end of a block",
             Self::Underflow => "write before the beginning of a block",
             Self::WriteAfterFree => "write after free",
+            Self::FreedTwiceOrWritten => "block freed twice, or written after free",
         }
     }
 }

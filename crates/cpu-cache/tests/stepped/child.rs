@@ -5,7 +5,7 @@ use crate::{
     source::{CountedSource, number},
     tracer,
 };
-use strata_cpu_cache::CpuCache;
+use strata_cpu_cache::{CpuCache, CpuWords, Pushed};
 use strata_size_classes::{ObjectSource, SizeClass};
 
 /// What is done, and to what.
@@ -15,6 +15,11 @@ pub(crate) enum Scene {
     PopOfNone,
     PushOntoMany,
     PushOntoFull,
+    PopOrNothingOfMany,
+    PopOrNothingOfNone,
+    PushUnlessTopOntoMany,
+    PushUnlessTopOntoFull,
+    PushOfTheTop,
     PopBatchOfMany,
     PopBatchOfFew,
     PopBatchOfNone,
@@ -26,11 +31,16 @@ pub(crate) enum Scene {
 }
 
 impl Scene {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::PopOfMany,
         Self::PopOfNone,
         Self::PushOntoMany,
         Self::PushOntoFull,
+        Self::PopOrNothingOfMany,
+        Self::PopOrNothingOfNone,
+        Self::PushUnlessTopOntoMany,
+        Self::PushUnlessTopOntoFull,
+        Self::PushOfTheTop,
         Self::PopBatchOfMany,
         Self::PopBatchOfFew,
         Self::PopBatchOfNone,
@@ -120,14 +130,22 @@ impl Stage<'_> {
     /// Has as many objects stand there as the scene wants.
     fn prepare(&mut self, scene: Scene) {
         let wanted = match scene {
-            Scene::PopOfNone | Scene::PopBatchOfNone | Scene::Refill => 0,
+            Scene::PopOfNone
+            | Scene::PopOrNothingOfNone
+            | Scene::PopBatchOfNone
+            | Scene::Refill => 0,
             Scene::PopBatchOfFew => BATCH - 2,
             Scene::PopOfMany
             | Scene::PushOntoMany
+            | Scene::PopOrNothingOfMany
+            | Scene::PushUnlessTopOntoMany
+            | Scene::PushOfTheTop
             | Scene::PopBatchOfMany
             | Scene::PushBatchOntoMany => BATCH + 1,
             Scene::PushBatchOntoAlmostFull => self.capacity() - 2,
-            Scene::PushOntoFull | Scene::PushBatchOntoFull => self.capacity(),
+            Scene::PushOntoFull | Scene::PushUnlessTopOntoFull | Scene::PushBatchOntoFull => {
+                self.capacity()
+            }
         };
         self.empty();
         while self.stack.len() < wanted {
@@ -145,8 +163,15 @@ impl Stage<'_> {
     /// Stops, and does what the scene is about; the result is as the model's.
     fn act(&mut self, scene: Scene) {
         match scene {
-            Scene::PopOfMany | Scene::PopOfNone => self.pop(),
-            Scene::PushOntoMany | Scene::PushOntoFull => self.push(),
+            Scene::PopOfMany | Scene::PopOfNone => self.pop(Self::take),
+            Scene::PopOrNothingOfMany | Scene::PopOrNothingOfNone => {
+                self.pop(Self::take_or_nothing);
+            }
+            Scene::PushOntoMany | Scene::PushOntoFull => self.push(Self::put),
+            Scene::PushUnlessTopOntoMany | Scene::PushUnlessTopOntoFull => {
+                self.push(|stage, object| stage.put_unless_top(object) == Pushed::Done);
+            }
+            Scene::PushOfTheTop => self.push_top(),
             Scene::PopBatchOfMany | Scene::PopBatchOfFew | Scene::PopBatchOfNone => {
                 self.pop_batch();
             }
@@ -171,10 +196,31 @@ impl Stage<'_> {
         unsafe { self.cache.push(self.class, object) }
     }
 
-    fn pop(&mut self) {
+    /// The same for the section that answers with a word where there is nothing.
+    #[inline(never)]
+    fn take_or_nothing(&self) -> *mut u8 {
+        // SAFETY: as in `take`.
+        let object = unsafe { self.cache.words().pop_or_nothing(self.class) };
+        if CpuWords::is_nothing(object) { core::ptr::null_mut() } else { object }
+    }
+
+    /// The same for the section that compares.
+    #[inline(never)]
+    fn put_unless_top(&self, object: *mut u8) -> Pushed {
+        // SAFETY: as in `put`, or it is the object on top.
+        unsafe { self.cache.words().push_unless_top(self.class, object) }
+    }
+
+    fn push_top(&mut self) {
+        let top = *self.stack.last().expect("the scene wants some");
+        tracer::stop();
+        assert_eq!(self.put_unless_top(top), Pushed::Again, "it is there already");
+    }
+
+    fn pop(&mut self, take: impl FnOnce(&Self) -> *mut u8) {
         let pops = self.cache.pops(self.cpu, self.class);
         tracer::stop();
-        let object = self.take();
+        let object = take(self);
         assert_eq!(object, self.stack.pop().unwrap_or(core::ptr::null_mut()));
         let popped = u32::from(!object.is_null());
         assert_eq!(self.cache.pops(self.cpu, self.class), pops + popped, "one pop is counted once");
@@ -184,12 +230,12 @@ impl Stage<'_> {
         }
     }
 
-    fn push(&mut self) {
+    fn push(&mut self, put: impl FnOnce(&Self, *mut u8) -> bool) {
         let object = self.own.pop().expect("the hoard is larger than the capacity");
         let has_room = self.stack.len() < self.capacity();
         self.source.given_up(self.class, object);
         tracer::stop();
-        let pushed = self.put(object);
+        let pushed = put(self, object);
         assert_eq!(pushed, has_room);
         if pushed {
             self.stack.push(object);
