@@ -201,7 +201,7 @@ impl<C: HeapConfig> Heap<C> {
     }
 
     /// The same for those who have the time to compare: a block of another size, and what is no block, are told of before a
-    /// cache has them. Costs a few loads more than [`deallocate`](Self::deallocate).
+    /// cache has them. Costs what [`deallocate`](Self::deallocate) does, and the class of the size.
     ///
     /// # Safety
     ///
@@ -209,7 +209,9 @@ impl<C: HeapConfig> Heap<C> {
     pub unsafe fn deallocate_compared(&self, pointer: *mut u8, size: usize, align: usize) {
         let said = Said::layout(size, align);
         let address = Address::of(pointer).value();
-        let class = self.map.class_at(address);
+        // As in `deallocate`: what the page map's window shows costs a load; the radix tree knows the rest.
+        let near = self.near.class_at(address).filter(|class| !class.is_none());
+        let class = near.unwrap_or_else(|| self.map.class_at(address));
         if class.is_none() {
             // SAFETY: the caller's promise.
             return unsafe { self.deallocate_unlisted(pointer, said) };
