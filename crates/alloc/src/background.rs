@@ -182,10 +182,16 @@ impl<C: HeapConfig> Core<C> {
     }
 }
 
+/// How long a fork waits for a step: many times as long as one takes.
+const FORK_PATIENCE_NS: u64 = 1_000_000_000;
+
 impl Background {
     /// Waits until no step is underway and keeps others from beginning, so that a fork finds none half done.
+    ///
+    /// Waits a second at most, since a signal handler may fork that interrupted what the step waits for. Then the child has
+    /// no background work.
     pub(crate) fn acquire(&self) {
-        self.schedule.acquire();
+        self.schedule.acquire_within(FORK_PATIENCE_NS);
     }
 
     /// Lets steps go on.

@@ -127,6 +127,13 @@ impl<T: ?Sized> Mutex<T> {
         self.lock.acquire_for_fork();
     }
 
+    /// The same for a lock whose holder may wait for one that this thread holds: if it is not to be had for `patience_ns`, its holder
+    /// keeps it, and [`release`](Self::release) leaves it so. In the child, where that thread is not, nobody takes it any more.
+    #[cfg_attr(strata_lock_times, track_caller)]
+    pub fn acquire_within(&self, patience_ns: u64) {
+        self.lock.acquire_for_fork_within(patience_ns);
+    }
+
     /// Leaves a lock that [`acquire`](Self::acquire) took.
     ///
     /// # Safety

@@ -144,6 +144,15 @@ impl RawLock {
         }
     }
 
+    /// The same; leaves it as it is, too, if it is not to be had for `patience_ns`.
+    #[cfg_attr(strata_lock_times, track_caller)]
+    pub(crate) fn acquire_for_fork_within(&self, patience_ns: u64) {
+        if !self.acquire_unless_held(patience_ns) {
+            self.kept_over_fork.store(true, Ordering::Relaxed);
+            KEPT_OVER_FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Undoes [`acquire_for_fork`](Self::acquire_for_fork), in the parent or in the child.
     ///
     /// # Safety
@@ -190,6 +199,16 @@ impl RawLock {
                 Some(PATIENCE_STEP_NS),
             );
         }
+    }
+
+    /// The same under loom, where no time passes.
+    #[cfg(strata_loom)]
+    pub(crate) fn acquire_unless_held(&self, _patience_ns: u64) -> bool {
+        let free = !self.is_ours();
+        if free {
+            self.acquire();
+        }
+        free
     }
 
     /// Lets go, and wakes one thread if any may be asleep.

@@ -183,3 +183,26 @@ fn who_waits_for_some_time_gets_a_lock_that_is_left_meanwhile() {
     });
     assert_eq!(*lock.lock(), 1);
 }
+
+#[test]
+fn a_fork_that_gives_up_waiting_leaves_the_lock_with_its_holder() {
+    let lock = Mutex::new(0);
+    let before = crate::locks_kept_over_forks();
+    std::thread::scope(|scope| {
+        let guard = lock.lock();
+        let other = scope.spawn(|| {
+            lock.acquire_within(1_000_000);
+            // SAFETY: this thread called the line above, and made no guard.
+            unsafe { lock.release() };
+        });
+        other.join().expect("no panic");
+        assert!(lock.try_lock().is_none(), "the holder has it still");
+        drop(guard);
+    });
+    assert!(crate::locks_kept_over_forks() != before);
+    lock.acquire_within(0);
+    assert!(lock.try_lock().is_none());
+    // SAFETY: as above.
+    unsafe { lock.release() };
+    assert!(lock.try_lock().is_some());
+}
