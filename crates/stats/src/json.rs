@@ -27,7 +27,7 @@ pub enum Extent {
 
 /// Writes the figures of a heap as they are now as one line of JSON.
 ///
-/// Any thread may call it at any time. It allocates nothing, needs some 70 KiB of stack, and calls `out` with no lock
+/// Any thread may call it at any time. It allocates nothing, needs some 150 KiB of stack, and calls `out` with no lock
 /// held. An error is one of `out`.
 ///
 /// ```
