@@ -214,7 +214,7 @@ pub struct SlabChanges {
     pub shrinkages: u64,
 }
 
-/// The details of a heap: 75 KiB, on the stack.
+/// The details of a heap: some 85 KiB, on the stack.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]

@@ -59,7 +59,7 @@ impl Dialect {
 
 /// Writes the report about a heap, as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 60 KiB of stack, today's forms 150. The
+/// Any thread may call it at any time; it allocates nothing and needs some 60 KiB of stack, today's forms 160. The
 /// layers' locks are held for a few instructions at a time, none while `out` is called: it may allocate and free. An error is one
 /// of `out`.
 pub fn report<C: HeapConfig>(core: &Core<C>, dialect: Dialect, out: &mut dyn Write) -> Result
