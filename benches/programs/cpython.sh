@@ -4,15 +4,11 @@ case $1 in
 prepare) python3 -c 'import test.libregrtest, test.test_list' 2>/dev/null || { echo "test package of python3" >&2; exit 77; } ;;
 run)
     tests='test_list test_dict test_set test_bytes test_unicode test_json test_gc test_weakref test_array test_re test_zlib'
-    [ "$2" -gt 1 ] && tests="$tests test_io test_threading test_concurrent_futures test_sqlite3 test_pickle test_decimal
+    [ "$2" -gt 1 ] && tests="$tests test_io test_threading test_sqlite3 test_pickle test_decimal
         test_asyncio test_memoryview test_mmap test_collections test_itertools test_struct test_ctypes test_subprocess test_multiprocessing_fork"
-    # Python's own small-object pools off, so that every object is a malloc; in the long form also with them.
-    pools=malloc
-    [ "$2" -gt 1 ] && pools='malloc pymalloc'
+    # Python's own small-object pools off, so that every object is a malloc.
     for test in $tests; do
-        for pool in $pools; do
-            PYTHONMALLOC=$pool timeout 280 python3 -m test -q "$test" >log 2>&1
-            echo "$test $pool $?"
-        done
+        PYTHONMALLOC=malloc timeout 280 python3 -m test -q "$test" >log 2>&1
+        echo "$test $?"
     done ;;
 esac

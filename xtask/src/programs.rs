@@ -51,6 +51,9 @@ pub(crate) struct Options {
 /// A run that takes longer is killed, and the program fails.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
+/// The same in the long form, where machines are busy with other things.
+const LONG_LIMIT: Duration = Duration::from_secs(900);
+
 /// What `prepare` ends with when something that is no program is not there; its last line says what.
 pub(crate) const LEFT_OUT: i32 = 77;
 
@@ -206,8 +209,8 @@ fn compare_one(
     // Servers that change their user write there too.
     fs::set_permissions(&loaded, Permissions::from_mode(0o777))?;
 
-    let scale = if options.short { 1 } else { LONG_SCALE };
-    let prepared = run_measured(&mut program.command("prepare", scale, &work), LIMIT)?;
+    let (scale, limit) = if options.short { (1, LIMIT) } else { (LONG_SCALE, LONG_LIMIT) };
+    let prepared = run_measured(&mut program.command("prepare", scale, &work), limit)?;
     if prepared.status.code() == Some(LEFT_OUT) {
         comparison.outcome = Outcome::LeftOut { missing: last_line(&prepared.stderr) };
         return Ok(comparison);
@@ -217,7 +220,7 @@ fn compare_one(
         comparison.outcome = Outcome::Failed { why };
         return Ok(comparison);
     }
-    let without = run_measured(&mut program.command("run", scale, &work), LIMIT)?;
+    let without = run_measured(&mut program.command("run", scale, &work), limit)?;
     let mut preloaded = program.command("run", scale, &work);
     preloaded.env("LD_PRELOAD", library);
     // The dynamic loader then writes a file per process that names what it has mapped.
@@ -225,7 +228,7 @@ fn compare_one(
     if let Some(conf) = &options.conf {
         preloaded.env("STRATA_CONF", conf);
     }
-    let with = run_measured(&mut preloaded, LIMIT)?;
+    let with = run_measured(&mut preloaded, limit)?;
 
     comparison.processes = processes_with(library, &loaded)?;
     if let Some(why) = difference(&without, &with, comparison.processes) {
