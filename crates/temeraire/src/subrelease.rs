@@ -1,7 +1,7 @@
 //! Giving pages of hugepages back that are in use.
 
 use crate::{
-    advice::HugepageAdvice,
+    advice::{Backing, HugepageAdvice},
     demand::SkipIntervals,
     departures::{Cause, Departures},
     handle::Handle,
@@ -246,8 +246,11 @@ impl<P: PageSize> State<P> {
         reason: ReleaseReason,
         now_ns: u64,
     ) -> usize {
-        // Who says that memory is idle has looked at demand already.
-        if is_for_limit(reason) || reason == ReleaseReason::Idle {
+        // Who says that memory is idle has looked at demand already. And where the kernel was never asked for hugepages none is broken,
+        // so that what the rate allows costs its faults alone.
+        let is_by_page = matches!(self.backing, Backing::Asked | Backing::ByPage);
+        let breaks_nothing = reason == ReleaseReason::Policy && is_by_page;
+        if is_for_limit(reason) || reason == ReleaseReason::Idle || breaks_nothing {
             return wanted.get();
         }
         let credited = self.filler.unaccounted_pages.min(wanted.get());

@@ -289,17 +289,16 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
             self.share_limits(platform, heap, request.pages);
         }
         let failures = if self.is_apart() { heap.failures() } else { 0 };
-        let span = match heap.allocate(platform, request) {
-            Some(span) => span,
-            None if self.take_from_others(platform, heap, failures) => {
-                heap.allocate(platform, request)?
-            }
-            None => return None,
-        };
+        let mut found = heap.allocate(platform, request);
+        if found.is_none() && self.take_from_others(platform, heap, failures) {
+            found = heap.allocate(platform, request);
+        }
+        // What was found and given up again may have been a peak, too.
+        self.note_peak();
+        let span = found?;
         if number != number_of(Temperature::Normal) {
             span.set_heap(number);
         }
-        self.note_peak();
         Some(span)
     }
 
