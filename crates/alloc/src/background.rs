@@ -47,6 +47,8 @@ pub(crate) struct Background {
     due_ns: AtomicU64,
     /// Nothing is to be done until somebody misses. Written under the schedule's lock, read by who looks.
     at_rest: AtomicBool,
+    /// Who holds the schedule's lock is no thread of this process: nobody waits for it. Written in the child of a fork.
+    is_lost: AtomicBool,
     /// The pointer of the thread that is in a step; 0 for none. Written under the schedule's lock.
     stepping: AtomicUsize,
     counters: Counters,
@@ -189,9 +191,16 @@ impl Background {
     /// Waits until no step is underway and keeps others from beginning, so that a fork finds none half done.
     ///
     /// Waits a second at most, since a signal handler may fork that interrupted what the step waits for. Then the child has
-    /// no background work.
+    /// no background work, and no fork of its own waits.
     pub(crate) fn acquire(&self) {
-        self.schedule.acquire_within(FORK_PATIENCE_NS);
+        let is_lost = self.is_lost.load(Ordering::Relaxed);
+        self.schedule.acquire_within(if is_lost { 0 } else { FORK_PATIENCE_NS });
+    }
+
+    /// In the child of a fork that left locks as they were: finds out whether the schedule's is one of them.
+    pub(crate) fn note_if_lost(&self) {
+        let is_lost = self.schedule.try_lock().is_none();
+        self.is_lost.store(is_lost, Ordering::Relaxed);
     }
 
     /// Lets steps go on.

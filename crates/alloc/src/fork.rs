@@ -197,5 +197,7 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
 /// As for [`forget_vanished`]; this thread interrupted itself in a layer, so that no lock is taken.
 unsafe fn begin<C: HeapConfig>(core: *const c_void) {
     // SAFETY: the caller's promise.
-    unsafe { Core::<C>::of_raw(core) }.begin_without_thread();
+    let core = unsafe { Core::<C>::of_raw(core) };
+    core.background.note_if_lost();
+    core.begin_without_thread();
 }

@@ -269,6 +269,29 @@ fn slow_paths_do_it_where_no_thread_does() {
 }
 
 #[test]
+fn the_child_of_a_fork_knows_whether_its_steps_are_held_by_nobody() {
+    let heap = heap::<15>("");
+    allocate_and_free(&heap, 1, 100);
+    let background = &heap.core().unwrap().background;
+    background.note_if_lost();
+    assert!(!background.is_lost.load(Ordering::Relaxed));
+    // As a thread that is not there in the child.
+    background.schedule.acquire();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            background.note_if_lost();
+            assert!(background.is_lost.load(Ordering::Relaxed));
+            background.acquire();
+            // SAFETY: this thread acquired it.
+            unsafe { background.release() };
+        });
+    });
+    assert!(background.schedule.try_lock().is_none(), "what was not had is not let go");
+    // SAFETY: this thread has it.
+    unsafe { background.schedule.release() };
+}
+
+#[test]
 fn steps_of_two_threads_do_not_meet() {
     let heap = heap::<9>("release_delay:1s");
     allocate_and_free(&heap, 64, MIB);
