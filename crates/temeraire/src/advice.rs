@@ -76,6 +76,10 @@ impl HugepageAdvice {
     /// Most hugepages of runs that were left on small pages, that are allowed one by one: 4 GiB, and 4096 mappings at most.
     pub(crate) const MOST_ALLOWED_ALONE: usize = 2048;
 
+    /// Bytes in use up to which last hugepages that their spans hardly use are left out. Such a span has two mebibytes at least, and
+    /// each may be two mappings: 16 384 at most.
+    const MOST_WITH_TAILS_BYTES: usize = 16 << 30;
+
     strata_sync::const_fn! {
         /// Nothing known, nothing told.
         pub(crate) const fn new() -> Self {
@@ -115,14 +119,17 @@ impl HugepageAdvice {
         self.advised_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Tells the kernel about a fresh run that is taken for `span`. True if the run or a part of it is left on small
+    /// Tells the kernel about a fresh run that is taken for `span`, with `in_use_bytes` in use. True if the run or a part of it is left on small
     /// pages and [`Self::learn`] wants to hear of the span when it ends.
     pub(crate) fn tell<E: Platform>(
         &self,
         platform: &E,
         run: AddressRange,
         span: AddressRange,
+        in_use_bytes: u64,
     ) -> bool {
+        let leaves_tails = in_use_bytes <= Self::MOST_WITH_TAILS_BYTES as u64;
+        let wanted = if leaves_tails { span } else { run };
         let is_known = self.mode(platform) != ThpMode::Unknown;
         if is_known && span.bytes <= Self::MOST_PACKED_BYTES {
             if let Some(due) = self.filled.due()
@@ -140,26 +147,26 @@ impl HugepageAdvice {
                 self.look(platform, range);
             }
             if let Some(part) = choice.on_small_pages {
-                self.ask_around(platform, run, Some(part), span);
+                self.ask_around(platform, run, Some(part), wanted);
                 return true;
             }
         }
-        self.ask_around(platform, run, None, span);
+        self.ask_around(platform, run, None, wanted);
         false
     }
 
-    /// Asks for hugepages behind a fresh run that is taken for `span`, but for `part` of it, which is left on small pages, and for
-    /// a last one of which the span has less than a quarter: that is for others, who may never come. At an eighth it stays in
+    /// Asks for hugepages behind a fresh run of which `wanted` is to be used, but for `part` of it, which is left on small pages, and for
+    /// a last one of which that has less than a quarter: the rest is for others, who may never come. At an eighth it stays in
     /// memory after spans whose lengths swing; at half, programs that replace large blocks fault in half as much again.
     fn ask_around<E: Platform>(
         &self,
         platform: &E,
         run: AddressRange,
         part: Option<AddressRange>,
-        span: AddressRange,
+        wanted: AddressRange,
     ) {
         let last = run.end() - HUGEPAGE_BYTES;
-        let has_last = span.end() >= last + HUGEPAGE_BYTES / 4 || last == run.start;
+        let has_last = wanted.end() >= last + HUGEPAGE_BYTES / 4 || last == run.start;
         let end = if has_last { run.end() } else { last };
         let part = part.unwrap_or(AddressRange::new(end, 0));
         for (start, end) in [(run.start, part.start), (part.end(), end)] {

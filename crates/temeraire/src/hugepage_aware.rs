@@ -255,7 +255,8 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
                 self.allow_large(platform);
             }
             let span = AddressRange::new(found.first.address().value(), request.pages.bytes());
-            self.advice.tell(platform, first.range(count), span)
+            let in_use_bytes = self.state.figures().in_use_bytes;
+            self.advice.tell(platform, first.range(count), span, in_use_bytes)
         });
         span.set_watched(watched);
         span.set_range(found.first, request.pages);

@@ -216,21 +216,31 @@ impl<P: PageSize> Temeraire<P> {
         own.set_limits(self.limits.without(others));
     }
 
-    /// Has the others give back all that they have free, address space included: there is no more for `own`. False if there are no
-    /// others, or a limit is what is in the way.
+    /// Has the others give back all that they have free, address space included: there are no `pages` pages for `own`. False if
+    /// there are no others, they have less than that, or a limit is what is in the way.
     #[cold]
     #[inline(never)]
     fn take_from_others<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         own: &HugePageAware<P>,
+        pages: PageCount<P>,
         failures: u64,
     ) -> bool {
         if !self.is_apart() || own.stats().limits.hard_failures != failures {
             return false;
         }
+        let others = || self.heaps().filter(|other| !core::ptr::eq(*other, own));
+        let spare_bytes: u64 = others()
+            .map(PageHeap::stats)
+            .map(|stats| stats.reserved_bytes.saturating_sub(stats.in_use_bytes))
+            .sum();
+        let spare_pages = usize::try_from(spare_bytes >> P::SHIFT).unwrap_or(usize::MAX);
+        if pages == PageCount::ZERO || spare_pages < pages.get() {
+            return false;
+        }
         let mut gave = false;
-        for other in self.heaps().filter(|other| !core::ptr::eq(*other, own)) {
+        for other in others() {
             let stats = other.stats();
             let all = PageCount::new((stats.free_bytes >> P::SHIFT) as usize);
             other.release(platform, all, ReleaseReason::HardLimit);
@@ -290,7 +300,7 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         }
         let failures = if self.is_apart() { heap.failures() } else { 0 };
         let mut found = heap.allocate(platform, request);
-        if found.is_none() && self.take_from_others(platform, heap, failures) {
+        if found.is_none() && self.take_from_others(platform, heap, request.pages, failures) {
             found = heap.allocate(platform, request);
         }
         // What was found and given up again may have been a peak, too.

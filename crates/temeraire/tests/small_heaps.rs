@@ -236,3 +236,17 @@ fn the_books_know_of_all_that_is_in_memory() {
         }
     }
 }
+
+#[test]
+fn in_a_great_heap_every_last_hugepage_is_asked_for_so_that_mappings_stay_few() {
+    let per_mib = (1 << 20) / Pages8K::BYTES;
+    let heap = Heap::under(ThpMode::Madvise);
+    let of = |mib: usize| SpanRequest::<Pages8K>::of(PageCount::new(mib * per_mib));
+    let allocate = |request| heap.heap.allocate(&heap.ground, request).expect("simulated memory");
+    let great: Vec<_> = (0..17).map(|_| allocate(of(1 << 10))).collect();
+    let before = heap.heap.figures(&heap.ground).advice.advised_bytes;
+    let span = allocate(SpanRequest::of(PageCount::new(4 * per_mib + 1)));
+    let after = heap.heap.figures(&heap.ground).advice.advised_bytes;
+    assert_eq!((after - before) >> 21, 3);
+    great.into_iter().chain([span]).for_each(|span| heap.deallocate(span));
+}
