@@ -2,7 +2,6 @@
 
 use crate::{KeepErrno, keeps_to_memory_calls, restraint};
 use core::ffi::{CStr, c_int, c_void};
-use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -37,12 +36,14 @@ pub unsafe fn start_thread(
     // SAFETY: as above.
     unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
     // A thread begins with its maker's signals.
-    let blocked = SignalsBlocked::new();
+    let before = block_signals();
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the attributes were made above, the place for the thread's number is ours, and the caller answers for
     // `run`.
     let started = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, run, argument) };
-    drop(blocked);
+    if let Some(before) = before {
+        set_signals(&before);
+    }
     // SAFETY: as above; they are not used after this.
     unsafe { libc::pthread_attr_destroy(attributes) };
     answer(started)
@@ -73,44 +74,8 @@ pub fn own_descriptors() {
     unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
-/// Keeps all signals from the calling thread while it lives, but for those that the C library needs. Keeps `errno`. In a process
-/// that keeps to the calls of memory it does nothing.
-#[derive(Debug)]
-#[must_use = "signals come again when it is dropped"]
-pub struct SignalsBlocked {
-    /// Those that were blocked before.
-    before: Option<libc::sigset_t>,
-    /// It ends in the thread that made it.
-    _of_one_thread: PhantomData<*mut ()>,
-}
-
-impl SignalsBlocked {
-    /// Begins with it.
-    pub fn new() -> Self {
-        let before = if keeps_to_memory_calls() { None } else { block_signals() };
-        Self { before, _of_one_thread: PhantomData }
-    }
-}
-
-impl Default for SignalsBlocked {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Drop for SignalsBlocked {
-    fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            let _keep = KeepErrno::new();
-            // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
-        }
-    }
-}
-
 /// Blocks every signal of this thread; says which were blocked before.
 fn block_signals() -> Option<libc::sigset_t> {
-    let _keep = KeepErrno::new();
     let mut all = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the place is ours.
@@ -123,6 +88,11 @@ fn block_signals() -> Option<libc::sigset_t> {
     }
     // SAFETY: the call succeeded, and has filled the second.
     Some(unsafe { before.assume_init() })
+}
+
+fn set_signals(signals: &libc::sigset_t) {
+    // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::from_ref(signals), ptr::null_mut()) };
 }
 
 fn answer(number: c_int) -> Result<(), i32> {
