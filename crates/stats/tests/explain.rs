@@ -238,7 +238,12 @@ fn pages_that_recent_demand_may_want_again_are_told_as_such() {
     let _alone = alone();
     let heap: Heap = Heap::with(Config::DEFAULT);
     // Short spans share hugepages, of which a quarter stays in use.
-    let blocks = many(&heap, 1200, 100_000);
+    // They are written to, so that hugepages are asked for: where none can break, what the rate allows goes at once.
+    let blocks: Vec<*mut u8> = (0..1200)
+        .flat_map(|_| many(&heap, 1, 100_000))
+        // SAFETY: the block is ours and this long.
+        .inspect(|&block| unsafe { block.write_bytes(1, 100_000) })
+        .collect();
     let (stay, go): (Vec<_>, Vec<_>) =
         blocks.into_iter().enumerate().partition(|(index, _)| index % 4 == 0);
     free(&heap, go.into_iter().map(|(_, block)| block));

@@ -22,8 +22,9 @@ use strata_sync::{
 };
 use strata_upkeep::THREAD_FROM_BYTES;
 
-/// The thread's stack: steps need some 20 KiB of it, and what is never touched costs address space alone.
-const STACK_BYTES: usize = 256 << 10;
+/// The thread's stack: steps need some 20 KiB of it, snapshots 160, and the C library takes the program's thread-local storage
+/// out of it. What is never touched costs address space alone.
+const STACK_BYTES: usize = 1 << 20;
 
 /// Time between two looks at whether a thread that is to end has ended.
 const LOOK_NS: u64 = 200_000;
@@ -109,7 +110,7 @@ impl<C: HeapConfig> Core<C> {
     /// given, and again at the time that it answers with (`u64::MAX`: never). Only one at a time: another one replaces it, and is
     /// first called when that would have been.
     ///
-    /// It is called with no lock held, on a stack of 256 KiB, and only while the heap has a thread: see
+    /// It is called with no lock held, on a stack of 1 MiB less the program's thread-local storage, and only while the heap has a thread: see
     /// [`Heap::start_background_thread`](crate::Heap::start_background_thread). Other background work waits for it. Any thread may
     /// call this at any time.
     ///

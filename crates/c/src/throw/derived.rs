@@ -28,33 +28,28 @@ use strata_os::replace_code;
 /// `jmp` to a place that is so many bytes from the instruction's end.
 const JUMP: u8 = 0xe9;
 
-/// Where the program replaced `operator delete(void*)` and not the form that has the size: lets that one call the program's. By
-/// the constructor, before anybody can have come here with an object of the program's.
+/// Where the program replaced `operator delete(void*)`: lets the form that has the size call the program's. (Where that was
+/// replaced, too, nobody comes here. What the loader says of it is no answer: in a program at a fixed place that takes the
+/// function's address it is one of the program's linkage table.) By the constructor, before anybody can have come here with an
+/// object of the program's.
 pub(crate) fn let_sized_delete_call_a_replaced_one() {
-    let (delete, own_delete, sized, own_sized, jumps_to_delete): (
-        usize,
-        usize,
-        usize,
-        *mut u8,
-        usize,
-    );
+    let (delete, own_delete, jumps_to_delete): (usize, usize, usize);
+    let own_sized: *mut u8;
     // SAFETY: loads entries of this object's own offset table, which the loader has filled, and addresses of its code.
     unsafe {
         asm!(
             "mov {delete}, qword ptr [rip + _ZdlPv@GOTPCREL]",
             "lea {own_delete}, [rip + strata_c_own_delete]",
-            "mov {sized}, qword ptr [rip + _ZdlPvm@GOTPCREL]",
             "lea {own_sized}, [rip + strata_c_own_delete_sized]",
             "lea {jumps_to_delete}, [rip + strata_c_own_delete_array]",
             delete = out(reg) delete,
             own_delete = out(reg) own_delete,
-            sized = out(reg) sized,
             own_sized = out(reg) own_sized,
             jumps_to_delete = out(reg) jumps_to_delete,
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    if delete == own_delete || sized != own_sized.addr() {
+    if delete == own_delete {
         return;
     }
     let mut code = [JUMP; 5];
