@@ -11,7 +11,7 @@ use strata_page_heap::PageHeap;
 
 /// Writes the summary of a heap as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 50 KiB of stack.
+/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};
@@ -26,6 +26,7 @@ use strata_page_heap::PageHeap;
 /// # Errors
 ///
 /// Those of `out`.
+#[inline(never)]
 pub fn report_brief<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Result
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,

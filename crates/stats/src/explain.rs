@@ -309,11 +309,12 @@ pub fn explain<'a>(figures: impl Into<Figures<'a>>, earlier: Option<&Snapshot>) 
 
 /// Writes what stands out in a heap as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 50 KiB of stack.
+/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack.
 ///
 /// # Errors
 ///
 /// Those of `out`.
+#[inline(never)]
 pub fn report_explain<C: HeapConfig>(core: &Core<C>, out: &mut dyn fmt::Write) -> fmt::Result
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,

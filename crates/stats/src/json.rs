@@ -48,6 +48,7 @@ pub enum Extent {
 /// # Errors
 ///
 /// Those of `out`.
+#[inline(never)]
 pub fn report_json<C: HeapConfig>(
     core: &Core<C>,
     extent: Extent,

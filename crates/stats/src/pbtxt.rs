@@ -27,6 +27,7 @@ impl Fields {
 }
 
 /// Writes all fields.
+#[inline(never)]
 pub(crate) fn render<F: RenderPageHeap>(
     fields: Fields,
     snapshot: &Snapshot,

@@ -23,8 +23,9 @@ pub(crate) const RULE: &str = "------------------------------------------------"
 
 /// Writes the report about a heap, as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 60 KiB of stack. The
+/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack. The
 /// layers' locks are held for a few instructions at a time, none while `out` is called. An error is one of `out`.
+#[inline(never)]
 pub fn report_tcmalloc<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Result
 where
     <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,

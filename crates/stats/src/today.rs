@@ -13,6 +13,7 @@ use crate::{Details, Ledger, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
 
 /// Writes the whole report. What TCMalloc prints and Strata has no figures of is left out: see `docs/LIMITS.md`.
+#[inline(never)]
 pub(crate) fn render<F: RenderPageHeap>(
     snapshot: &Snapshot,
     details: &Details,
