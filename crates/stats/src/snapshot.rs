@@ -53,8 +53,8 @@ impl Snapshot {
     pub const VERSION: u32 = 1;
 
     /// Reads every layer of a heap, without stopping threads and without allocation, from any thread, and from a signal
-    /// handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that is a lock's holder, it takes some
-    /// 5 ms longer).
+    /// handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that made another thread wait with a lock, it
+    /// takes up to a second longer for each).
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
