@@ -22,7 +22,7 @@ use strata_sync::{
 };
 use strata_upkeep::THREAD_FROM_BYTES;
 
-/// The thread's stack: steps need some 20 KiB of it, snapshots 160, and the C library takes the program's thread-local storage
+/// The thread's stack: steps need some 20 KiB of it, snapshots 180, and the C library takes the program's thread-local storage
 /// out of it. What is never touched costs address space alone.
 const STACK_BYTES: usize = 1 << 20;
 
