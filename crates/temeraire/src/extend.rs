@@ -48,13 +48,13 @@ pub(crate) struct Grown {
 
 /// Hugepages that were taken behind a run of hugepages in use.
 #[derive(Clone, Copy, Debug)]
-struct Behind {
+pub(crate) struct Behind {
     /// In so many pieces, each with a promise of a node.
-    pieces: usize,
+    pub(crate) pieces: usize,
     /// Whether the last of them reads as zero.
     zeroed: bool,
     /// From the first to the last that did not come from the cache.
-    fresh: Option<(Hugepage, HugepageCount)>,
+    pub(crate) fresh: Option<(Hugepage, HugepageCount)>,
 }
 
 /// A part of them.
@@ -217,7 +217,7 @@ impl<P: PageSize> State<P> {
     /// How far the free hugepages behind `before` go, counted from `own`: up to `count` or more,
     /// or less.
     #[unsafe(link_section = ".text_rarely")]
-    fn free_up_to<E: Platform>(
+    pub(crate) fn free_up_to<E: Platform>(
         &self,
         platform: &E,
         own: Hugepage,
@@ -244,7 +244,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Takes `count` hugepages from `first` on, which are free.
-    fn take_pieces<E: Platform>(
+    pub(crate) fn take_pieces<E: Platform>(
         &mut self,
         platform: &E,
         first: Hugepage,

@@ -103,6 +103,9 @@ pub(crate) struct HugeAddressMap {
 }
 
 impl HugeAddressMap {
+    /// Ranges that are long enough, and that a search for an aligned place looks at when the ones that fit best have none.
+    const ALIGNED_LOOKS: usize = 64;
+
     pub(crate) const EMPTY: Self =
         Self { root: None, ranges: 0, total: HugepageCount::ZERO, sequence: 0 };
 
@@ -192,21 +195,21 @@ impl HugeAddressMap {
     }
 
     /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the
-    /// first of them. It may miss one where alignment is all that matters, unless a range has room
-    /// for any alignment.
+    /// first of them. Where alignment is all that matters it may miss one behind [`Self::ALIGNED_LOOKS`] others that are long enough.
     pub(crate) fn find_aligned(
         &self,
         count: HugepageCount,
         align: usize,
     ) -> Option<(NodeHandle, Hugepage)> {
-        let in_node = |node: NodeHandle| {
-            let range = node.range();
-            let first = Hugepage::new(range.first.number().checked_next_multiple_of(align)?);
-            (first + count <= range.end()).then_some((node, first))
-        };
-        self.find_fit(count).and_then(in_node).or_else(|| {
-            let any = count.get().checked_add(align - 1)?;
-            self.find_fit(HugepageCount::new(any)).and_then(in_node)
+        let place = self.find_fit(count).and_then(|node| aligned_in(node, count, align));
+        if place.is_some() || align <= 1 {
+            return place;
+        }
+        let any = HugepageCount::new(count.get().checked_add(align - 1)?);
+        let roomy = self.find_fit(any).and_then(|node| aligned_in(node, count, align));
+        roomy.or_else(|| {
+            let mut looks = Self::ALIGNED_LOOKS;
+            find_aligned_under(self.root?, count, align, &mut looks)
         })
     }
 
@@ -399,6 +402,34 @@ impl HugeAddressMap {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed >> 32) as u32
     }
+}
+
+/// A multiple of `align` in a node's range with room for `count` hugepages.
+fn aligned_in(
+    node: NodeHandle,
+    count: HugepageCount,
+    align: usize,
+) -> Option<(NodeHandle, Hugepage)> {
+    let range = node.range();
+    let first = Hugepage::new(range.first.number().checked_next_multiple_of(align)?);
+    (first + count <= range.end()).then_some((node, first))
+}
+
+/// The same in any range of a subtree, as far as `looks` nodes tell. As deep as the tree.
+fn find_aligned_under(
+    node: NodeHandle,
+    count: HugepageCount,
+    align: usize,
+    looks: &mut usize,
+) -> Option<(NodeHandle, Hugepage)> {
+    if node.longest.get() < count || *looks == 0 {
+        return None;
+    }
+    *looks -= 1;
+    let mut under = |child: Option<NodeHandle>| find_aligned_under(child?, count, align, looks);
+    aligned_in(node, count, align)
+        .or_else(|| under(node.left.get()))
+        .or_else(|| under(node.right.get()))
 }
 
 #[cfg(test)]

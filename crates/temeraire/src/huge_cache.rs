@@ -161,6 +161,9 @@ impl HugeCache {
     /// them by seconds.
     const WINDOW_NS: u64 = 2_000_000_000;
     const MILLISECOND_NS: u64 = 1_000_000;
+    /// For how long nobody wanted hugepages that are idle: their owner has looked back for two seconds at all that is in use. At twice,
+    /// a third less is faulted in again, and demand that swings within seconds keeps a twentieth more.
+    pub(crate) const IDLE_NS: u64 = Self::WINDOW_NS / 2;
 
     pub(crate) const EMPTY: Self = Self {
         ranges: HugeAddressMap::EMPTY,
@@ -189,6 +192,12 @@ impl HugeCache {
     /// Most hugepages to hold.
     pub(crate) const fn limit(&self) -> HugepageCount {
         HugepageCount::new(Self::LEAST_LIMIT + self.limit_above_least)
+    }
+
+    /// The fewest that were held at any moment of the last second: nobody wanted them in all that time.
+    pub(crate) fn idle(&self, now_ns: u64) -> HugepageCount {
+        let recent = self.size_range.recent(now_ns, Self::IDLE_NS).filter_map(Extremes::least);
+        recent.min().map_or(self.size(), |least| HugepageCount::new(least).min(self.size()))
     }
 
     /// Hugepages in use that came through here.
@@ -290,7 +299,8 @@ impl HugeCache {
     }
 
     /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages
-    /// stay: a short one, cut where it is longer than the excess. None if there is no excess.
+    /// stay: a short one, cut at its end where it is longer than the excess: what stays and what goes are a run of free hugepages
+    /// still. None if there is no excess.
     pub(crate) fn take_excess<E: Platform>(
         &mut self,
         platform: &E,
@@ -306,7 +316,8 @@ impl HugeCache {
         self.before_size_changes(now_ns);
         let whole = node.range();
         let count = whole.count.min(excess);
-        let range = self.ranges.take(platform, node, whole.first, count, nodes)?;
+        let first = whole.first + (whole.count - count);
+        let range = self.ranges.take(platform, node, first, count, nodes)?;
         self.size_range.report(now_ns, self.size().get());
         Some(range)
     }

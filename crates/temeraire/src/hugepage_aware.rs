@@ -258,6 +258,9 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             let in_use_bytes = self.state.figures().in_use_bytes;
             self.advice.tell(platform, first.range(count), span, in_use_bytes)
         });
+        if let Some((first, count)) = found.added {
+            self.advice.tell_grown(platform, first.range(count), false);
+        }
         span.set_watched(watched);
         span.set_range(found.first, request.pages);
         span.set_place(SpanPlace::InUse);

@@ -211,14 +211,28 @@ impl Region {
         self.releasable.get()
     }
 
-    /// Marks the first run of at most `most` hugepages that are wholly free and backed as on its
-    /// way to the kernel: nothing is allocated there until [`Self::end_release`].
+    /// Whether a hugepage has been wholly free and backed since `until_ns` or longer.
+    pub(crate) fn has_free_since(&self, until_ns: u64) -> bool {
+        let is_old = |hugepage: &RegionHugepage| hugepage.is_free_since(until_ns);
+        self.releasable() > 0 && self.hugepages.iter().any(is_old)
+    }
+
+    /// Marks a run of at most `most` hugepages that have been wholly free and backed since `until_ns` or longer as on its
+    /// way to the kernel: nothing is allocated there until [`Self::end_release`]. It is the run that begins with the one that
+    /// has been so for the longest: spans that come and go take the same hugepages all the while.
     pub(crate) fn begin_release<P: PageSize>(
         &self,
         most: HugepageCount,
+        until_ns: u64,
     ) -> Option<(Hugepage, HugepageCount)> {
-        let start = self.hugepages.iter().position(RegionHugepage::is_releasable)?;
-        let run = self.hugepages.iter().skip(start).take_while(|hugepage| hugepage.is_releasable());
+        let is_old = |hugepage: &RegionHugepage| hugepage.is_free_since(until_ns);
+        let (start, _) = self
+            .hugepages
+            .iter()
+            .enumerate()
+            .filter(|(_, hugepage)| is_old(hugepage))
+            .min_by_key(|(_, hugepage)| hugepage.since_ns.get())?;
+        let run = self.hugepages.iter().skip(start).take_while(|hugepage| is_old(hugepage));
         let count = run.take(most.get()).count();
         for hugepage in self.hugepages.iter().skip(start).take(count) {
             hugepage.releasing.set(true);
@@ -354,6 +368,10 @@ impl Region {
 impl RegionHugepage {
     fn is_releasable(&self) -> bool {
         self.backed.get() && self.used_pages.get() == 0 && !self.releasing.get()
+    }
+
+    fn is_free_since(&self, until_ns: u64) -> bool {
+        self.is_releasable() && self.since_ns.get() <= until_ns
     }
 }
 

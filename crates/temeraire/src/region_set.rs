@@ -101,16 +101,22 @@ impl RegionSet {
         self.change(region, |region| region.deallocate(first, pages, now_ns));
     }
 
-    /// Marks a run of at most `most` hugepages as on its way to the kernel.
+    /// Marks a run of at most `most` hugepages as on its way to the kernel, of those that have been free since `until_ns` or longer.
     pub(crate) fn begin_release<P: PageSize>(
         &mut self,
         most: HugepageCount,
+        until_ns: u64,
     ) -> Option<(Handle<Region>, Hugepage, HugepageCount)> {
         if self.totals.releasable == 0 || most == HugepageCount::ZERO {
             return None;
         }
-        let region = self.iter().find(|region| region.releasable() > 0)?;
-        let (first, count) = self.change(region, |region| region.begin_release::<P>(most))?;
+        let region = self
+            .iter()
+            .filter(|region| region.releasable() > 0)
+            .take(Self::LOOKS)
+            .find(|region| region.has_free_since(until_ns))?;
+        let (first, count) =
+            self.change(region, |region| region.begin_release::<P>(most, until_ns))?;
         Some((region, first, count))
     }
 

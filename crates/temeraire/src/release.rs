@@ -3,6 +3,7 @@
 use crate::{
     departures::{Cause, Departures},
     huge_address_map::HugeRange,
+    huge_cache::HugeCache,
     hugepage_aware::HugePageAware,
     state::State,
 };
@@ -20,7 +21,8 @@ impl<P: PageSize> HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
-        let mut given = self.give_back_cached(platform, wanted);
+        let mut given =
+            self.give_back_cached(platform, self.cached_share(platform, wanted, reason));
         given += self.give_back_regions(platform, wanted.saturating_sub(given), reason);
         if given < wanted {
             given += self.subrelease(platform, wanted.saturating_sub(given), reason);
@@ -33,6 +35,26 @@ impl<P: PageSize> HugePageAware<P> {
             }
         }
         given
+    }
+
+    /// How much of `wanted` the cache is asked for. Memory that is idle on the whole may be so in pieces that are of no use, and what
+    /// comes and goes in the cache all the while is none of it: of that goes only what nobody wanted for a second. (A
+    /// small heap has its hugepages elsewhere.)
+    fn cached_share<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wanted: PageCount<P>,
+        reason: ReleaseReason,
+    ) -> PageCount<P> {
+        if reason != ReleaseReason::Idle {
+            return wanted;
+        }
+        let mut state = self.state.lock();
+        if state.is_small() {
+            return wanted;
+        }
+        let now_ns = state.time(platform);
+        wanted.min(state.cache.idle(now_ns).pages())
     }
 
     /// Whole hugepages of the cache, then those that the filler keeps although they are empty. Even if none is wanted the cache is trimmed to its limit,
@@ -91,11 +113,15 @@ impl<P: PageSize> HugePageAware<P> {
                 let tenth = HugepageCount::new(state.regions.totals().releasable.div_ceil(10));
                 let quota = *quota.get_or_insert(match reason {
                     ReleaseReason::Policy => tenth,
-                    ReleaseReason::Call | ReleaseReason::Idle => wanted.hugepages_up().max(tenth),
+                    ReleaseReason::Call => wanted.hugepages_up().max(tenth),
                     _ => wanted.hugepages_up(),
                 });
                 let left = quota.saturating_sub(given);
-                let Some(begun) = state.regions.begin_release::<P>(left) else {
+                let until_ns = match reason {
+                    ReleaseReason::Idle => state.time(platform).saturating_sub(HugeCache::IDLE_NS),
+                    _ => u64::MAX,
+                };
+                let Some(begun) = state.regions.begin_release::<P>(left, until_ns) else {
                     return given.pages();
                 };
                 self.underway.begin();

@@ -80,6 +80,8 @@ pub(crate) struct Found<P: PageSize> {
     pub(crate) donated_tail: bool,
     /// Hugepages that came from the system for it and should be advised.
     pub(crate) advise: Option<(Hugepage, HugepageCount)>,
+    /// Hugepages that came from the system beside others that did not, which are advised as those are of a span that grows.
+    pub(crate) added: Option<(Hugepage, HugepageCount)>,
     /// The same, of a heap that is too small for that.
     pub(crate) modest: Option<(Hugepage, HugepageCount)>,
 }
@@ -134,6 +136,11 @@ impl<P: PageSize> State<P> {
         pages.get() <= Self::MOST_FILLED || pages.get() >= Self::PER_HUGEPAGE
     }
 
+    /// Whether the heap is too small for hugepages.
+    pub(crate) fn is_small(&self) -> bool {
+        PageCount::<P>::new(self.in_use_pages).bytes() < HugepageAdvice::THRESHOLD_BYTES
+    }
+
     /// The time.
     pub(crate) fn time<E: Platform>(&mut self, platform: &E) -> u64 {
         self.looked_ns = platform.clock().now_ns();
@@ -178,7 +185,8 @@ impl<P: PageSize> State<P> {
         let single = Self::fills_a_hugepage(request.pages);
         let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
         let modest = found.advise.filter(|_| in_use <= HugepageAdvice::THRESHOLD_BYTES);
-        Some(Found { advise: found.advise.filter(worth_it), modest, ..found })
+        let added = found.added.filter(worth_it);
+        Some(Found { advise: found.advise.filter(worth_it), added, modest, ..found })
     }
 
     /// Takes the pages of a span back. What has to go to the kernel at once is added to
@@ -556,11 +564,17 @@ impl<P: PageSize> State<P> {
 
 impl<P: PageSize> Found<P> {
     const fn of(first: PageId<P>, zeroed: bool) -> Self {
-        Self { first, zeroed, donated_tail: false, advise: None, modest: None }
+        Self { first, zeroed, donated_tail: false, advise: None, added: None, modest: None }
     }
 
     fn of_hugepages(got: &FoundHugepages, donated_tail: bool, pays: bool) -> Self {
         let advise = (got.fresh && pays).then_some((got.range.first, got.range.count));
-        Self { donated_tail, advise, ..Self::of(got.range.first.first_page(), got.range.zeroed) }
+        let added = got.added.filter(|_| pays);
+        Self {
+            donated_tail,
+            advise,
+            added,
+            ..Self::of(got.range.first.first_page(), got.range.zeroed)
+        }
     }
 }

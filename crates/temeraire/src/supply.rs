@@ -17,6 +17,14 @@ pub(crate) struct FoundHugepages {
     pub(crate) range: HugeRange,
     /// Not from the cache.
     pub(crate) fresh: bool,
+    /// Of what is from the cache in part, what is not.
+    pub(crate) added: Option<(Hugepage, HugepageCount)>,
+}
+
+impl FoundHugepages {
+    const fn cached(range: HugeRange) -> Self {
+        Self { range, fresh: false, added: None }
+    }
 }
 
 /// What is known of a hugepage that comes to the filler.
@@ -46,7 +54,7 @@ impl<P: PageSize> State<P> {
     ) -> Option<FoundHugepages> {
         let nodes = &mut self.nodes;
         if let Some(range) = self.cache.allocate(platform, count, align, nodes, now_ns) {
-            return Some(FoundHugepages { range, fresh: false });
+            return Some(FoundHugepages::cached(range));
         }
         // Beside what the cache has, empty hugepages of the filler may be long enough.
         let mut gave = false;
@@ -58,12 +66,45 @@ impl<P: PageSize> State<P> {
             && let Some(range) =
                 self.cache.allocate(platform, count, align, &mut self.nodes, now_ns)
         {
-            return Some(FoundHugepages { range, fresh: false });
+            return Some(FoundHugepages::cached(range));
+        }
+        if align == 1
+            && let Some(found) = self.take_across(platform, count, now_ns)
+        {
+            return Some(found);
         }
         let nodes = &mut self.nodes;
         let range = self.allocator.allocate(platform, count, align, nodes, now_ns)?;
         self.cache.note_taken_elsewhere(now_ns, count);
-        Some(FoundHugepages { range, fresh: true })
+        Some(FoundHugepages { range, fresh: true, added: None })
+    }
+
+    /// A run that begins in the cache, as its longest one, and goes on behind it: what was given back of a run that comes and
+    /// goes is taken again with the rest of it. None unless the cache has half of it.
+    #[cold]
+    #[unsafe(link_section = ".text_rarely")]
+    fn take_across<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        count: HugepageCount,
+        now_ns: u64,
+    ) -> Option<FoundHugepages> {
+        let longest = self.cache.ranges().longest();
+        if 2 * longest.get() < count.get() || longest == HugepageCount::ZERO {
+            return None;
+        }
+        let cached = self.cache.ranges().find_fit(longest)?.range();
+        if self.free_up_to(platform, cached.first, cached.count, count) < count {
+            return None;
+        }
+        let taken = self.take_pieces(platform, cached.first, count, now_ns)?;
+        // It is one run now, which needs one node when it comes back.
+        for _ in 1..taken.pieces {
+            self.nodes.waive();
+        }
+        self.cache.note_taken_elsewhere(now_ns, count);
+        let range = HugeRange { first: cached.first, count, free_since_ns: now_ns, zeroed: false };
+        Some(FoundHugepages { range, fresh: false, added: taken.fresh })
     }
 
     /// What is known of one of the hugepages `got`, of a span of `pages` pages that is not counted yet. `single`: as in

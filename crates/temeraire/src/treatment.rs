@@ -18,7 +18,6 @@
 //! the books take for gone, until it is used again.
 
 use crate::{
-    advice::HugepageAdvice,
     departures::{Cause, Departures},
     handle::Handle,
     hugepage_aware::HugePageAware,
@@ -28,8 +27,7 @@ use crate::{
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, Residency};
 use strata_span::{
-    HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, SpanHandle,
-    SpanPlace,
+    HUGEPAGE_BYTES, Hugepage, HugepageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -244,9 +242,7 @@ impl<P: PageSize> HugePageAware<P> {
                 return due_ns;
             }
             treatment.due_ns = now_ns.saturating_add(treatment.pause_ns());
-            let small =
-                PageCount::<P>::new(state.in_use_pages).bytes() < HugepageAdvice::THRESHOLD_BYTES;
-            if small || !self.advice.collapses(platform) {
+            if state.is_small() || !self.advice.collapses(platform) {
                 return state.treatment.due_ns;
             }
             now_ns.saturating_add(STEP_NS)

@@ -160,3 +160,13 @@ fn the_depth_grows_with_the_logarithm_of_the_ranges() {
     }
     assert!(depth(map.map.root) < 60, "rising addresses are the worst case of plain trees");
 }
+
+#[test]
+fn an_aligned_place_is_found_where_alignment_is_all_that_matters() {
+    let mut map = Map::new();
+    // Of twenty ranges of three hugepages one begins with a multiple of 64, and none has room for any alignment.
+    (0..20).for_each(|index| map.insert(range(64 * index + usize::from(index != 13), 3)));
+    assert_eq!(map.take(3, 64).map(|taken| taken.first), Some(Hugepage::new(64 * 13)));
+    assert_eq!(map.take(3, 64), None);
+    map.check();
+}

@@ -622,3 +622,64 @@ fn a_hugepage_that_emptied_and_is_kept_is_not_broken() {
     assert_eq!(heap.figures().advice.forbidden_hugepages, 0);
     drop(rest);
 }
+
+/// A heap above the size from which on hugepages count, with `frames` spans of `hugepages` hugepages.
+fn with_frames(frames: usize, hugepages: usize) -> (Heap<Pages8K>, Vec<SpanHandle>) {
+    let heap = Heap::<Pages8K>::new();
+    let frames = (0..frames).map(|_| heap.allocate(hugepages * HUGEPAGE_BYTES)).collect();
+    (heap, frames)
+}
+
+#[test]
+fn hugepages_that_come_and_go_are_not_idle_and_those_that_lie_are() {
+    let (heap, mut frames) = with_frames(10, 4);
+    let lying = heap.allocate(12 * HUGEPAGE_BYTES);
+    let wall = heap.allocate(HUGEPAGE_BYTES);
+    heap.deallocate(lying);
+    // Each tenth of a second a frame goes and another comes.
+    let turn = |frames: &mut Vec<SpanHandle>| {
+        heap.deallocate(frames.remove(0));
+        heap.ground.clock.advance(SECOND_NS / 10);
+        let given = heap.release(64 * HUGEPAGE_BYTES, ReleaseReason::Idle);
+        frames.push(heap.allocate(4 * HUGEPAGE_BYTES));
+        given / HUGEPAGE_BYTES
+    };
+    for _ in 0..8 {
+        assert!(turn(&mut frames) <= 2, "what is above the cache's limit may go at once");
+    }
+    let given: usize = (0..30).map(|_| turn(&mut frames)).sum();
+    assert!(given >= 6, "what nobody wanted for a second goes: {given}");
+    let held = heap.figures().cache.cached_hugepages;
+    assert!(held <= 4, "{held}");
+    heap.pass_seconds(3);
+    heap.release(64 * HUGEPAGE_BYTES, ReleaseReason::Idle);
+    assert_eq!(heap.figures().cache.cached_hugepages, 0);
+    frames.into_iter().chain([wall]).for_each(|span| heap.deallocate(span));
+    heap.check();
+}
+
+#[test]
+fn a_run_of_which_a_part_went_back_is_taken_again_with_what_stayed() {
+    let (heap, mut frames) = with_frames(12, 7);
+    let gone = frames.remove(6);
+    let first = gone.first::<Pages8K>();
+    heap.deallocate(gone);
+    // Two hugepages go; five stay.
+    assert_eq!(heap.release(2 * HUGEPAGE_BYTES, ReleaseReason::Call), 2 * HUGEPAGE_BYTES);
+    assert_eq!(heap.figures().cache.cached_hugepages, 5);
+    let again = heap.allocate(7 * HUGEPAGE_BYTES);
+    assert_eq!(again.first::<Pages8K>(), first);
+    assert!(!again.is_zeroed());
+    assert_eq!(heap.figures().cache.cached_hugepages, 0);
+    heap.check();
+    // And one that is not whole hugepages, whose tail is donated.
+    heap.deallocate(again);
+    heap.release(2 * HUGEPAGE_BYTES, ReleaseReason::Call);
+    let again = heap.allocate(7 * HUGEPAGE_BYTES - MIB);
+    assert_eq!(again.first::<Pages8K>(), first);
+    heap.check();
+    frames.push(again);
+    frames.into_iter().for_each(|span| heap.deallocate(span));
+    heap.check();
+    assert_eq!(heap.heap.state.lock().nodes.promised(), 0, "no promise is left over");
+}

@@ -47,7 +47,8 @@ fn what_is_on_its_way_to_the_kernel_is_not_handed_out() {
     let all = allocate::<Pages8K>(&region, whole).unwrap();
     region.deallocate::<Pages8K>(all, PageCount::new(whole), 2);
     assert_eq!(region.releasable(), 512);
-    let (first, count) = region.begin_release::<Pages8K>(HugepageCount::new(100)).unwrap();
+    let (first, count) =
+        region.begin_release::<Pages8K>(HugepageCount::new(100), u64::MAX).unwrap();
     assert_eq!((first, count.get(), region.releasable()), (FIRST, 100, 412));
     assert_eq!(region.longest_free(), 412 * 256);
     let place = allocate::<Pages8K>(&region, 256).unwrap();
@@ -68,7 +69,7 @@ fn a_release_that_failed_leaves_all_as_it_was() {
     let span = allocate::<Pages8K>(&region, 1000).unwrap();
     region.deallocate::<Pages8K>(span, PageCount::new(1000), 2);
     let before = region.figures::<Pages8K>();
-    let (first, count) = region.begin_release::<Pages8K>(HugepageCount::new(9)).unwrap();
+    let (first, count) = region.begin_release::<Pages8K>(HugepageCount::new(9), u64::MAX).unwrap();
     region.end_release::<Pages8K>(first, count, false, 3);
     assert_eq!(region.figures::<Pages8K>(), before);
     assert_eq!(region.releasable(), 4);
@@ -106,7 +107,7 @@ fn a_random_program_leaves_the_counts_of_a_plain_array() {
             }
             _ => {
                 let most = HugepageCount::new(1 + random.below(20));
-                if let Some((first, count)) = region.begin_release::<Pages4K>(most) {
+                if let Some((first, count)) = region.begin_release::<Pages4K>(most, u64::MAX) {
                     let at = (first - FIRST).get();
                     let taken = random.below(3) > 0;
                     region.end_release::<Pages4K>(first, count, taken, 3);
@@ -123,5 +124,22 @@ fn a_random_program_leaves_the_counts_of_a_plain_array() {
         assert_eq!(region.releasable(), releasable);
         let longest = used.split(|used| *used).map(<[bool]>::len).max();
         assert_eq!(Some(region.longest_free()), longest);
+    }
+}
+
+#[test]
+fn the_hugepages_that_have_been_free_for_the_longest_go_first() {
+    let region = region::<Pages8K>(true);
+    let spans: Vec<_> = (0..6).map(|_| allocate::<Pages8K>(&region, 256).unwrap()).collect();
+    for (span, freed_ns) in [(5, 10), (1, 20), (3, 30)] {
+        region.deallocate::<Pages8K>(spans[span], PageCount::new(256), freed_ns);
+    }
+    let most = HugepageCount::new(9);
+    assert!(region.begin_release::<Pages8K>(most, 9).is_none(), "none has been free for so long");
+    assert!(!region.has_free_since(9) && region.has_free_since(10));
+    for span in [5, 1, 3] {
+        let (first, count) = region.begin_release::<Pages8K>(most, u64::MAX).unwrap();
+        assert_eq!((first, count), (spans[span].hugepage(), HugepageCount::ONE));
+        region.end_release::<Pages8K>(first, count, true, 40);
     }
 }

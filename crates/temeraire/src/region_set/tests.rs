@@ -73,7 +73,7 @@ fn a_random_program_leaves_the_totals_of_all_regions() {
             }
             _ => {
                 let most = HugepageCount::new(1 + random.below(50));
-                if let Some((region, first, count)) = set.begin_release::<Pages8K>(most) {
+                if let Some((region, first, count)) = set.begin_release::<Pages8K>(most, u64::MAX) {
                     set.end_release::<Pages8K>(region, first, count, true, 3);
                     released += count.get();
                 }

@@ -14,6 +14,10 @@ const PAUSE_NS: u64 = 1_000_000;
 /// Free bytes that stay whatever is idle: less is not worth the calls.
 const KEPT_BYTES: u64 = 1 << 20;
 
+/// How long a heap is quiet at least before nothing more is looked for: page heaps look at a second of their own before whole
+/// hugepages are idle for them.
+const SETTLED_NS: u64 = 2 * INTERVAL_NS + INTERVAL_NS / 2;
+
 /// What the rate allows.
 #[derive(Debug)]
 pub(super) struct Allowance {
@@ -73,7 +77,7 @@ pub(super) fn release<L: Layers>(
     }
     // What a peak of the last moments keeps may go in the next ones.
     let waits = seen.pages.greatest().is_none_or(|peak| peak > stats.in_use_bytes);
-    if waits || !seen.is_quiet(now_ns, policy.delay_ns()) {
+    if waits || !seen.is_quiet(now_ns, policy.delay_ns().max(SETTLED_NS)) {
         Next::At(now_ns.saturating_add(INTERVAL_NS / 4))
     } else {
         Next::AtRest
