@@ -8,6 +8,7 @@ mod bench;
 mod command;
 mod coverage;
 mod dist;
+mod documents;
 mod fuzz;
 mod hotpath;
 mod idle;
@@ -57,6 +58,7 @@ enum Task {
     Hotpath(hotpath::Options),
     Idle(idle::Options),
     Layers(layers::Options),
+    Documents(documents::Options),
     Dist(dist::Options),
     Programs(programs::Options),
     Reconcile(reconcile::Options),
@@ -86,6 +88,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
         Task::Hotpath(options) => hotpath::perform(&workspace, options),
         Task::Idle(options) => idle::perform(&workspace, options),
         Task::Layers(options) => layers::perform(&workspace, options),
+        Task::Documents(options) => documents::perform(&workspace, options),
         Task::Dist(options) => dist::perform(&workspace, options),
         Task::Programs(options) => programs::perform(&workspace, options),
         Task::Reconcile(options) => reconcile::perform(&workspace, options),

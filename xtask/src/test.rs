@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::command::shown;
 use crate::dist;
+use crate::documents;
 use crate::hotpath;
 use crate::layers;
 use crate::library_tests::{self, Selection};
@@ -23,7 +24,7 @@ use crate::suite::Count;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
-/// Run every check and test: format, clippy, documentation, layers, the libraries and
+/// Run every check and test: format, layers, documents, clippy, documentation, the libraries and
 /// their hot path, unit, integration and doc tests, and the short forms of matrix, loom and programs.
 ///
 /// Needs only Rust and a C compiler. What had to be left out for want of a program is named at
@@ -93,9 +94,10 @@ impl Display for Line {
 
 type Step = (&'static str, fn(&Workspace) -> Result<Done>);
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     ("format", format),
     ("layers", layers),
+    ("documents", documents),
     ("clippy", clippy),
     ("documentation", documentation),
     ("libraries", libraries),
@@ -186,6 +188,11 @@ fn format(workspace: &Workspace) -> Result<Done> {
 
 fn layers(workspace: &Workspace) -> Result<Done> {
     let code = layers::perform(workspace, &layers::Options {})?;
+    Ok(Done::check(code == ExitCode::SUCCESS))
+}
+
+fn documents(workspace: &Workspace) -> Result<Done> {
+    let code = documents::perform(workspace, &documents::Options {})?;
     Ok(Done::check(code == ExitCode::SUCCESS))
 }
 

@@ -1,6 +1,6 @@
 //! Reports and snapshots that the options ask for: `STRATA_CONF=exit_report:tcmalloc,snapshot_file:PATH`.
 //!
-//! A Rust program calls [`report_as_asked`](crate::report_as_asked) at the beginning of main. A library that knows by itself
+//! A Rust program calls [`report_as_asked`](crate::report_as_asked()) at the beginning of main. A library that knows by itself
 //! when a program begins and ends calls [`prepare`], [`begin`] and [`end`], as `libstrata` does.
 //!
 //! All of it is for one heap of the process, since the environment is one. Children inherit that; whoever wants the report

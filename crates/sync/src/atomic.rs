@@ -1,6 +1,6 @@
 //! The atomic types: `core`'s in a program, loom's under `--cfg strata_loom`.
 //!
-//! A constructor that holds one of them is written with [`const_fn!`](crate::const_fn), because
+//! A constructor that holds one of them is written with [`const_fn!`](crate::const_fn!), because
 //! loom's have no `const` constructor.
 
 #[cfg(not(strata_loom))]

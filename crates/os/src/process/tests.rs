@@ -7,7 +7,7 @@ fn the_environment_is_what_std_sees() {
     use std::os::unix::ffi::OsStrExt;
     let path = std::env::var_os("PATH").expect("tests have a PATH");
     assert_eq!(environment(c"PATH"), Some(path.as_bytes()));
-    assert_eq!(environment(c"STRATA_NO_SUCH_VARIABLE"), None);
+    assert_eq!(environment(c"NO_SUCH_VARIABLE_OF_STRATA"), None);
 }
 
 #[test]
