@@ -73,6 +73,11 @@ impl Granules {
         empty
     }
 
+    /// Whether an object lies on any of a set.
+    pub(crate) fn have_objects(&self, set: GranuleSet) -> bool {
+        set.iter().any(|index| !self.objects_on(index).is_empty())
+    }
+
     /// Makes all objects on a set of empty granules out, so that nobody gets one; says how many.
     ///
     /// # Safety

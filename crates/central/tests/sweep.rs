@@ -237,7 +237,9 @@ fn a_page_heap_without_books_on_hugepages_is_left_alone() {
 #[test]
 fn threads_that_use_the_spans_meanwhile_lose_nothing() {
     let heap = Heap::<Pages8K, HugePageAware<Pages8K>>::new();
-    let classes = [64, 512, 2048].map(|size| Pages8K::TABLE.entry(size).unwrap().class());
+    // Behind the objects of the last two are kernel pages on which none lies.
+    let classes = [64, 512, 2048, 17_000, 32_000];
+    let classes = classes.map(|size| Pages8K::TABLE.entry(size).unwrap().class());
     let stop = AtomicBool::new(false);
     let swept = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..3_u64)
@@ -248,7 +250,7 @@ fn threads_that_use_the_spans_meanwhile_lose_nothing() {
                     let mut live = Vec::new();
                     for _ in 0..20_000 {
                         if live.len() < 300 && random.below(2) == 0 {
-                            let class = classes[random.below(3)];
+                            let class = classes[random.below(5)];
                             live.push((heap.take(class), class));
                         } else if !live.is_empty() {
                             let (object, class) = live.swap_remove(random.below(live.len()));

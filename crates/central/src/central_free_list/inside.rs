@@ -3,6 +3,9 @@
 //! The objects that lie on such a page are claimed under the lock: out, as far as the span knows, so that nobody gets one and
 //! the span is not whole. The lock is dropped while the kernel takes the pages. Then the objects are free as they were. The
 //! class's count of objects that are out does not move.
+//!
+//! Granules on which no object lies (before the first object of a span, or behind the last) go only beside others: nothing would keep
+//! the span meanwhile.
 
 use super::{CentralFreeList, add};
 use crate::granules::{GranuleSet, Granules};
@@ -57,11 +60,11 @@ impl<P: PageSize> CentralFreeList<P> {
         let (granules, all) = self.releasable(platform, class, span)?;
         let most = usize::try_from(most_bytes).unwrap_or(usize::MAX) / granules.bytes();
         let set = all.first(most);
-        if set.is_empty() {
-            return None;
-        }
         // SAFETY: the span is of this class, and the lock is held.
         let objects = unsafe { granules.claim(&span, set) };
+        if objects == 0 {
+            return None;
+        }
         spans.set_objects_out(span, span.objects_out() + objects);
         let gone = GranuleSet::released(&span).with(all);
         Some(Claimed { span, granules, set, staying: granules.first_outside(gone) })
@@ -92,8 +95,10 @@ impl<P: PageSize> CentralFreeList<P> {
             span.set_class(SizeClass::NONE);
             whole.push_back(span);
         } else if taken {
-            GranuleSet::released(&span).with(set).set_released(&span);
-            released_bytes = claimed.bytes() as u64;
+            // Somebody else may have claimed granules without objects, too.
+            let before = GranuleSet::released(&span);
+            before.with(set).set_released(&span);
+            released_bytes = (set.without(before).len() * granules.bytes()) as u64;
         }
         self.count(|| {
             add(&self.released_bytes, released_bytes);
@@ -102,7 +107,8 @@ impl<P: PageSize> CentralFreeList<P> {
         whole
     }
 
-    /// The granules of a span that could go back, and have not; none if it is not a span of this class. The lock is held.
+    /// The granules of a span that could go back, and have not; none if it is not a span of this class, or no object lies on any of
+    /// them. The lock is held.
     fn releasable<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -117,6 +123,10 @@ impl<P: PageSize> CentralFreeList<P> {
         let granules = Granules::of::<P>(&span, size, kernel_page_bytes(platform))?;
         // SAFETY: the span is of this class, so it is prepared, and the lock is held.
         let empty = unsafe { granules.empty(&span) };
-        Some((granules, empty.without(GranuleSet::released(&span))))
+        let set = empty.without(GranuleSet::released(&span));
+        granules.have_objects(set).then_some((granules, set))
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;
