@@ -28,49 +28,22 @@ pub(crate) struct Options {
 }
 
 const SUITES: [RandomSuite; 8] = [
-    RandomSuite {
-        package: "strata-cpu-cache",
-        target: &["--test", "stepped"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-cpu-cache",
-        target: &["--test", "caches"],
-        filter: "model",
-        amount: Some(("STRATA_MODEL_STEPS", "100000", "10000000")),
-    },
-    RandomSuite {
-        package: "strata-thread-cache",
-        target: &["--test", "thread_cache"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-central",
-        target: &["--test", "middle_tier"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-page-heap",
-        target: &["--lib", "--all-features"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite { package: "strata-temeraire", target: &["--lib"], filter: "", amount: None },
-    RandomSuite {
-        package: "strata-os",
-        target: &["--test", "page_sources"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-alloc",
-        target: &["--test", "matrix"],
-        filter: "",
-        amount: Some(("STRATA_MATRIX_STEPS", "5000", "500000")),
-    },
+    RandomSuite::new("strata-cpu-cache", &["--test", "stepped"]),
+    RandomSuite::new("strata-cpu-cache", &["--test", "caches"]).only("model").amount(
+        "STRATA_MODEL_STEPS",
+        "100000",
+        "10000000",
+    ),
+    RandomSuite::new("strata-thread-cache", &["--test", "thread_cache"]),
+    RandomSuite::new("strata-central", &["--test", "middle_tier"]),
+    RandomSuite::new("strata-page-heap", &["--lib", "--all-features"]),
+    RandomSuite::new("strata-temeraire", &["--lib"]),
+    RandomSuite::new("strata-os", &["--test", "page_sources"]),
+    RandomSuite::new("strata-alloc", &["--test", "matrix"]).amount(
+        "STRATA_MATRIX_STEPS",
+        "5000",
+        "500000",
+    ),
 ];
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {

@@ -26,43 +26,23 @@ pub(crate) struct Options {
 }
 
 const SUITES: [RandomSuite; 7] = [
-    RandomSuite {
-        package: "strata-cpu-cache",
-        target: &["--test", "caches"],
-        filter: "stress",
-        amount: Some(("STRATA_STRESS_SECONDS", "10", "60")),
-    },
-    RandomSuite {
-        package: "strata-alloc",
-        target: &["--test", "refusals"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite { package: "strata-alloc", target: &["--test", "fork"], filter: "", amount: None },
-    RandomSuite {
-        package: "strata-alloc",
-        target: &["--test", "short_threads"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-alloc",
-        target: &["--test", "idle_threads"],
-        filter: "",
-        amount: None,
-    },
-    RandomSuite {
-        package: "strata-c-tests",
-        target: &["--test", "surroundings"],
-        filter: "a_process_with_32_allocating_threads_forks",
-        amount: Some(("STRATA_FORKS", "100", "10000")),
-    },
-    RandomSuite {
-        package: "strata-c-tests",
-        target: &["--test", "life"],
-        filter: "preloaded_it_lives",
-        amount: Some(("STRATA_THREADS", "10000", "100000")),
-    },
+    RandomSuite::new("strata-cpu-cache", &["--test", "caches"]).only("stress").amount(
+        "STRATA_STRESS_SECONDS",
+        "10",
+        "60",
+    ),
+    RandomSuite::new("strata-alloc", &["--test", "refusals"]),
+    RandomSuite::new("strata-alloc", &["--test", "fork"]),
+    RandomSuite::new("strata-alloc", &["--test", "short_threads"]),
+    RandomSuite::new("strata-alloc", &["--test", "idle_threads"]),
+    RandomSuite::new("strata-c-tests", &["--test", "surroundings"])
+        .only("a_process_with_32_allocating_threads_forks")
+        .amount("STRATA_FORKS", "100", "10000"),
+    RandomSuite::new("strata-c-tests", &["--test", "life"]).only("preloaded_it_lives").amount(
+        "STRATA_THREADS",
+        "10000",
+        "100000",
+    ),
 ];
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {

@@ -11,14 +11,37 @@ use crate::command::shown;
 use crate::workspace::Workspace;
 
 /// A test target, or a part of one, that is random.
+#[derive(Clone, Copy)]
 pub(crate) struct RandomSuite {
     pub(crate) package: &'static str,
     /// What cargo gets: `--test NAME` or `--lib`.
-    pub(crate) target: &'static [&'static str],
+    target: &'static [&'static str],
     /// Tests whose names contain this.
-    pub(crate) filter: &'static str,
+    filter: &'static str,
     /// The variable that sets how much it does, and its values in the short and the long form.
-    pub(crate) amount: Option<(&'static str, &'static str, &'static str)>,
+    amount: Option<(&'static str, &'static str, &'static str)>,
+}
+
+impl RandomSuite {
+    /// All tests of a target, each as long as it is by itself.
+    pub(crate) const fn new(package: &'static str, target: &'static [&'static str]) -> Self {
+        Self { package, target, filter: "", amount: None }
+    }
+
+    /// Only the tests whose names contain `filter`.
+    pub(crate) const fn only(self, filter: &'static str) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// As long as `variable` says: `short`, or `long` in the long form.
+    pub(crate) const fn amount(
+        self,
+        variable: &'static str,
+        short: &'static str,
+        long: &'static str,
+    ) -> Self {
+        Self { amount: Some((variable, short, long)), ..self }
+    }
 }
 
 /// What the commands that run such suites have in common.

@@ -1,6 +1,7 @@
 //! What the user can choose, by the names that `STRATA_CONF` and the libraries' files use.
 
 use clap::ValueEnum;
+use strata_replay::{PageHeapKind, PageSizeKind};
 
 /// The form of the report at COMMAND's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,46 +37,20 @@ impl Report {
     }
 }
 
-/// Where spans come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PageHeap {
-    /// Lists of spans by their length
-    Legacy,
-    /// Hugepage-aware (the default)
-    Temeraire,
-}
-
-impl PageHeap {
-    /// The pair of `STRATA_CONF` that asks for it.
-    pub(crate) fn pair(self) -> &'static str {
-        match self {
-            Self::Legacy => "page_heap:legacy",
-            Self::Temeraire => "page_heap:temeraire",
-        }
+/// The pair of `STRATA_CONF` that asks for a page heap.
+pub(crate) fn page_heap_pair(page_heap: PageHeapKind) -> &'static str {
+    match page_heap {
+        PageHeapKind::Legacy => "page_heap:legacy",
+        PageHeapKind::Temeraire => "page_heap:temeraire",
     }
 }
 
-/// The size of a page, for which there is a library each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PageSize {
-    #[value(name = "4k")]
-    Four,
-    #[value(name = "8k")]
-    Eight,
-    #[value(name = "32k")]
-    ThirtyTwo,
-    #[value(name = "256k")]
-    TwoFiftySix,
-}
-
-impl PageSize {
-    /// The name of the library's file.
-    pub(crate) fn file_name(self) -> &'static str {
-        match self {
-            Self::Four => "libstrata-4k.so",
-            Self::Eight => "libstrata.so",
-            Self::ThirtyTwo => "libstrata-32k.so",
-            Self::TwoFiftySix => "libstrata-256k.so",
-        }
+/// The name of the library's file: there is one for each size of a page.
+pub(crate) fn library_file(page_size: PageSizeKind) -> &'static str {
+    match page_size {
+        PageSizeKind::Four => "libstrata-4k.so",
+        PageSizeKind::Eight => "libstrata.so",
+        PageSizeKind::ThirtyTwo => "libstrata-32k.so",
+        PageSizeKind::TwoFiftySix => "libstrata-256k.so",
     }
 }

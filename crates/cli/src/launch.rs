@@ -1,12 +1,12 @@
 //! Becoming a program that runs under the library.
 
-use crate::choices::PageSize;
 use crate::{library, preload};
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, ErrorKind};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Command, ExitCode};
+use strata_replay::PageSizeKind;
 
 /// What this command ends with when it cannot do its own part, as `env` and `timeout` do.
 pub(crate) const OWN_FAILURE: u8 = 125;
@@ -21,7 +21,7 @@ const NOT_FOUND: u8 = 127;
 pub(crate) struct Launch<'a> {
     /// The program and its arguments.
     pub(crate) command: &'a [OsString],
-    pub(crate) page_size: PageSize,
+    pub(crate) page_size: PageSizeKind,
     /// What is added to `STRATA_CONF`.
     pub(crate) pairs: Vec<OsString>,
     /// A variable that is to have the program's number: a process keeps it when it becomes another program, and its children

@@ -1,10 +1,11 @@
 //! Where the library is: beside the command, as `cargo xtask dist` and packages put it.
 
-use crate::choices::PageSize;
+use crate::choices::library_file;
 use core::fmt;
 use std::env;
 use std::io;
 use std::path::{Path, PathBuf};
+use strata_replay::PageSizeKind;
 
 /// Directories to look in, as seen from the one that the command is in.
 const PLACES: [&str; 2] = ["../lib", "."];
@@ -42,15 +43,15 @@ impl fmt::Display for NoLibrary {
 }
 
 /// The library with such pages.
-pub(crate) fn find(page_size: PageSize) -> Result<PathBuf, NoLibrary> {
+pub(crate) fn find(page_size: PageSizeKind) -> Result<PathBuf, NoLibrary> {
     let command = env::current_exe().map_err(NoLibrary::NoCommand)?;
     find_beside(&command, page_size)
 }
 
 /// The library with such pages, seen from the file that the command is.
-fn find_beside(command: &Path, page_size: PageSize) -> Result<PathBuf, NoLibrary> {
+fn find_beside(command: &Path, page_size: PageSizeKind) -> Result<PathBuf, NoLibrary> {
     let directory = command.parent().unwrap_or(Path::new("/"));
-    let candidates = PLACES.map(|place| directory.join(place).join(page_size.file_name()));
+    let candidates = PLACES.map(|place| directory.join(place).join(library_file(page_size)));
     let Some(found) = candidates.iter().find(|path| path.is_file()) else {
         return Err(NoLibrary::NotFound(candidates.to_vec()));
     };

@@ -1,12 +1,13 @@
 //! The environment of a program that runs under the library.
 
-use crate::choices::{PageHeap, Report};
+use crate::choices::{Report, page_heap_pair};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
+use strata_replay::PageHeapKind;
 
 /// What is added to `STRATA_CONF`, pair by pair.
-pub(crate) fn pairs(report: Option<Report>, page_heap: Option<PageHeap>) -> Vec<&'static str> {
-    report.map(Report::pair).into_iter().chain(page_heap.map(PageHeap::pair)).collect()
+pub(crate) fn pairs(report: Option<Report>, page_heap: Option<PageHeapKind>) -> Vec<&'static str> {
+    report.map(Report::pair).into_iter().chain(page_heap.map(page_heap_pair)).collect()
 }
 
 /// `LD_PRELOAD` with the library before what is there: the first one that has `malloc` serves it.

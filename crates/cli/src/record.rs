@@ -1,11 +1,12 @@
 //! `strata record`: a program under Strata whose calls are written down.
 
-use crate::choices::{PageHeap, PageSize};
+use crate::choices::page_heap_pair;
 use crate::launch::{Launch, OWN_FAILURE};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
+use strata_replay::{PageHeapKind, PageSizeKind};
 
 /// Record what COMMAND asks its allocator for
 ///
@@ -20,7 +21,7 @@ pub(crate) struct Options {
 
     /// Where spans of pages come from
     #[arg(long, value_name = "NAME", value_enum)]
-    page_heap: Option<PageHeap>,
+    page_heap: Option<PageHeapKind>,
 
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
@@ -38,7 +39,7 @@ pub(crate) fn perform(options: &Options) -> ExitCode {
     };
     let launch = Launch {
         command: &options.command,
-        page_size: PageSize::Eight,
+        page_size: PageSizeKind::Eight,
         pairs,
         own_number: Some("STRATA_RECORD_PID"),
     };
@@ -57,7 +58,7 @@ fn pairs(options: &Options) -> Result<Vec<OsString>, String> {
     }
     let mut pair = OsString::from("record_file:");
     pair.push(path);
-    let page_heap = options.page_heap.map(|page_heap| page_heap.pair().into());
+    let page_heap = options.page_heap.map(|page_heap| page_heap_pair(page_heap).into());
     Ok(page_heap.into_iter().chain([pair]).collect())
 }
 

@@ -1,11 +1,12 @@
 //! `strata run`: a program under Strata.
 
-use crate::choices::{PageHeap, PageSize, Report};
+use crate::choices::Report;
 use crate::launch::Launch;
 use crate::preload;
 use clap::Args;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use strata_replay::{PageHeapKind, PageSizeKind};
 
 /// Run COMMAND under Strata
 ///
@@ -27,11 +28,11 @@ pub(crate) struct Options {
 
     /// Where spans of pages come from
     #[arg(long, value_name = "NAME", value_enum)]
-    page_heap: Option<PageHeap>,
+    page_heap: Option<PageHeapKind>,
 
     /// The size of a page
     #[arg(long, value_name = "SIZE", value_enum, default_value = "8k")]
-    page_size: PageSize,
+    page_size: PageSizeKind,
 
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]

@@ -11,20 +11,29 @@ use core::{
     sync::atomic::{AtomicI8, Ordering},
 };
 
+/// Where a weak symbol stands, as a pointer to its type; null where no library defines it.
+#[cfg(target_arch = "x86_64")]
+macro_rules! weak {
+    ($symbol:literal as $type:ty) => {{
+        let place: *const $type;
+        // SAFETY: loads an entry of this object's own offset table, which the loader filled before
+        // any of our code ran; touches no other memory and no flag.
+        unsafe {
+            asm!(
+                concat!(".weak ", $symbol),
+                concat!("mov {place}, qword ptr [rip + ", $symbol, "@GOTPCREL]"),
+                place = out(reg) place,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        place
+    }};
+}
+
 /// Where glibc's `__rseq_offset` stands; `None` on C libraries that register no rseq area.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn rseq_offset() -> Option<&'static isize> {
-    let place: *const isize;
-    // SAFETY: loads an entry of this object's own offset table, which the loader filled before
-    // any of our code ran; touches no other memory and no flag.
-    unsafe {
-        asm!(
-            ".weak __rseq_offset",
-            "mov {place}, qword ptr [rip + __rseq_offset@GOTPCREL]",
-            place = out(reg) place,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
+    let place = weak!("__rseq_offset" as isize);
     // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before
     // any other object's code runs and never after.
     unsafe { place.as_ref() }
@@ -33,19 +42,8 @@ pub(crate) fn rseq_offset() -> Option<&'static isize> {
 /// Where glibc's `__rseq_size` stands; `None` on C libraries that register no rseq area.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn rseq_size() -> Option<&'static u32> {
-    let place: *const u32;
-    // SAFETY: loads an entry of this object's own offset table, which the loader filled before
-    // any of our code ran; touches no other memory and no flag.
-    unsafe {
-        asm!(
-            ".weak __rseq_size",
-            "mov {place}, qword ptr [rip + __rseq_size@GOTPCREL]",
-            place = out(reg) place,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before
-    // any other object's code runs and never after.
+    let place = weak!("__rseq_size" as u32);
+    // SAFETY: as in `rseq_offset`.
     unsafe { place.as_ref() }
 }
 
@@ -56,42 +54,22 @@ pub(crate) type Procedure = unsafe extern "C" fn();
 /// take again that has it. `None` on C libraries without them.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
-    let (lock, unlock, reset): (usize, usize, usize);
-    // SAFETY: as in `rseq_offset`, of three entries.
-    unsafe {
-        asm!(
-            ".weak _IO_list_lock",
-            ".weak _IO_list_unlock",
-            ".weak _IO_list_resetlock",
-            "mov {lock}, qword ptr [rip + _IO_list_lock@GOTPCREL]",
-            "mov {unlock}, qword ptr [rip + _IO_list_unlock@GOTPCREL]",
-            "mov {reset}, qword ptr [rip + _IO_list_resetlock@GOTPCREL]",
-            lock = out(reg) lock,
-            unlock = out(reg) unlock,
-            reset = out(reg) reset,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    if lock == 0 || unlock == 0 || reset == 0 {
+    let all = [
+        weak!("_IO_list_lock" as ()),
+        weak!("_IO_list_unlock" as ()),
+        weak!("_IO_list_resetlock" as ()),
+    ];
+    if all.iter().any(|place| place.is_null()) {
         return None;
     }
     // SAFETY: glibc's functions of this type (libio), all three.
-    Some([lock, unlock, reset].map(|address| unsafe { transmute::<usize, Procedure>(address) }))
+    Some(all.map(|place| unsafe { transmute::<*const (), Procedure>(place) }))
 }
 
 /// Whether glibc's `__libc_single_threaded` says that the process has one thread; false where nobody says it.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn is_single_threaded() -> bool {
-    let place: *const AtomicI8;
-    // SAFETY: as in `rseq_offset`.
-    unsafe {
-        asm!(
-            ".weak __libc_single_threaded",
-            "mov {place}, qword ptr [rip + __libc_single_threaded@GOTPCREL]",
-            place = out(reg) place,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
+    let place = weak!("__libc_single_threaded" as AtomicI8);
     // SAFETY: null, or glibc's own byte (sys/single_threaded.h), which it writes when this thread makes another or
     // has joined it.
     let byte = unsafe { place.as_ref() };

@@ -42,6 +42,7 @@ extern crate std;
 mod allocation_records;
 mod figures;
 mod free_set;
+mod free_spans;
 mod hugepage_use;
 mod inside_spans;
 mod legacy_figures;
@@ -62,9 +63,10 @@ pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
 pub use figures::{FreeParts, PageHeapStats, PeakFigures, ReleasedBytes};
+pub use free_spans::{FreeSpanCounts, FreeSpans};
 pub use hugepage_use::{HugepageFigures, HugepageUse, SharedHugepage};
 pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};
-pub use legacy_figures::{FreeSpans, LegacyFigures};
+pub use legacy_figures::LegacyFigures;
 pub use legacy_page_heap::LegacyPageHeap;
 pub use lifetimes::{LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS, count_lifetime, lifetime_bucket};
 pub use limits::{LimitFigures, MemoryLimits, limited_bytes};

@@ -1,6 +1,6 @@
 //! Runs of free pages by length.
 
-use strata_page_heap::{FreeSpans, SMALL_LENGTH_BYTES};
+use strata_page_heap::{FreeSpanCounts, FreeSpans, SMALL_LENGTH_BYTES};
 use strata_span::PageSize;
 
 /// Entries of a table by exact length: as many as pages of 4 KiB need.
@@ -17,15 +17,7 @@ pub struct FreeSpanTable {
     pub large: FreeSpans,
     page_bytes: u64,
     #[cfg_attr(feature = "serde", serde(with = "strata_page_heap::sparse"))]
-    by_length: [Counts; EXACT_LENGTHS],
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
-struct Counts {
-    backed: u32,
-    unmapped: u32,
+    by_length: [FreeSpanCounts; EXACT_LENGTHS],
 }
 
 impl Default for FreeSpanTable {
@@ -38,15 +30,9 @@ impl FreeSpanTable {
     /// Of no pages.
     pub(crate) const NONE: Self = Self {
         large_pages: 0,
-        large: FreeSpans {
-            pages: 0,
-            backed_spans: 0,
-            unmapped_spans: 0,
-            backed_bytes: 0,
-            unmapped_bytes: 0,
-        },
+        large: FreeSpans::NONE,
         page_bytes: 0,
-        by_length: [Counts { backed: 0, unmapped: 0 }; EXACT_LENGTHS],
+        by_length: [FreeSpanCounts::NONE; EXACT_LENGTHS],
     };
 
     /// Makes an empty table one of pages of a size.
@@ -77,18 +63,7 @@ impl FreeSpanTable {
 
     /// Free runs by length, for the lengths below [`Self::large_pages`] that exist, rising.
     pub fn lengths(&self) -> impl Iterator<Item = FreeSpans> + '_ {
-        let lengths = self.by_length.iter().enumerate().map(|(pages, counts)| {
-            let pages = pages as u64;
-            let (backed, unmapped) = (u64::from(counts.backed), u64::from(counts.unmapped));
-            FreeSpans {
-                pages,
-                backed_spans: backed,
-                unmapped_spans: unmapped,
-                backed_bytes: backed * pages * self.page_bytes,
-                unmapped_bytes: unmapped * pages * self.page_bytes,
-            }
-        });
-        lengths.filter(|spans| spans.backed_spans + spans.unmapped_spans != 0)
+        FreeSpanCounts::lengths(&self.by_length, self.page_bytes)
     }
 
     /// Bytes of all runs: backed and not.

@@ -1,7 +1,8 @@
 use super::{pairs, with_library, with_pairs};
-use crate::choices::{PageHeap, Report};
+use crate::choices::Report;
 use std::ffi::OsStr;
 use std::path::Path;
+use strata_replay::PageHeapKind;
 
 #[test]
 fn the_library_stands_before_what_is_preloaded_already() {
@@ -14,7 +15,7 @@ fn the_library_stands_before_what_is_preloaded_already() {
 
 #[test]
 fn what_the_user_configured_stays_and_the_arguments_come_after_it() {
-    let pairs = pairs(Some(Report::Tcmalloc), Some(PageHeap::Legacy));
+    let pairs = pairs(Some(Report::Tcmalloc), Some(PageHeapKind::Legacy));
     let with = |present: Option<&str>| with_pairs(present.map(OsStr::new), &pairs);
     assert_eq!(with(None), "exit_report:tcmalloc,page_heap:legacy");
     assert_eq!(

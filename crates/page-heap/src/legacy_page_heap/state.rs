@@ -4,9 +4,9 @@ mod extend;
 
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
-    AllocationRecords, Density, HasStats, LegacyFigures, LimitFigures, PageHeapStats,
+    AllocationRecords, Density, FreeSpans, HasStats, LegacyFigures, LimitFigures, PageHeapStats,
     ReleaseReason, ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
-    free_set::FreeSet, legacy_figures::FreeSpans,
+    free_set::FreeSet,
 };
 use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode};
 use strata_span::SizeClass;
