@@ -121,7 +121,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         request: SpanRequest<P>,
     ) -> Option<SpanHandle>;
 
-    /// Takes a span back.
+    /// Takes a span back. One that is not in use, since another thread gave it back a moment ago, is reported as a misuse, and left
+    /// alone if the process goes on.
     ///
     /// # Safety
     ///

@@ -47,7 +47,7 @@ mod span_tree;
 
 pub use address::Address;
 pub use metadata_arena::{ArenaStats, MetadataArena, MetadataKind};
-pub use misuse::{Function, LastOperation, Misuse, Offence};
+pub use misuse::{Function, LastOperation, Misuse, Offence, report_not_in_use};
 pub use page_map::{PageMap, PageMapStats, PageMapWindow, PageMapWords};
 pub use pages::{HUGEPAGE_BYTES, HUGEPAGE_SHIFT, Hugepage, HugepageCount, PageCount, PageId};
 pub use platform::{Ground, Platform};

@@ -1,6 +1,6 @@
 //! The line about a pointer that is not what it should be.
 
-use crate::{Address, Span, SpanPlace};
+use crate::{Address, PageId, Span, SpanPlace};
 use core::fmt;
 use strata_os::thread_id;
 use strata_size_classes::PageSize;
@@ -165,6 +165,15 @@ impl Misuse<'_> {
             "{offence}: {function}({address:#x}), {place}, thread {thread}; last: {last}"
         ));
     }
+}
+
+/// The line about a span that is given back and is not in use: two threads freed one block at the same moment, or what stands in a
+/// span was overwritten.
+#[cold]
+#[inline(never)]
+pub fn report_not_in_use<P: PageSize>(first: PageId<P>, span: &Span) {
+    let (offence, function, last) = (Offence::DoubleFree, Function::Free, LastOperation::Freed);
+    Misuse { offence, function, address: first.address(), span: Some(span), last }.report::<P>();
 }
 
 /// Where the pointer leads, in words.

@@ -1,12 +1,12 @@
 //! Structures of one type, taken from the metadata arena and used again.
 
-use crate::{MetadataArena, MetadataKind};
+use crate::{Address, MetadataArena, MetadataKind};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_os::PageSource;
 use strata_sync::{
     LockStats, Mutex,
     atomic::{AtomicU64, Ordering},
-    const_fn,
+    const_fn, crash,
 };
 
 /// A type whose values a [`Pool`] hands out.
@@ -117,6 +117,12 @@ impl<T: PoolItem> Pool<T> {
     pub unsafe fn deallocate(&self, item: NonNull<T>) {
         let mut free = self.free.lock();
         let link = item.cast::<Link>();
+        if *free == Some(link) {
+            crash!(
+                "structure {:#x} of the heap given back twice",
+                Address::of(link.as_ptr()).value()
+            );
+        }
         // SAFETY: the caller gives the item up; by the trait's second rule it can hold a link.
         unsafe { link.write(Link { next: *free }) };
         *free = Some(link);

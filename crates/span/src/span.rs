@@ -221,6 +221,13 @@ impl Span {
         self.place.store(place as u8, Ordering::Relaxed);
     }
 
+    /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the others, and whoever
+    /// comes later, are not. One exchange.
+    #[must_use]
+    pub fn leave_use(&self) -> bool {
+        self.place.swap(SpanPlace::Unused as u8, Ordering::Relaxed) == SpanPlace::InUse as u8
+    }
+
     /// Which back end of its heap it belongs to (arenas have their own).
     pub fn back_end(&self) -> u8 {
         self.back_end.load(Ordering::Relaxed)

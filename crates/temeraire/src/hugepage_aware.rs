@@ -15,7 +15,7 @@ use strata_page_heap::{
 };
 use strata_span::{
     Hugepage, HugepageCount, MetadataKind, PageCount, PageSize, Platform, PoolItem, SpanHandle,
-    SpanPlace,
+    SpanPlace, report_not_in_use,
 };
 
 /// A page heap that keeps memory on hugepages and gives back what nobody needs: Temeraire.
@@ -275,10 +275,12 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         // All that is needed of the span is read before its structure goes.
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         let donated_tail = span.has_donated_tail();
-        if span.is_watched() {
-            self.advice.learn(platform, span.range::<P>());
+        if !span.leave_use() {
+            return report_not_in_use(first, &span);
         }
-        span.set_place(SpanPlace::Unused);
+        if span.is_watched() {
+            self.advice.learn(platform, pages.range_from(first));
+        }
         platform.map().clear_ends(first, pages);
         // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
         // caller took out those that it had put in.

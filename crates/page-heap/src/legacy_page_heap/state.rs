@@ -12,7 +12,7 @@ use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode};
 use strata_span::SizeClass;
 use strata_span::{
     Address, HUGEPAGE_BYTES, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform,
-    SpanHandle, SpanPlace,
+    SpanHandle, SpanPlace, report_not_in_use,
 };
 
 /// From this much in use on the kernel is asked for hugepages, where it wants to be asked. Small
@@ -127,8 +127,10 @@ impl<P: PageSize> State<P> {
         span: SpanHandle,
         now_ns: u64,
     ) {
-        debug_assert!(span.place() == SpanPlace::InUse, "only spans that are out come back");
         let pages = span.page_count();
+        if !span.leave_use() {
+            return report_not_in_use::<P>(span.first(), &span);
+        }
         self.in_use -= pages;
         self.free += pages;
         self.spans_in_use -= 1;
