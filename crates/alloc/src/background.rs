@@ -209,7 +209,7 @@ impl Background {
     ///
     /// This thread called [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.schedule.release() };
     }
 

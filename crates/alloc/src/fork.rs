@@ -165,7 +165,7 @@ unsafe extern "C" fn in_child() {
 /// `core` points to a core of this configuration that stands.
 #[unsafe(link_section = ".text_rarely")]
 unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the core stands, and is of the configuration that these functions were made for.
     unsafe { Core::<C>::of_raw(core) }.acquire_all();
 }
 
@@ -174,9 +174,9 @@ unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
 /// As for [`acquire`], which was called before.
 #[unsafe(link_section = ".text_rarely")]
 unsafe fn release<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `acquire`.
     let core = unsafe { Core::<C>::of_raw(core) };
-    // SAFETY: the caller's promise.
+    // SAFETY: `acquire` took its locks before the fork, in this thread or in the one that forked it.
     unsafe { core.release_all() };
 }
 
@@ -185,7 +185,7 @@ unsafe fn release<C: HeapConfig>(core: *const c_void) {
 /// As for [`acquire`]; in the child of a fork.
 #[unsafe(link_section = ".text_rarely")]
 unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `acquire`.
     let core = unsafe { Core::<C>::of_raw(core) };
     core.threads.forget_vanished(core.slot());
     core.begin_in_child();
@@ -196,7 +196,7 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
 ///
 /// As for [`forget_vanished`]; this thread interrupted itself in a layer, so that no lock is taken.
 unsafe fn begin<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `acquire`.
     let core = unsafe { Core::<C>::of_raw(core) };
     core.background.note_if_lost();
     core.begin_without_thread();

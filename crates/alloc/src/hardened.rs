@@ -384,7 +384,8 @@ impl Hardened {
     ///
     /// This thread took them with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller's promise, for each.
+        // SAFETY: `acquire` took every lock of these, in this thread or in the one that forked it, and no guard of
+        // any lives.
         unsafe { self.large.release() };
         for shard in self.shards().iter().rev() {
             // SAFETY: as above.

@@ -173,14 +173,14 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(always)]
     pub unsafe fn deallocate(&self, pointer: *mut u8) {
         let Some(class) = self.near.class_at(Address::of(pointer).value()) else {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is null or its owner gave it up; which of them is looked up there.
             return unsafe { self.deallocate_uncertain(pointer, SizeClass::NONE) };
         };
         let (is_no_beginning, bytes) =
             C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
         // Of no class nothing begins anywhere.
         if if mark::LOOKS { is_no_beginning } else { class.is_none() } {
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
@@ -196,7 +196,7 @@ impl<C: HeapConfig> Heap<C> {
     /// size that is rounded to the same as `size`.
     #[inline(always)]
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the block was handed out by this heap, and its owner gave it up.
         unsafe { self.deallocate_layout::<true>(pointer, size, align) };
     }
 
@@ -213,17 +213,17 @@ impl<C: HeapConfig> Heap<C> {
         let near = self.near.class_at(address).filter(|class| !class.is_none());
         let class = near.unwrap_or_else(|| self.map.class_at(address));
         if class.is_none() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was handed out by this heap, and its owner gave it up.
             return unsafe { self.deallocate_unlisted(pointer, said) };
         }
         if Self::entry(size, align).map(ClassEntry::class) != Some(class) {
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_mismatched(class, pointer, said) };
         }
         let (is_no_beginning, bytes) = C::Pages::TABLE.is_no_beginning_of(class, address);
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
         if is_no_beginning || unsafe { mark::is_set(pointer) } {
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, said) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
@@ -250,7 +250,7 @@ impl<C: HeapConfig> Heap<C> {
                     self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
                 }
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was asked for with this layout, and its owner gave it up.
             None => unsafe { self.deallocate_uncommon::<LOOKS>(pointer, size, align) },
         }
     }
@@ -414,7 +414,7 @@ impl<C: HeapConfig> Heap<C> {
             thread_block::count_deallocated(slot, bytes as u64)
         };
         if is_closed {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was handed out by this heap, and its owner gave it up.
             return unsafe { self.deallocate_uncounted(pointer, slot, class, said) };
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
@@ -432,9 +432,9 @@ impl<C: HeapConfig> Heap<C> {
         };
         match pushed {
             Pushed::Done => {}
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is of this class and given up, and no cache took it.
             Pushed::Full => unsafe { self.deallocate_overflowed(pointer, slot, class) },
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             Pushed::Again => unsafe { self.deallocate_again(pointer, slot, class, said) },
         }
     }
@@ -557,7 +557,7 @@ impl<C: HeapConfig> Heap<C> {
                 let said = Said::layout(size, align);
                 self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
             },
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was asked for with this layout, and its owner gave it up.
             None => unsafe { self.deallocate_rare::<LOOKS>(pointer, size, align) },
         }
     }
@@ -583,7 +583,7 @@ impl<C: HeapConfig> Heap<C> {
                     self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
                 }
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was handed out by this heap, and its owner gave it up.
             None => unsafe { self.deallocate_unlisted(pointer, said) },
         }
     }
@@ -623,7 +623,7 @@ impl<C: HeapConfig> Heap<C> {
         said: Said,
     ) {
         own_words(counted_in).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
-        // SAFETY: the caller's promise.
+        // SAFETY: the block is of this class, and its owner gave it up.
         unsafe { self.deallocate_uncommonly(class, pointer, said) };
     }
 
@@ -639,12 +639,12 @@ impl<C: HeapConfig> Heap<C> {
         };
         let slot = self.slot();
         match core.front_end() {
-            // SAFETY: the caller's promise.
+            // SAFETY: its owner gave the block up, which the observer looks at before anything else.
             FrontEnd::Observed(observer) => unsafe {
                 core.deallocate_observed(slot, observer, pointer, said)
             },
             FrontEnd::PerThread(_) if !self.is_unmarked_or_live(class, pointer, said) => {}
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is of this class, and its owner gave it up.
             FrontEnd::PerCpu(_) | FrontEnd::PerThread(_) => unsafe {
                 core.deallocate_uncounted(slot, class, pointer)
             },
@@ -667,18 +667,19 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     unsafe fn deallocate_uncertain(&self, pointer: *mut u8, class: SizeClass) {
         if !class.is_none() {
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         let class = self.map.class_at(Address::of(pointer).value());
         if class.is_none() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the page map has no class for it: null, or a block of a span of its own, given up by its
+            // owner.
             return unsafe { self.deallocate_unlisted(pointer, Said::NOTHING) };
         }
         let (is_no_beginning, bytes) =
             C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
         if mark::LOOKS && is_no_beginning {
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
@@ -695,7 +696,7 @@ impl<C: HeapConfig> Heap<C> {
     unsafe fn deallocate_suspect(&self, class: SizeClass, pointer: *mut u8, said: Said) {
         let is_observed = self.core().is_some_and(|core| core.observer().is_some());
         if is_observed || self.is_live(class, pointer, said.function()) {
-            // SAFETY: the caller's promise.
+            // SAFETY: nothing spoke against it: it is of this class, and its owner gave it up.
             unsafe { self.deallocate_uncommonly(class, pointer, said) };
         }
     }
@@ -712,7 +713,7 @@ impl<C: HeapConfig> Heap<C> {
             Some(core) if core.observer().is_none() => {
                 core.report_wrong_size(class, Address::of(pointer), said);
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: an observer looks at the block before anything else; without a core no block was ever handed out.
             _ => unsafe { self.deallocate_uncommonly(class, pointer, said) },
         }
     }
@@ -732,7 +733,7 @@ impl<C: HeapConfig> Heap<C> {
     unsafe fn deallocate_overflowed(&self, pointer: *mut u8, slot: Slot, class: SizeClass) {
         own_words(slot).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
         if let Some(core) = self.core() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is of this class and given up, and this CPU's cache did not take it.
             unsafe { core.deallocate_overflowed(slot, class, pointer) };
         }
     }
@@ -746,7 +747,7 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     unsafe fn deallocate_again(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
         own_words(slot).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
-        // SAFETY: the caller's promise.
+        // SAFETY: whether its owner may give the block is looked up there, before it is touched.
         unsafe { self.deallocate_suspect(class, pointer, said) };
     }
 
@@ -766,9 +767,9 @@ impl<C: HeapConfig> Heap<C> {
         };
         let slot = self.slot();
         match core.observer() {
-            // SAFETY: the caller's promise.
+            // SAFETY: its owner gave the block up, which the observer looks at before anything else.
             Some(observer) => unsafe { core.deallocate_observed(slot, observer, pointer, said) },
-            // SAFETY: the caller's promise.
+            // SAFETY: no class is known for the block, and its owner gave it up; its span is looked up there.
             None => unsafe { core.deallocate_unlisted(slot, pointer, said) },
         }
     }

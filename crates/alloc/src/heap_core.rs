@@ -183,7 +183,7 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// `core` came from `create`, and nobody uses the heap or any of its blocks.
     pub(crate) unsafe fn destroy(core: NonNull<Self>) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `create` made it, and it stands until the end of this function.
         let this = unsafe { core.as_ref() };
         this.end_thread();
         this.assert_ledger();
@@ -358,7 +358,8 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// This thread took them with [`Self::acquire_all`], or is the child of the thread that did.
     pub(crate) unsafe fn release_all(&self) {
-        // SAFETY: the caller's promise, for each.
+        // SAFETY: `acquire_all` took every lock, in this thread or in the one that forked it, and no guard of any
+        // lives.
         unsafe { self.arena.release() };
         // SAFETY: as above.
         unsafe { self.spans.release() };
@@ -386,7 +387,7 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// `core` points to a core of this configuration that stands.
     pub(crate) unsafe fn of_raw<'a>(core: *const c_void) -> &'a Self {
-        // SAFETY: the caller's promise.
+        // SAFETY: the core stands, and is of this configuration, whose layout is therefore its own.
         unsafe { &*core.cast::<Self>() }
     }
 }

@@ -73,7 +73,7 @@ impl<C: HeapConfig> Core<C> {
                 return self.report_wrong_size(span.class(), address, said);
             }
             // Entered while we looked: the page map knows its class now.
-            // SAFETY: the caller's promise.
+            // SAFETY: the span's class says that the block is one of its objects; its owner gave it up.
             return unsafe { self.deallocate_uncounted(slot, span.class(), pointer) };
         }
         if start != address {

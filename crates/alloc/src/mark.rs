@@ -57,7 +57,7 @@ pub(crate) unsafe fn is_set(block: *mut u8) -> bool {
 /// The block is the caller's, to its end, and of a class: so 8 bytes long.
 #[inline(always)]
 pub(crate) unsafe fn set(block: *mut u8) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the block is of a class, so 8 bytes long, and between two owners: nobody else writes.
     unsafe { block.cast::<u64>().write_unaligned(MARK) };
 }
 
@@ -68,7 +68,7 @@ pub(crate) unsafe fn set(block: *mut u8) {
 /// The block is the caller's, and of a class: so 8 bytes long.
 #[inline(always)]
 pub(crate) unsafe fn clear(block: *mut u8, word: u64) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the block is of a class, so 8 bytes long, and nobody else knows it.
     unsafe { block.cast::<u64>().write_unaligned(word) };
 }
 
@@ -78,9 +78,9 @@ pub(crate) unsafe fn clear(block: *mut u8, word: u64) {
 ///
 /// As for [`clear`].
 pub(crate) unsafe fn clear_if_set(block: *mut u8) {
-    // SAFETY: the caller's promise.
+    // SAFETY: a block of a class, which nobody else knows.
     if unsafe { is_set(block) } {
-        // SAFETY: the caller's promise.
+        // SAFETY: as above.
         unsafe { clear(block, CLEARED) };
     }
 }
@@ -91,7 +91,7 @@ pub(crate) unsafe fn clear_if_set(block: *mut u8) {
 ///
 /// As for [`clear`].
 pub(crate) unsafe fn may_be_new<P: PageSize>(class: SizeClass, block: *mut u8) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: the block is of a class, so 8 bytes long, and nobody else knows it.
     let word = unsafe { block.cast::<u64>().read_unaligned() };
     word == 0 && P::TABLE.size(class) > LARGEST_MARKED
 }
@@ -120,7 +120,7 @@ unsafe impl<C: HeapConfig> ObjectSource for Marking<'_, C> {
     }
 
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the objects are handed on as they came, each still in the slice once.
         unsafe { self.0.give(class, objects) };
     }
 }

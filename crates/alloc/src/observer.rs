@@ -112,9 +112,9 @@ impl<C: HeapConfig> Core<C> {
         said: Said,
     ) {
         match observer {
-            // SAFETY: the caller's promise.
+            // SAFETY: its owner gave the block up; whether it was one is looked up there.
             Observer::Hardened => unsafe { self.deallocate_hardened(slot, pointer, said) },
-            // SAFETY: the caller's promise.
+            // SAFETY: as above.
             Observer::Recording => unsafe { self.deallocate_recorded(slot, pointer, said) },
         }
     }
@@ -132,9 +132,9 @@ impl<C: HeapConfig> Core<C> {
         request: BlockRequest,
     ) -> *mut u8 {
         match observer {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is its owner's alone; whether it is one is looked up there.
             Observer::Hardened => unsafe { self.reallocate_hardened(slot, pointer, request) },
-            // SAFETY: the caller's promise.
+            // SAFETY: as above.
             Observer::Recording => unsafe { self.reallocate_recorded(slot, pointer, request) },
         }
     }

@@ -56,7 +56,7 @@ impl<C: HeapConfig> Heap<C> {
         };
         if let Some(observer) = core.observer() {
             let request = BlockRequest { size: new_size, align, zeroed: false };
-            // SAFETY: the caller's promise.
+            // SAFETY: the block is its owner's alone; whether it is one is looked up there.
             return unsafe { core.reallocate_observed(slot, observer, pointer, request) };
         }
         let address = Address::of(pointer);

@@ -71,7 +71,7 @@ impl Recorder {
     ///
     /// This thread called [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.recording.release() };
     }
 
@@ -205,7 +205,7 @@ impl<C: HeapConfig> Core<C> {
     /// `pointer` is a block of this heap that nobody uses any more, or else the program ends here.
     pub(crate) unsafe fn deallocate_recorded(&self, slot: Slot, pointer: *mut u8, said: Said) {
         self.note(slot, Event::Deallocate { address: address_of(pointer) });
-        // SAFETY: the caller's promise.
+        // SAFETY: its owner gave the block up, and the record of that is written.
         unsafe { self.deallocate_unrecorded(slot, pointer, said) };
     }
 
@@ -279,7 +279,7 @@ impl<C: HeapConfig> Core<C> {
     unsafe fn deallocate_unrecorded(&self, slot: Slot, pointer: *mut u8, said: Said) {
         let class = self.map().class_at(Address::of(pointer).value());
         if class.is_none() {
-            // SAFETY: the caller's promise.
+            // SAFETY: no class is known for the block, and its owner gave it up; its span is looked up there.
             return unsafe { self.deallocate_unlisted(slot, pointer, said) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.

@@ -189,7 +189,7 @@ impl<C: HeapConfig> Core<C> {
         class: SizeClass,
         pointer: *mut u8,
     ) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the block is of this class and given up, and no cache took it.
         unsafe { self.deallocate_uncounted(slot, class, pointer) };
     }
 }
@@ -202,7 +202,8 @@ impl<C: HeapConfig> Core<C> {
     /// The per-CPU caches are set up and this thread is registered.
     unsafe fn note_cpu_miss(&self, call: Call) {
         self.note_miss(call);
-        // SAFETY: the caller's promise.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
         let id = unsafe { self.cpu_cache().current_id() };
         if self.cpu_cache().is_short(id) {
             self.with_cpu_cache_stops(|cpu| cpu.lengthen(id));

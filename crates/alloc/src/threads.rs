@@ -369,7 +369,7 @@ impl<P: PageSize> Threads<P> {
     ///
     /// This thread took them with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the locks, in this thread or in the one that forked it, and no guard of any lives.
         unsafe { self.cache_pool.release() };
         // SAFETY: as above.
         unsafe { self.record_pool.release() };
@@ -530,7 +530,7 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
 ///
 /// `core` points to the core of this configuration that `record`, this thread's, belongs to.
 unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadRecord>) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the core stands as long as a thread has a record of it, as this one has.
     let core = unsafe { Core::<C>::of_raw(core) };
     // SAFETY: the record is this thread's and linked.
     let ThreadRecord { words, cache, .. } = unsafe { record.as_ref() };

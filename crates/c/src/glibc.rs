@@ -37,7 +37,7 @@ extern "C" fn malloc_trim(keep_bytes: usize) -> c_int {
 /// As for `free`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn cfree(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -54,7 +54,7 @@ extern "C" fn __libc_malloc(size: usize) -> *mut c_void {
 /// As for `free`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_free(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -71,7 +71,7 @@ extern "C" fn __libc_calloc(count: usize, size: usize) -> *mut c_void {
 /// As for `realloc`.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn __libc_realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that is its owner's alone while this runs.
     unsafe { reallocate(pointer, size) }
 }
 

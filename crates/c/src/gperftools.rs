@@ -73,9 +73,9 @@ unsafe extern "C" fn MallocExtension_MallocMemoryStats(
     });
     let count = sizes.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let as_int = |count: u64| c_int::try_from(count).unwrap_or(c_int::MAX);
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a place of this type, as gperftools' header declares it.
     unsafe { blocks.write(as_int(count)) };
-    // SAFETY: the caller's promise.
+    // SAFETY: as above.
     unsafe { total.write(usize::try_from(bytes).unwrap_or(usize::MAX)) };
     for (index, count) in sizes.into_iter().enumerate() {
         // SAFETY: the caller's promise: there is room for 64.

@@ -92,7 +92,7 @@ pub(crate) unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_voi
         return allocate(size);
     }
     if size == 0 {
-        // SAFETY: the caller's promise.
+        // SAFETY: a block of `HEAP`, which realloc(3) frees where the new size is 0.
         unsafe { deallocate(pointer) };
         return ptr::null_mut();
     }
@@ -107,7 +107,7 @@ pub(crate) unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_voi
 /// `pointer` is null or a block that nobody uses any more.
 #[inline(always)]
 pub(crate) unsafe fn deallocate(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { HEAP.deallocate(pointer.cast()) };
 }
 
@@ -120,7 +120,7 @@ pub(crate) unsafe fn deallocate(pointer: *mut c_void) {
 #[inline(always)]
 pub(crate) unsafe fn deallocate_sized(pointer: *mut c_void, align: usize, size: usize) {
     if !pointer.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: not null: a block of `HEAP` that was asked for so, and that its owner gave up.
         unsafe { HEAP.deallocate_sized(pointer.cast(), size, align) };
     }
 }
@@ -132,7 +132,7 @@ pub(crate) unsafe fn deallocate_sized(pointer: *mut c_void, align: usize, size: 
 /// As for [`deallocate_sized`].
 pub(crate) unsafe fn deallocate_compared(pointer: *mut c_void, align: usize, size: usize) {
     if !pointer.is_null() {
-        // SAFETY: the caller's promise.
+        // SAFETY: not null: a block of `HEAP` that its owner gave up; what is said of it is compared.
         unsafe { HEAP.deallocate_compared(pointer.cast(), size, align) };
     }
 }

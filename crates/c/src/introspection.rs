@@ -68,7 +68,7 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut c_void) -> c_int {
     }
     let Some(core) = core() else { return libc::ENOMEM };
     let snapshot = Snapshot::take(core);
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a stream that the program keeps open while this runs.
     let Some(mut out) = (unsafe { CStream::new(stream) }) else { return libc::EINVAL };
     // As above.
     let _ = render_malloc_info(&snapshot, &mut out);

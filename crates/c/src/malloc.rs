@@ -19,7 +19,7 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 /// `pointer` is null or a block that nobody uses any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -41,6 +41,6 @@ extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 /// `pointer` is null or a block, which nobody uses any more unless the answer is null and `size` is not 0.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that is its owner's alone while this runs.
     unsafe { reallocate(pointer, size) }
 }

@@ -43,7 +43,7 @@ const NAME_BYTES: usize = 96;
 unsafe extern "C" fn MallocExtension_GetStats(buffer: *mut c_char, size: usize) -> usize {
     // gperftools' header has an int there, whose upper half is whatever was in the register.
     let size = size & u32::MAX as usize;
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a buffer of so many bytes.
     unsafe { stats_into(Dialect::TcmallocText, buffer, size) }
 }
 
@@ -58,9 +58,9 @@ unsafe extern "C" fn MallocExtension_GetStatsAs(
     buffer: *mut c_char,
     size: usize,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a string of C, which ends in a zero byte.
     let dialect = unsafe { dialect_of(form) };
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a buffer of so many bytes.
     dialect.map_or(0, |dialect| unsafe { stats_into(dialect, buffer, size) })
 }
 
@@ -76,7 +76,7 @@ unsafe extern "C" fn MallocExtension_WriteStats(
     write: WriteText,
     context: *mut c_void,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a string of C, which ends in a zero byte.
     let Some(dialect) = (unsafe { dialect_of(form) }) else { return 0 };
     let Some(core) = core() else { return 0 };
     c_int::from(report(core, dialect, &mut Pieces { write, context }).is_ok())
@@ -92,12 +92,12 @@ unsafe extern "C" fn MallocExtension_GetNumericProperty(
     name: *const c_char,
     value: *mut usize,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a string of C, which ends in a zero byte.
     let Some(name) = (unsafe { text(name) }) else { return 0 };
     let Some(property) = PROPERTIES.iter().find(|property| property.name == name) else { return 0 };
     let Some(core) = core() else { return 0 };
     let figure = figure(property, &Snapshot::take(core), kind(core));
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a place for a number.
     unsafe { value.write(figure) };
     1
 }
@@ -339,7 +339,7 @@ unsafe fn stats_into(dialect: Dialect, buffer: *mut c_char, size: usize) -> usiz
 ///
 /// `form` ends in a zero byte.
 unsafe fn dialect_of(form: *const c_char) -> Option<Dialect> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the program passes a string of C, which ends in a zero byte.
     let form = unsafe { text(form) }?;
     Dialect::ALL.into_iter().find(|dialect| dialect.name() == form)
 }

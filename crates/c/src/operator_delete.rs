@@ -18,7 +18,7 @@ use core::ffi::c_void;
 /// alignment are those that it was asked for with.
 #[unsafe(export_name = "_ZdlPv")]
 unsafe extern "C" fn delete(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -26,7 +26,7 @@ unsafe extern "C" fn delete(pointer: *mut c_void) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPv")]
 unsafe extern "C" fn delete_array(pointer: *mut c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -34,7 +34,7 @@ unsafe extern "C" fn delete_array(pointer: *mut c_void) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdlPvRKSt9nothrow_t")]
 unsafe extern "C" fn delete_nothrow(pointer: *mut c_void, _: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -42,14 +42,14 @@ unsafe extern "C" fn delete_nothrow(pointer: *mut c_void, _: *const c_void) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvRKSt9nothrow_t")]
 unsafe extern "C" fn delete_array_nothrow(pointer: *mut c_void, _: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
 /// `operator delete(void*, std::size_t)`
 #[unsafe(export_name = "_ZdlPvm")]
 unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
@@ -57,14 +57,14 @@ unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvm")]
 unsafe extern "C" fn delete_array_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
 /// `operator delete(void*, std::align_val_t)`
 #[unsafe(export_name = "_ZdlPvSt11align_val_t")]
 unsafe extern "C" fn delete_aligned(pointer: *mut c_void, _align: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -72,7 +72,7 @@ unsafe extern "C" fn delete_aligned(pointer: *mut c_void, _align: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvSt11align_val_t")]
 unsafe extern "C" fn delete_array_aligned(pointer: *mut c_void, _align: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -80,7 +80,7 @@ unsafe extern "C" fn delete_array_aligned(pointer: *mut c_void, _align: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdlPvSt11align_val_tRKSt9nothrow_t")]
 unsafe extern "C" fn delete_aligned_nothrow(pointer: *mut c_void, _align: usize, _: *const c_void) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -92,7 +92,7 @@ unsafe extern "C" fn delete_array_aligned_nothrow(
     _align: usize,
     _: *const c_void,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or what the matching operator new answered, given up with this call.
     unsafe { deallocate(pointer) };
 }
 
@@ -103,7 +103,7 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
     size: usize,
     align: usize,
 ) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
     unsafe { deallocate_sized(pointer, align, size) };
 }
 
@@ -111,6 +111,6 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvmSt11align_val_t")]
 unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
     unsafe { deallocate_sized(pointer, align, size) };
 }

@@ -14,7 +14,7 @@ const LG_ALIGN_BITS: c_int = 63;
 /// `pointer` is null, or a block of that size which nobody uses any more and which was not asked for with an alignment.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
     unsafe { deallocate_compared(pointer, ANY_ALIGN, size) };
 }
 
@@ -25,7 +25,7 @@ unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
 /// `pointer` is null, or a block of that alignment and size which nobody uses any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
     unsafe { deallocate_compared(pointer, align, size) };
 }
 
@@ -37,7 +37,7 @@ unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size
 /// `pointer` is a block of that size and alignment which nobody uses any more.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn sdallocx(pointer: *mut c_void, size: usize, flags: c_int) {
-    // SAFETY: the caller's promise.
+    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
     unsafe { deallocate_compared(pointer, align_of_flags(flags), size) };
 }
 

@@ -65,7 +65,7 @@ impl Granules {
         let mut empty = GranuleSet::default();
         for index in 0..self.count {
             let objects = self.objects_on(index);
-            // SAFETY: the caller's promise.
+            // SAFETY: the span was prepared, and the lock of its class is held as long as its words are read.
             if unsafe { span_objects::all_free(span, objects) } {
                 empty.insert(index);
             }
@@ -94,7 +94,7 @@ impl Granules {
     ///
     /// As for [`Self::claim`], which was called with the same set.
     pub(crate) unsafe fn unclaim(&self, span: &Span, set: GranuleSet) -> u32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: as in `empty`; `claim` had the same objects out.
         set.iter().map(|index| unsafe { span_objects::unclaim(span, self.objects_on(index)) }).sum()
     }
 

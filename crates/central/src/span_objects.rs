@@ -89,7 +89,7 @@ pub(crate) unsafe fn discard(maps: &ObjectMaps, span: SpanHandle) {
         // SAFETY: `prepare` took the map for as many objects, and the caller gives the span up.
         unsafe { maps.deallocate(map.cast(), word_count(objects)) };
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the span is this thread's alone and has no object out: nobody reads its records.
     unsafe { discard_records(maps, span) };
     span.set_object_map(0);
     span.set_objects_offset(0);
@@ -115,7 +115,7 @@ pub(crate) unsafe fn take<P: PageSize>(span: &Span, size: usize, out: &mut [*mut
     let word_bytes = size * u64::BITS as usize;
     let mut taken = 0;
     let mut index = hint(span) as usize;
-    // SAFETY: as the caller promises.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
     while let (Some(word), Some(rest)) = (words.get_mut(index), out.get_mut(taken..)) {
         if rest.is_empty() {
@@ -139,7 +139,7 @@ pub(crate) unsafe fn free_count(span: &Span) -> u64 {
     if span.object_capacity() <= INLINE_OBJECTS {
         return u64::from(span.object_map().count_ones());
     }
-    // SAFETY: as the caller promises.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
     words.iter().map(|word| u64::from(word.count_ones())).sum()
 }
@@ -153,7 +153,7 @@ pub(crate) unsafe fn is_free(span: &Span, index: u32) -> bool {
     if span.object_capacity() <= INLINE_OBJECTS {
         return span.object_map() as u64 & 1 << (index % u64::BITS) != 0;
     }
-    // SAFETY: as the caller promises.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
     words.get((index / u64::BITS) as usize).is_some_and(|word| word & 1 << (index % u64::BITS) != 0)
 }
@@ -184,7 +184,7 @@ pub(crate) unsafe fn put(span: &Span, index: u32) -> bool {
         return word & bit == 0;
     }
     let (word_index, bit) = (index / u64::BITS, 1_u64 << (index % u64::BITS));
-    // SAFETY: as the caller promises.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
     let Some(word) = words.get_mut(word_index as usize) else { return false };
     let was_out = *word & bit == 0;
@@ -201,7 +201,7 @@ pub(crate) unsafe fn put(span: &Span, index: u32) -> bool {
 ///
 /// `prepare` was called for the span, and the caller holds its class's lock.
 pub(crate) unsafe fn all_free(span: &Span, range: Range<u32>) -> bool {
-    // SAFETY: the caller's promise.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     unsafe { fold_words(span, range, true, |free, word, mask| free && *word & mask == mask) }
 }
 
@@ -211,7 +211,7 @@ pub(crate) unsafe fn all_free(span: &Span, range: Range<u32>) -> bool {
 ///
 /// As for [`all_free`].
 pub(crate) unsafe fn claim(span: &Span, range: Range<u32>) -> u32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     unsafe {
         fold_words(span, range, 0, |claimed, word, mask| {
             let free = *word & mask;
@@ -231,7 +231,8 @@ pub(crate) unsafe fn unclaim(span: &Span, range: Range<u32>) -> u32 {
     if first < hint(span) {
         set_hint(span, first);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards; its objects that are out were
+    // claimed.
     unsafe {
         fold_words(span, range, 0, |freed, word, mask| {
             let out = !*word & mask;
@@ -263,7 +264,7 @@ unsafe fn fold_words<T>(
         return value;
     }
     let (first, last) = (range.start / u64::BITS, (range.end - 1) / u64::BITS);
-    // SAFETY: as the caller promises.
+    // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
     let mut value = start;
     for index in first..=last {

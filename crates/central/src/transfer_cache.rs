@@ -255,7 +255,7 @@ impl<T: TransferPolicy> TransferCache<T> {
     ///
     /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
     pub unsafe fn release(&self) {
-        // SAFETY: the caller holds the lock.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.stack.release() };
     }
 

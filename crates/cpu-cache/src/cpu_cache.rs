@@ -262,7 +262,8 @@ impl CpuCache {
     /// The cache is set up, and this thread's rseq area is registered where `set_up` was told.
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
         unsafe { self.words.pop(class) }
     }
 
@@ -273,7 +274,7 @@ impl CpuCache {
     /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: as in `pop`; the object is free, of this class, and nobody else has it.
         unsafe { self.words.push(class, object) }
     }
 
@@ -303,7 +304,8 @@ impl CpuCache {
     ///
     /// As for [`Self::pop`].
     pub unsafe fn current_id(&self) -> u32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
         unsafe { rseq::current_id(self.slabs()) }
     }
 

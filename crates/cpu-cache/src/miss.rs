@@ -24,7 +24,8 @@ impl CpuCache {
     #[cold]
     #[inline(never)]
     pub unsafe fn refill<O: ObjectSource>(&self, source: &O, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
         let id = unsafe { self.current_id() };
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             return take_one(source, class);
@@ -34,7 +35,7 @@ impl CpuCache {
         let info = table.info(class);
         let capacity = self.capacity_on(state, id, class);
         let wish = wish(info, capacity, if memory.was_underflow() { memory.repeats() } else { 0 });
-        // SAFETY: the caller's promise.
+        // SAFETY: as above.
         unsafe { self.grow(state, table, source, id, class, wish) };
 
         let mut objects = [core::ptr::null_mut(); MOST_MOVED];
@@ -68,7 +69,8 @@ impl CpuCache {
     #[cold]
     #[inline(never)]
     pub unsafe fn overflow<O: ObjectSource>(&self, source: &O, class: SizeClass, object: *mut u8) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
         let id = unsafe { self.current_id() };
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             // SAFETY: the caller gave the object up.
@@ -80,9 +82,9 @@ impl CpuCache {
         let capacity = self.capacity_on(state, id, class);
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
         if memory.was_underflow() || capacity < first_wish(info) {
-            // SAFETY: the caller's promise.
+            // SAFETY: as above.
             unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
-            // SAFETY: the caller's promise.
+            // SAFETY: as above; the object is free, of this class, and nobody else has it.
             if unsafe { self.push(class, object) } {
                 return;
             }
@@ -94,7 +96,7 @@ impl CpuCache {
         let Some((first, rest)) = objects.split_first_mut() else { return };
         *first = object;
         let rest = rest.get_mut(..usize::from(wanted) - 1).unwrap_or(&mut []);
-        // SAFETY: the caller's promise.
+        // SAFETY: as above; a region has room for as many as are asked for.
         let taken = unsafe { self.pop_batch(class, rest) } + 1;
         if let Some(objects) = objects.get_mut(..taken) {
             self.note_flushed(state, taken, table.size(class));
@@ -153,7 +155,8 @@ impl CpuCache {
             got += state.claim(wanted - got, size);
         }
         if got < wanted {
-            // SAFETY: the caller's promise.
+            // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays
+            // until it ends.
             unsafe {
                 self.steal(state, table, source, id, class, usize::from(wanted - got) * size)
             };
@@ -213,7 +216,8 @@ impl CpuCache {
                 let mut objects = [core::ptr::null_mut(); MOST_MOVED / 2];
                 let most = missing.div_ceil(size.max(1)).min(MOST_MOVED / 2);
                 let room = objects.get_mut(..most).unwrap_or(&mut []);
-                // SAFETY: the caller's promise.
+                // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays
+                // until it ends.
                 let taken = unsafe { self.pop_batch(victim, room) };
                 if let Some(objects) = objects.get_mut(..taken)
                     && !objects.is_empty()

@@ -88,7 +88,7 @@ impl Slabs {
     ///
     /// `id` is below the number of regions.
     pub(crate) unsafe fn state(&self, id: u32) -> Option<&CpuState> {
-        // SAFETY: the caller's promise.
+        // SAFETY: there are more regions than `id`.
         let region = unsafe { self.region(id) }?;
         // SAFETY: a region is longer than the headers.
         let state = unsafe { region.add(CLASS_SLOTS * size_of::<u64>()) }.cast::<CpuState>();
@@ -103,7 +103,7 @@ impl Slabs {
     ///
     /// `id` is below the number of regions.
     pub(crate) unsafe fn header_word(&self, id: u32, class: SizeClass) -> Option<&AtomicU64> {
-        // SAFETY: the caller's promise.
+        // SAFETY: there are more regions than `id`.
         let region = unsafe { self.region(id) }?.cast::<AtomicU64>();
         // SAFETY: the first 128 words of a region are headers.
         let word = unsafe { region.add(class.index()) };
@@ -120,7 +120,7 @@ impl Slabs {
         if index >= REGION_SLOTS {
             return None;
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: there are more regions than `id`.
         let region = unsafe { self.region(id) }?.cast::<AtomicPtr<u8>>();
         // SAFETY: the index is below the region's number of slots.
         let slot = unsafe { region.add(index) };

@@ -288,7 +288,7 @@ pub(crate) unsafe fn pop_batch(
     out: *mut *mut u8,
     count: usize,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's array has so many places, and is borrowed by nobody else.
     let out = unsafe { core::slice::from_raw_parts_mut(out, count) };
     loop {
         let section = slabs.enter();
@@ -318,7 +318,7 @@ pub(crate) unsafe fn push_batch(
     objects: *const *mut u8,
     count: usize,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's array has so many pointers, and nobody writes to it meanwhile.
     let objects = unsafe { core::slice::from_raw_parts(objects, count) };
     loop {
         let section = slabs.enter();

@@ -164,7 +164,7 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
 
     unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
         self.admit(CallKind::Unreserve, range.bytes)?;
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.unreserve(range) }
     }
 
@@ -175,13 +175,13 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
 
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
         self.admit(CallKind::Decommit, range.bytes)?;
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.decommit(range) }
     }
 
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
         self.admit(CallKind::Release, range.bytes)?;
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.release(range, how) }
     }
 
@@ -202,7 +202,7 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
         self.admit(CallKind::Relocate, from.bytes)?;
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.relocate(from, to) }
     }
 

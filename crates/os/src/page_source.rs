@@ -223,7 +223,7 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     }
 
     unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { (**self).unreserve(range) }
     }
 
@@ -232,12 +232,12 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     }
 
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { (**self).decommit(range) }
     }
 
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { (**self).release(range, how) }
     }
 
@@ -254,7 +254,7 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { (**self).relocate(from, to) }
     }
 

@@ -104,7 +104,7 @@ pub fn feature_bytes() -> u32 {
 /// zero, and stays until it is unregistered or the thread has ended.
 pub unsafe fn register(area: *mut u8, bytes: u32) -> Result<(), i32> {
     restraint::check()?;
-    // SAFETY: the caller's promise is this function's.
+    // SAFETY: the area is zeroed, aligned, and stays until it is unregistered or its thread is gone.
     unsafe { call(area, bytes, 0) }
 }
 
@@ -146,7 +146,7 @@ pub unsafe fn is_registered(area: *mut u8) -> Option<bool> {
 /// No section runs on it, and nobody trusts its numbers any more. The area was registered by
 /// [`register`], not by the C library.
 pub unsafe fn unregister(area: *mut u8, bytes: u32) -> Result<(), i32> {
-    // SAFETY: the caller's promise is this function's.
+    // SAFETY: `register` registered this area, and no section runs on it.
     unsafe { call(area, bytes, UNREGISTER) }
 }
 

@@ -29,7 +29,7 @@ pub fn lock_stream_list() -> bool {
 pub unsafe fn unlock_stream_list() {
     #[cfg(target_arch = "x86_64")]
     if let Some([_, unlock, _]) = crate::weak::stream_list_lock() {
-        // SAFETY: the caller's promise.
+        // SAFETY: glibc's own function, and this thread has the lock that it leaves.
         unsafe { unlock() };
     }
 }
@@ -42,7 +42,7 @@ pub unsafe fn unlock_stream_list() {
 pub unsafe fn reset_stream_list() {
     #[cfg(target_arch = "x86_64")]
     if let Some([.., reset]) = crate::weak::stream_list_lock() {
-        // SAFETY: the caller's promise.
+        // SAFETY: glibc's own function, in a process of one thread: nobody else has the lock or waits for it.
         unsafe { reset() };
     }
 }

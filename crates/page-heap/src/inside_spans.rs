@@ -17,7 +17,7 @@ pub fn kernel_page_bytes<E: Platform>(platform: &E) -> usize {
 /// The range lies in spans that the caller has, and nobody needs what stands in it or writes there meanwhile.
 pub unsafe fn release_inside<E: Platform>(platform: &E, start: Address, bytes: usize) -> bool {
     let range = AddressRange::new(start.value(), bytes);
-    // SAFETY: the caller's promise.
+    // SAFETY: the range lies in spans that are out, and nobody needs what stands there.
     unsafe { platform.source().release(range, Release::Forced) }.is_ok()
 }
 

@@ -107,7 +107,7 @@ impl<S: HasStats> Published<S> {
     ///
     /// This thread took it with `acquire`, or is the child of the thread that did.
     pub unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.state.release() };
     }
 

@@ -87,7 +87,7 @@ impl Underway {
     /// This thread took it with [`acquire`](Self::acquire), or is the child of the thread that did.
     pub unsafe fn release<S: HasStats>(&self, state: &Published<S>) {
         self.forks.store(0, Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { state.release() };
         futex_wake(&self.forks, u32::MAX >> 1);
     }

@@ -146,7 +146,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
         self.note_home(span.range::<P>());
-        // SAFETY: the caller's promise.
+        // SAFETY: the span came from the inner heap, by `allocate`, and goes back as it came.
         unsafe { self.heap.deallocate(platform, span) };
     }
 
@@ -156,7 +156,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: as in `deallocate`; its owner alone knows it.
         let grown = unsafe { self.heap.extend(platform, span, pages) };
         if grown {
             self.touch(span.range::<P>());
@@ -240,7 +240,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
     }
 
     unsafe fn release_lock(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the inner heap's lock.
         unsafe { self.heap.release_lock() };
     }
 }

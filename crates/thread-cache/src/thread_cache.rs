@@ -183,7 +183,7 @@ impl<P: PageSize> ThreadCache<P> {
     pub unsafe fn release_all<S: ObjectSource>(&self, source: &S) {
         for class in P::TABLE.classes() {
             let list = self.list(class);
-            // SAFETY: as the caller promises.
+            // SAFETY: nobody else is in the cache: its owner is this thread, or gone. The list has so many objects.
             unsafe { self.give_back(source, class, list.length()) };
             list.clear_low_water();
             // It starts slowly again.
@@ -247,7 +247,7 @@ impl<P: PageSize> ThreadCache<P> {
             let list = self.list(class);
             let unused = list.low_water();
             if unused > 0 {
-                // SAFETY: as the caller promises.
+                // SAFETY: the cache is this thread's. The list has at least as many objects as were never used.
                 unsafe { self.give_back(source, class, unused.div_ceil(2)) };
                 let batch = u32::from(P::TABLE.info(class).batch);
                 if list.max_length() > batch {

@@ -43,7 +43,7 @@ impl Canary {
     ///
     /// As for `write`; others may write at the same time, which is what is looked for.
     pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: the word lies in the slot, which is readable to its end.
         let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
         // Where the zero lies in the slot's last word.
         let ended = match bytes - Self::BYTES - size {
@@ -61,7 +61,7 @@ impl Canary {
     ///
     /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
     pub(super) unsafe fn is_end_whole(self, start: Address, bytes: usize) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         self.may_end_with(unsafe { last_word(start, bytes) })
     }
 
@@ -72,7 +72,7 @@ impl Canary {
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
     pub(super) unsafe fn is_free_end_whole(self, start: Address, bytes: usize) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let word = unsafe { last_word(start, bytes) };
         word == 0 || self.may_end_with(word)
     }
@@ -85,7 +85,7 @@ impl Canary {
     pub(super) unsafe fn is_untouched(self, start: Address, bytes: usize) -> bool {
         let content = bytes - Self::BYTES;
         let part = if content > CHECKED_WHOLE { CHECKED_WHOLE / 2 } else { content };
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let begins_zero = unsafe { is_zero(start, part) };
         // SAFETY: as above.
         let ends_zero = part == content || unsafe { is_zero(start.add(content - part), part) };
@@ -99,7 +99,7 @@ impl Canary {
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
     pub(super) unsafe fn is_untouched_whole(self, start: Address, bytes: usize) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let is_zero = unsafe { is_zero(start, bytes - Self::BYTES) };
         // SAFETY: as above.
         is_zero && unsafe { self.is_free_end_whole(start, bytes) }
@@ -135,7 +135,7 @@ const fn byte(place: u32) -> u64 {
 /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
 unsafe fn last_word(start: Address, bytes: usize) -> u64 {
     let last = start.add(bytes - Canary::BYTES).pointer().cast::<u64>();
-    // SAFETY: the caller's promise.
+    // SAFETY: the slot is readable, and its length a multiple of 8: its last word is whole and aligned.
     unsafe { last.read_volatile() }
 }
 

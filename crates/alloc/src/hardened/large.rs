@@ -322,7 +322,7 @@ impl LargeQuarantine {
     ///
     /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller holds the lock.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.waiting.release() };
     }
 

@@ -124,7 +124,7 @@ impl<T> Owned<T> {
     pub(crate) unsafe fn release(&self) {
         // The claim that was forgotten.
         drop(self.occupancy.claim());
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.lock.release() };
     }
 

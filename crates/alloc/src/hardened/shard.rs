@@ -187,7 +187,7 @@ impl Shard {
     ///
     /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
+        // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.holdings.release() };
     }
 

@@ -80,7 +80,7 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
 
     unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
         self.demand_unused(range, "unreserved");
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.unreserve(range) }?;
         let mut books = self.books();
         books.committed.remove(range);
@@ -96,7 +96,7 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
 
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
         self.demand_unused(range, "decommitted");
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.decommit(range) }?;
         let mut books = self.books();
         books.committed.remove(range);
@@ -111,7 +111,7 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
             program();
         }
         self.demand_unused(range, "released");
-        // SAFETY: the caller's promise is the same.
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.release(range, how) }?;
         if how == Release::Forced {
             self.books().written.remove(range);
