@@ -62,10 +62,11 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
 pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
     compile_library(workspace, workspace.root(), &target, page_size, "")?;
-    // A static program's start is the C library's alone; and one that has operators new and delete of its own keeps them,
+    // A static program's start and its fork are the C library's alone; and one that has operators new and delete of its own keeps them,
     // though all of the library is one object.
     run(Command::new("objcopy")
-        .args(["--localize-symbol", "__libc_start_main", "--wildcard"])
+        .args(["--localize-symbol", "__libc_start_main", "--localize-symbol", "fork"])
+        .arg("--wildcard")
         .args(["--weaken-symbol", "_Zn[wa]m*", "--weaken-symbol", "_Zd[la]Pv*"])
         .arg(target.join(PROFILE).join("libstrata.a")))?;
     for extension in ["so", "a"] {

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -206,6 +207,37 @@ static void the_program_may_end_while_it_works(void) {
     exit(0);
 }
 
+static atomic_int handled;
+static void fork_and_come_again(int signal) {
+    int kept = errno;
+    pid_t child = fork();
+    if (child == 0) _exit(0);
+    wait_for(child);
+    struct itimerval once = {{0, 0}, {0, 50 + atomic_fetch_add(&handled, 1) % 100 * 10}};
+    CHECK(setitimer(ITIMER_REAL, &once, NULL) == 0);
+    errno = kept;
+}
+/* The process has a second thread, the heap's: the C library takes its locks for a fork. */
+static void handlers_that_interrupt_forks_fork(void) {
+    grow(LARGE);
+    CHECK(threads() == 2);
+    struct sigaction action = {.sa_handler = fork_and_come_again, .sa_flags = SA_RESTART};
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    struct itimerval soon = {{0, 0}, {0, 100}}, never = {{0, 0}, {0, 0}};
+    CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
+    while (atomic_load(&handled) < 200) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            sigset_t blocked;
+            CHECK(pthread_sigmask(SIG_SETMASK, NULL, &blocked) == 0 && sigismember(&blocked, SIGUSR1) == 0);
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+}
+
 /* Everybody has a first block past the threshold at once: one thread is made. */
 static void *grow_a_little(void *unused) {
     (void)unused;
@@ -245,6 +277,7 @@ static const struct test_case cases[] = {
     ON_STRATA(children_have_one_when_they_have_grown),
     ON_BOTH(a_storm_of_forks),
     ON_BOTH(the_program_may_end_while_it_works),
+    ON_STRATA(handlers_that_interrupt_forks_fork),
     ON_STRATA(threads_that_grow_together_make_one),
 };
 

@@ -13,7 +13,7 @@
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
 //! | `MallocExtension` | TCMalloc's and gperftools', as `MallocExtension_*`: `include/strata/malloc_extension.h` |
-//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `prctl` and `syscall`, so that the heap knows of filters of system calls |
+//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `fork`, so that no signal comes in its middle; `prctl` and `syscall`, so that the heap knows of filters of system calls |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -51,6 +51,8 @@ mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod clone;
 mod exhausted;
+#[cfg(target_arch = "x86_64")]
+mod fork;
 mod glibc;
 mod gperftools;
 mod heap;

@@ -16,7 +16,7 @@ use strata_sync::atomic::{AtomicPtr, Ordering};
 /// The program's main. Written by `find_start`, in the only thread, before it is called.
 static MAIN: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
+pub(crate) type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
 const START: &CStr = c"__libc_start_main";
 
@@ -34,7 +34,7 @@ pub(crate) fn expect_main() -> bool {
 }
 
 /// The loader's `dlsym`, which a static program has not.
-fn dlsym() -> Option<Dlsym> {
+pub(crate) fn dlsym() -> Option<Dlsym> {
     let found: *const c_void;
     // SAFETY: loads an entry of this object's own offset table, which the loader has filled; touches nothing else.
     unsafe {

@@ -20,6 +20,8 @@ extern "C" fn start() {
     #[cfg(target_arch = "x86_64")]
     crate::throw::let_sized_delete_call_a_replaced_one();
     #[cfg(target_arch = "x86_64")]
+    crate::fork::find_next();
+    #[cfg(target_arch = "x86_64")]
     let waits_for_main = crate::main_begins::expect_main();
     #[cfg(not(target_arch = "x86_64"))]
     let waits_for_main = false;

@@ -117,5 +117,5 @@ pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use stream_list::{lock_stream_list, reset_stream_list, unlock_stream_list};
 pub use system_pages::SystemPages;
 pub use thp::{ThpMode, thp_mode};
-pub use thread::{name_this_thread, own_descriptors, start_thread};
+pub use thread::{SignalsBlocked, name_this_thread, own_descriptors, start_thread};
 pub use weak::thread_pointer;

@@ -2,6 +2,7 @@
 
 use crate::{KeepErrno, keeps_to_memory_calls, restraint};
 use core::ffi::{CStr, c_int, c_void};
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr;
 
@@ -36,14 +37,12 @@ pub unsafe fn start_thread(
     // SAFETY: as above.
     unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
     // A thread begins with its maker's signals.
-    let before = block_signals();
+    let blocked = SignalsBlocked::all();
     let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
     // SAFETY: the attributes were made above, the place for the thread's number is ours, and the caller answers for
     // `run`.
     let started = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, run, argument) };
-    if let Some(before) = before {
-        set_signals(&before);
-    }
+    drop(blocked);
     // SAFETY: as above; they are not used after this.
     unsafe { libc::pthread_attr_destroy(attributes) };
     answer(started)
@@ -74,25 +73,74 @@ pub fn own_descriptors() {
     unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
-/// Blocks every signal of this thread; says which were blocked before.
-fn block_signals() -> Option<libc::sigset_t> {
-    let mut all = MaybeUninit::<libc::sigset_t>::uninit();
+/// Keeps signals from the calling thread while it lives, but for those that the C library needs. Keeps `errno`. In a process
+/// that keeps to the calls of memory it does nothing.
+#[derive(Debug)]
+#[must_use = "signals come again when it is dropped"]
+pub struct SignalsBlocked {
+    /// Those that were blocked before.
+    before: Option<libc::sigset_t>,
+    /// It ends in the thread that made it.
+    _of_one_thread: PhantomData<*mut ()>,
+}
+
+/// Signals that say what the thread itself did just now: one that is blocked ends the process, whatever its handler would do.
+const OF_FAULTS: [c_int; 7] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGSYS,
+    libc::SIGABRT,
+];
+
+impl SignalsBlocked {
+    /// All of them.
+    pub fn all() -> Self {
+        Self::but(&[])
+    }
+
+    /// Those that come from outside: where code of the program's runs meanwhile, whose faults its handlers are to see.
+    pub fn from_outside() -> Self {
+        Self::but(&OF_FAULTS)
+    }
+
+    fn but(let_through: &[c_int]) -> Self {
+        let before = if keeps_to_memory_calls() { None } else { block_signals(let_through) };
+        Self { before, _of_one_thread: PhantomData }
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _keep = KeepErrno::new();
+            // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
+            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
+        }
+    }
+}
+
+/// Blocks every signal of this thread but these; says which were blocked before.
+fn block_signals(but: &[c_int]) -> Option<libc::sigset_t> {
+    let _keep = KeepErrno::new();
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
     let mut before = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the place is ours.
-    unsafe { libc::sigfillset(all.as_mut_ptr()) };
-    // SAFETY: both places are ours, and the first was filled.
+    unsafe { libc::sigfillset(signals.as_mut_ptr()) };
+    for &signal in but {
+        // SAFETY: the line above filled it.
+        unsafe { libc::sigdelset(signals.as_mut_ptr(), signal) };
+    }
+    // SAFETY: both places are ours, and the first was filled. What is blocked already stays so.
     let result =
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr()) };
+        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), before.as_mut_ptr()) };
     if result != 0 {
         return None;
     }
     // SAFETY: the call succeeded, and has filled the second.
     Some(unsafe { before.assume_init() })
-}
-
-fn set_signals(signals: &libc::sigset_t) {
-    // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::from_ref(signals), ptr::null_mut()) };
 }
 
 fn answer(number: c_int) -> Result<(), i32> {
