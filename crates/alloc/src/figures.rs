@@ -152,7 +152,7 @@ impl<C: HeapConfig> Core<C> {
             cpu: CpuStats::default(),
             slab_reserved_bytes: self.cpu_cache().slab_range().bytes as u64,
             thread_caches: self.thread_caches().stats(),
-            hardened_bytes: self.hardened.held_bytes(),
+            hardened_bytes: self.hardened.held_bytes(C::Pages::TABLE),
             threads: self.thread_stats(),
             large: self.large.stats(),
             arena: self.arena().stats(),

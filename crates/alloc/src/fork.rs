@@ -187,7 +187,8 @@ unsafe fn release<C: HeapConfig>(core: *const c_void) {
 unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     // SAFETY: as in `acquire`.
     let core = unsafe { Core::<C>::of_raw(core) };
-    core.threads.forget_vanished(core.slot());
+    let shard = core.threads.forget_vanished(core.slot());
+    core.hardened.forget_vanished(shard);
     core.begin_in_child();
     core.recorder.forget();
 }

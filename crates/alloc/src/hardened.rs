@@ -21,9 +21,10 @@ mod shard;
 mod sweep;
 
 use self::canary::Canary;
-use self::owned::Token;
+pub(crate) use self::owned::Token;
 use self::record::{Record, State};
-use self::shard::{SHARDS, Shard};
+pub(crate) use self::shard::Shard;
+use self::shard::{FreeSlot, SHARDS};
 use crate::{
     Core, HeapConfig,
     background::Call,
@@ -31,14 +32,14 @@ use crate::{
 };
 use core::ptr::NonNull;
 use strata_os::{possible_cpus, random_bits, thread_pointer};
-use strata_size_classes::{ClassEntry, PageSize, SizeClass};
+use strata_size_classes::{ClassEntry, PageSize, SizeClass, SizeClassTable};
 use strata_span::{
     Address, Function, LastOperation, MetadataKind, Offence, Platform, SpanHandle, SpanPlace,
 };
 use strata_sync::{
     asymmetric::prepare_heavy_fence,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::{self, Slot},
+    thread_block::Slot,
 };
 
 /// What a hardened heap has beside the layers. All zero bits are that of a heap that is not hardened.
@@ -65,6 +66,7 @@ struct Located<'a> {
 }
 
 /// The entry of a slot for a request: the block and its canary; none for a large block.
+#[inline]
 fn slot_entry<C: HeapConfig>(size: usize, align: usize) -> Option<ClassEntry> {
     crate::Heap::<C>::entry(size.checked_add(Canary::BYTES)?, align)
 }
@@ -90,14 +92,44 @@ impl<C: HeapConfig> Core<C> {
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
         let ownable = prepare_heavy_fence();
         for shard in self.hardened.shards() {
-            shard.begin(random_bits(), ownable);
+            shard.begin(random_bits(), ownable, C::Pages::TABLE);
         }
         self.middle().object_maps().keep_records();
         true
     }
 
     /// A block; null when memory is exhausted or the request impossible.
-    pub(crate) fn allocate_hardened(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
+    ///
+    /// The common way, of a thread that is alone with a shard which has slots of the class, takes no lock and calls nothing.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn allocate_hardened<const ZEROED: bool>(
+        &self,
+        slot: Slot,
+        size: usize,
+        align: usize,
+    ) -> *mut u8 {
+        let request = BlockRequest { size, align, zeroed: ZEROED };
+        if let Some(entry) = slot_entry::<C>(size, align)
+            && let Some(user) = self.hardened_user(slot)
+            && let Some(free) = user.shard.take(user.token, entry.class())
+        {
+            if self.hand_out(free, entry.size(), request, user.thread) {
+                if user.words.allocated.count_closed(entry.size() as u64) {
+                    self.see_to_counters(slot);
+                }
+                return free.start;
+            }
+            // Somebody has it, or wrote into it, which was reported: it is left alone.
+            user.shard.note_lost(entry.class());
+        }
+        self.allocate_hardened_refilling(slot, request)
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn allocate_hardened_refilling(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let mut block = self.allocate_hardened_once(slot, request);
         if block.is_null() && !self.has_had(request.size) {
             return block;
@@ -111,98 +143,149 @@ impl<C: HeapConfig> Core<C> {
         block
     }
 
-    #[unsafe(link_section = ".text_rarely")]
     fn allocate_hardened_once(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let Some(entry) = slot_entry::<C>(request.size, request.align) else {
             return self.allocate_guarded(slot, request);
         };
         let thread = self.thread_number(slot);
-        while let Some((shard, token)) = self.hardened.shard() {
-            let (object, missed) =
-                shard.allocate(token, &self.source_of_objects(), C::Pages::TABLE, entry.class());
+        while let Some((shard, token)) = self.shard_of_thread(slot) {
+            let (free, missed) =
+                shard.take_filling(token, &self.source_of_objects(), entry.class(), |object| {
+                    Some(core::ptr::from_ref(self.locate_slot(Address::of(object)).ok()?.record))
+                });
             if missed {
                 self.note_miss(Call::Allocation);
             }
-            if object.is_null() {
-                break;
+            let Some(free) = free else { break };
+            if self.hand_out(free, entry.size(), request, thread) {
+                self.count_allocated(slot, entry.size());
+                return free.start;
             }
-            let address = Address::of(object);
-            let Ok(located) = self.locate_slot(address) else {
-                // Not reached: the middle tier hands out objects of spans with records alone.
-                break;
-            };
-            if !self.hand_out(&located, request, thread) {
-                // Somebody wrote into it, which was reported: it is left alone.
-                shard.note_lost(token, C::Pages::TABLE, entry.class());
-                continue;
-            }
-            self.count_allocated(slot, located.bytes);
-            return object;
+            shard.note_lost(entry.class());
         }
         core::ptr::null_mut()
     }
 
-    /// Makes a slot that is ours a block; false if its content says that somebody wrote into it.
-    fn hand_out(&self, located: &Located<'_>, request: BlockRequest, thread: u32) -> bool {
-        let canary = self.hardened.canary(located.start);
-        let old = Record::load(located.record);
-        let content = located.bytes - Canary::BYTES;
-        if old.state() == State::Freed {
+    /// Makes a slot that is ours, of `bytes` bytes, a block. False if its record says that it is one, or its content that somebody
+    /// wrote into it.
+    #[inline(always)]
+    fn hand_out(&self, free: FreeSlot, bytes: usize, request: BlockRequest, thread: u32) -> bool {
+        let start = Address::of(free.start);
+        // SAFETY: records are zeroed words in metadata that stays mapped, shared only as atomics.
+        let record = unsafe { &*free.record };
+        let canary = self.hardened.canary(start);
+        let old = Record::load(record);
+        let content = bytes - Canary::BYTES;
+        match old.state() {
+            State::New => {}
             // SAFETY: the slot is ours, and as long as its class says.
-            let untouched = unsafe { canary.is_untouched(located.start, located.bytes) };
-            if !untouched {
-                self.report_slot(Offence::WriteAfterFree, Function::Malloc, located, old);
+            State::Freed if unsafe { canary.is_untouched(start, bytes) } => {}
+            State::Freed | State::Live => {
+                self.report_taken(start, old);
                 return false;
             }
         }
         if request.zeroed && (old.state() != State::Freed || content > canary::CHECKED_WHOLE) {
             // SAFETY: the slot is ours, and longer than what was asked for.
-            unsafe { located.start.pointer().write_bytes(0, request.size) };
+            unsafe { free.start.write_bytes(0, request.size) };
         }
         // SAFETY: as above.
-        unsafe { canary.write(located.start, located.bytes, request.size) };
-        Record::live(request.size, thread).store(located.record);
+        unsafe { canary.write(start, bytes, request.size) };
+        Record::live(request.size, thread).store(record);
         true
     }
 
     /// Takes a block back.
     ///
+    /// The common way, of a thread that handed the block out itself and is alone with a shard which has room, takes no lock.
+    ///
     /// # Safety
     ///
     /// `pointer` is a block of this heap that nobody uses any more; of any other pointer it is told that it is not.
+    #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn deallocate_hardened(&self, slot: Slot, pointer: *mut u8, said: Said) {
+        if let Ok(located) = self.locate_slot(Address::of(pointer))
+            && let Some(user) = self.hardened_user(slot)
+            && let Some(size) = Record::give_back_own(located.record, user.thread)
+        {
+            if !self.is_intact(&located, size, said) {
+                // The block stays as it is, for ever.
+                return self.report_damaged(pointer, Record::live(size, user.thread), said);
+            }
+            // SAFETY: the block was out and is given up, by this call alone, as its record says.
+            unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
+            let free = FreeSlot { start: pointer, record: located.record };
+            // SAFETY: the slot is free and zeroed, and nobody else has it.
+            if !unsafe { user.shard.put(user.token, located.class, free) } {
+                // SAFETY: as above.
+                unsafe { self.put_flushing(slot, located.class, free) };
+            }
+            if user.words.deallocated.count_closed(located.bytes as u64) {
+                self.see_to_counters(slot);
+            }
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_hardened_of_others(slot, pointer, said) };
+    }
+
+    /// The same for a block that another thread handed out, for what is no block, and for a thread that is not known.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_hardened`].
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_hardened_of_others(&self, slot: Slot, pointer: *mut u8, said: Said) {
         let address = Address::of(pointer);
         let located = match self.locate_slot(address) {
             Ok(located) => located,
             Err(span) => return self.deallocate_guarded(slot, address, span, said),
         };
-        let thread = self.thread_number(slot);
-        let old = Record::swap(located.record, Record::freed(thread));
+        let old = Record::give_back(located.record, self.thread_number(slot));
         if old.state() != State::Live {
-            old.store(located.record);
-            let offence = match old.state() {
-                State::Freed => Offence::DoubleFree,
-                State::New | State::Live => Offence::NeverHandedOut,
-            };
-            return self.report_slot(offence, said.function(), &located, old);
+            return self.report_no_longer_out(&located, old, said);
         }
-        if !self.is_intact(&located, old, said) {
-            // The block stays as it is, for ever.
-            return;
+        if !self.is_intact(&located, old.size(), said) {
+            return self.report_damaged(pointer, old, said);
         }
         // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
-        unsafe { located.start.pointer().write_bytes(0, located.bytes - Canary::BYTES) };
+        unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
         self.count_deallocated(slot, located.bytes);
-        if let Some((shard, token)) = self.hardened.shard() {
-            let table = C::Pages::TABLE;
+        let free = FreeSlot { start: pointer, record: located.record };
+        if let Some(user) = self.hardened_user(slot)
             // SAFETY: the slot is free and zeroed, and nobody else has it.
-            let overflowed = unsafe {
-                shard.deallocate(token, &self.source_of_objects(), table, located.class, pointer)
-            };
-            if overflowed {
+            && unsafe { user.shard.put(user.token, located.class, free) }
+        {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { self.put_flushing(slot, located.class, free) };
+    }
+
+    /// Puts a slot into quarantine where that takes a lock, or makes others go.
+    ///
+    /// # Safety
+    ///
+    /// The slot is free and zeroed, and nobody else has it.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn put_flushing(&self, slot: Slot, class: SizeClass, free: FreeSlot) {
+        if let Some((shard, token)) = self.shard_of_thread(slot) {
+            // SAFETY: the caller's promise.
+            if unsafe { shard.put_flushing(token, &self.source_of_objects(), class, free) } {
                 self.note_miss(Call::Deallocation);
             }
+        }
+    }
+
+    /// The shard of this thread, and what this thread is told from others by: not where another one may run with its words.
+    fn shard_of_thread(&self, slot: Slot) -> Option<(&Shard, Token)> {
+        match self.hardened_user(slot) {
+            Some(user) => Some((user.shard, user.token)),
+            None => Some((self.hardened.any_shard()?, Token::NONE)),
         }
     }
 
@@ -237,7 +320,7 @@ impl<C: HeapConfig> Core<C> {
                 None => return core::ptr::null_mut(),
             },
         };
-        let block = self.allocate_hardened(slot, request);
+        let block = self.allocate_hardened::<false>(slot, request.size, request.align);
         if !block.is_null() {
             // SAFETY: both blocks are at least this long, and the new one is nobody else's.
             unsafe { block.copy_from_nonoverlapping(pointer, old_size.min(request.size)) };
@@ -255,7 +338,8 @@ impl<C: HeapConfig> Core<C> {
         request: BlockRequest,
         slot: Slot,
     ) -> *mut u8 {
-        if !self.is_intact(located, old, Said::NOTHING) {
+        if !self.is_intact(located, old.size(), Said::NOTHING) {
+            self.report_damaged(located.start.pointer(), old, Said::NOTHING);
             return core::ptr::null_mut();
         }
         let canary = self.hardened.canary(located.start);
@@ -282,33 +366,44 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Whether a block that is given back is as it was handed out: its size, its canary, and that of the slot before it.
-    /// What is not is told.
-    fn is_intact(&self, located: &Located<'_>, record: Record, said: Said) -> bool {
-        let function = said.function();
-        if let Some((size, _)) = said.said()
-            && size != record.size()
-        {
-            self.report_slot(Offence::WrongSize, function, located, record);
-            return false;
-        }
+    /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that of the slot before it.
+    #[inline(always)]
+    fn is_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
+        let is_size = said.said().is_none_or(|(said, _)| said == size);
         let canary = self.hardened.canary(located.start);
+        is_size
+            // SAFETY: the slot is a block's, and as long as its class says.
+            && unsafe { canary.is_whole(located.start, located.bytes, size) }
+            && self.is_neighbour_whole(located)
+    }
+
+    /// Tells in what way a block that is given back is not as it was handed out.
+    #[cold]
+    #[inline(never)]
+    fn report_damaged(&self, pointer: *mut u8, record: Record, said: Said) {
+        let Ok(located) = self.locate_slot(Address::of(pointer)) else { return };
+        let canary = self.hardened.canary(located.start);
+        let offence = if said.said().is_some_and(|(said, _)| said != record.size()) {
+            Offence::WrongSize
         // SAFETY: the slot is a block's, and as long as its class says.
-        if !unsafe { canary.is_whole(located.start, located.bytes, record.size()) } {
-            self.report_slot(Offence::Overflow, function, located, record);
-            return false;
-        }
-        if !self.is_neighbour_whole(located) {
-            self.report_slot(Offence::Underflow, function, located, record);
-            return false;
-        }
-        true
+        } else if !unsafe { canary.is_whole(located.start, located.bytes, record.size()) } {
+            Offence::Overflow
+        } else {
+            Offence::Underflow
+        };
+        self.report_slot(offence, said.function(), &located, record);
     }
 
     /// Whether the last bytes of the slot before are canary still, if they ever were.
+    #[inline(always)]
     fn is_neighbour_whole(&self, located: &Located<'_>) -> bool {
-        let Some(index) = located.index.checked_sub(1) else { return true };
-        let Some(record) = record_of(located.span, index) else { return true };
+        if located.index == 0 {
+            return true;
+        }
+        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first.
+        let record = unsafe { core::ptr::from_ref(located.record).sub(1) };
+        // SAFETY: as above; records stay mapped, and are shared only as atomics.
+        let record = unsafe { &*record };
         let start = Address::new(located.start.value().wrapping_sub(located.bytes));
         let canary = self.hardened.canary(start);
         match Record::load(record).state() {
@@ -321,6 +416,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// The slot that begins at an address, or else the span that the address lies in.
+    #[inline(always)]
     fn locate_slot(&self, address: Address) -> Result<Located<'_>, Option<SpanHandle>> {
         let span = self.map().span_at(address.value()).ok_or(None)?;
         let class = span.class();
@@ -334,8 +430,35 @@ impl<C: HeapConfig> Core<C> {
         if index >= span.object_capacity() || index as usize * bytes != offset {
             return Err(Some(span));
         }
-        let record = record_of(span, index).ok_or(Some(span))?;
+        let first = Address::new(span.records()).non_null().ok_or(Some(span))?.cast::<AtomicU64>();
+        // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
+        let record = unsafe { first.add(index as usize) };
+        // SAFETY: as above; zeroed words are records, shared only as atomics.
+        let record = unsafe { record.as_ref() };
         Ok(Located { span, class, start: address, bytes, index, record })
+    }
+
+    /// Tells of a slot that is no block, and was given back.
+    #[cold]
+    #[inline(never)]
+    fn report_no_longer_out(&self, located: &Located<'_>, old: Record, said: Said) {
+        let offence = match old.state() {
+            State::Freed => Offence::DoubleFree,
+            State::New | State::Live => Offence::NeverHandedOut,
+        };
+        self.report_slot(offence, said.function(), located, old);
+    }
+
+    /// Tells of a slot that was to be handed out, and is a block, or was written to while it was none.
+    #[cold]
+    #[inline(never)]
+    fn report_taken(&self, start: Address, old: Record) {
+        let offence = match old.state() {
+            State::Live => Offence::DoubleFree,
+            State::New | State::Freed => Offence::WriteAfterFree,
+        };
+        let span = self.map().span_at(start.value());
+        self.report_misuse(offence, Function::Malloc, start, span, old.last_operation());
     }
 
     #[cold]
@@ -363,8 +486,9 @@ impl Hardened {
     }
 
     /// Bytes of slots and spans that are neither the program's nor the layers'.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        self.shards().iter().map(Shard::held_bytes).sum::<u64>() + self.large.held_bytes()
+    pub(crate) fn held_bytes(&self, table: &SizeClassTable) -> u64 {
+        let shards = self.shards().iter().map(|shard| shard.held_bytes(table));
+        shards.sum::<u64>() + self.large.held_bytes()
     }
 
     /// Slots of a class that are neither the program's nor the layers'.
@@ -393,32 +517,33 @@ impl Hardened {
         }
     }
 
-    /// The shard of this thread, and what this thread is told from others by: not where another one may run with its words.
-    fn shard(&self) -> Option<(&Shard, Token)> {
+    /// A shard for a thread that is not known.
+    fn any_shard(&self) -> Option<&Shard> {
         let shards = self.shards();
-        let thread = thread_pointer();
         // Threads' blocks lie at multiples of 64 at least.
-        let hash = (thread >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let shard = shards.get((hash * shards.len()) >> 32)?;
-        let is_one = thread_block::block().reentry.load(Ordering::Relaxed) == 0;
-        Some((shard, if is_one { Token::of_thread(thread) } else { Token::NONE }))
+        let hash = (thread_pointer() >> 6).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        shards.get((hash * shards.len()) >> 32)
+    }
+
+    /// The shard that fewest threads have, with one more; null in a heap that is not hardened.
+    pub(crate) fn new_users_shard(&self) -> *const Shard {
+        let Some(shard) = self.shards().iter().min_by_key(|shard| shard.users()) else {
+            return core::ptr::null();
+        };
+        shard.add_user();
+        shard
+    }
+
+    /// In the child of a fork: this thread alone has a shard.
+    pub(crate) fn forget_vanished(&self, own: *const Shard) {
+        for shard in self.shards() {
+            shard.forget_vanished(core::ptr::eq(shard, own));
+        }
     }
 
     fn canary(&self, start: Address) -> Canary {
         Canary::of(start, self.secret.load(Ordering::Relaxed))
     }
-}
-
-/// The record of a slot, if its span has records.
-fn record_of<'a>(span: SpanHandle, index: u32) -> Option<&'a AtomicU64> {
-    let first = Address::new(span.records()).non_null()?.cast::<AtomicU64>();
-    if index >= span.object_capacity() {
-        return None;
-    }
-    // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
-    let record = unsafe { first.add(index as usize) };
-    // SAFETY: as above; zeroed words are records, shared only as atomics.
-    Some(unsafe { record.as_ref() })
 }
 
 impl Record {

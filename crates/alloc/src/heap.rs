@@ -1,7 +1,7 @@
 //! The heap, and the paths of a block whose class is cached.
 
 use crate::{
-    BackgroundThread, Config, Core, FrontEnd, HeapConfig, Standard, mark,
+    BackgroundThread, Config, Core, FrontEnd, HeapConfig, Observer, Standard, mark,
     observer::{BlockRequest, Said},
     set_up_lock::SetUpLock,
 };
@@ -452,6 +452,13 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         let entry = Self::entry(size, align);
         own_words(counted_in).allocated.take_back(entry.map_or(0, ClassEntry::size) as u64);
+        if let Some(core) = self.core()
+            && core.observer() == Some(Observer::Hardened)
+        {
+            // A heap that is hardened takes this way with each call.
+            let block = core.allocate_hardened::<ZEROED>(self.slot(), size, align);
+            return if block.is_null() { exhausted(size, align) } else { block };
+        }
         let block = self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
             let slot = self.slot();
             match (core.observer(), entry) {
@@ -623,8 +630,14 @@ impl<C: HeapConfig> Heap<C> {
         said: Said,
     ) {
         own_words(counted_in).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
-        // SAFETY: the block is of this class, and its owner gave it up.
-        unsafe { self.deallocate_uncommonly(class, pointer, said) };
+        match self.core() {
+            Some(core) if core.observer() == Some(Observer::Hardened) => {
+                // SAFETY: the caller's promise, as far as it holds.
+                unsafe { core.deallocate_hardened(self.slot(), pointer, said) }
+            }
+            // SAFETY: the block is of this class, and its owner gave it up.
+            _ => unsafe { self.deallocate_uncommonly(class, pointer, said) },
+        }
     }
 
     /// What is not counted yet goes off the common path.

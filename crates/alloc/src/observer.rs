@@ -94,7 +94,10 @@ impl<C: HeapConfig> Core<C> {
         request: BlockRequest,
     ) -> *mut u8 {
         match observer {
-            Observer::Hardened => self.allocate_hardened(slot, request),
+            Observer::Hardened => match request.zeroed {
+                true => self.allocate_hardened::<true>(slot, request.size, request.align),
+                false => self.allocate_hardened::<false>(slot, request.size, request.align),
+            },
             Observer::Recording => self.allocate_recorded(slot, request),
         }
     }
@@ -104,6 +107,7 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// `pointer` is a block of this heap that nobody uses any more, or the observer finds that it is not.
+    #[inline]
     pub(crate) unsafe fn deallocate_observed(
         &self,
         slot: Slot,

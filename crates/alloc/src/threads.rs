@@ -1,8 +1,12 @@
 //! The threads that use a heap: their words, their caches, and what they allocated and freed.
 
-use crate::{Core, FrontEnd, HeapConfig, front_end, own_cache::OwnCache};
+use crate::{
+    Core, FrontEnd, HeapConfig, front_end,
+    hardened::{Shard, Token},
+    own_cache::OwnCache,
+};
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::{ExitKey, keeps_to_memory_calls, read_own_memory, thread_id};
+use strata_os::{ExitKey, keeps_to_memory_calls, read_own_memory, thread_id, thread_pointer};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
@@ -41,6 +45,8 @@ pub(crate) struct ThreadRecord {
     end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
     /// The kernel's number of the thread; 0 before somebody wanted it. Written and read by the thread.
     thread_id: AtomicU32,
+    /// The thread's shard of a hardened heap; null in others. Written before the thread knows the record.
+    shard: *const Shard,
 }
 
 // SAFETY: 1. zeroed options, pointers and numbers are valid. 2. no drop; larger than a pointer.
@@ -99,6 +105,16 @@ pub struct ThreadStats {
     pub caches: PoolStats,
     /// The list's lock.
     pub lock: LockStats,
+}
+
+/// A thread of a hardened heap.
+#[derive(Clone, Copy)]
+pub(crate) struct HardenedUser<'a> {
+    pub(crate) words: &'a SlotWords,
+    pub(crate) shard: &'a Shard,
+    /// The kernel's number.
+    pub(crate) thread: u32,
+    pub(crate) token: Token,
 }
 
 /// How a thread stands to a heap.
@@ -178,6 +194,34 @@ impl<C: HeapConfig> Core<C> {
             }
             known => known,
         }
+    }
+
+    /// The thread of a hardened heap, if it is known and has its words to itself.
+    #[inline(always)]
+    pub(crate) fn hardened_user(&self, slot: Slot) -> Option<HardenedUser<'_>> {
+        // SAFETY: the words are this thread's own, and it runs as long as the borrow is used.
+        let words = unsafe { &*thread_block::words(slot) };
+        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+        let is_one = thread_block::block().reentry.load(Ordering::Relaxed) == 0;
+        if record.is_null() || !is_one {
+            return None;
+        }
+        // SAFETY: the record is this thread's, not null, and stays until the thread ends.
+        let record = unsafe { &*record };
+        let thread = record.thread_id.load(Ordering::Relaxed);
+        if thread == 0 {
+            return None;
+        }
+        // SAFETY: a hardened heap's records have a shard, which stays.
+        let shard = unsafe { &*record.shard };
+        Some(HardenedUser { words, shard, thread, token: Token::of_thread(thread_pointer()) })
+    }
+
+    /// Sees to counters that have counted half of what they can count.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn see_to_counters(&self, slot: Slot) {
+        let _ = self.standing(slot);
     }
 
     /// Counts what this thread allocated past the caches.
@@ -326,6 +370,7 @@ impl<C: HeapConfig> Core<C> {
             core: core::ptr::from_ref(self).cast(),
             end: Some(end_thread::<C>),
             thread_id: AtomicU32::new(0),
+            shard: self.hardened.new_users_shard(),
         };
         // SAFETY: the pool gave the record to this call alone.
         unsafe { record.write(value) };
@@ -378,10 +423,12 @@ impl<P: PageSize> Threads<P> {
     }
 
     /// In the child of a fork: keeps what vanished threads allocated and freed, and forgets them. What their caches
-    /// hold stays with the caches, which nobody empties: a thread may have vanished in the middle of a push.
-    pub(crate) fn forget_vanished(&self, slot: Slot) {
+    /// hold stays with the caches, which nobody empties: a thread may have vanished in the middle of a push. Answers the shard of this
+    /// thread; null where it has none.
+    pub(crate) fn forget_vanished(&self, slot: Slot) -> *const Shard {
+        let mut shard = core::ptr::null();
         if slot == Slot::UNBOUND {
-            return;
+            return shard;
         }
         let own = thread_block::words(slot);
         let mut records = self.records.lock();
@@ -393,6 +440,7 @@ impl<P: PageSize> Threads<P> {
             if core::ptr::eq(record.words, own) {
                 // Another process's thread now.
                 record.thread_id.store(0, Ordering::Relaxed);
+                shard = record.shard;
                 continue;
             }
             let (allocated, deallocated) = record.counts().unwrap_or((0, 0));
@@ -402,6 +450,7 @@ impl<P: PageSize> Threads<P> {
             // SAFETY: the record came from this pool and is in no list.
             unsafe { self.record_pool.deallocate(place) };
         }
+        shard
     }
 }
 
@@ -533,8 +582,12 @@ unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadR
     // SAFETY: the core stands as long as a thread has a record of it, as this one has.
     let core = unsafe { Core::<C>::of_raw(core) };
     // SAFETY: the record is this thread's and linked.
-    let ThreadRecord { words, cache, .. } = unsafe { record.as_ref() };
+    let ThreadRecord { words, cache, shard, .. } = unsafe { record.as_ref() };
     let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
+    // SAFETY: null, or a shard of this heap, which stays.
+    if let Some(shard) = unsafe { shard.as_ref() } {
+        shard.remove_user(Token::of_thread(thread_pointer()));
+    }
     // SAFETY: the words are this thread's, which has not ended yet.
     let words = unsafe { &*words };
     core.end_cache(cache);

@@ -177,6 +177,15 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(bytes), Ordering::Relaxed);
     }
 
+    /// Counts `bytes` in a counter that is closed and stays so; says whether it [is near its end](Self::is_near_end), which is what
+    /// the caller has to do something about. For the thread itself, as [`count`](Self::count).
+    #[inline]
+    pub fn count_closed(&self, bytes: u64) -> bool {
+        let word = self.0.load(Ordering::Relaxed).wrapping_sub(bytes);
+        self.0.store(word, Ordering::Relaxed);
+        word.cast_signed() < -Self::STEP.cast_signed()
+    }
+
     /// Takes `bytes` back that were counted. For the thread itself.
     #[inline]
     pub fn take_back(&self, bytes: u64) {

@@ -19,9 +19,10 @@ impl Canary {
     pub(super) const BYTES: usize = 8;
 
     /// The canary of the slot at `start`.
+    #[inline(always)]
     pub(super) fn of(start: Address, secret: u64) -> Self {
         let mixed = (start.value() as u64 ^ secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self((mixed ^ mixed >> 29 | 0x0101_0101_0101_0101).to_le_bytes())
+        Self((mixed | 0x0101_0101_0101_0101).to_le_bytes())
     }
 
     /// Writes it behind the `size` bytes of a block in a slot of `bytes` bytes: the first eight, and the slot's last.
@@ -29,6 +30,7 @@ impl Canary {
     /// # Safety
     ///
     /// The slot at `start` is the caller's, `bytes` long, a multiple of 8, and at least 8 longer than `size`.
+    #[inline(always)]
     pub(super) unsafe fn write(self, start: Address, bytes: usize, size: usize) {
         let (first, last) = (start.add(size), start.add(bytes - Self::BYTES));
         // SAFETY: the caller's promise: the slot goes on for 8 bytes, and they are aligned.
@@ -42,6 +44,7 @@ impl Canary {
     /// # Safety
     ///
     /// As for `write`; others may write at the same time, which is what is looked for.
+    #[inline(always)]
     pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
         // SAFETY: the word lies in the slot, which is readable to its end.
         let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
@@ -60,6 +63,7 @@ impl Canary {
     /// # Safety
     ///
     /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
+    #[inline(always)]
     pub(super) unsafe fn is_end_whole(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         self.may_end_with(unsafe { last_word(start, bytes) })
@@ -71,6 +75,7 @@ impl Canary {
     /// # Safety
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
+    #[inline(always)]
     pub(super) unsafe fn is_free_end_whole(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let word = unsafe { last_word(start, bytes) };
@@ -82,6 +87,7 @@ impl Canary {
     /// # Safety
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
+    #[inline(always)]
     pub(super) unsafe fn is_untouched(self, start: Address, bytes: usize) -> bool {
         let content = bytes - Self::BYTES;
         let part = if content > CHECKED_WHOLE { CHECKED_WHOLE / 2 } else { content };
@@ -106,17 +112,20 @@ impl Canary {
     }
 
     /// Whether a slot's last word is one that [`write`](Self::write) may have written, for whatever size.
+    #[inline(always)]
     fn may_end_with(self, word: u64) -> bool {
         let whole = self.word_at(0);
         word == whole || word == whole & !byte(0) || word == whole & !byte(1)
     }
 
     /// The eight bytes behind a block of `size` bytes.
+    #[inline(always)]
     fn first_word(self, size: usize) -> u64 {
         self.word_at(size) & !byte(1)
     }
 
     /// The eight bytes that stand at `offset` bytes into a slot, but for the zero.
+    #[inline(always)]
     fn word_at(self, offset: usize) -> u64 {
         let turn = (offset % Self::BYTES) as u32 * u8::BITS;
         u64::from_le_bytes(self.0).rotate_right(turn).to_le()
@@ -139,12 +148,84 @@ unsafe fn last_word(start: Address, bytes: usize) -> u64 {
     unsafe { last.read_volatile() }
 }
 
+/// A few bytes that are written and read at once.
+type Piece = [u64; 2];
+
+/// What is cleared and looked at in pieces that may overlap, without a loop.
+const FEW: usize = 128;
+
+/// Clears `bytes` bytes from `start`, both multiples of 8.
+///
+/// # Safety
+///
+/// They are the caller's.
+#[inline(always)]
+pub(super) unsafe fn clear(start: Address, bytes: usize) {
+    let put = |offset: usize| {
+        // SAFETY: the caller's promise; callers of this closure keep the piece within.
+        unsafe { start.add(offset).pointer().cast::<Piece>().write_unaligned([0; 2]) }
+    };
+    match bytes {
+        0 => {}
+        // SAFETY: the caller's promise.
+        8 => unsafe { start.pointer().cast::<u64>().write_unaligned(0) },
+        9..=FEW => at_both_ends(bytes, put),
+        // SAFETY: the caller's promise.
+        _ => unsafe { start.pointer().write_bytes(0, bytes) },
+    }
+}
+
 /// Whether `bytes` bytes from `start`, both multiples of 8, are zero.
 ///
 /// # Safety
 ///
 /// They are readable.
+#[inline(always)]
 unsafe fn is_zero(start: Address, bytes: usize) -> bool {
+    let mut sum = [0; 2];
+    let add = |offset: usize| {
+        // SAFETY: the caller's promise; callers of this closure keep the piece within.
+        let piece = unsafe { start.add(offset).pointer().cast::<Piece>().read_unaligned() };
+        sum = [sum[0] | piece[0], sum[1] | piece[1]];
+    };
+    match bytes {
+        0 => true,
+        // SAFETY: the caller's promise.
+        8 => unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 },
+        9..=FEW => {
+            at_both_ends(bytes, add);
+            sum[0] | sum[1] == 0
+        }
+        // SAFETY: the caller's promise.
+        _ => unsafe { are_many_zero(start, bytes) },
+    }
+}
+
+/// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning as from the end.
+#[inline(always)]
+fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
+    const PIECE: usize = size_of::<Piece>();
+    let end = bytes - PIECE;
+    visit(0);
+    visit(end);
+    if bytes > 2 * PIECE {
+        visit(PIECE);
+        visit(end - PIECE);
+        if bytes > 4 * PIECE {
+            visit(2 * PIECE);
+            visit(3 * PIECE);
+            visit(end - 2 * PIECE);
+            visit(end - 3 * PIECE);
+        }
+    }
+}
+
+/// The same as [`is_zero`] for many.
+///
+/// # Safety
+///
+/// They are readable.
+unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
     let words = core::ptr::slice_from_raw_parts(start.pointer().cast::<u64>(), bytes / 8);
     // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
     let words = unsafe { &*words };

@@ -1,21 +1,24 @@
 //! A value that the thread which uses it first has to itself, until another one wants it.
 //!
 //! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads of
-//! [`Occupancy`]. Others take a lock, and keep the owner outside meanwhile; one that is not only visiting ends the ownership for
-//! good, so that all take the lock from then on, as two threads of the same pool did from the beginning.
+//! [`Occupancy`]. Others take a lock, and keep the owner outside meanwhile; one that is not only visiting ends the ownership,
+//! so that all take the lock from then on, until the last of them has left.
 
-use core::cell::UnsafeCell;
+use core::{
+    cell::UnsafeCell,
+    ops::{Deref, DerefMut},
+};
 use strata_os::{futex_wait, keeps_to_memory_calls, membarrier, thread_pointer};
 use strata_sync::{
     Mutex,
-    atomic::{AtomicU32, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     spin_hint,
 };
-use strata_thread_cache::{Claim, Occupancy};
+use strata_thread_cache::{Claim, Inside, Occupancy};
 
 /// Nobody was here yet. All zero bits are a value that nobody owns, and which may be owned as soon as that is allowed.
 const NOBODY: usize = 0;
-/// Several threads were here, or fences in other threads cannot be had: all take the lock, for ever.
+/// Several threads were here, or fences in other threads cannot be had: all take the lock.
 const SHARED: usize = 1;
 
 /// How long a visitor sleeps between two looks whether the owner is outside, in nanoseconds, after as many spins as below.
@@ -41,6 +44,8 @@ impl Token {
 pub(crate) struct Owned<T> {
     /// The owner's token, or one of the above. Written under the lock, and read by who would come in.
     owner: AtomicUsize,
+    /// Fences in other threads cannot be had. Written before others know of the value.
+    is_never_owned: AtomicBool,
     /// Entered by the owner alone. Claimed under the lock.
     occupancy: Occupancy,
     /// Guards the value where nobody owns it, and the claims where somebody does.
@@ -48,34 +53,58 @@ pub(crate) struct Owned<T> {
     value: UnsafeCell<T>,
 }
 
+/// The value, as long as its owner is inside.
+#[derive(Debug)]
+pub(crate) struct Entered<'a, T> {
+    value: &'a mut T,
+    _inside: Inside<'a>,
+}
+
+impl<T> Deref for Entered<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        self.value
+    }
+}
+
+impl<T> DerefMut for Entered<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.value
+    }
+}
+
 // SAFETY: one thread at a time has the value: the owner while it is inside, or the lock's holder while the owner is outside.
 unsafe impl<T: Send> Sync for Owned<T> {}
 
 impl<T> Owned<T> {
-    /// Nobody is going to own the value. To be said before others know of it.
+    /// Nobody is going to own the value, ever. To be said before others know of it.
     pub(crate) fn share(&self) {
+        self.is_never_owned.store(true, Ordering::Relaxed);
         self.owner.store(SHARED, Ordering::Relaxed);
     }
 
-    /// Works with the value; the first thread that does so owns it.
+    /// Lets this thread in, if it owns the value and nobody keeps it outside.
     #[inline(always)]
-    pub(crate) fn with<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn enter(&self, token: Token) -> Option<Entered<'_, T>> {
         // Who was the owner and was shut out for good may come in once more, and sees inside that it is not: nobody owns the
         // value after it.
-        if self.owner.load(Ordering::Relaxed) == token.0
-            && let Some(_inside) = self.occupancy.enter()
-            && self.owner.load(Ordering::Relaxed) == token.0
-        {
-            // SAFETY: the owner is inside: who takes the lock waits until it is not.
-            return work(unsafe { &mut *self.value.get() });
+        if self.owner.load(Ordering::Relaxed) != token.0 {
+            return None;
         }
-        self.with_locked(token, work)
+        let inside = self.occupancy.enter()?;
+        if self.owner.load(Ordering::Relaxed) != token.0 {
+            return None;
+        }
+        // SAFETY: the owner is inside: who takes the lock waits until it is not.
+        Some(Entered { value: unsafe { &mut *self.value.get() }, _inside: inside })
     }
 
-    #[cold]
-    #[inline(never)]
+    /// Works with the value, whoever owns it; the first thread that does so owns it.
     #[unsafe(link_section = ".text_rarely")]
-    fn with_locked<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
         // SAFETY: the lock is held, and the owner, if there is one, outside.
@@ -91,6 +120,27 @@ impl<T> Owned<T> {
         }
         drop(claim);
         result
+    }
+
+    /// This thread ends, or has another one's value from now on. Another one may own this value: the first that comes if no thread
+    /// is left (`is_last`), or if this one had it to itself.
+    pub(crate) fn leave(&self, token: Token, is_last: bool) {
+        let _guard = self.lock.lock();
+        let owner = self.owner.load(Ordering::Relaxed);
+        if owner == token.0
+            || owner == SHARED && is_last && !self.is_never_owned.load(Ordering::Relaxed)
+        {
+            // All who come now find no owner, and take the lock. This thread is outside.
+            self.owner.store(NOBODY, Ordering::Relaxed);
+        }
+    }
+
+    /// In the child of a fork, which found the value at rest: whoever comes first owns it from now on, or keeps it.
+    pub(crate) fn forget_vanished(&self) {
+        let _guard = self.lock.lock();
+        if !self.is_never_owned.load(Ordering::Relaxed) && !self.is_owned_here() {
+            self.owner.store(NOBODY, Ordering::Relaxed);
+        }
     }
 
     /// Works with the value, whoever owns it, and owns it still afterwards.

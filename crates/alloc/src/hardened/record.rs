@@ -62,9 +62,34 @@ impl Record {
         word.store(self.0, Ordering::Release);
     }
 
-    /// Puts `new` in place of what stands there, so that of two threads that give the same block back one sees the other.
-    pub(super) fn swap(word: &AtomicU64, new: Self) -> Self {
-        Self(word.swap(new.0, Ordering::AcqRel))
+    /// Notes that `thread`, which no other one has the number of, gives the block back that it had handed out: says of how many bytes.
+    /// None, and nothing is noted, if that is not what it is.
+    ///
+    /// Of two threads that give the same block back at the same moment one sees the other, unless one of them is this one, which does
+    /// without a locked instruction and may come between. Then the slot waits in two places, and is found when it is to be
+    /// handed out while its record says that it is out, as it must not be.
+    #[inline(always)]
+    pub(super) fn give_back_own(word: &AtomicU64, thread: u32) -> Option<usize> {
+        let difference = Self::load(word).0 ^ Self::live(0, thread).0;
+        if difference >= LIVE {
+            return None;
+        }
+        Self::freed(thread).store(word);
+        Some(difference as usize)
+    }
+
+    /// Notes that `thread` gives a block back that any thread may have handed out; says what stood there. What was no block stays as
+    /// it was.
+    pub(super) fn give_back(word: &AtomicU64, thread: u32) -> Self {
+        let old = Self::load(word);
+        if old.state() != State::Live {
+            return old;
+        }
+        let old = Self(word.swap(Self::freed(thread).0, Ordering::AcqRel));
+        if old.state() != State::Live {
+            old.store(word);
+        }
+        old
     }
 }
 

@@ -1,11 +1,12 @@
 //! Slots between blocks: quarantines, and the pools that blocks are chosen from.
 //!
 //! Both are arrays of addresses, so that nothing stands in the slots. Threads are spread over shards, as many as there are
-//! CPUs; a thread that is alone with its shard [owns](super::owned) it, and others share theirs under a lock.
+//! CPUs: a new thread has the one with the fewest threads. One that is alone with its shard [owns](super::owned) it, and others
+//! share theirs under a lock.
 
 use super::owned::{Owned, Token};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
-use strata_sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use strata_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The most shards that a heap has.
 pub(crate) const SHARDS: u32 = 16;
@@ -16,7 +17,7 @@ pub(crate) const SHARDS: u32 = 16;
 const POOL_SLOTS: usize = 32;
 const POOL_BYTES: usize = 16 << 10;
 
-/// The same for a quarantine: so many slots of the class are freed, on average, before a slot is used again.
+/// The same for a quarantine: so many slots of the class are freed before a slot may be used again.
 const QUARANTINE_SLOTS: usize = 64;
 const QUARANTINE_BYTES: usize = 32 << 10;
 
@@ -25,9 +26,18 @@ const QUARANTINE_BYTES: usize = 32 << 10;
 pub(crate) struct Shard {
     /// Its lock's rank: above the thread caches' registry; the middle tier is entered under it.
     holdings: Owned<Holdings>,
-    /// Bytes and slots by class in the holdings. Written by who has these, read by figures.
-    bytes: AtomicUsize,
-    slots: [AtomicU32; CLASS_SLOTS],
+    /// By class. Written by who has the holdings, read by figures.
+    counts: [Counts; CLASS_SLOTS],
+    /// Threads that were given this shard and live. Written by threads that begin and end.
+    users: AtomicU32,
+}
+
+/// A free slot, and where its record is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub(super) struct FreeSlot {
+    pub(super) start: *mut u8,
+    pub(super) record: *const AtomicU64,
 }
 
 #[derive(Debug)]
@@ -37,93 +47,127 @@ struct Holdings {
     classes: [Holding; CLASS_SLOTS],
 }
 
-/// The slots of one class.
+/// The slots of one class. How many there are, [`Counts`] says.
 #[derive(Debug)]
 #[repr(C)]
 struct Holding {
-    pool: Bag<POOL_SLOTS>,
-    quarantine: Bag<QUARANTINE_SLOTS>,
+    /// As many as may be in the pool and in the quarantine. Written once, when the heap is prepared.
+    most_pooled: usize,
+    most_waiting: usize,
+    /// Of a full quarantine: which slot waited longest. (After some were dropped the order is another.)
+    oldest: usize,
+    pool: [FreeSlot; POOL_SLOTS],
+    quarantine: [FreeSlot; QUARANTINE_SLOTS],
 }
 
-/// Slots in no order.
+/// How many slots of a class there are: beside the holdings, so that figures need no lock.
 #[derive(Debug)]
 #[repr(C)]
-struct Bag<const MOST: usize> {
-    slots: [*mut u8; MOST],
-    length: usize,
+struct Counts {
+    pooled: AtomicU32,
+    waiting: AtomicU32,
+    /// Slots that came from here, were written to while they were free, and are never used again.
+    lost: AtomicU32,
 }
 
-// SAFETY: the slots belong to nobody else, so they go with their bag wherever it goes.
+// SAFETY: the slots belong to nobody else, so they go with their holdings wherever these go; records are atomics that stay.
 unsafe impl Send for Holdings {}
 
 impl Shard {
-    /// Gives the shard's generator its beginning. No thread owns a shard that is not `ownable`: where the kernel puts no fence
-    /// into other threads.
-    pub(super) fn begin(&self, bits: u64, ownable: bool) {
+    /// Gives the shard's generator its beginning, and each class its limits. No thread owns a shard that is not `ownable`: where the
+    /// kernel puts no fence into other threads.
+    pub(super) fn begin(&self, bits: u64, ownable: bool, table: &SizeClassTable) {
         if !ownable {
             self.holdings.share();
         }
-        self.holdings.visit(|holdings| holdings.random = bits | 1);
+        self.holdings.visit(|holdings| {
+            holdings.random = bits | 1;
+            for class in table.classes() {
+                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                let size = table.size(class);
+                holding.most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
+                holding.most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
+            }
+        });
     }
 
-    /// A slot of `class`, chosen at random from the pool, which is filled up from `source` if it has run low; and whether
-    /// it was. Null if there is none.
-    #[inline]
-    pub(super) fn allocate<O: ObjectSource>(
+    /// A slot of `class`, chosen at random from the pool: for the owner of the shard, and unless the pool has run low.
+    #[inline(always)]
+    pub(super) fn take(&self, token: Token, class: SizeClass) -> Option<FreeSlot> {
+        let counts = self.counts.get(class.index())?;
+        let mut entered = self.holdings.enter(token)?;
+        let Holdings { random, classes } = &mut *entered;
+        let holding = classes.get_mut(class.index())?;
+        if counts.pooled() * 2 <= holding.most_pooled {
+            return None;
+        }
+        holding.take_any(counts, next(random))
+    }
+
+    /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was. `record_of` finds the
+    /// record of a slot; one that has none is left alone.
+    #[cold]
+    pub(super) fn take_filling<O: ObjectSource>(
         &self,
         token: Token,
         source: &O,
-        table: &SizeClassTable,
         class: SizeClass,
-    ) -> (*mut u8, bool) {
-        let size = table.size(class);
-        let most = most(size, POOL_SLOTS, POOL_BYTES);
+        record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
+    ) -> (Option<FreeSlot>, bool) {
+        let Some(counts) = self.counts.get(class.index()) else { return (None, false) };
         self.holdings.with(token, |holdings| {
-            let Holdings { random, classes } = holdings;
-            let Some(holding) = classes.get_mut(class.index()) else {
-                return (core::ptr::null_mut(), false);
+            let Some(holding) = holdings.classes.get_mut(class.index()) else {
+                return (None, false);
             };
-            let is_low = holding.pool.length <= most / 2;
-            let came = if is_low { holding.pool.fill(source, class, most) } else { 0 };
-            let taken = holding.pool.take_any(next(random));
-            self.note(class, came, usize::from(!taken.is_null()), size);
-            (taken, is_low)
+            let is_low = counts.pooled() * 2 <= holding.most_pooled;
+            if is_low {
+                holding.fill(counts, source, class, record_of);
+            }
+            (holding.take_any(counts, next(&mut holdings.random)), is_low)
         })
     }
 
-    /// Puts a slot of `class` into quarantine. One that was there longer goes to the pool, and what the pool has no room
-    /// for to `source`: says whether that happened.
+    /// Puts a slot of `class` into quarantine, and one that was there longer into the pool: for the owner of the shard, and unless
+    /// the pool is full. Says whether it did.
     ///
     /// # Safety
     ///
     /// The slot is free, zeroed, of that class, and nobody else's.
-    #[inline]
-    pub(super) unsafe fn deallocate<O: ObjectSource>(
+    #[inline(always)]
+    pub(super) unsafe fn put(&self, token: Token, class: SizeClass, slot: FreeSlot) -> bool {
+        let Some(counts) = self.counts.get(class.index()) else { return false };
+        let Some(mut entered) = self.holdings.enter(token) else { return false };
+        let Some(holding) = entered.classes.get_mut(class.index()) else { return false };
+        let has_room = holding.has_room(counts);
+        if has_room {
+            holding.put(counts, slot);
+        }
+        has_room
+    }
+
+    /// The same for every thread; what the pool has no room for goes to `source`: says whether that happened.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::put`].
+    #[cold]
+    pub(super) unsafe fn put_flushing<O: ObjectSource>(
         &self,
         token: Token,
         source: &O,
-        table: &SizeClassTable,
         class: SizeClass,
-        slot: *mut u8,
+        slot: FreeSlot,
     ) -> bool {
-        let size = table.size(class);
+        let Some(counts) = self.counts.get(class.index()) else { return false };
         self.holdings.with(token, |holdings| {
-            let Holdings { random, classes } = holdings;
-            let Some(holding) = classes.get_mut(class.index()) else { return false };
-            let most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
-            let freed = holding.quarantine.exchange_any(next(random), slot, most_waiting);
-            let mut given = 0;
-            let mut is_full = false;
-            if !freed.is_null() {
-                let most = most(size, POOL_SLOTS, POOL_BYTES);
-                is_full = holding.pool.length >= most;
-                if is_full {
-                    // SAFETY: slots of the pool are free and nobody else's.
-                    given = unsafe { holding.pool.give(source, class, most / 2) };
-                }
-                holding.pool.put(freed);
+            let Some(holding) = holdings.classes.get_mut(class.index()) else { return false };
+            let is_full = !holding.has_room(counts);
+            if is_full {
+                let left = holding.most_pooled / 2;
+                // SAFETY: slots of the pool are free and nobody else's.
+                unsafe { give(source, class, &holding.pool, &counts.pooled, left) };
             }
-            self.note(class, 1, given, size);
+            holding.put(counts, slot);
             is_full
         })
     }
@@ -134,11 +178,13 @@ impl Shard {
             let mut emptied = 0;
             for class in table.classes() {
                 let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
-                // SAFETY: slots in bags are free and nobody else's.
-                let pooled = unsafe { holding.pool.give(source, class, 0) };
+                let Some(counts) = self.counts.get(class.index()) else { continue };
+                // SAFETY: slots that are held are free and nobody else's.
+                let pooled = unsafe { give(source, class, &holding.pool, &counts.pooled, 0) };
                 // SAFETY: as above.
-                let waiting = unsafe { holding.quarantine.give(source, class, 0) };
-                self.note(class, 0, pooled + waiting, table.size(class));
+                let waiting =
+                    unsafe { give(source, class, &holding.quarantine, &counts.waiting, 0) };
+                holding.oldest = 0;
                 emptied += (pooled + waiting) * table.size(class);
             }
             emptied as u64
@@ -154,26 +200,57 @@ impl Shard {
         self.holdings.visit(|holdings| {
             for class in table.classes() {
                 let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
-                holding.pool.retain(|slot| keep(class, slot));
-                holding.quarantine.retain(|slot| keep(class, slot));
+                let Some(counts) = self.counts.get(class.index()) else { continue };
+                let mut lost = retain(&mut holding.pool, &counts.pooled, |slot| keep(class, slot));
+                let waiting_lost =
+                    retain(&mut holding.quarantine, &counts.waiting, |slot| keep(class, slot));
+                if waiting_lost > 0 {
+                    lost += waiting_lost;
+                    holding.oldest = 0;
+                }
+                counts.lost.fetch_add(lost, Ordering::Relaxed);
             }
         });
     }
 
     /// Counts a slot as held that came from here, and is never used again.
     #[cold]
-    pub(super) fn note_lost(&self, token: Token, table: &SizeClassTable, class: SizeClass) {
-        self.holdings.with(token, |_| self.note(class, 1, 0, table.size(class)));
+    pub(super) fn note_lost(&self, class: SizeClass) {
+        if let Some(counts) = self.counts.get(class.index()) {
+            counts.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many slots of a class it holds. Takes no lock.
     pub(crate) fn slots(&self, class: SizeClass) -> u64 {
-        self.slots.get(class.index()).map_or(0, |slots| u64::from(slots.load(Ordering::Relaxed)))
+        self.counts.get(class.index()).map_or(0, Counts::slots)
     }
 
     /// Bytes of all slots that it holds. Takes no lock.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed) as u64
+    pub(crate) fn held_bytes(&self, table: &SizeClassTable) -> u64 {
+        table.classes().map(|class| self.slots(class) * table.size(class) as u64).sum()
+    }
+
+    /// How many threads have this shard.
+    pub(crate) fn users(&self) -> u32 {
+        self.users.load(Ordering::Relaxed)
+    }
+
+    /// One more thread has it.
+    pub(crate) fn add_user(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// This thread has it no more: another one may own it.
+    pub(crate) fn remove_user(&self, token: Token) {
+        let is_last = self.users.fetch_sub(1, Ordering::Relaxed) == 1;
+        self.holdings.leave(token, is_last);
+    }
+
+    /// In the child of a fork: no other thread has it, and `is_own` says whether this one does.
+    pub(crate) fn forget_vanished(&self, is_own: bool) {
+        self.users.store(is_own.into(), Ordering::Relaxed);
+        self.holdings.forget_vanished();
     }
 
     /// Keeps all threads outside, so that a fork finds the shard at rest.
@@ -190,89 +267,130 @@ impl Shard {
         // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.holdings.release() };
     }
+}
 
-    /// Notes that slots came and went; the caller has the holdings, so that nobody else writes.
-    fn note(&self, class: SizeClass, came: usize, went: usize, size: usize) {
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        let bytes = bytes.wrapping_add(came * size).wrapping_sub(went * size);
-        self.bytes.store(bytes, Ordering::Relaxed);
-        if let Some(slots) = self.slots.get(class.index()) {
-            let count = slots.load(Ordering::Relaxed);
-            let count = count.wrapping_add(came as u32).wrapping_sub(went as u32);
-            slots.store(count, Ordering::Relaxed);
-        }
+impl Counts {
+    fn pooled(&self) -> usize {
+        self.pooled.load(Ordering::Relaxed) as usize
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed) as usize
+    }
+
+    fn slots(&self) -> u64 {
+        let counts = [&self.pooled, &self.waiting, &self.lost];
+        counts.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
     }
 }
 
-impl<const MOST: usize> Bag<MOST> {
-    /// Fills it up to `most` slots; says how many came.
-    fn fill<O: ObjectSource>(&mut self, source: &O, class: SizeClass, most: usize) -> usize {
-        let room = self.slots.get_mut(self.length..most.min(MOST)).unwrap_or_default();
-        let came = if room.is_empty() { 0 } else { source.take(class, room) };
-        self.length += came;
-        came
+impl Holding {
+    /// Takes a slot out of the pool, which one is as `random` says.
+    #[inline(always)]
+    fn take_any(&mut self, counts: &Counts, random: u64) -> Option<FreeSlot> {
+        let last = counts.pooled().checked_sub(1)?;
+        let last_slot = *self.pool.get(last)?;
+        let place = self.pool.get_mut(below(random, last + 1))?;
+        counts.pooled.store(last as u32, Ordering::Relaxed);
+        Some(core::mem::replace(place, last_slot))
     }
 
-    /// Takes one out, which one is as `random` says; null if there is none.
-    fn take_any(&mut self, random: u64) -> *mut u8 {
-        let Some(last) = self.length.checked_sub(1) else { return core::ptr::null_mut() };
-        let last_slot = self.slots.get(last).copied().unwrap_or(core::ptr::null_mut());
-        self.length = last;
-        match self.slots.get_mut(below(random, last + 1)) {
-            Some(place) => core::mem::replace(place, last_slot),
-            None => last_slot,
-        }
+    /// Whether a slot that comes needs no other one to go.
+    #[inline(always)]
+    fn has_room(&self, counts: &Counts) -> bool {
+        counts.waiting() < self.most_waiting || counts.pooled() < self.most_pooled
     }
 
-    /// Puts one in; if there are `most` already, takes another one out.
-    fn exchange_any(&mut self, random: u64, slot: *mut u8, most: usize) -> *mut u8 {
-        if self.length < most.min(MOST) {
-            self.put(slot);
-            return core::ptr::null_mut();
-        }
-        match self.slots.get_mut(below(random, self.length)) {
-            Some(place) => core::mem::replace(place, slot),
-            None => slot,
-        }
-    }
-
-    /// Puts one in, where there is room.
-    fn put(&mut self, slot: *mut u8) {
-        if let Some(place) = self.slots.get_mut(self.length) {
-            *place = slot;
-            self.length += 1;
-        }
-    }
-
-    /// Gives all but the first `left` to `source`; says how many.
-    ///
-    /// # Safety
-    ///
-    /// All are free slots of the class, and nobody else's.
-    unsafe fn give<O: ObjectSource>(&mut self, source: &O, class: SizeClass, left: usize) -> usize {
-        let given = self.slots.get_mut(left..self.length).unwrap_or_default();
-        let count = given.len();
-        if count > 0 {
-            // SAFETY: the caller's promise; they leave the bag.
-            unsafe { source.give(class, given) };
-            self.length = left;
-        }
-        count
-    }
-
-    /// Drops those for which `keep` answers no.
-    fn retain(&mut self, mut keep: impl FnMut(*mut u8) -> bool) {
-        let mut at = 0;
-        while at < self.length {
-            let slot = self.slots.get(at).copied().unwrap_or(core::ptr::null_mut());
-            if keep(slot) {
-                at += 1;
-            } else {
-                self.length -= 1;
-                self.slots.swap(at, self.length);
+    /// Puts a slot into quarantine, and if that is full, the one that waited longest into the pool, which has room.
+    #[inline(always)]
+    fn put(&mut self, counts: &Counts, slot: FreeSlot) {
+        let waiting = counts.waiting();
+        if waiting < self.most_waiting {
+            if let Some(place) = self.quarantine.get_mut(waiting) {
+                *place = slot;
+                counts.waiting.store(waiting as u32 + 1, Ordering::Relaxed);
             }
+            return;
+        }
+        let pooled = counts.pooled();
+        let oldest = self.oldest;
+        self.oldest = if oldest + 1 < waiting { oldest + 1 } else { 0 };
+        if let Some(place) = self.quarantine.get_mut(oldest)
+            && let Some(to) = self.pool.get_mut(pooled)
+        {
+            *to = core::mem::replace(place, slot);
+            counts.pooled.store(pooled as u32 + 1, Ordering::Relaxed);
         }
     }
+
+    /// Fills the pool up from `source`.
+    fn fill<O: ObjectSource>(
+        &mut self,
+        counts: &Counts,
+        source: &O,
+        class: SizeClass,
+        record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
+    ) {
+        let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
+        let mut pooled = counts.pooled();
+        let wanted = self.most_pooled.saturating_sub(pooled);
+        let Some(room) = objects.get_mut(..wanted) else { return };
+        let came = source.take(class, room);
+        for &start in objects.iter().take(came) {
+            let (Some(record), Some(place)) = (record_of(start), self.pool.get_mut(pooled)) else {
+                // Not reached: the middle tier hands out objects of spans with records alone.
+                counts.lost.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
+            *place = FreeSlot { start, record };
+            pooled += 1;
+        }
+        counts.pooled.store(pooled as u32, Ordering::Relaxed);
+    }
+}
+
+/// Gives all but the first `left` of `count` slots to `source`; says how many.
+///
+/// # Safety
+///
+/// All are free slots of the class, and nobody else's.
+unsafe fn give<O: ObjectSource>(
+    source: &O,
+    class: SizeClass,
+    slots: &[FreeSlot],
+    count: &AtomicU32,
+    left: usize,
+) -> usize {
+    let given = slots.get(left..count.load(Ordering::Relaxed) as usize).unwrap_or_default();
+    for part in given.chunks(POOL_SLOTS) {
+        let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
+        let starts = part.iter().map(|slot| slot.start);
+        objects.iter_mut().zip(starts).for_each(|(object, start)| *object = start);
+        if let Some(objects) = objects.get_mut(..part.len()) {
+            // SAFETY: the caller's promise; they are counted no more.
+            unsafe { source.give(class, objects) };
+        }
+    }
+    if !given.is_empty() {
+        count.store(left as u32, Ordering::Relaxed);
+    }
+    given.len()
+}
+
+/// Drops those of `count` slots for which `keep` answers no; says how many.
+fn retain(slots: &mut [FreeSlot], count: &AtomicU32, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
+    let before = count.load(Ordering::Relaxed);
+    let (mut at, mut end) = (0, before as usize);
+    while at < end {
+        if slots.get(at).is_none_or(|slot| keep(slot.start)) {
+            at += 1;
+        } else {
+            end -= 1;
+            slots.swap(at, end);
+        }
+    }
+    count.store(end as u32, Ordering::Relaxed);
+    before - end as u32
 }
 
 /// How many slots of `size` bytes: as many as `bytes` hold, at least two, at most `slots`.
@@ -285,14 +403,12 @@ fn below(random: u64, bound: usize) -> usize {
     ((random >> 32) as usize * bound) >> 32
 }
 
-/// The next number of a generator that never stands at 0 (G. Marsaglia, "Xorshift RNGs", 2003; S. Vigna's multiplier).
+/// The next number of a generator (Wang Yi's wyrand: two halves of a product).
+#[inline(always)]
 fn next(state: &mut u64) -> u64 {
-    let mut bits = *state;
-    bits ^= bits >> 12;
-    bits ^= bits << 25;
-    bits ^= bits >> 27;
-    *state = bits;
-    bits.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    *state = state.wrapping_add(0xa076_1d64_78bd_642f);
+    let product = u128::from(*state) * u128::from(*state ^ 0xe703_7ed1_a0b4_28db);
+    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]

@@ -27,6 +27,14 @@ fn step(value: &mut [u64; 2]) {
     value[1] += 1;
 }
 
+/// Works with the value as the heap does: the owner's way if it is open.
+fn work(owned: &Owned<[u64; 2]>, token: Token) {
+    match owned.enter(token) {
+        Some(mut entered) => step(&mut entered),
+        None => owned.with(token, step),
+    }
+}
+
 #[test]
 fn visitors_and_the_owner_are_never_inside_at_once() {
     let owned = owned();
@@ -34,7 +42,7 @@ fn visitors_and_the_owner_are_never_inside_at_once() {
         let owned = owned.clone();
         move || {
             let token = Token::of_thread(thread_pointer());
-            (0..300_000).for_each(|_| owned.with(token, step));
+            (0..300_000).for_each(|_| work(&owned, token));
         }
     });
     let mut visits = 0;
@@ -53,10 +61,10 @@ fn threads_that_come_after_the_first_share() {
         for _ in 0..4 {
             scope.spawn(|| {
                 let token = Token::of_thread(thread_pointer());
-                (0..20_000).for_each(|_| owned.with(token, step));
+                (0..20_000).for_each(|_| work(&owned, token));
             });
         }
-        scope.spawn(|| (0..2_000).for_each(|_| owned.with(Token::NONE, step)));
+        scope.spawn(|| (0..2_000).for_each(|_| work(&owned, Token::NONE)));
     });
     assert_eq!(owned.visit(|value| *value), [82_000, 82_000]);
 }
@@ -69,10 +77,36 @@ fn owner(owned: &Arc<Owned<[u64; 2]>>) -> (mpsc::Sender<()>, thread::JoinHandle<
         let token = Token::of_thread(thread_pointer());
         owned.with(token, step);
         ready.send(()).expect("somebody waits");
-        receive.iter().for_each(|()| owned.with(token, step));
+        receive.iter().for_each(|()| work(&owned, token));
     });
     is_ready.recv().expect("it owns the value");
     (send, owner)
+}
+
+#[test]
+fn a_value_that_was_left_has_a_new_owner() {
+    let owned = owned();
+    let is_ownable = !owned.is_never_owned.load(Ordering::Relaxed);
+    let owner = || owned.owner.load(Ordering::Relaxed);
+    let token = Token::of_thread(thread_pointer());
+    owned.with(token, step);
+    assert_eq!(owned.enter(token).is_some(), is_ownable);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let token = Token::of_thread(thread_pointer());
+            owned.with(token, step);
+            assert_eq!(owner(), SHARED, "two threads");
+            owned.leave(token, false);
+            assert_eq!(owner(), SHARED, "there may be more");
+        });
+    });
+    assert!(owned.enter(token).is_none());
+    owned.leave(token, true);
+    assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED });
+    owned.with(token, step);
+    assert_eq!(owned.enter(token).is_some(), is_ownable, "the first that comes");
+    owned.leave(token, false);
+    assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED }, "it was alone");
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use std::{thread, vec::Vec};
 
 #[test]
 fn a_record_keeps_size_and_thread() {
@@ -9,4 +10,40 @@ fn a_record_keeps_size_and_thread() {
     assert_eq!(Record::freed(7).state(), State::Freed);
     assert_eq!(Record::freed(7).thread(), 7);
     assert_eq!(Record::load(&AtomicU64::new(0)).state(), State::New);
+}
+
+#[test]
+fn a_block_is_given_back_once_by_its_thread_or_by_another() {
+    let word = AtomicU64::new(0);
+    assert_eq!(Record::give_back(&word, 7).state(), State::New);
+    assert_eq!(Record::give_back_own(&word, 7), None);
+    assert_eq!(Record::load(&word).state(), State::New, "what is no block stays as it is");
+    for size in [0, 100, strata_size_classes::MAX_SIZE] {
+        Record::live(size, 7).store(&word);
+        assert_eq!(Record::give_back_own(&word, 8), None, "another's");
+        assert_eq!(Record::give_back_own(&word, 7), Some(size));
+        assert_eq!(Record::give_back_own(&word, 7), None, "no longer");
+        assert_eq!(Record::give_back(&word, 9), Record::freed(7));
+        assert_eq!(Record::load(&word), Record::freed(7), "the first stays known");
+        Record::live(size, 7).store(&word);
+        assert_eq!(Record::give_back(&word, 9), Record::live(size, 7));
+        assert_eq!(Record::give_back_own(&word, 7), None, "no longer");
+    }
+}
+
+/// Of threads that did not hand the block out, one alone gives it back, however they meet.
+#[test]
+fn of_two_other_threads_one_gives_a_block_back() {
+    const ROUNDS: usize = 2000;
+    let words: Vec<AtomicU64> = (0..ROUNDS).map(|_| AtomicU64::new(0)).collect();
+    words.iter().for_each(|word| Record::live(1, 1).store(word));
+    let given = |thread| {
+        let is_given = |word| Record::give_back(word, thread).state() == State::Live;
+        words.iter().filter(|word| is_given(word)).count()
+    };
+    let sum = thread::scope(|scope| {
+        let other = scope.spawn(|| given(2));
+        given(3) + other.join().expect("it counts")
+    });
+    assert_eq!(sum, ROUNDS);
 }

@@ -26,6 +26,29 @@ unsafe impl ObjectSource for Numbers {
     }
 }
 
+/// Whatever: nobody looks into records here.
+fn no_record(_: *mut u8) -> Option<*const AtomicU64> {
+    Some(core::ptr::null())
+}
+
+/// A slot, the common way or the other one.
+fn allocate(shard: &Shard, token: Token, source: &Numbers, class: SizeClass) -> usize {
+    let taken = shard.take(token, class);
+    let taken = taken.or_else(|| shard.take_filling(token, source, class, no_record).0);
+    taken.expect("there are always more").start.addr()
+}
+
+/// Gives a slot back, the common way or the other one.
+fn deallocate(shard: &Shard, token: Token, source: &Numbers, class: SizeClass, slot: usize) {
+    let slot =
+        FreeSlot { start: core::ptr::without_provenance_mut(slot), record: core::ptr::null() };
+    // SAFETY: nobody follows the address.
+    if !unsafe { shard.put(token, class, slot) } {
+        // SAFETY: as above.
+        unsafe { shard.put_flushing(token, source, class, slot) };
+    }
+}
+
 fn shard() -> Box<Shard> {
     let layout = core::alloc::Layout::new::<Shard>();
     // SAFETY: the layout is not empty.
@@ -39,27 +62,24 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     let table = Pages8K::TABLE;
     let class = table.entry(100).unwrap().class();
     let (shard, source) = (shard(), Numbers::default());
-    shard.begin(12345, prepare_heavy_fence());
+    shard.begin(12345, prepare_heavy_fence(), table);
     let token = Token::of_thread(thread_pointer());
     let mut out = BTreeSet::new();
     let mut order = Vec::new();
     for _ in 0..200 {
-        let slot = shard.allocate(token, &source, table, class).0;
-        assert!(out.insert(slot.addr()), "no slot is handed out twice");
-        order.push(slot.addr());
+        let slot = allocate(&shard, token, &source, class);
+        assert!(out.insert(slot), "no slot is handed out twice");
+        order.push(slot);
     }
     assert!(!order.is_sorted(), "slots come in no order");
     let (mut soonest, mut sum) = (usize::MAX, 0);
     for round in 0..1000 {
         let freed = *out.first().unwrap();
         out.remove(&freed);
-        // SAFETY: nobody follows the address.
-        unsafe {
-            shard.deallocate(token, &source, table, class, core::ptr::without_provenance_mut(freed))
-        };
+        deallocate(&shard, token, &source, class, freed);
         let mut waited = 0;
         loop {
-            let slot = shard.allocate(token, &source, table, class).0.addr();
+            let slot = allocate(&shard, token, &source, class);
             waited += 1;
             assert!(out.insert(slot), "round {round}: no slot is handed out twice");
             if slot == freed || waited == 20 {
@@ -70,22 +90,13 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
         sum += waited;
         while out.len() > 200 {
             let extra = out.pop_last().unwrap();
-            // SAFETY: as above.
-            unsafe {
-                shard.deallocate(
-                    token,
-                    &source,
-                    table,
-                    class,
-                    core::ptr::without_provenance_mut(extra),
-                );
-            }
+            deallocate(&shard, token, &source, class, extra);
         }
     }
     assert!(sum / 1000 > 15, "a freed slot seldom comes at once: {sum}, {soonest}");
-    let held = shard.held_bytes();
+    let held = shard.held_bytes(table);
     assert_eq!(shard.empty(&source, table), held);
-    assert_eq!(shard.held_bytes(), 0);
+    assert_eq!(shard.held_bytes(table), 0);
     let back: BTreeSet<usize> = source.back.lock().iter().copied().collect();
     assert!(back.is_disjoint(&out), "what is out did not go back");
     assert_eq!(back.len() + out.len(), *source.last.lock() / 16, "every slot is somewhere");
