@@ -335,7 +335,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// What caches refill from.
     pub(crate) fn source_of_objects(&self) -> Middle<'_, C> {
-        self.middle.with(self, &self.page_heap)
+        self.middle.with(self, &self.page_heap).for_one_cache(self.cpu.used_ids() == 1)
     }
 
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.

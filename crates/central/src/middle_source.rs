@@ -24,6 +24,8 @@ where
     pub(crate) tier: &'a MiddleTier<E::Pages, T>,
     pub(crate) back_end: BackEnd<'a, E, H>,
     others: R,
+    /// Whether only one cache comes for objects.
+    one_cache: bool,
 }
 
 impl<'a, E, H, R, T> MiddleSource<'a, E, H, R, T>
@@ -37,7 +39,7 @@ where
         back_end: BackEnd<'a, E, H>,
         others: R,
     ) -> Self {
-        Self { tier, back_end, others }
+        Self { tier, back_end, others, one_cache: false }
     }
 }
 
@@ -48,6 +50,13 @@ where
     R: OtherBackEnds,
     T: TransferPolicy,
 {
+    /// The same, where only one cache comes for objects, or several: what the only one gives back nobody else waits for, so that
+    /// long objects go on to their spans ([`TransferPolicy::KEEPS_FOR_ONE_UP_TO`]). Several, unless this says otherwise.
+    #[must_use]
+    pub fn for_one_cache(self, one_cache: bool) -> Self {
+        Self { one_cache, ..self }
+    }
+
     /// Moves what the class's transfer cache holds to the central free list; says how many objects.
     pub fn drain_transfer(&self, class: SizeClass) -> usize {
         self.empty_with(class, |out| self.tier.transfer(class).drain(out), usize::MAX)
@@ -170,7 +179,12 @@ where
 
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
         let info = E::Pages::TABLE.info(class);
-        let cached = self.cache(class).insert(self.back_end.platform, info, objects);
+        let passes = self.one_cache && info.size as usize > T::KEEPS_FOR_ONE_UP_TO;
+        let cached = if passes {
+            0
+        } else {
+            self.cache(class).insert(self.back_end.platform, info, objects)
+        };
         if let Some(rest) = objects.get_mut(cached..)
             && !rest.is_empty()
         {

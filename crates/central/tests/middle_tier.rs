@@ -397,3 +397,26 @@ fn objects_that_come_back_to_one_span_in_a_row_are_counted_by_how_many_they_are(
     expected[..5].copy_from_slice(&[1, 2, 2, 0, 1]);
     assert_eq!(tier.central(class).span_counts().same_span_returns, expected);
 }
+
+#[test]
+fn what_the_only_cache_gives_back_stays_if_it_is_short_and_goes_to_its_span_if_it_is_long() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    for class in Pages8K::TABLE.classes() {
+        let size = Pages8K::TABLE.size(class);
+        for one_cache in [true, false] {
+            let objects = tier.with(&heap.ground, &heap.pages).for_one_cache(one_cache);
+            let mut out = [core::ptr::null_mut(); 2];
+            assert_eq!(objects.take(class, &mut out), 2);
+            // SAFETY: just taken, each once.
+            unsafe { objects.give(class, &mut out) };
+            let passes = one_cache && size > StandardTransfer::KEEPS_FOR_ONE_UP_TO;
+            let kept = if passes { 0 } else { 2 };
+            let stats = tier.class_stats(class);
+            assert_eq!(stats.transfer.used, kept, "{size} bytes, one cache: {one_cache}");
+            assert_eq!(stats.central.objects_out, kept, "{size} bytes, one cache: {one_cache}");
+            assert_eq!(objects.drain_transfer(class) as u64, kept);
+        }
+    }
+    assert_eq!(heap.in_use_bytes(), 0);
+}

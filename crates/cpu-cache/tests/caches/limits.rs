@@ -120,6 +120,43 @@ fn without_a_limit_every_class_grows_to_what_it_may_have_and_no_further() {
 }
 
 #[test]
+fn a_class_of_long_objects_holds_a_sixteenth_of_what_its_cpu_may_or_two() {
+    let limit = CpuCache::DEFAULT_LIMIT_BYTES;
+    let Some(cache) = ground::cache(IdKind::Cpu, limit) else { return };
+    let cpu = ground::pin();
+    // What a CPU may hold follows from what is out: so much that it may hold its limit.
+    let ballast_class = ground::class(256 << 10);
+    let ballast_count = cache.ids() as usize * 2 * limit / (256 << 10) + 1;
+    let source = CountedSource::new(1000 + ballast_count);
+    // SAFETY: the cache is set up, glibc registered this thread.
+    let ballast = unsafe { take(&cache, &source, ballast_class, ballast_count) };
+    for class in TABLE.classes().filter(|&class| TABLE.size(class) >= 4 << 10) {
+        let size = TABLE.size(class);
+        let mut most = 0;
+        for _ in 0..40 {
+            // SAFETY: as above.
+            let objects = unsafe { take(&cache, &source, class, 1000) };
+            // SAFETY: the objects were taken above.
+            unsafe { give(&cache, &source, class, objects) };
+            most = most.max(cache.objects(cpu, class));
+        }
+        let bound = (limit / 16 / size).max(2) as u64;
+        if size >= 8 << 10 {
+            assert!(most <= bound, "{most} objects of {size} bytes");
+            assert!(most > 0, "none of {size} bytes");
+        } else {
+            assert!(most > bound, "{most} objects of {size} bytes, which are not long");
+        }
+    }
+    let stats = cache.cpu_stats(cpu);
+    assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes);
+    // SAFETY: the objects were taken above.
+    unsafe { give(&cache, &source, ballast_class, ballast) };
+    assert!(cache.drain(&source, cpu).is_ok());
+    source.assert_whole();
+}
+
+#[test]
 fn a_thousand_ids_cost_address_space_and_nothing_else() {
     let Some(mut setup) = ground::setup(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
     setup.ids = setup.ids.max(1024);

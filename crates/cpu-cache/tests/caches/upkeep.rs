@@ -65,7 +65,7 @@ fn a_cpu_that_misses_gains_what_a_quiet_one_has_until_that_has_a_fifth_and_limit
     let Some(cache) = ground::cache(IdKind::Cpu, LIMIT_BYTES) else { return };
     let Some((busy, quiet)) = two_cpus() else { return };
     let source = CountedSource::new(3000);
-    let (small, large) = (ground::class(1024), ground::class(8192));
+    let (small, large) = (ground::class(1024), ground::class(4096));
     // Both fill their limits; then one goes on.
     use_cpu(&cache, &source, quiet, large, 400);
     use_cpu(&cache, &source, quiet, small, 400);
