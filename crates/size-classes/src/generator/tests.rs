@@ -144,6 +144,64 @@ fn no_choice_of_sizes_within_the_standard_bounds_has_fewer_classes() {
     }
 }
 
+/// What a class wastes, as the description of [`cost`] says it, in real numbers.
+fn waste(below: u32, size: u32, page_shift: u32, bounds: &Bounds) -> f64 {
+    let span = span_shape(page_shift, size, bounds).unwrap();
+    let size = f64::from(size);
+    let width = size - f64::from(below);
+    let page_bytes = f64::from(1 << page_shift);
+    let span_bytes = f64::from(span.pages) * page_bytes;
+    let tail = span_bytes - f64::from(span.objects) * size;
+    let short = f64::from(bounds.cheap_span_bytes).max((size / page_bytes).ceil() * page_bytes);
+    let excess = (span_bytes - short).max(0.0) / short;
+    width / size * (width / 2.0 / size + tail / span_bytes + excess / 32.0)
+}
+
+/// What rounding may make of the sum of two classes' waste.
+const ROUNDING: f64 = 8.0 / (1 << 20) as f64;
+
+#[test]
+fn the_cost_of_a_class_is_what_it_wastes() {
+    let mut random = Random::new();
+    for _ in 0..2000 {
+        let page_shift = random.between(12, 18);
+        let size = random.between(1, 2048) * 128;
+        let below = size - size.min(random.between(1, 1 << 10) * 8);
+        let bounds = Bounds { cheap_span_bytes: random.between(0, 1 << 16), ..Bounds::STANDARD };
+        let Some(span) = span_shape(page_shift, size, &bounds) else { continue };
+        let cost = cost(below, size, span, page_shift, &bounds);
+        let waste = waste(below, size, page_shift, &bounds);
+        let error = f64::from(u32::try_from(cost).unwrap()) / f64::from(1 << 20) - waste;
+        assert!(error.abs() <= ROUNDING, "{below} to {size}, 2^{page_shift}: {cost}, {waste}");
+    }
+}
+
+#[test]
+fn no_class_could_have_another_size_and_less_be_wasted() {
+    let bounds = &Bounds::STANDARD;
+    for table in [Pages4K::TABLE, Pages8K::TABLE, Pages32K::TABLE, Pages256K::TABLE] {
+        let shift = table.page_shift();
+        let sizes: Vec<u32> = table.classes().map(|class| table.info(class).size).collect();
+        let (candidates, count) = candidates(shift, bounds);
+        for neighbours in sizes.windows(3).filter(|three| !three[1].is_power_of_two()) {
+            let &[below, chosen, above] = neighbours else { unreachable!("three of them") };
+            let through =
+                |size| waste(below, size, shift, bounds) + waste(size, above, shift, bounds);
+            let others = candidates[1..count].iter().filter(|other| {
+                let between = below < other.size && other.size < above;
+                between
+                    && other.span.is_some()
+                    && bounds.allow_step(below, other.size)
+                    && bounds.allow_step(other.size, above)
+            });
+            for other in others {
+                let (here, there) = (through(chosen), through(other.size));
+                assert!(here <= there + ROUNDING, "2^{shift}: {} for {chosen}", other.size);
+            }
+        }
+    }
+}
+
 #[test]
 fn half_and_twice_of_the_standard_bounds_do_what_their_description_says() {
     let standard = Bounds::STANDARD;
