@@ -13,11 +13,11 @@
 //! It must not know who caches objects above it, nor how the page heap finds its pages.
 //!
 //! ```
-//! use strata_central::{MiddleTier, TransferCache};
+//! use strata_central::MiddleTier;
 //! use strata_os::{MonotonicClock, SystemPages};
 //! use strata_page_heap::{LegacyPageHeap, PageHeap};
 //! use strata_size_classes::{ObjectSource, PageSize, Pages8K};
-//! use strata_span::{Ground, MetadataArena};
+//! use strata_span::Ground;
 //!
 //! let ground = Ground::<Pages8K, _, _, _>::new(SystemPages::new(), SystemPages::new(), MonotonicClock);
 //! let page_heap = LegacyPageHeap::<Pages8K>::EMPTY;

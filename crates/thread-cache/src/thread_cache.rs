@@ -344,3 +344,6 @@ fn adapt_after_overrun(list: &FreeList, batch: u32) {
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

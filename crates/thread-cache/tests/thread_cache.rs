@@ -209,6 +209,32 @@ fn a_full_cache_gives_back_half_of_what_no_list_needed() {
 }
 
 #[test]
+fn the_figures_are_of_all_caches_and_of_those_that_left() {
+    let (caches, one, other) = (ThreadCaches::new(), ThreadCache::new(), ThreadCache::new());
+    let threads = [Thread::new(&caches, &one), Thread::new(&caches, &other)];
+    for (thread, objects) in threads.iter().zip([3000, 2000]) {
+        let class = class_of(512);
+        let live: Vec<_> = (0..objects).map(|_| thread.allocate(class)).collect();
+        live.into_iter().for_each(|object| thread.free(class, object));
+    }
+    let all = caches.stats();
+    let (one, other) = (one.stats(), other.stats());
+    assert!(!all.is_unknown);
+    assert_eq!(all.caches, 2);
+    assert_eq!(all.held_bytes, one.held_bytes + other.held_bytes);
+    assert_eq!(all.refills, one.refills + other.refills);
+    assert_eq!(all.flushes, one.flushes + other.flushes);
+    assert_eq!(all.scavenges, one.scavenges + other.scavenges);
+    assert!([one, other].iter().all(|cache| cache.flushes > 0 && cache.held_bytes > 0));
+    assert!(one.scavenges > 0 && all.lock.operations > 0);
+    threads.into_iter().for_each(Thread::end);
+    let gone = caches.stats();
+    assert_eq!((gone.caches, gone.held_bytes), (0, 0));
+    let past = (gone.refills, gone.flushes, gone.scavenges);
+    assert_eq!(past, (all.refills, all.flushes, all.scavenges));
+}
+
+#[test]
 fn without_memory_a_refill_is_null_and_the_cache_goes_on() {
     let (caches, cache) = (ThreadCaches::new(), ThreadCache::new());
     let thread = Thread::new(&caches, &cache);

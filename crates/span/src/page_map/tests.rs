@@ -142,6 +142,9 @@ fn the_root_is_as_long_as_addresses_are_wide() {
     let entries = 1u64 << (bits - Pages8K::SHIFT - LEAF_SHIFT);
     let root_bytes = (entries * 8).next_multiple_of(4096);
     assert_eq!(site.map.stats().root_reserved_bytes, root_bytes + Window::<Pages8K>::BYTES as u64);
+    let PageMapStats { root_reserved_bytes, leaf_reserved_bytes, .. } = site.map.stats();
+    let taken = site.arena.allocated_bytes();
+    assert!(taken >= root_reserved_bytes + leaf_reserved_bytes, "{taken} bytes for all of it");
     assert!(!site.map.ensure(
         &site.arena,
         &site.source,
@@ -162,6 +165,32 @@ fn only_what_is_written_is_touched() {
     assert_eq!(site.map.stats().leaf_touched_bytes - empty.leaf_touched_bytes, 2 * 4096);
     site.map.clear_range(PageId::new(100), PageCount::new(10));
     assert_eq!(site.map.stats().leaf_touched_bytes - empty.leaf_touched_bytes, 2 * 4096);
+}
+
+#[test]
+fn a_granule_of_the_root_is_counted_with_its_first_leaf() {
+    let site = Site::<Pages8K>::new();
+    let leaves_a_granule = 4096 / 8;
+    let touched = |leaf: usize| {
+        site.ensure(PageId::new(leaf * LEAF_PAGES), 1);
+        site.map.stats().root_touched_bytes
+    };
+    assert_eq!(touched(leaves_a_granule - 1), 4096);
+    assert_eq!(touched(leaves_a_granule - 2), 4096);
+    assert_eq!(touched(leaves_a_granule), 2 * 4096);
+}
+
+#[test]
+fn a_span_over_the_end_of_a_leaf_is_visited_once() {
+    let site = Site::<Pages8K>::new();
+    site.ensure(PageId::new(0), 2 * LEAF_PAGES);
+    let long = site.span(PageId::new(LEAF_PAGES - 3), 10);
+    let behind = site.span(PageId::new(LEAF_PAGES + 7), 1);
+    site.map.set_range(long, SizeClass::NONE);
+    site.map.set_range(behind, SizeClass::NONE);
+    let mut seen = Vec::new();
+    site.map.for_each_span(|span| seen.push(span));
+    assert_eq!(seen, [long, behind]);
 }
 
 #[test]
@@ -202,6 +231,17 @@ fn a_map_that_cannot_grow_says_so_and_grows_later() {
         assert_eq!(map.stats().leaves, 1);
         assert_eq!(map.span_of(first), None);
     }
+}
+
+#[test]
+fn without_memory_nothing_is_ensured() {
+    let (arena, source) = (MetadataArena::new(), FailingPages::new(SystemPages::new()));
+    let map = PageMap::<Pages8K>::new();
+    source.arm(Fault::always());
+    assert!(!map.ensure(&arena, &source, PageId::new(1), PageCount::ONE));
+    assert_eq!(map.stats(), PageMapStats::default());
+    source.disarm();
+    assert!(map.ensure(&arena, &source, PageId::new(1), PageCount::ONE));
 }
 
 #[test]
