@@ -97,7 +97,8 @@ impl<C: HeapConfig> Core<C> {
         if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
             return Hold(None);
         }
-        Hold(background.schedule.lock_unless_held(FIGURES_PATIENCE_NS))
+        let is_lost = background.is_lost.load(Ordering::Relaxed);
+        Hold(background.schedule.lock_unless_held(if is_lost { 0 } else { FIGURES_PATIENCE_NS }))
     }
 
     /// What the background work did.

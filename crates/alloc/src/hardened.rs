@@ -130,17 +130,12 @@ impl<C: HeapConfig> Core<C> {
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     fn allocate_hardened_refilling(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
-        let mut block = self.allocate_hardened_once(slot, request);
-        if block.is_null() && !self.has_had(request.size) {
+        let block = self.allocate_hardened_once(slot, request);
+        if !block.is_null() || !self.has_had(request.size) {
             return block;
         }
-        if block.is_null() && self.empty_caches(slot) > 0 {
-            block = self.allocate_hardened_once(slot, request);
-        }
-        while block.is_null() && self.make_room() {
-            block = self.allocate_hardened_once(slot, request);
-        }
-        block
+        let again = || NonNull::new(self.allocate_hardened_once(slot, request));
+        self.allocate_at_last(slot, request.size, again).map_or(block, NonNull::as_ptr)
     }
 
     fn allocate_hardened_once(&self, slot: Slot, request: BlockRequest) -> *mut u8 {

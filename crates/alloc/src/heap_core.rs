@@ -285,8 +285,8 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Gives what this thread's cache, the CPUs' caches and the transfer caches hold back to the spans, so that spans of which
-    /// every object is free go to the page heap; says how many bytes went. What another thread is emptying, and what cannot
-    /// be emptied, is kept.
+    /// every object is free go to the page heap; says how many bytes went. What cannot be emptied is kept; a thread that stops CPUs'
+    /// caches is waited for, a second at most.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn empty_caches(&self, slot: Slot) -> u64 {
         let middle = self.source_of_objects();
@@ -299,7 +299,9 @@ impl<C: HeapConfig> Core<C> {
         let drain_all = |cpu: &CpuCache| {
             (0..cpu.used_ids()).filter_map(|id| cpu.drain(&middle, id).ok()).sum::<u64>()
         };
-        bytes += self.with_cpu_cache_stops(drain_all).unwrap_or(0);
+        if let Some(_stops) = self.stops.lock_unless_held(FIGURES_PATIENCE_NS) {
+            bytes += drain_all(&self.cpu);
+        }
         for shard in self.hardened.shards() {
             bytes += shard.empty(&middle, C::Pages::TABLE);
         }

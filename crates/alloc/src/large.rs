@@ -152,21 +152,20 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether so many bytes are reserved: a request for more is not worth what the heap has ahead.
-    fn has_reserved(&self, bytes: usize) -> bool {
+    pub(crate) fn has_reserved(&self, bytes: usize) -> bool {
         self.page_heap().stats().reserved_bytes >= bytes as u64
     }
 
     fn allocate_span(&self, slot: Slot, size: usize, align: usize) -> Option<SpanHandle> {
         let request = request::<C::Pages>(size, align)?;
-        let mut found = self.page_heap().allocate(self, request);
-        // What lies in caches may hold spans apart that would do together.
-        if found.is_none() && self.has_had(request.pages.bytes()) && self.empty_caches(slot) > 0 {
-            found = self.page_heap().allocate(self, request);
-        }
-        while found.is_none() && self.has_reserved(request.pages.bytes()) && self.make_room() {
-            found = self.page_heap().allocate(self, request);
-        }
-        let span = found?;
+        let bytes = request.pages.bytes();
+        let find = || self.page_heap().allocate(self, request);
+        let span = match find() {
+            Some(span) => span,
+            // What lies in caches may hold spans apart that would do together.
+            None if self.has_had(bytes) => self.allocate_at_last(slot, bytes, find)?,
+            None => return None,
+        };
         span.set_class(SizeClass::NONE);
         let bytes = span.bytes::<C::Pages>();
         self.large.note_allocated(bytes);

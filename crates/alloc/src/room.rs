@@ -8,8 +8,32 @@ use crate::{Core, HeapConfig};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::SizeClass;
 use strata_span::{MetadataArena, PageCount, Platform};
+use strata_sync::thread_block::Slot;
 
 impl<C: HeapConfig> Core<C> {
+    /// Calls `allocate` again after it found nothing for `bytes` bytes: after caches gave back what they hold, then as long as room
+    /// can be made.
+    ///
+    /// What is free may just be in somebody's hands, where no allocation sees it. So the background work stands still meanwhile, and of
+    /// several threads that come here one goes after the other; each waits a second at most.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn allocate_at_last<T>(
+        &self,
+        slot: Slot,
+        bytes: usize,
+        allocate: impl Fn() -> Option<T>,
+    ) -> Option<T> {
+        let _still = self.hold_background();
+        self.empty_caches(slot);
+        let mut found = allocate();
+        while found.is_none() && self.has_reserved(bytes) && self.make_room() {
+            found = allocate();
+        }
+        found
+    }
+
     /// Makes room after an allocation failed; says whether it is worth another try.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
@@ -37,3 +61,6 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

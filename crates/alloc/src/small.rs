@@ -6,6 +6,7 @@ use crate::{
     mark::{self, Marking},
     threads::Standing,
 };
+use core::ptr::NonNull;
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_span::Address;
 use strata_sync::thread_block::{Counter, Slot};
@@ -14,14 +15,13 @@ impl<C: HeapConfig> Core<C> {
     /// A block, for a thread whose common path is closed, or missed. Where memory has run out, what caches hold is given back before
     /// the answer is null, and room is made for metadata.
     pub(crate) fn allocate_uncounted(&self, slot: Slot, class: SizeClass) -> *mut u8 {
-        let mut block = self.allocate_through_caches(slot, class);
-        if block.is_null() && self.empty_caches(slot) > 0 {
-            block = self.allocate_through_caches(slot, class);
+        let block = self.allocate_through_caches(slot, class);
+        if !block.is_null() {
+            return block;
         }
-        while block.is_null() && self.make_room() {
-            block = self.allocate_through_caches(slot, class);
-        }
-        block
+        let bytes = C::Pages::TABLE.size(class);
+        let again = || NonNull::new(self.allocate_through_caches(slot, class));
+        self.allocate_at_last(slot, bytes, again).map_or(block, NonNull::as_ptr)
     }
 
     fn allocate_through_caches(&self, slot: Slot, class: SizeClass) -> *mut u8 {

@@ -134,6 +134,8 @@ impl<P: PageSize> LegacyPageHeap<P> {
         let hard = self.state.lock().hard_excess(platform, pages);
         if let Some(excess) = hard {
             self.give_back(platform, excess, ReleaseReason::HardLimit);
+            // What others are giving back counts as long as it is on its way.
+            self.underway.wait_for_others();
         }
         !self.state.lock().fails_limits(platform, pages)
     }
@@ -149,7 +151,7 @@ impl<P: PageSize> LegacyPageHeap<P> {
         next
     }
 
-    /// After the source refused: makes one of all that is free, if that may be enough.
+    /// After the source refused: waits for what others have in hand, then makes one of all that is free, if that may be enough.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -158,10 +160,15 @@ impl<P: PageSize> LegacyPageHeap<P> {
         platform: &E,
         wish: Wish<P>,
     ) -> Option<SpanHandle> {
+        if self.underway.has_others()
+            && let Some(span) = self.allocate_after_others(platform, wish)
+        {
+            return Some(span);
+        }
         let free = self.state.lock().free_if_enough(wish.pages);
         if let Some(free) = free {
             self.give_back(platform, free, ReleaseReason::HardLimit);
-            let span = self.state.lock().allocate(platform, wish);
+            let span = self.allocate_after_others(platform, wish);
             if span.is_some() {
                 return span;
             }
@@ -171,7 +178,20 @@ impl<P: PageSize> LegacyPageHeap<P> {
         while self.state.lock().give_back_space(platform) {
             gave = true;
         }
-        if gave { self.state.lock().allocate(platform, wish) } else { None }
+        if gave { self.allocate_after_others(platform, wish) } else { None }
+    }
+
+    /// A span as wished, if need be after others gave back what they have in hand.
+    fn allocate_after_others<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        wish: Wish<P>,
+    ) -> Option<SpanHandle> {
+        self.underway.retry_after_others(|| {
+            let mut state = self.state.lock();
+            let span = state.allocate(platform, wish);
+            (span, self.underway.has_others() && state.has_free(wish.pages))
+        })
     }
 }
 

@@ -18,6 +18,7 @@
 mod failing;
 mod limits;
 mod model;
+mod others;
 mod parts;
 mod program;
 mod range_set;
@@ -35,6 +36,7 @@ pub use limits::{
     a_hard_limit_is_kept, a_soft_limit_gives_back_and_fails_nothing,
     limits_below_what_is_live_lose_nothing,
 };
+pub use others::what_others_have_in_hand_is_waited_for;
 pub use program::{
     a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
     aligned_spans_are_aligned_and_fit_in_again, demand_may_ebb_and_flow,
@@ -75,5 +77,6 @@ pub fn run<P: PageSize, H: PageHeap<P> + 'static>() {
     figures_need_little_stack::<P, H>(seed);
     demand_may_ebb_and_flow::<P, H>(seed);
     programs_may_run_while_memory_is_given_back::<P, H>(seed, 3_000);
+    what_others_have_in_hand_is_waited_for::<P, H>();
     parts::demand_all();
 }

@@ -27,6 +27,12 @@ pub struct Underway {
 const LOOK_NS: u64 = 20_000;
 const LONGEST_WAIT_NS: u64 = 10_000_000;
 
+/// Times that who found nothing waits for others: each may have taken what the one before gave back.
+const MOST_WAITS: u32 = 8;
+
+/// Looks at steps of others before who wants what they have in hand goes without: a second or so, many times as long as a step takes.
+const MOST_LOOKS: u32 = 10_000;
+
 impl Underway {
     strata_sync::const_fn! {
         /// No steps.
@@ -53,6 +59,40 @@ impl Underway {
     /// Steps that are underway.
     pub fn steps(&self) -> usize {
         self.steps.load(Ordering::Relaxed)
+    }
+
+    /// Whether others are in steps: what is free may be in their hands, where no allocation sees it. Exact under the heap's lock. A thread
+    /// that is in a step itself, and is asked for memory there, has no others: two such would wait for each other.
+    pub fn has_others(&self) -> bool {
+        thread_block::block().underway.load(Ordering::Relaxed) == 0 && self.steps() > 0
+    }
+
+    /// Waits until nobody else is in a step, or there were too many in a row. With no lock held that a step takes.
+    #[cold]
+    pub fn wait_for_others(&self) {
+        let nobody_wakes = core::sync::atomic::AtomicU32::new(0);
+        let mut looks = 0;
+        while self.has_others() && looks < MOST_LOOKS {
+            futex_wait(&nobody_wakes, 0, Some(LOOK_NS));
+            looks += 1;
+        }
+    }
+
+    /// Calls `attempt` until it finds something, or finds nothing while nobody else has anything in hand: it says both, of one
+    /// moment under the heap's lock. With no lock held that a step takes.
+    #[cold]
+    pub fn retry_after_others<T>(
+        &self,
+        mut attempt: impl FnMut() -> (Option<T>, bool),
+    ) -> Option<T> {
+        for _ in 0..MOST_WAITS {
+            let (found, has_others) = attempt();
+            if found.is_some() || !has_others {
+                return found;
+            }
+            self.wait_for_others();
+        }
+        attempt().0
     }
 
     /// Waits as long as a fork does: before the lock is taken by who may begin a step, also before each of several. With no lock held that a fork takes.

@@ -111,7 +111,7 @@ impl<P: PageSize> HugePageAware<P> {
         };
         let (found, beyond) = match found {
             Some(found) => (found, beyond),
-            None => (self.allocate_after_release(platform, request)?, true),
+            None => (self.allocate_at_last(platform, request)?, true),
         };
         if beyond && !self.hold_limits(platform, PageCount::ZERO) {
             self.put_back(platform, &found, request.pages);
@@ -140,20 +140,24 @@ impl<P: PageSize> HugePageAware<P> {
         self.carry_out(platform, &departures);
     }
 
-    /// Tries again after the cache was emptied: what it held may lie beside free hugepages that are
-    /// not backed, so that both together are long enough.
+    /// Tries again after nothing was found: when others have given back what they have in hand; then after the cache was emptied, since
+    /// what it held may lie beside free hugepages that are not backed, so that both together are long enough.
     #[cold]
-    fn allocate_after_release<E: Platform<Pages = P>>(
+    fn allocate_at_last<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         request: &SpanRequest<P>,
     ) -> Option<Found<P>> {
+        if self.underway.has_others()
+            && let Some(found) = self.allocate_after_others(platform, request)
+        {
+            return Some(found);
+        }
         let everything = self.state.lock().cache.size().pages();
         if everything > PageCount::ZERO {
             let given = self.give_back_cached(platform, everything);
-            let mut state = self.state.lock();
-            state.released.add(ReleaseReason::HardLimit, given.bytes() as u64);
-            if let Some(found) = state.allocate(platform, request) {
+            self.state.lock().released.add(ReleaseReason::HardLimit, given.bytes() as u64);
+            if let Some(found) = self.allocate_after_others(platform, request) {
                 return Some(found);
             }
         }
@@ -162,7 +166,20 @@ impl<P: PageSize> HugePageAware<P> {
         while self.give_back_space(platform) {
             gave = true;
         }
-        if gave { self.state.lock().allocate(platform, request) } else { None }
+        if gave { self.allocate_after_others(platform, request) } else { None }
+    }
+
+    /// Pages for a span, if need be after others gave back what they have in hand.
+    fn allocate_after_others<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        request: &SpanRequest<P>,
+    ) -> Option<Found<P>> {
+        self.underway.retry_after_others(|| {
+            let mut state = self.state.lock();
+            let found = state.allocate(platform, request);
+            (found, self.underway.has_others() && state.has_free(request.pages))
+        })
     }
 
     /// Where address space is short, a part of what is not backed goes back to the source. False if there is none.
@@ -448,6 +465,13 @@ impl<P: PageSize> State<P> {
     #[inline]
     pub(crate) fn note_peak(&mut self) {
         self.peak_backed_pages = self.peak_backed_pages.max(self.in_use_pages + self.free_pages());
+    }
+
+    /// Whether so many pages are in no span, wherever they are.
+    fn has_free(&self, pages: PageCount<P>) -> bool {
+        let reserved_bytes = self.allocator.reserve().stats().reserved_bytes;
+        let in_use_bytes = PageCount::<P>::new(self.in_use_pages).bytes() as u64;
+        reserved_bytes.saturating_sub(in_use_bytes) >= pages.bytes() as u64
     }
 
     /// Free pages that are backed, those on their way to the kernel included.

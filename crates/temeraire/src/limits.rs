@@ -22,6 +22,8 @@ impl<P: PageSize> HugePageAware<P> {
         let hard = self.state.lock().hard_excess(platform, pages);
         if let Some(excess) = hard {
             self.give_back(platform, excess, ReleaseReason::HardLimit);
+            // What others are giving back counts as long as it is on its way.
+            self.underway.wait_for_others();
         }
         !self.state.lock().fails_limits(platform, pages)
     }

@@ -189,6 +189,11 @@ impl<P: PageSize> State<P> {
         self.enter(platform, span, SpanPlace::Free, span.note());
     }
 
+    /// Whether so many pages are in no span, wherever they are.
+    pub(super) fn has_free(&self, pages: PageCount<P>) -> bool {
+        self.free + self.unmapped >= pages
+    }
+
     /// All backed free pages, if with them, or with the address space that they lie in, there may be a span of `pages`
     /// pages.
     pub(super) fn free_if_enough(&self, pages: PageCount<P>) -> Option<PageCount<P>> {
