@@ -8,6 +8,7 @@
 //! Threads of the C library, whose children have words of their own, are not made by this function, nor are children of
 //! `posix_spawn`. A program that makes the system call by itself is not seen.
 
+use crate::frame::{pop, push};
 use crate::vfork::{ALLOCATED, DEALLOCATED, REENTRY, failed};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
@@ -45,10 +46,8 @@ unsafe extern "C" fn clone(
         "mov r8, r9",
         // Kept on this stack, which is not the child's: what the thread's counters are lifted by.
         "mov rax, qword ptr [rip + strata_thread_block@GOTTPOFF]",
-        "push qword ptr fs:[rax + {allocated}]",
-        ".cfi_adjust_cfa_offset 8",
-        "push qword ptr fs:[rax + {deallocated}]",
-        ".cfi_adjust_cfa_offset 8",
+        push!("qword ptr fs:[rax + {allocated}]"),
+        push!("qword ptr fs:[rax + {deallocated}]"),
         "mov r9d, dword ptr fs:[rax + {reentry}]",
         "mov ecx, edi",
         "and ecx, {shares}",
@@ -85,10 +84,8 @@ unsafe extern "C" fn clone(
         "3:",
         "mov ecx, edi",
         "and ecx, {shares}",
-        "pop rdx",
-        ".cfi_adjust_cfa_offset -8",
-        "pop rsi",
-        ".cfi_adjust_cfa_offset -8",
+        pop!("rdx"),
+        pop!("rsi"),
         "cmp ecx, {vm}",
         "jne 4f",
         "mov r11, qword ptr [rip + strata_thread_block@GOTTPOFF]",

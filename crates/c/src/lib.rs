@@ -53,6 +53,8 @@ mod clone;
 mod exhausted;
 #[cfg(target_arch = "x86_64")]
 mod fork;
+#[cfg(target_arch = "x86_64")]
+mod frame;
 mod glibc;
 mod gperftools;
 mod heap;
