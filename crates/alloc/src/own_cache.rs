@@ -127,6 +127,7 @@ impl<C: HeapConfig> Core<C> {
         TakenCaches { bytes, left: caches }
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn new_cache(&self) -> Option<NonNull<CacheItem<C::Pages>>> {
         let cache = self.threads.cache_pool.allocate(self.arena(), self.metadata())?;
         // SAFETY: zeroed memory from the pool is an empty cache.
@@ -137,6 +138,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Gives what a thread's cache holds back, and the cache too; null is none. Says how many bytes it held.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn end_cache(&self, cache: *mut c_void) -> u64 {
         let Some(item) = NonNull::new(cache.cast::<CacheItem<C::Pages>>()) else { return 0 };
         // SAFETY: the cache came from `new_cache` and was not ended before.

@@ -61,6 +61,7 @@ impl Granules {
     /// # Safety
     ///
     /// They are the span's, which was prepared; the caller holds its class's lock.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn empty(&self, span: &Span) -> GranuleSet {
         let mut empty = GranuleSet::default();
         for index in 0..self.count {
@@ -83,6 +84,7 @@ impl Granules {
     /// # Safety
     ///
     /// As for [`Self::empty`].
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn claim(&self, span: &Span, set: GranuleSet) -> u32 {
         // SAFETY: the caller's promise. (An object on two of them is claimed with the first.)
         set.iter().map(|index| unsafe { span_objects::claim(span, self.objects_on(index)) }).sum()
@@ -93,6 +95,7 @@ impl Granules {
     /// # Safety
     ///
     /// As for [`Self::claim`], which was called with the same set.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn unclaim(&self, span: &Span, set: GranuleSet) -> u32 {
         // SAFETY: as in `empty`; `claim` had the same objects out.
         set.iter().map(|index| unsafe { span_objects::unclaim(span, self.objects_on(index)) }).sum()

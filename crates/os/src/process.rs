@@ -3,7 +3,7 @@
 use crate::KeepErrno;
 use crate::address_space::auxiliary;
 use crate::kernel_file::{KernelFile, leading_number};
-use crate::restraint;
+use crate::{restraint, weak};
 use core::ffi::{CStr, c_int, c_void};
 
 /// What the variable `name` of the environment says, as bytes.
@@ -245,8 +245,24 @@ pub fn at_fork(
     child: unsafe extern "C" fn(),
 ) -> bool {
     let _keep = KeepErrno::new();
-    // SAFETY: three functions, which stay.
-    unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) == 0 }
+    let error = match weak::register_atfork() {
+        // Linked statically, `pthread_atfork` calls it by way of a table that linkers put behind all code: a page there brings
+        // some 60 KiB of what never runs along.
+        // SAFETY: three functions, which stay as long as the object that they and this handle are in.
+        Some(register) => unsafe { register(prepare, parent, child, dso_handle()) },
+        // SAFETY: as above.
+        None => unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) },
+    };
+    error == 0
+}
+
+/// What the C library knows the object by that this code is in: each program and shared object has one, from the compiler's start
+/// files.
+fn dso_handle() -> *const c_void {
+    unsafe extern "C" {
+        static __dso_handle: c_void;
+    }
+    &raw const __dso_handle
 }
 
 /// Has `function` called when the program ends by `exit` or by returning from main. Says whether

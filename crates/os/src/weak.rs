@@ -4,7 +4,10 @@
 //! and without it. `#[linkage]` is not stable, hence the reference is made in assembly, through
 //! the global offset table.
 
-use core::arch::asm;
+use core::{
+    arch::asm,
+    ffi::{c_int, c_void},
+};
 #[cfg(target_arch = "x86_64")]
 use core::{
     mem::transmute,
@@ -65,6 +68,22 @@ pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
     // SAFETY: glibc's functions of this type (libio), all three.
     Some(all.map(|place| unsafe { transmute::<*const (), Procedure>(place) }))
 }
+
+/// A handler of forks.
+type ForkHandler = unsafe extern "C" fn();
+
+/// glibc's `__register_atfork`, which its `pthread_atfork` calls with the object that it stands in: three handlers and that object;
+/// answers 0 or an error. `None` on C libraries without it.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
+    let place = weak!("__register_atfork" as ());
+    // SAFETY: null, or glibc's function of this type (nptl), part of its binary interface since 2.3.2.
+    (!place.is_null()).then(|| unsafe { transmute::<*const (), RegisterAtfork>(place) })
+}
+
+/// The type of `__register_atfork`.
+pub(crate) type RegisterAtfork =
+    unsafe extern "C" fn(ForkHandler, ForkHandler, ForkHandler, *const c_void) -> c_int;
 
 /// Whether glibc's `__libc_single_threaded` says that the process has one thread; false where nobody says it.
 #[cfg(target_arch = "x86_64")]

@@ -10,12 +10,14 @@ use crate::{
 /// Finding the first list from some number on takes two looks at bitmaps: a word for each 64
 /// lists and a word over these. All zero bits are no trackers.
 ///
-/// The bitmaps lie in front: in a small heap, on a page with what else is used.
+/// The bitmaps lie in front, and behind them the lists that small heaps use, those of long runs and many pages: all on a page with
+/// what else is used.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct FillerLists<const LISTS: usize, const WORDS: usize> {
     summary: u64,
     occupied: [u64; WORDS],
+    /// At the places that [`Self::place`] says.
     heads: [Option<Handle<HugepageTracker>>; LISTS],
 }
 
@@ -33,7 +35,7 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
     /// Puts a tracker that is on no list in front of the list `list`.
     pub(crate) fn insert(&mut self, tracker: Handle<HugepageTracker>, set: FillerSet, list: usize) {
         let list = list.min(LISTS - 1);
-        let Some(head) = self.heads.get_mut(list) else { return };
+        let Some(head) = self.heads.get_mut(Self::place(list)) else { return };
         tracker.set.set(set);
         tracker.list.set((list & 0xffff) as u16);
         tracker.previous.set(None);
@@ -79,7 +81,7 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
             let index = index + 1 + rest.trailing_zeros() as usize;
             index * 64 + self.occupied.get(index)?.trailing_zeros() as usize
         };
-        *self.heads.get(list)?
+        self.head(list)
     }
 
     /// The trackers from the list `from` on.
@@ -102,7 +104,7 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
                 Some(tracker) => tracker,
                 None => {
                     below = self.last_below(below)?;
-                    (*self.heads.get(below)?)?
+                    self.head(below)?
                 }
             };
             next = tracker.next.get();
@@ -123,8 +125,19 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
         Some(index * 64 + 63usize.checked_sub(word.leading_zeros() as usize)?)
     }
 
+    fn head(&self, list: usize) -> Option<Handle<HugepageTracker>> {
+        *self.heads.get(Self::place(list))?
+    }
+
+    /// Where the head of a list stands: the lists of either half from the last to the first. A hugepage of 256 pages, as with pages
+    /// of 8 KiB, uses the lower half, and an empty one its last list.
+    #[inline]
+    const fn place(list: usize) -> usize {
+        list ^ (LISTS / 2 - 1)
+    }
+
     fn set_head(&mut self, list: usize, tracker: Option<Handle<HugepageTracker>>) {
-        if let Some(head) = self.heads.get_mut(list) {
+        if let Some(head) = self.heads.get_mut(Self::place(list)) {
             *head = tracker;
         }
         if tracker.is_some() {

@@ -143,6 +143,7 @@ impl<P: PageSize> HugePageAware<P> {
     /// Tries again after nothing was found: when others have given back what they have in hand; then after the cache was emptied, since
     /// what it held may lie beside free hugepages that are not backed, so that both together are long enough.
     #[cold]
+    #[unsafe(link_section = ".text_rarely")]
     fn allocate_at_last<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -68,8 +68,10 @@ impl<P: PageSize> State<P> {
         {
             return Some(FoundHugepages::cached(range));
         }
+        let longest = self.cache.ranges().longest();
         if align == 1
-            && let Some(found) = self.take_across(platform, count, now_ns)
+            && longest > HugepageCount::ZERO
+            && let Some(found) = self.take_across(platform, count, longest, now_ns)
         {
             return Some(found);
         }
@@ -79,18 +81,18 @@ impl<P: PageSize> State<P> {
         Some(FoundHugepages { range, fresh: true, added: None })
     }
 
-    /// A run that begins in the cache, as its longest one, and goes on behind it: what was given back of a run that comes and
-    /// goes is taken again with the rest of it. None unless the cache has half of it.
+    /// A run that begins in the cache, as its longest one, of `longest` hugepages, and goes on behind it: what was given back of a run
+    /// that comes and goes is taken again with the rest of it. None unless the cache has half of it.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     fn take_across<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
         count: HugepageCount,
+        longest: HugepageCount,
         now_ns: u64,
     ) -> Option<FoundHugepages> {
-        let longest = self.cache.ranges().longest();
-        if 2 * longest.get() < count.get() || longest == HugepageCount::ZERO {
+        if 2 * longest.get() < count.get() {
             return None;
         }
         let cached = self.cache.ranges().find_fit(longest)?.range();

@@ -114,6 +114,9 @@ impl<P: PageSize> Temeraire<P> {
     }
 
     /// The sums of all heaps' figures.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn sums(&self) -> PageHeapStats {
         [Temperature::Sampled, Temperature::Cold]
             .into_iter()
@@ -138,6 +141,7 @@ impl<P: PageSize> Temeraire<P> {
     /// Makes the heap for spans of a temperature. None where there is no metadata for it.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn make<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -184,6 +188,7 @@ impl<P: PageSize> Temeraire<P> {
     /// tells `own` what the others leave of the limits.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn share_limits<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -220,6 +225,7 @@ impl<P: PageSize> Temeraire<P> {
     /// there are no others, they have less than that, or a limit is what is in the way.
     #[cold]
     #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn take_from_others<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -291,6 +291,7 @@ impl HugepageTracker {
 
     /// Makes an allocation of `from` pages from `start` on `to` pages long; false if the pages
     /// behind it are not free.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn extend(&self, start: usize, from: usize, to: usize) -> bool {
         let (added, count) = (start + from, to - from);
         if start + to > self.length() || self.used.count(added, count) != 0 {

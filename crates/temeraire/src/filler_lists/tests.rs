@@ -1,4 +1,4 @@
-use super::{FillerLists, SparseLists};
+use super::{FillerLists, PageLists, SparseLists};
 use crate::{
     handle::Handle,
     test_ground::{Random, ground},
@@ -57,4 +57,19 @@ fn within_a_list_the_last_that_came_is_the_first() {
     lists.remove(trackers[0]);
     assert_eq!(lists.first_from(0), None);
     assert_eq!(lists.first_from(64), None);
+}
+
+#[test]
+fn each_list_has_a_place_of_its_own_and_those_of_empty_hugepages_come_first() {
+    let mut places: Vec<_> = (0..4096).map(SparseLists::place).collect();
+    // Of a hugepage of 256 pages, with 64 lists for each eighth page of the longest free run.
+    assert_eq!(places.get(2047), Some(&0));
+    assert!((1984..2048).all(|list| SparseLists::place(list) < 64));
+    places.sort_unstable();
+    assert!(places.into_iter().eq(0..4096));
+    let mut places: Vec<_> = (0..512).map(PageLists::place).collect();
+    assert_eq!(places.get(255), Some(&0));
+    places.sort_unstable();
+    assert!(places.into_iter().eq(0..512));
+    assert_eq!(FillerLists::<64, 1>::place(31), 0);
 }
