@@ -3,6 +3,7 @@
 use crate::{
     BackgroundThread, Config, Core, FrontEnd, HeapConfig, Observer, Standard, mark,
     observer::{BlockRequest, Said},
+    own_cache::OwnCache,
     set_up_lock::SetUpLock,
 };
 use core::{marker::PhantomData, ptr::NonNull};
@@ -372,7 +373,7 @@ impl<C: HeapConfig> Heap<C> {
             thread_block::count_allocated(slot, bytes)
         };
         if is_closed {
-            return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
+            return self.allocate_closed::<ZEROED>(slot, entry, size, align, exhausted);
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
             // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the
@@ -415,7 +416,7 @@ impl<C: HeapConfig> Heap<C> {
         };
         if is_closed {
             // SAFETY: the block was handed out by this heap, and its owner gave it up.
-            return unsafe { self.deallocate_uncounted(pointer, slot, class, said) };
+            return unsafe { self.deallocate_closed(pointer, slot, class, said) };
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
             // SAFETY: the block is the caller's to give, until it is pushed.
@@ -439,8 +440,45 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
-    /// The path is closed to this thread: it is new, or not of the kind that the common path is for. What was counted is
-    /// taken back.
+    /// The path is closed to this thread. One that has a cache of its own, with an object of the class in it, is served here: what was
+    /// counted stays counted.
+    #[inline(never)]
+    fn allocate_closed<const ZEROED: bool>(
+        &self,
+        slot: Slot,
+        entry: SmallEntry,
+        size: usize,
+        align: usize,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        let block = Self::pop_own(slot, entry);
+        if block.is_null() {
+            return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
+        }
+        if mark::LOOKS && entry.size() <= mark::LARGEST_CLEARED {
+            // SAFETY: the block is ours, and of a class; the word is a link, or the mark.
+            unsafe { mark::clear(block, mark::CLEARED) };
+        }
+        block
+    }
+
+    /// An object of this thread's own cache, where it has one and all is as usual; or null.
+    #[inline(always)]
+    fn pop_own(slot: Slot, entry: SmallEntry) -> *mut u8 {
+        let own = thread_block::block();
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*own.words(slot) };
+        if words.allocated.has_come_near_end() {
+            return core::ptr::null_mut();
+        }
+        match OwnCache::<C::Pages>::at_hand(own, words) {
+            // SAFETY: the cache is this thread's own.
+            Some(cache) => unsafe { cache.pop_sound(entry.class(), entry.size()) },
+            None => core::ptr::null_mut(),
+        }
+    }
+
+    /// The thread is new, or its cache misses, or it has none. What was counted is taken back.
     #[cold]
     #[inline(never)]
     fn allocate_uncounted<const ZEROED: bool>(
@@ -616,12 +654,59 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() { exhausted(size, align) } else { block }
     }
 
+    /// The path is closed to this thread. The block of one that has a cache of its own goes there: what was counted stays counted.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[inline(never)]
+    // The pointer comes first in these: it stays in the register that it came in.
+    unsafe fn deallocate_closed(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
+        // SAFETY: the caller's promise.
+        match unsafe { Self::push_own(pointer, slot, class) } {
+            Some(false) => {}
+            Some(true) => self.flush_own(slot, class),
+            // SAFETY: the caller's promise.
+            None => unsafe { self.deallocate_uncounted(pointer, slot, class, said) },
+        }
+    }
+
+    /// Gives a block to this thread's own cache, where it has one and all is as usual; says whether that has too much then.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[inline(always)]
+    unsafe fn push_own(pointer: *mut u8, slot: Slot, class: SizeClass) -> Option<bool> {
+        let own = thread_block::block();
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*own.words(slot) };
+        if words.deallocated.has_come_near_end() {
+            return None;
+        }
+        let cache = OwnCache::<C::Pages>::at_hand(own, words)?;
+        // SAFETY: the heap is not observed, since this thread has a cache; and a page of a class's is followed by the rest of its
+        // span or another page of the source's.
+        if unsafe { mark::is_set(pointer) } {
+            return None;
+        }
+        // SAFETY: the cache is this thread's own; the block is the caller's to give.
+        unsafe { cache.push_sound(class, C::Pages::TABLE.size(class), pointer) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn flush_own(&self, slot: Slot, class: SizeClass) {
+        if let Some(core) = self.core() {
+            core.flush_own(slot, class);
+        }
+    }
+
     /// # Safety
     ///
     /// As for [`Self::deallocate_class`].
     #[cold]
     #[inline(never)]
-    // The pointer comes first in these: it stays in the register that it came in.
     unsafe fn deallocate_uncounted(
         &self,
         pointer: *mut u8,

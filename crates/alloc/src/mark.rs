@@ -105,9 +105,10 @@ pub(crate) struct Marking<'a, C: HeapConfig>(
 // SAFETY: objects come from the middle tier and go there, as it promises; nothing unwinds.
 unsafe impl<C: HeapConfig> ObjectSource for Marking<'_, C> {
     fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
-        let taken = self.0.take(class, out);
+        let taken = self.0.take_telling(class, out);
         if C::MARKS_FREE_BLOCKS && LOOKS && C::Pages::TABLE.size(class) <= LARGEST_MARKED {
-            for &object in out.iter().take(taken) {
+            // What comes from the transfer cache was in a CPU's before: it has the mark, and its memory is not touched.
+            for &object in out.iter().take(taken.all).skip(taken.cached) {
                 let word = object.cast::<u64>();
                 // SAFETY: the object is free, of a class, and nobody else's.
                 if unsafe { word.read_unaligned() } == 0 {
@@ -116,7 +117,7 @@ unsafe impl<C: HeapConfig> ObjectSource for Marking<'_, C> {
                 }
             }
         }
-        taken
+        taken.all
     }
 
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {

@@ -9,7 +9,7 @@ use strata_size_classes::PageSize;
 use strata_span::Platform;
 use strata_sync::{
     atomic::{AtomicPtr, Ordering},
-    thread_block::{self, Slot},
+    thread_block::{self, Slot, SlotWords, ThreadBlock},
 };
 use strata_thread_cache::{Claim, Inside, Occupancy, ThreadCache};
 use strata_upkeep::TakenCaches;
@@ -30,6 +30,25 @@ impl<P: PageSize> Deref for OwnCache<'_, P> {
     #[inline(always)]
     fn deref(&self) -> &ThreadCache<P> {
         self.cache
+    }
+}
+
+impl<P: PageSize> OwnCache<'_, P> {
+    /// This thread's cache, if it has one of its own and nothing has to be looked at first: no cache has to be made, nobody takes it
+    /// just now, and nobody else runs with the thread's words. `words` are of `block`, in a heap of that page size.
+    #[inline(always)]
+    pub(crate) fn at_hand(block: &ThreadBlock, words: &SlotWords) -> Option<Self> {
+        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+        if record.is_null() || block.reentry.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        // SAFETY: the record is this thread's, not null, and stays until the thread ends.
+        let record = unsafe { &*record };
+        let inside = record.occupancy.enter()?;
+        let item = record.cache.load(Ordering::Relaxed).cast::<CacheItem<P>>();
+        // SAFETY: what stands there is null, or a cache of this heap, which stays as long as the thread is inside.
+        let item = unsafe { item.as_ref() }?;
+        Some(Self { cache: &item.0, _inside: inside })
     }
 }
 

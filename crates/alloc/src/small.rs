@@ -4,6 +4,7 @@ use crate::{
     Core, HeapConfig,
     background::Call,
     mark::{self, Marking},
+    own_cache::OwnCache,
     threads::Standing,
 };
 use core::ptr::NonNull;
@@ -47,7 +48,7 @@ impl<C: HeapConfig> Core<C> {
             }
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own.
-                let mut block = unsafe { cache.pop(class) };
+                let mut block = unsafe { cache.pop(class, bytes) };
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
@@ -110,10 +111,8 @@ impl<C: HeapConfig> Core<C> {
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own; the block is the caller's to give.
                 if unsafe { cache.push(class, bytes, pointer) } {
-                    // SAFETY: as above.
-                    unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
-                    drop(cache);
-                    self.note_miss(Call::Deallocation);
+                    // SAFETY: as above; the cache is of this heap.
+                    unsafe { self.flush_cache(cache, class) };
                 }
                 words.deallocated.count(bytes as u64);
             }
@@ -131,6 +130,24 @@ impl<C: HeapConfig> Core<C> {
                 self.note_miss(Call::Deallocation);
             }
         }
+    }
+
+    /// Gives back what this thread's own cache has too much of, after a push of `class`, if the thread still has one.
+    pub(crate) fn flush_own(&self, slot: Slot, class: SizeClass) {
+        if let Standing::Cached(_, cache) = self.standing(slot) {
+            // SAFETY: the cache is this thread's, of this heap.
+            unsafe { self.flush_cache(cache, class) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The cache is the calling thread's, of this heap.
+    unsafe fn flush_cache(&self, cache: OwnCache<'_, C::Pages>, class: SizeClass) {
+        // SAFETY: the caller's promise.
+        unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
+        drop(cache);
+        self.note_miss(Call::Deallocation);
     }
 
     /// Takes the mark of a block that came from a CPU's cache, if it has it or may be without; if it is not as it was freed, that is

@@ -57,7 +57,7 @@ mod transfer_policy;
 
 pub use back_end::{BackEnd, OnlyBackEnd, OtherBackEnds};
 pub use central_free_list::{CentralFreeList, Whereabouts};
-pub use middle_source::MiddleSource;
+pub use middle_source::{MiddleSource, Taken};
 pub use middle_tier::MiddleTier;
 pub use object_maps::{MARKED_BYTES, ObjectMaps, ObjectMapsStats};
 pub use occupancy::{OCCUPANCY_LISTS, UTILIZATION_BUCKETS};

@@ -28,6 +28,15 @@ where
     one_cache: bool,
 }
 
+/// How many objects [`MiddleSource::take_telling`] took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// In front, what the transfer cache had.
+    pub cached: usize,
+    /// All together, with what spans had.
+    pub all: usize,
+}
+
 impl<'a, E, H, R, T> MiddleSource<'a, E, H, R, T>
 where
     E: Platform,
@@ -137,6 +146,17 @@ where
         moved
     }
 
+    /// What [`ObjectSource::take`] does, and how many of the objects were in the transfer cache: those are in front, and each was in
+    /// somebody's cache before.
+    pub fn take_telling(&self, class: SizeClass, out: &mut [*mut u8]) -> Taken {
+        let cached = self.cache(class).remove(out);
+        let fresh = match out.get_mut(cached..) {
+            Some(rest) if !rest.is_empty() => self.list(class).take(self.back_end, class, rest),
+            _ => 0,
+        };
+        Taken { cached, all: cached + fresh }
+    }
+
     /// Gives objects past the transfer cache.
     ///
     /// # Safety
@@ -168,13 +188,7 @@ where
     T: TransferPolicy,
 {
     fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
-        let cached = self.cache(class).remove(out);
-        match out.get_mut(cached..) {
-            Some(rest) if !rest.is_empty() => {
-                cached + self.list(class).take(self.back_end, class, rest)
-            }
-            _ => cached,
-        }
+        self.take_telling(class, out).all
     }
 
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {

@@ -7,7 +7,7 @@ use strata_span::{MetadataKind, Platform};
 use strata_sync::{
     LockStats, Mutex,
     atomic::{AtomicU64, Ordering},
-    const_fn,
+    const_fn, prefetch_whole_for_write,
 };
 
 /// Pieces that a cache's array consists of, so that it grows without being copied.
@@ -17,8 +17,10 @@ const PIECES: usize = 4;
 ///
 /// What one thread flushes another refills from, without a span being touched. Any thread may call any
 /// method at any time. One lock, held for the copy of one batch. The array comes from the metadata arena
-/// in up to four pieces, as it is filled.
+/// in up to four pieces, as it is filled. It has its cache lines for itself: CPUs that pass objects of one class to each other
+/// would wait for those of its neighbours, too.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct TransferCache<T: TransferPolicy = StandardTransfer> {
     /// Guards the array. Rank: above the class's central free list; under it only the metadata arena's
     /// lock is taken.
@@ -102,6 +104,8 @@ impl<T: TransferPolicy> TransferCache<T> {
         info: &ClassInfo,
         objects: &[*mut u8],
     ) -> usize {
+        // Another CPU was the last to write all of it, in programs that pass objects on.
+        prefetch_whole_for_write(self);
         let mut stack = self.stack.lock();
         if stack.piece_length == 0 {
             stack.begin::<T>(info);
@@ -129,6 +133,7 @@ impl<T: TransferPolicy> TransferCache<T> {
     /// Fills `out` from the front with as many objects as there are, the last ones put in first; says how
     /// many.
     pub fn remove(&self, out: &mut [*mut u8]) -> usize {
+        prefetch_whole_for_write(self);
         let mut stack = self.stack.lock();
         let removed = stack.pop(out);
         self.publish_used(&stack);

@@ -16,7 +16,7 @@
 //! | figures under a lock, read without it | [`SeqWord`] |
 //! | two fences, of which one costs nothing | [`asymmetric`] |
 //! | the words of a thread, without a call | [`thread_block`] |
-//! | memory asked for before it is waited for | [`prefetch_for_write`] |
+//! | memory asked for before it is waited for | [`prefetch_for_write`], [`prefetch_whole_for_write`] |
 //!
 //! # What it must not know
 //!
@@ -62,7 +62,7 @@ pub use lock_stats::LockStats;
 pub use lock_times::{LockTimes, forget_lock_times, lock_times};
 pub use mutex::{FIGURES_PATIENCE_NS, Mutex, MutexGuard};
 pub use once::Once;
-pub use prefetch::prefetch_for_write;
+pub use prefetch::{prefetch_for_write, prefetch_whole_for_write};
 pub use raw_lock::locks_kept_over_forks;
 pub use seq_word::SeqWord;
 pub use spin::spin_hint;

@@ -151,6 +151,12 @@ impl Counter {
         self.bytes() > Self::STEP
     }
 
+    /// The same of a counter that has counted something, of which that is one bit.
+    #[inline(always)]
+    pub fn has_come_near_end(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & Self::STEP == 0
+    }
+
     /// Whether it was open, and counted all that it could: [`Self::OPEN`] has to be added elsewhere, and it moves on by as much,
     /// which opens it again. Of a counter that was closed the answer means nothing. For the thread itself.
     #[inline]
@@ -328,6 +334,14 @@ pub fn block() -> &'static ThreadBlock {
     // began and there until it ends. The type keeps the reference on this thread, and all fields
     // are atomics or never written.
     unsafe { &*variant::block() }
+}
+
+impl ThreadBlock {
+    /// The words of `slot`: what [`words`] answers, where the block is known already.
+    #[inline(always)]
+    pub fn words(&self, slot: Slot) -> *const SlotWords {
+        core::ptr::from_ref(self).wrapping_byte_add(slot.byte_offset()).cast()
+    }
 }
 
 /// The calling thread's words of `slot`.

@@ -77,13 +77,28 @@ impl FreeList {
         self.overruns.store(count, Ordering::Relaxed);
     }
 
-    /// The object that was freed last; null if there is none.
+    /// The object that was freed last; null if there is none. One that was written to since is told of.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::pop_sound`].
+    #[inline(always)]
+    pub(crate) unsafe fn pop(&self, secret: usize, class: SizeClass) -> *mut u8 {
+        // SAFETY: the caller's promise.
+        let object = unsafe { self.pop_sound(secret) };
+        if object.is_null() {
+            self.forget_damaged(class);
+        }
+        object
+    }
+
+    /// The object that was freed last; null if there is none, or if it was written to since.
     ///
     /// # Safety
     ///
     /// The calling thread owns the list, and `secret` is the same as at each [`push`](Self::push).
     #[inline(always)]
-    pub(crate) unsafe fn pop(&self, secret: usize, class: SizeClass) -> *mut u8 {
+    pub(crate) unsafe fn pop_sound(&self, secret: usize) -> *mut u8 {
         let object = self.first.load(Ordering::Relaxed);
         if object.is_null() {
             return object;
@@ -92,11 +107,6 @@ impl FreeList {
         let link = unsafe { object.cast::<*mut u8>().read() };
         let next = mix(link, object, secret);
         if next.addr() & NOT_AN_OBJECT != 0 {
-            // What lies behind it cannot be found any more: neither it nor they are used again.
-            written_after_free(object, class);
-            self.first.store(core::ptr::null_mut(), Ordering::Relaxed);
-            self.length.store(0, Ordering::Relaxed);
-            self.low_water.store(0, Ordering::Relaxed);
             return core::ptr::null_mut();
         }
         self.first.store(next, Ordering::Relaxed);
@@ -108,25 +118,52 @@ impl FreeList {
         object
     }
 
-    /// Puts an object on the list; says how many there are then.
+    /// Tells of the first object, if there is one, as one that was written to since it was freed. What lies behind it cannot be
+    /// found any more: neither it nor they are used again.
+    #[cold]
+    #[inline(never)]
+    fn forget_damaged(&self, class: SizeClass) {
+        let object = self.first.load(Ordering::Relaxed);
+        if !object.is_null() {
+            written_after_free(object, class);
+            self.first.store(core::ptr::null_mut(), Ordering::Relaxed);
+            self.length.store(0, Ordering::Relaxed);
+            self.low_water.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Puts an object on the list; says how many there are then. One that is the first already is told of.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push_unless_first`].
+    #[inline(always)]
+    pub(crate) unsafe fn push(&self, secret: usize, class: SizeClass, object: *mut u8) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { self.push_unless_first(secret, object) }.unwrap_or_else(|| {
+            freed_twice(object, class);
+            self.length()
+        })
+    }
+
+    /// Puts an object on the list, unless it is the first already; says how many there are then.
     ///
     /// # Safety
     ///
     /// The calling thread owns the list; the object is free, of at least 8 bytes and aligned to 8, and
     /// nobody else uses it.
     #[inline(always)]
-    pub(crate) unsafe fn push(&self, secret: usize, class: SizeClass, object: *mut u8) -> u32 {
+    pub(crate) unsafe fn push_unless_first(&self, secret: usize, object: *mut u8) -> Option<u32> {
         let first = self.first.load(Ordering::Relaxed);
         if first == object {
-            freed_twice(object, class);
-            return self.length();
+            return None;
         }
         // SAFETY: the caller gives the object up, and its first word can hold a pointer.
         unsafe { object.cast::<*mut u8>().write(mix(first, object, secret)) };
         self.first.store(object, Ordering::Relaxed);
         let length = self.length().wrapping_add(1);
         self.length.store(length, Ordering::Relaxed);
-        length
+        Some(length)
     }
 }
 

@@ -50,7 +50,7 @@
 //! // SAFETY: this thread alone uses the cache, and leaves before it ends.
 //! unsafe {
 //!     CACHES.enter(&CACHE);
-//!     let mut object = CACHE.pop(class);
+//!     let mut object = CACHE.pop(class, Pages8K::TABLE.size(class));
 //!     if object.is_null() {
 //!         object = CACHE.refill(&FromSystem, class);
 //!     }

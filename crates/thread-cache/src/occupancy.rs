@@ -39,7 +39,11 @@ pub struct Occupancy {
 
 /// The owner is inside as long as this lives.
 #[derive(Debug)]
-pub struct Inside<'a>(&'a Occupancy);
+pub struct Inside<'a> {
+    occupancy: &'a Occupancy,
+    /// What the steps will be outside: nobody else writes them, and the owner does not come inside twice.
+    steps_outside: u64,
+}
 
 /// The owner does not come inside as long as this lives.
 #[derive(Debug)]
@@ -64,7 +68,7 @@ impl Occupancy {
         self.steps.store(steps.wrapping_add(1), Ordering::Relaxed);
         // Pairs with `fence`: either we see the claim, or who claims sees us.
         light_fence();
-        let inside = Inside(self);
+        let inside = Inside { occupancy: self, steps_outside: steps.wrapping_add(2) };
         // Acquire pairs with the release in `Claim::drop`: what was done under the last claim is seen.
         if self.claimed.load(Ordering::Acquire) { None } else { Some(inside) }
     }
@@ -115,9 +119,8 @@ impl Drop for Claim<'_> {
 impl Drop for Inside<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        let steps = self.0.steps.load(Ordering::Relaxed).wrapping_add(1);
         // Release pairs with the acquire in `Claim::is_vacant`.
-        self.0.steps.store(steps, Ordering::Release);
+        self.occupancy.steps.store(self.steps_outside, Ordering::Release);
     }
 }
 

@@ -77,17 +77,33 @@ impl<P: PageSize> ThreadCache<P> {
         }
     }
 
-    /// The object of `class` that was put in last, or null: then [`refill`](Self::refill).
+    /// The object of `class`, whose size is `size`, that was put in last, or null: then [`refill`](Self::refill).
     ///
     /// # Safety
     ///
     /// The calling thread owns the cache.
     #[inline(always)]
-    pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
+    pub unsafe fn pop(&self, class: SizeClass, size: usize) -> *mut u8 {
         // SAFETY: the caller owns the cache, whose secret is fixed while a list has objects.
         let object = unsafe { self.list(class).pop(self.secret(), class) };
         if !object.is_null() {
-            self.set_held_bytes(self.held_bytes().wrapping_sub(P::TABLE.size(class) as u64));
+            self.set_held_bytes(self.held_bytes().wrapping_sub(size as u64));
+        }
+        object
+    }
+
+    /// What [`pop`](Self::pop) answers, but null where it would tell of a misuse, too: in the few instructions that a path needs on
+    /// which all others are called.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::pop`].
+    #[inline(always)]
+    pub unsafe fn pop_sound(&self, class: SizeClass, size: usize) -> *mut u8 {
+        // SAFETY: the caller owns the cache, whose secret is fixed while a list has objects.
+        let object = unsafe { self.list(class).pop_sound(self.secret()) };
+        if !object.is_null() {
+            self.set_held_bytes(self.held_bytes().wrapping_sub(size as u64));
         }
         object
     }
@@ -110,6 +126,27 @@ impl<P: PageSize> ThreadCache<P> {
         let held = self.held_bytes().wrapping_add(size as u64);
         self.set_held_bytes(held);
         length > list.max_length() || held > self.max_bytes()
+    }
+
+    /// What [`push`](Self::push) does and answers; none where that would tell of a misuse, and nothing is done.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::push`].
+    #[inline(always)]
+    #[must_use]
+    pub unsafe fn push_sound(
+        &self,
+        class: SizeClass,
+        size: usize,
+        object: *mut u8,
+    ) -> Option<bool> {
+        let list = self.list(class);
+        // SAFETY: the caller gives the object up, and each class has room for a word.
+        let length = unsafe { list.push_unless_first(self.secret(), object) }?;
+        let held = self.held_bytes().wrapping_add(size as u64);
+        self.set_held_bytes(held);
+        Some(length > list.max_length() || held > self.max_bytes())
     }
 
     /// Takes objects of `class` from `source`, and answers with one of them; null when it has no more. The

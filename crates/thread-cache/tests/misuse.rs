@@ -68,7 +68,7 @@ fn an_address_written_into_a_freed_object_is_never_handed_out() {
             // SAFETY: the memory is a local; that it counts as freed is what the test is about.
             unsafe { first.write(core::ptr::from_ref(&planted).addr() as u64) };
             // SAFETY: this thread owns the cache.
-            let _ = unsafe { cache.pop(class) };
+            let _ = unsafe { cache.pop(class, Pages8K::TABLE.size(class)) };
         },
     );
 }

@@ -62,7 +62,7 @@ impl<'a> Thread<'a> {
 
     fn allocate(&self, class: SizeClass) -> *mut u8 {
         // SAFETY: this thread owns the cache.
-        match unsafe { self.cache.pop(class) } {
+        match unsafe { self.cache.pop(class, Pages8K::TABLE.size(class)) } {
             // SAFETY: as above.
             object if object.is_null() => unsafe { self.cache.refill(&self.source, class) },
             object => object,

@@ -247,6 +247,7 @@ fn a_counter_that_moves_on_counts_as_much_as_before_with_what_it_moved_by() {
         for _ in 0..64 {
             counter.count(Counter::STEP / 2 + 12_345);
             truth = truth.wrapping_add(Counter::STEP / 2 + 12_345);
+            assert_eq!(counter.has_come_near_end(), counter.is_near_end(), "{truth:#x}");
             if counter.is_near_end() {
                 counter.move_on(Counter::STEP);
                 moved = moved.wrapping_add(Counter::STEP);
@@ -266,6 +267,7 @@ fn a_counter_shared_by_two_lives_stays_far_below_zero_when_it_moves_on() {
     let (mut moved, mut truth) = (0_u64, counter.bytes());
     for _ in 0..64 {
         assert!(far(&counter) && !counter.is_open());
+        assert_eq!(counter.has_come_near_end(), counter.is_near_end(), "{truth:#x}");
         if counter.is_near_end() {
             counter.move_on(Counter::STEP);
             moved = moved.wrapping_add(Counter::STEP);

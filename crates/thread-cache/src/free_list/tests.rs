@@ -63,3 +63,32 @@ fn the_low_water_mark_is_the_least_length_since_it_was_cleared() {
     unsafe { list.push(SECRET, class(), core::ptr::from_mut(&mut memory[9]).cast()) };
     assert_eq!(list.low_water(), 6);
 }
+
+#[test]
+fn what_would_be_told_of_is_left_alone_where_only_the_sound_is_taken() {
+    let mut memory = [[0_u64; 2]; 2];
+    let list = FreeList::new();
+    let [first, second] = &mut memory;
+    let (first, second): (*mut u8, *mut u8) =
+        (core::ptr::from_mut(first).cast(), core::ptr::from_mut(second).cast());
+    // SAFETY: this thread has the list, and the object is not on it.
+    assert_eq!(unsafe { list.push_unless_first(SECRET, first) }, Some(1));
+    // SAFETY: as above, and it is found that the object is on it.
+    assert_eq!(unsafe { list.push_unless_first(SECRET, first) }, None);
+    // SAFETY: as above, of another object.
+    assert_eq!(unsafe { list.push_unless_first(SECRET, second) }, Some(2));
+    // SAFETY: the memory is ours; that it counts as freed is what the test is about.
+    let link = unsafe { second.cast::<u64>().read() };
+    // SAFETY: as above.
+    unsafe { second.cast::<u64>().write(1) };
+    // SAFETY: this thread has the list.
+    assert!(unsafe { list.pop_sound(SECRET) }.is_null());
+    assert_eq!(list.length(), 2);
+    // SAFETY: as above.
+    unsafe { second.cast::<u64>().write(link) };
+    for object in [second, first, core::ptr::null_mut()] {
+        // SAFETY: as above.
+        assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
+    }
+    assert_eq!(list.length(), 0);
+}
