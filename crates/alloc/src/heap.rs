@@ -662,11 +662,11 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     // The pointer comes first in these: it stays in the register that it came in.
     unsafe fn deallocate_closed(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the block is of this class, and its owner gave it up.
         match unsafe { Self::push_own(pointer, slot, class) } {
             Some(false) => {}
             Some(true) => self.flush_own(slot, class),
-            // SAFETY: the caller's promise.
+            // SAFETY: as above: nobody has taken it.
             None => unsafe { self.deallocate_uncounted(pointer, slot, class, said) },
         }
     }

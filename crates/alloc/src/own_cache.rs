@@ -44,6 +44,10 @@ impl<P: PageSize> OwnCache<'_, P> {
         }
         // SAFETY: the record is this thread's, not null, and stays until the thread ends.
         let record = unsafe { &*record };
+        // Of a heap that has no such caches there is never one: its threads are not kept.
+        if record.cache.load(Ordering::Relaxed).is_null() {
+            return None;
+        }
         let inside = record.occupancy.enter()?;
         let item = record.cache.load(Ordering::Relaxed).cast::<CacheItem<P>>();
         // SAFETY: what stands there is null, or a cache of this heap, which stays as long as the thread is inside.
