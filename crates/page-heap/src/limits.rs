@@ -142,7 +142,7 @@ pub fn limited_bytes<E: Platform>(platform: &E, backed_bytes: u64) -> u64 {
 }
 
 /// Bytes of metadata that count: without what the page map reserved and nobody has touched.
-pub(crate) fn metadata_bytes<E: Platform>(platform: &E) -> u64 {
+fn metadata_bytes<E: Platform>(platform: &E) -> u64 {
     platform.arena().allocated_bytes().saturating_sub(platform.map().untouched_bytes())
 }
 
@@ -154,3 +154,6 @@ fn excess<E: Platform>(bytes: u64, limit: u64) -> Option<PageCount<E::Pages>> {
     let pages = (bytes - limit).div_ceil(E::Pages::BYTES as u64);
     Some(PageCount::new(usize::try_from(pages).unwrap_or(usize::MAX)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,11 +5,16 @@ use super::{
     model::{Model, random_growth, random_request},
     test_ground::TestGround,
 };
-use crate::{MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limits::metadata_bytes};
+use crate::{MemoryLimits, PageHeap, ReleaseReason, SpanRequest};
 use strata_os::{CallKinds, Fault};
 use strata_span::{HUGEPAGE_BYTES, PageCount, PageSize};
 
 const STEPS: usize = 400;
+
+/// Metadata that has memory behind it.
+fn metadata_bytes<P: PageSize>(ground: &TestGround<P>) -> u64 {
+    ground.arena.allocated_bytes() - ground.map.untouched_bytes()
+}
 
 /// What is limited: in spans, free and backed, and metadata.
 fn backed<P: PageSize, H: PageHeap<P>>(model: &Model<'_, P, H>) -> u64 {

@@ -122,6 +122,40 @@ fn a_rate_of_less_than_a_step_or_even_a_page_a_second_is_met_and_no_more_than_th
 }
 
 #[test]
+fn what_nobody_wants_goes_after_the_delay_and_not_before() {
+    let policy = ReleasePolicy { delay_ms: 3000, ..ReleasePolicy::NOTHING };
+    let (parts, mut schedule) = (Parts::new(policy), Schedule::new());
+    let kept = parts.allocate(HUGEPAGE_BYTES * 5 / 8);
+    let many: Vec<_> = (0..32).map(|_| parts.allocate(HUGEPAGE_BYTES)).collect();
+    parts.pass_to(&mut schedule, 10 * SECOND_NS);
+    many.into_iter().for_each(|span| parts.free(span));
+    // Who frees so much comes by, as a thread that misses does.
+    parts.activity.set(1);
+    schedule.rouse(10 * SECOND_NS);
+    let before = parts.free_bytes();
+    parts.pass_to(&mut schedule, 12 * SECOND_NS);
+    assert_eq!(parts.free_bytes(), before, "it may be wanted again");
+    parts.pass_to(&mut schedule, 20 * SECOND_NS);
+    assert!(parts.free_bytes() <= MIB, "{} bytes", parts.free_bytes());
+    parts.free(kept);
+}
+
+#[test]
+fn a_clock_that_jumps_back_delays_nothing() {
+    let policy = ReleasePolicy { delay_ms: 3000, ..ReleasePolicy::NOTHING };
+    let (parts, mut schedule) = (Parts::new(policy), Schedule::new());
+    parts.pass_to(&mut schedule, 1000 * SECOND_NS);
+    parts.ground.clock.set(SECOND_NS);
+    parts.activity.set(1);
+    schedule.rouse(SECOND_NS);
+    let many: Vec<_> = (0..32).map(|_| parts.allocate(HUGEPAGE_BYTES)).collect();
+    parts.pass_to(&mut schedule, 2 * SECOND_NS);
+    many.into_iter().for_each(|span| parts.free(span));
+    parts.pass_to(&mut schedule, 20 * SECOND_NS);
+    assert!(parts.free_bytes() <= MIB, "{} bytes", parts.free_bytes());
+}
+
+#[test]
 fn transfer_caches_of_a_heap_in_use_stay_filled_though_everything_is_idle_at_once() {
     let policy = ReleasePolicy { delay_ms: 0, ..ReleasePolicy::DEFAULT };
     let (parts, mut schedule) = (Parts::new(policy), Schedule::new());
