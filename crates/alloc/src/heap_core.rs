@@ -418,6 +418,9 @@ impl<C: HeapConfig> Platform for Core<C> {
     fn spans(&self) -> &SpanPool {
         &self.spans
     }
+    fn note_left_alone(&self, bytes: usize) {
+        self.take_back_deallocated(bytes);
+    }
 }
 
 impl<C: HeapConfig> core::fmt::Debug for Core<C> {

@@ -254,6 +254,12 @@ impl<C: HeapConfig> Core<C> {
         self.threads.past_deallocated.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Takes back what some thread counted as freed, and was not.
+    #[cold]
+    pub(crate) fn take_back_deallocated(&self, bytes: usize) {
+        self.threads.past_deallocated.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never come to their
     /// end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing it twice; who interrupted the
     /// holder leaves it to the next call.

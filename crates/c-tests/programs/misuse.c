@@ -79,12 +79,34 @@ static void written_after_free_and_left_alone(void) {
     }
 }
 
+/* Three misuses a round, between calls that are right. Says on standard output what was wrong. */
+static void *wrong_often(void *unused) {
+    (void)unused;
+    for (int round = 0; round < 100; round++) {
+        int local[100] = {0};
+        char *block = hidden_pointer(malloc((size_t)(round % 50 * 8 + 8)));
+        free(hidden_pointer(&local[round % 64]));
+        CHECK(realloc(hidden_pointer(&local[4]), 100) == NULL);
+        free(hidden_pointer(block + 1));
+        printf("%p %p %p\n", (void *)&local[round % 64], (void *)&local[4], (void *)(block + 1));
+        free(block);
+    }
+    return NULL;
+}
+
+static void many_at_once_in_eight_threads(void) {
+    pthread_t threads[8];
+    for (int i = 0; i < 8; i++) CHECK(pthread_create(&threads[i], NULL, wrong_often, NULL) == 0);
+    for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);
+}
+
 static const struct test_case cases[] = {
     ON_STRATA(stack), ON_STRATA(static_data), ON_STRATA(text), ON_STRATA(own_mapping), ON_STRATA(unmapped),
     ON_STRATA(low), ON_STRATA(beyond_user_space), ON_STRATA(all_ones), ON_STRATA(before_the_first_block),
     ON_STRATA(realloc_of_static_data), ON_STRATA(inside_a_large_block), ON_STRATA(large_block_twice),
     ON_STRATA(small_block_twice), ON_STRATA(inside_a_small_block),
     ON_STRATA(small_block_twice_in_a_thread_that_ends), ON_STRATA(written_after_free_and_left_alone),
+    ON_STRATA(many_at_once_in_eight_threads),
 };
 
 MAIN(cases)

@@ -91,3 +91,48 @@ fn a_write_after_free_in_a_hardened_heap_is_found_while_the_program_does_other_t
     );
     assert_eq!(said, expected);
 }
+
+/// What eight threads do wrong at once is told line by line, each of it once, and they go on.
+#[test]
+fn lines_of_many_threads_are_whole_and_as_many_as_misuses() {
+    let program = Program::compile("misuse.c", Linking::Preloaded);
+    for conf in
+        ["misuse:report", "misuse:report,front_end:per_thread", "misuse:report,hardened:true"]
+    {
+        let mut command = program.command(Allocator::Strata);
+        let command = command.arg("many_at_once_in_eight_threads").env("STRATA_CONF", conf);
+        let output = command.output().expect("it can be started");
+        let said = without_thread(&String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{conf}: {}, {said}", output.status);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut expected = Vec::new();
+        for line in told.lines() {
+            let [freed, resized, inside] = line.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("three pointers: {line}");
+            };
+            let nowhere = "in no span, thread _; last: unknown";
+            expected.push(format!("pointer that was never handed out: free({freed}), {nowhere}"));
+            expected
+                .push(format!("pointer that was never handed out: realloc({resized}), {nowhere}"));
+            expected.push(format!("pointer into a block: free({inside})"));
+        }
+        let mut lines: Vec<String> = Vec::new();
+        for line in said.lines() {
+            let line = line.strip_prefix("strata: ").unwrap_or_else(|| panic!("{conf}: {line}"));
+            // Of which class, the other tests compare.
+            let is_inside = line.starts_with("pointer into a block: ");
+            let (beginning, rest) = line.split_once("), ").expect("a pointer stands in brackets");
+            if is_inside {
+                assert!(
+                    rest.starts_with("class ") && rest.ends_with(" pages, thread _; last: unknown"),
+                    "{line}"
+                );
+            }
+            lines.push(if is_inside { format!("{beginning})") } else { line.to_owned() });
+        }
+        expected.sort();
+        lines.sort();
+        assert_eq!(expected.len(), 8 * 100 * 3);
+        assert!(lines == expected, "{conf}: {said}");
+    }
+}

@@ -155,7 +155,10 @@ impl<P: PageSize> CentralFreeList<P> {
             }
             let mut places = [None; LOOK_UP];
             for ((place, object), span) in places.iter_mut().zip(chunk).zip(spans) {
-                let Some(found) = locate::<P>(class, span, *object) else { continue };
+                let Some(found) = locate::<P>(class, span, *object) else {
+                    back_end.platform.note_left_alone(P::TABLE.size(class));
+                    continue;
+                };
                 span_objects::prefetch(&found.span, found.index);
                 let home = found.span.back_end();
                 if home == back_end.number {
@@ -363,6 +366,7 @@ impl<P: PageSize> CentralFreeList<P> {
     ) -> SpanList {
         let mut whole = SpanList::new();
         let (mut objects, mut released_bytes) = (0, 0);
+        let all = places.iter().flatten().count() as u64;
         let mut spans = self.spans.lock();
         let mut places = places.iter().flatten().peekable();
         // The clock is asked once a call, and only if a span goes.
@@ -393,6 +397,9 @@ impl<P: PageSize> CentralFreeList<P> {
                 add(&self.spans_returned, whole.len() as u64);
                 add(&self.released_bytes, released_bytes.wrapping_neg());
             });
+        }
+        if objects < all {
+            platform.note_left_alone((all - objects) as usize * P::TABLE.size(class));
         }
         whole
     }

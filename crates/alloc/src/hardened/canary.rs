@@ -220,17 +220,19 @@ fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
     }
 }
 
-/// The same as [`is_zero`] for many.
+/// The same as [`is_zero`] for more than [`FEW`]: the first word is zero, and each other one is what stands before it, which the C
+/// library compares as wide as the processor can.
 ///
 /// # Safety
 ///
 /// They are readable.
 unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
-    let words = core::ptr::slice_from_raw_parts(start.pointer().cast::<u64>(), bytes / 8);
+    let all = core::ptr::slice_from_raw_parts(start.pointer().cast_const(), bytes);
     // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
-    let words = unsafe { &*words };
-    // In parts, so that the compiler compares many words at once, and a written block is told early.
-    words.chunks(64).all(|part| part.iter().fold(0, |sum, word| sum | word) == 0)
+    let all = unsafe { &*all };
+    let (first, rest) = all.split_at_checked(size_of::<u64>()).unwrap_or_default();
+    let before = all.get(..rest.len()).unwrap_or_default();
+    first == [0; size_of::<u64>()] && before == rest
 }
 
 #[cfg(test)]
