@@ -352,3 +352,6 @@ fn now_ns() -> u64 {
 fn now_ns() -> u64 {
     0
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;
