@@ -220,7 +220,7 @@ impl Config {
         misuse: MisuseChoice::Abort,
         background_thread: BackgroundThread::Auto,
         system_calls: SystemCalls::Auto,
-        release_rate: 4 << 20,
+        release_rate: 36 << 20,
         release_delay_ms: ReleasePolicy::DEFAULT.delay_ms,
         skip_subrelease_short_interval_ms: 60_000,
         skip_subrelease_long_interval_ms: 300_000,
@@ -242,7 +242,7 @@ impl Config {
     /// assert_eq!(complaints, 1);
     /// ```
     pub fn parse(text: &[u8], mut complain: impl FnMut(Complaint<'_>)) -> Self {
-        let mut config = Self::DEFAULT;
+        let mut config = Self::defaults_over(text);
         for (key, value) in pairs(text) {
             let outcome = value.map_or(Err(Problem::NoValue), |value| config.set(key, value));
             if let Err(problem) = outcome {
@@ -250,6 +250,21 @@ impl Config {
             }
         }
         config
+    }
+
+    /// The defaults over the page heap that `text` chooses: how much goes back by itself differs.
+    fn defaults_over(text: &[u8]) -> Self {
+        let choices = pairs(text).filter(|(key, _)| *key == b"page_heap");
+        let chosen = choices.filter_map(|(_, value)| one_of(value?, PAGE_HEAPS).ok()).last();
+        let policy = match chosen {
+            Some(PageHeapChoice::Legacy) => ReleasePolicy::WHOLE_SPANS,
+            Some(PageHeapChoice::Temeraire) | None => ReleasePolicy::DEFAULT,
+        };
+        Self {
+            release_rate: usize::try_from(policy.rate).unwrap_or(usize::MAX),
+            release_delay_ms: policy.delay_ms,
+            ..Self::DEFAULT
+        }
     }
 
     /// The path of the last pair of `text` with the key `snapshot_file`, if it can be used. A path is no part of the other
@@ -273,13 +288,7 @@ impl Config {
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         match key {
             b"page_heap" => {
-                self.page_heap = one_of(
-                    value,
-                    &[
-                        (b"temeraire", PageHeapChoice::Temeraire),
-                        (b"legacy", PageHeapChoice::Legacy),
-                    ],
-                )?;
+                self.page_heap = one_of(value, PAGE_HEAPS)?;
             }
             b"front_end" => {
                 self.front_end = one_of(
@@ -446,6 +455,10 @@ fn last_path(text: &[u8], wanted: &[u8]) -> Option<PathText> {
 fn usable_path(value: &[u8]) -> Option<PathText> {
     PathText::new(value).filter(|path| !path.is_empty())
 }
+
+/// Values of `page_heap`.
+const PAGE_HEAPS: &[(&[u8], PageHeapChoice)] =
+    &[(b"temeraire", PageHeapChoice::Temeraire), (b"legacy", PageHeapChoice::Legacy)];
 
 #[unsafe(link_section = ".text_rarely")]
 fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {

@@ -11,7 +11,7 @@ use strata_stats::Snapshot;
 const HISTOGRAM: usize = 64;
 
 /// What gperftools' rate of 1 is taken for: as much a second as the default of `release_rate`.
-const RATE_OF_ONE: f64 = 4_194_304.0;
+const RATE_OF_ONE: f64 = 37_748_736.0;
 
 /// Whether what is noted of all spans adds up.
 #[unsafe(no_mangle)]

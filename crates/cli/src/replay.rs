@@ -128,7 +128,7 @@ impl Options {
         for &page_heap in &page_heaps {
             for &page_size in &page_sizes {
                 for &thp in &thps {
-                    for policy in self.policies() {
+                    for policy in self.policies(page_heap) {
                         all.push(Settings {
                             page_heap,
                             page_size,
@@ -146,9 +146,9 @@ impl Options {
     }
 
     /// Every combination of rates and delays; with --compare and neither, also that nothing goes back.
-    fn policies(&self) -> Vec<ReleasePolicy> {
+    fn policies(&self, page_heap: PageHeapKind) -> Vec<ReleasePolicy> {
         let default =
-            ReleasePolicy { inside_spans: self.release_inside_spans, ..ReleasePolicy::DEFAULT };
+            ReleasePolicy { inside_spans: self.release_inside_spans, ..page_heap.policy() };
         let nothing_said = self.release_rate.is_empty() && self.release_delay.is_empty();
         let mut all = Vec::new();
         for rate in or(&self.release_rate, &[default.rate], false) {

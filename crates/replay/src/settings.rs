@@ -14,6 +14,16 @@ pub enum PageHeapKind {
     Legacy,
 }
 
+impl PageHeapKind {
+    /// What goes back to the kernel by itself over this page heap, if nobody says otherwise.
+    pub const fn policy(self) -> ReleasePolicy {
+        match self {
+            Self::Temeraire => ReleasePolicy::DEFAULT,
+            Self::Legacy => ReleasePolicy::WHOLE_SPANS,
+        }
+    }
+}
+
 /// The size of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum PageSizeKind {

@@ -115,6 +115,21 @@ impl<'a, H> Touching<'a, H> {
     }
 }
 
+impl<H> Touching<'_, H> {
+    fn all_resident_bytes(&self) -> u64 {
+        self.pages.get().map_or(0, |pages| pages.figures().resident_bytes as u64)
+    }
+
+    /// What is in memory as far as the page heap knows.
+    fn booked_bytes<P: PageSize>(&self) -> u64
+    where
+        H: PageHeap<P>,
+    {
+        let stats = self.heap.stats();
+        stats.in_use_bytes + stats.free_bytes
+    }
+}
+
 impl<H> Debug for Touching<'_, H> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Touching").finish_non_exhaustive()
@@ -184,7 +199,12 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
     }
 
     fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
-        self.heap.maintain(platform, now_ns)
+        let (resident, booked) = (self.all_resident_bytes(), self.booked_bytes());
+        let due_ns = self.heap.maintain(platform, now_ns);
+        // What a collapse filled and the page heap does not count as free lies inside of spans.
+        let came = self.all_resident_bytes().saturating_sub(resident);
+        self.note_back(came.saturating_sub(self.booked_bytes().saturating_sub(booked)));
+        due_ns
     }
 
     fn take_peak_bytes(&self) -> u64 {

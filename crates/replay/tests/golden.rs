@@ -1,4 +1,4 @@
-//! How both page heaps do on every pattern, and on traces of real programs, with the default policy, held against a table.
+//! How both page heaps do on every pattern, and on traces of real programs, with the policy that each has by default, held against a table.
 //!
 //! The traces were written by `traces/record.sh`; their programs took a second or two, which is stretched to a minute or two.
 //!
@@ -51,7 +51,9 @@ fn recorded() -> Vec<(String, Vec<u8>)> {
 fn both(name: &str, trace: &[u8], stretch: u64) -> [Line; 2] {
     [("temeraire", PageHeapKind::Temeraire), ("legacy", PageHeapKind::Legacy)].map(
         |(page_heap, kind)| {
-            let settings = Settings { page_heap: kind, cpus: CPUS, stretch, ..Settings::default() };
+            let policy = kind.policy();
+            let settings =
+                Settings { page_heap: kind, policy, cpus: CPUS, stretch, ..Settings::default() };
             let replayed = replay(trace, settings).expect("a trace");
             assert!(replayed.is_complete && replayed.refused == 0, "{name}");
             Line { name: name.to_owned(), page_heap, averages: replayed.averages() }
@@ -108,7 +110,8 @@ fn mean(lines: &[Line], page_heap: &str, of: fn(&Averages) -> f64) -> f64 {
     figures.iter().sum::<f64>() / figures.len() as f64
 }
 
-/// What the hugepage-aware page heap is for: no more memory, and less of it on small pages; and it knows what is in memory.
+/// What the hugepage-aware page heap is for: three quarters of the free memory for as many faults, and less of all memory on small
+/// pages; and it knows what is in memory.
 fn check_goals(lines: &[Line]) {
     let of = |of: fn(&Averages) -> f64| {
         ["temeraire", "legacy"].map(|page_heap| mean(lines, page_heap, of))
@@ -116,10 +119,13 @@ fn check_goals(lines: &[Line]) {
     let [temeraire, legacy] = of(|averages| averages.page_heap_overhead);
     let [wanted, _] = of(|averages| averages.wanted_again);
     println!("overhead: {temeraire:.3}, legacy {legacy:.3}, wanted again {wanted:.3}");
-    assert!(temeraire <= legacy, "{temeraire} {legacy}");
+    assert!(temeraire <= 0.75 * legacy, "{temeraire} {legacy}");
+    let [temeraire, legacy] = of(|averages| averages.refaulted_bytes as f64 / 1048576.0);
+    println!("faulted in again: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
+    assert!(temeraire <= 1.05 * legacy, "{temeraire} {legacy}");
     let [temeraire, legacy] = of(|averages| averages.small_page_bytes / 1048576.0);
     println!("not on hugepages: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
-    assert!(temeraire <= legacy, "{temeraire} {legacy}");
+    assert!(temeraire <= 0.75 * legacy, "{temeraire} {legacy}");
     let [booked, backed] = [|a: &Averages| a.booked_bytes, |a: &Averages| a.backed_bytes];
     let [booked, backed] = [mean(lines, "temeraire", booked), mean(lines, "temeraire", backed)];
     println!("backed {:.1} MiB, by the books {:.1} MiB", backed / 1048576.0, booked / 1048576.0);

@@ -164,6 +164,9 @@ impl HugeCache {
     /// For how long nobody wanted hugepages that are idle: their owner has looked back for two seconds at all that is in use. At twice,
     /// a third less is faulted in again, and demand that swings within seconds keeps a twentieth more.
     pub(crate) const IDLE_NS: u64 = Self::WINDOW_NS / 2;
+    /// The same of what goes at the rate, wanted of late or not: what moves faster than this is in use. With nothing, frames that
+    /// come and go 25 times a second are faulted in again at the whole rate; at four times as much a twentieth more stays.
+    pub(crate) const MOVING_NS: u64 = Self::WINDOW_NS / 16;
 
     pub(crate) const EMPTY: Self = Self {
         ranges: HugeAddressMap::EMPTY,
@@ -194,9 +197,9 @@ impl HugeCache {
         HugepageCount::new(Self::LEAST_LIMIT + self.limit_above_least)
     }
 
-    /// The fewest that were held at any moment of the last second: nobody wanted them in all that time.
-    pub(crate) fn idle(&self, now_ns: u64) -> HugepageCount {
-        let recent = self.size_range.recent(now_ns, Self::IDLE_NS).filter_map(Extremes::least);
+    /// The fewest that were held at any moment of the last `window_ns`: nobody wanted them in all that time.
+    pub(crate) fn idle(&self, now_ns: u64, window_ns: u64) -> HugepageCount {
+        let recent = self.size_range.recent(now_ns, window_ns).filter_map(Extremes::least);
         recent.min().map_or(self.size(), |least| HugepageCount::new(least).min(self.size()))
     }
 

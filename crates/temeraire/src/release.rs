@@ -46,15 +46,13 @@ impl<P: PageSize> HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
-        if reason != ReleaseReason::Idle {
-            return wanted;
-        }
+        let Some(window_ns) = rest_ns(reason) else { return wanted };
         let mut state = self.state.lock();
         if state.is_small() {
             return wanted;
         }
         let now_ns = state.time(platform);
-        wanted.min(state.cache.idle(now_ns).pages())
+        wanted.min(state.cache.idle(now_ns, window_ns).pages())
     }
 
     /// Whole hugepages of the cache, then those that the filler keeps although they are empty. Even if none is wanted the cache is trimmed to its limit,
@@ -117,10 +115,9 @@ impl<P: PageSize> HugePageAware<P> {
                     _ => wanted.hugepages_up(),
                 });
                 let left = quota.saturating_sub(given);
-                let until_ns = match reason {
-                    ReleaseReason::Idle => state.time(platform).saturating_sub(HugeCache::IDLE_NS),
-                    _ => u64::MAX,
-                };
+                let now_ns = state.time(platform);
+                let until_ns =
+                    rest_ns(reason).map_or(u64::MAX, |rest_ns| now_ns.saturating_sub(rest_ns));
                 let Some(begun) = state.regions.begin_release::<P>(left, until_ns) else {
                     return given.pages();
                 };
@@ -191,5 +188,14 @@ impl<P: PageSize> State<P> {
         {
             self.depart_backed(range, Cause::Periodic, departures);
         }
+    }
+}
+
+/// For how long what goes back for `reason` has lain unwanted at least, if it goes by itself.
+const fn rest_ns(reason: ReleaseReason) -> Option<u64> {
+    match reason {
+        ReleaseReason::Idle => Some(HugeCache::IDLE_NS),
+        ReleaseReason::Policy => Some(HugeCache::MOVING_NS),
+        _ => None,
     }
 }

@@ -146,16 +146,13 @@ impl<P: PageSize> HugePageAware<P> {
     ) -> Option<Breaking> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
-        let tails_until_ns = match reason {
-            ReleaseReason::Idle | ReleaseReason::Policy => {
-                state.time(platform).saturating_sub(TAIL_RESTS_NS)
-            }
-            _ => u64::MAX,
-        };
+        let by_itself = matches!(reason, ReleaseReason::Idle | ReleaseReason::Policy);
+        let tails_until_ns =
+            if by_itself { state.time(platform).saturating_sub(TAIL_RESTS_NS) } else { u64::MAX };
         let tracker = state
             .filler
             .release_candidate(granule, tails_until_ns)
-            .filter(|tracker| reason != ReleaseReason::Idle || is_worth_breaking(tracker, 0))?;
+            .filter(|tracker| !by_itself || is_worth_breaking(tracker, 0))?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;

@@ -212,7 +212,7 @@ fn caches_of_cpus_that_nobody_uses_are_emptied() {
 
 #[test]
 fn threads_that_are_idle_lose_their_caches_and_those_that_work_keep_theirs() {
-    let heap = heap_with_words::<13>("front_end:per_thread");
+    let heap = heap_with_words::<13>("front_end:per_thread,release_delay:2s");
     allocate_and_free(&heap, 200, 100);
     let core = heap.core().unwrap();
     let caches = || core.figures().thread_caches;

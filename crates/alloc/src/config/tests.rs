@@ -134,3 +134,20 @@ fn skip_intervals_are_times_and_never_is_none() {
         assert_eq!(config, Config::DEFAULT);
     }
 }
+
+#[test]
+fn the_page_heap_that_is_chosen_decides_what_goes_back_by_itself_unless_that_is_said() {
+    let policy = |text: &str| {
+        let (config, problems) = parsed(text);
+        assert_eq!(problems, []);
+        (config.release_rate, config.release_delay_ms)
+    };
+    let default = policy("");
+    assert_eq!(default, (Config::DEFAULT.release_rate, Config::DEFAULT.release_delay_ms));
+    assert_eq!(policy("page_heap:legacy,page_heap:temeraire"), default);
+    let legacy = policy("page_heap:temeraire,page_heap:legacy");
+    assert_eq!(legacy, (4 << 20, 2000));
+    assert_eq!(policy("release_rate:7,page_heap:legacy"), (7, legacy.1));
+    let said = std::format!("release_rate:{},release_delay:1s,page_heap:legacy", default.0);
+    assert_eq!(policy(&said), (default.0, 1000), "what is said holds, the default of another too");
+}

@@ -1,6 +1,8 @@
 use super::{Options, bytes, milliseconds, or, table};
 use clap::Parser;
-use strata_replay::{PageHeapKind, PageSizeKind, ReleasePolicy, patterns::PATTERNS, replay};
+use strata_replay::{
+    PageHeapKind, PageSizeKind, ReleasePolicy, Settings, patterns::PATTERNS, replay,
+};
 
 #[derive(Parser)]
 struct Line {
@@ -44,8 +46,9 @@ fn every_combination_is_replayed() {
     let settings =
         options("replay f --page-size 4k,32k --page-heap legacy,temeraire --cpus 3").settings();
     assert_eq!(settings.len(), 4);
-    let default = ReleasePolicy::DEFAULT;
-    assert!(settings.iter().all(|settings| settings.cpus == 3 && settings.policy == default));
+    let is_default =
+        |settings: &Settings| settings.cpus == 3 && settings.policy == settings.page_heap.policy();
+    assert!(settings.iter().all(is_default));
     assert_eq!(settings[0].page_heap, PageHeapKind::Legacy);
     assert_eq!(settings[1].page_size, PageSizeKind::ThirtyTwo);
     let compared = options("replay f --compare").settings();

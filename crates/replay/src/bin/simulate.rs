@@ -31,7 +31,7 @@ struct Options {
     peak: u64,
 
     /// MiB that go back to the kernel in a second, whether they were wanted of late or not
-    #[arg(long, value_name = "MIB", default_value_t = 4)]
+    #[arg(long, value_name = "MIB", default_value_t = ReleasePolicy::DEFAULT.rate >> 20)]
     release_rate: u64,
 
     /// Milliseconds after which memory that nobody wanted goes back
