@@ -373,7 +373,7 @@ impl<C: HeapConfig> Heap<C> {
             thread_block::count_allocated(slot, bytes)
         };
         if is_closed {
-            return self.allocate_closed::<ZEROED>(slot, entry, size, align, exhausted);
+            return self.allocate_closed::<ZEROED>(size, entry, align, slot, exhausted);
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
             // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the
@@ -443,12 +443,13 @@ impl<C: HeapConfig> Heap<C> {
     /// The path is closed to this thread. One that has a cache of its own, with an object of the class in it, is served here: what was
     /// counted stays counted.
     #[inline(never)]
+    // The size comes first: it stays in the register that it came in.
     fn allocate_closed<const ZEROED: bool>(
         &self,
-        slot: Slot,
-        entry: SmallEntry,
         size: usize,
+        entry: SmallEntry,
         align: usize,
+        slot: Slot,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let block = Self::pop_own(slot, entry);
