@@ -15,8 +15,8 @@ use strata_cpu_cache::CpuCache;
 use strata_os::{Clock, makes_no_calls, thread_pointer};
 use strata_span::Platform;
 use strata_sync::{
-    FIGURES_PATIENCE_NS, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    FIGURES_PATIENCE_NS, Mutex,
+    atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     thread_block,
 };
 pub(crate) use strata_upkeep::INTERVAL_NS;
@@ -41,6 +41,10 @@ pub(crate) struct Background {
     /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
     /// Waited for by forks and by who wants figures at rest; everybody else tries it.
     schedule: Mutex<Schedule>,
+    /// How many want figures at rest: no step begins meanwhile. Raised under the schedule's lock, where steps look at it, so that who
+    /// raised it finds none underway; lowered by whoever raised it, with a release that the look's acquire pairs with: what was read
+    /// was read before the next step.
+    watchers: AtomicU32,
     /// What threads did. Written by all that miss, or have large blocks.
     looks: Looks,
     /// When the next step is due; 0 before the first look at the clock. Written by who looked, and after each step.
@@ -55,12 +59,16 @@ pub(crate) struct Background {
     thread: Thread,
 }
 
-/// No step is underway as long as this lives, but for one that has it.
-struct Hold<'a>(Option<MutexGuard<'a, Schedule>>);
+/// No step begins as long as this lives; of none in a step itself.
+struct Hold<'a>(Option<&'a AtomicU32>);
 
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
-        self.0.take();
+        let Some(watchers) = self.0 else { return };
+        // In the child of a fork by a signal handler that interrupted who holds this, the count was reset. Release: pairs with the
+        // look of the next step.
+        let lower = |count: u32| count.checked_sub(1);
+        let _ = watchers.fetch_update(Ordering::Release, Ordering::Relaxed, lower);
     }
 }
 
@@ -79,6 +87,10 @@ impl<C: HeapConfig> Core<C> {
         let Some(mut schedule) = background.schedule.try_lock() else {
             return now_ns.saturating_add(INTERVAL_NS);
         };
+        // Acquire: pairs with the release of who watched last.
+        if background.watchers.load(Ordering::Acquire) != 0 {
+            return now_ns.saturating_add(WATCHED_NS);
+        }
         background.stepping.store(thread_pointer(), Ordering::Relaxed);
         let due_ns = schedule.step(self, now_ns);
         background.stepping.store(0, Ordering::Relaxed);
@@ -88,7 +100,8 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Waits until no step is underway and keeps others from beginning, as long as the guard lives: the layers' figures
-    /// add up while no thread of the program calls. A step that asks for its own figures is let through.
+    /// add up while no thread of the program calls. No lock is held meanwhile, and any number of threads may do so at a time. A step
+    /// that asks for its own figures is let through.
     ///
     /// Waits a second at most, since a signal handler may ask that interrupted what the step waits for. Then the figures are
     /// those of a heap in motion.
@@ -97,8 +110,21 @@ impl<C: HeapConfig> Core<C> {
         if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
             return Hold(None);
         }
+        let schedule = self.take_turn();
+        background.watchers.fetch_add(1, Ordering::Relaxed);
+        drop(schedule);
+        Hold(Some(&background.watchers))
+    }
+
+    /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives; none in a step
+    /// itself, and after a second, as for [`hold_background`](Self::hold_background).
+    pub(crate) fn take_turn(&self) -> Option<impl Drop + use<'_, C>> {
+        let background = &self.background;
+        if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
+            return None;
+        }
         let is_lost = background.is_lost.load(Ordering::Relaxed);
-        Hold(background.schedule.lock_unless_held(if is_lost { 0 } else { FIGURES_PATIENCE_NS }))
+        background.schedule.lock_unless_held(if is_lost { 0 } else { FIGURES_PATIENCE_NS })
     }
 
     /// What the background work did.
@@ -185,6 +211,9 @@ impl<C: HeapConfig> Core<C> {
     }
 }
 
+/// When a step is tried again that did not begin since figures were read: they are read by then.
+const WATCHED_NS: u64 = 1_000_000;
+
 /// How long a fork waits for a step: many times as long as one takes.
 const FORK_PATIENCE_NS: u64 = 1_000_000_000;
 
@@ -196,6 +225,11 @@ impl Background {
     pub(crate) fn acquire(&self) {
         let is_lost = self.is_lost.load(Ordering::Relaxed);
         self.schedule.acquire_within(if is_lost { 0 } else { FORK_PATIENCE_NS });
+    }
+
+    /// In the child of a fork: nobody of those who watched is here.
+    pub(crate) fn forget_watchers(&self) {
+        self.watchers.store(0, Ordering::Relaxed);
     }
 
     /// In the child of a fork that left locks as they were: finds out whether the schedule's is one of them.

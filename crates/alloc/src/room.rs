@@ -25,7 +25,7 @@ impl<C: HeapConfig> Core<C> {
         bytes: usize,
         allocate: impl Fn() -> Option<T>,
     ) -> Option<T> {
-        let _still = self.hold_background();
+        let _turn = self.take_turn();
         self.empty_caches(slot);
         let mut found = allocate();
         while found.is_none() && self.has_reserved(bytes) && self.make_room() {

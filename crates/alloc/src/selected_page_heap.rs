@@ -3,13 +3,13 @@
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, LegacyPageHeap, MemoryLimits, PageHeap, PageHeapStats,
-    ReleaseReason, SharedHugepage, SpanRequest, Temperature,
+    HugepageBreak, HugepageFigures, LegacyFigures, LegacyPageHeap, MemoryLimits, PageHeap,
+    PageHeapStats, ReleaseReason, SharedHugepage, SpanRequest, Temperature, copy_into_place,
 };
 use strata_size_classes::PageSize;
 use strata_span::{Hugepage, PageCount, Platform, SpanHandle};
 use strata_sync::atomic::{AtomicBool, Ordering};
-use strata_temeraire::{SkipIntervals, Temeraire};
+use strata_temeraire::{SkipIntervals, Temeraire, TemeraireFigures};
 
 /// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
 ///
@@ -27,14 +27,41 @@ pub struct SelectedPageHeap<P: PageSize> {
     clippy::large_enum_variant,
     reason = "they stand on the stack of whoever asks, and nothing may be allocated"
 )]
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SelectedFigures {
     /// Of the hugepage-aware page heap.
-    Temeraire(strata_temeraire::TemeraireFigures),
+    Temeraire(TemeraireFigures),
     /// Of the legacy page heap.
-    Legacy(strata_page_heap::LegacyFigures),
+    Legacy(LegacyFigures),
+}
+
+impl SelectedFigures {
+    /// Those of a hugepage-aware page heap without pages.
+    pub const NONE: Self = Self::Temeraire(TemeraireFigures::NONE);
+
+    /// The figures of the hugepage-aware page heap; what stands there goes, if it is not of such a one.
+    fn temeraire(&mut self) -> Option<&mut TemeraireFigures> {
+        if let Self::Legacy(_) = self {
+            copy_into_place(self, &Self::NONE);
+        }
+        if let Self::Temeraire(figures) = self { Some(figures) } else { None }
+    }
+
+    /// The same of the legacy page heap.
+    fn legacy(&mut self) -> Option<&mut LegacyFigures> {
+        if let Self::Temeraire(_) = self {
+            copy_into_place(self, &const { Self::Legacy(LegacyFigures::NONE) });
+        }
+        if let Self::Legacy(figures) = self { Some(figures) } else { None }
+    }
+}
+
+impl Default for SelectedFigures {
+    fn default() -> Self {
+        Self::NONE
+    }
 }
 
 impl<P: PageSize> SelectedPageHeap<P> {
@@ -180,27 +207,26 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         }
     }
 
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> SelectedFigures {
-        if self.is_legacy() {
-            SelectedFigures::Legacy(self.legacy.figures(platform))
-        } else {
-            SelectedFigures::Temeraire(self.temeraire.figures(platform))
-        }
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut SelectedFigures) {
+        let _ = self.read_figures_of(platform, Temperature::Normal, figures);
     }
 
     fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
         chosen!(self.stats_of(temperature))
     }
 
-    fn figures_of<E: Platform<Pages = P>>(
+    fn read_figures_of<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         temperature: Temperature,
-    ) -> Option<SelectedFigures> {
+        figures: &mut SelectedFigures,
+    ) -> bool {
         if self.is_legacy() {
-            self.legacy.figures_of(platform, temperature).map(SelectedFigures::Legacy)
+            let figures = figures.legacy();
+            figures.is_some_and(|it| self.legacy.read_figures_of(platform, temperature, it))
         } else {
-            self.temeraire.figures_of(platform, temperature).map(SelectedFigures::Temeraire)
+            let figures = figures.temeraire();
+            figures.is_some_and(|it| self.temeraire.read_figures_of(platform, temperature, it))
         }
     }
 

@@ -1,12 +1,20 @@
 /* How much stack a call takes. Each runs in a thread whose stack is painted before; what lost its paint was used. */
 #define _GNU_SOURCE
 #include "tap.h"
+#include <strata/malloc_extension.h>
+
+/* Only the library has them: a program that is linked without it finds them when it runs. */
+#pragma weak MallocExtension_GetStats
+#pragma weak MallocExtension_WriteStats
+#pragma weak MallocExtension_GetNumericProperty
+#pragma weak MallocExtension_GetProperties
 #include <errno.h>
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -74,13 +82,60 @@ static void misses_for_seconds(void) {
 }
 static void trims(void) { malloc_trim(0); }
 static void figures(void) { mallinfo2(); }
+static void allocates_a_little(void *context, const char *text, size_t length) {
+    (void)text;
+    free(hidden_pointer(malloc(length)));
+    *(size_t *)context += length;
+}
+static const char *form;
+static void reports(void) {
+    size_t written = 0;
+    CHECK(MallocExtension_WriteStats(form, allocates_a_little, &written) == 1);
+    CHECK(written > 50);
+}
+static void numeric_property(void) {
+    size_t value;
+    CHECK(MallocExtension_GetNumericProperty("generic.heap_size", &value) == 1);
+}
+static void visits(void *context, const char *name, size_t value) { (void)context, (void)name, (void)value; }
+static void all_properties(void) { MallocExtension_GetProperties(visits, NULL); }
+static void glibcs_report(void) { malloc_stats(); }
+static void glibcs_xml(void) {
+    FILE *nowhere = fopen("/dev/null", "w");
+    CHECK(nowhere != NULL && malloc_info(0, nowhere) == 0);
+    fclose(nowhere);
+}
+static const char *const forms[] = {"tcmalloc", "tcmalloc-today", "pbtxt", "pbtxt-today", "brief", "explain", "json"};
+enum { FORMS = sizeof forms / sizeof *forms };
 
 CASE(a_first_block, STRATA) { at_most("first block", first_block, 4 * KIBI); }
 CASE(blocks_of_classes, STRATA) { at_most("blocks of classes", blocks_of_each_class, 8 * KIBI); }
 CASE(large, STRATA) { at_most("large blocks", large_blocks, 8 * KIBI); }
 CASE(background_work, STRATA) { printf("background work: %zu bytes\n", stack_of(misses_for_seconds)); CHECK(used <= 8 * KIBI); }
 CASE(giving_memory_back, STRATA) { at_most("malloc_trim", trims, 8 * KIBI); }
-CASE(asking_for_figures, STRATA) { at_most("mallinfo2", figures, 64 * KIBI); }
+CASE(asking_for_figures, STRATA) {
+    at_most("mallinfo2", figures, 10 * KIBI);
+    at_most("one property", numeric_property, 10 * KIBI);
+    at_most("all properties", all_properties, 10 * KIBI);
+    at_most("malloc_stats", glibcs_report, 12 * KIBI);
+    at_most("malloc_info", glibcs_xml, 10 * KIBI);
+}
+CASE(reports_of_each_form, STRATA) {
+    blocks_of_each_class();
+    for (int i = 0; i < FORMS; i++) {
+        form = forms[i];
+        at_most(form, reports, 10 * KIBI);
+    }
+}
+static void *reports_of_all_forms(void *unused) {
+    for (int i = 0; i < FORMS; i++) {
+        size_t written = 0;
+        CHECK(MallocExtension_WriteStats(forms[i], allocates_a_little, &written) == 1);
+    }
+    figures();
+    all_properties();
+    return unused;
+}
 
 static void *allocates(void *unused) {
     for (size_t i = 0; i < 3000; i++) free(hidden_pointer(malloc(i * 7)));
@@ -95,4 +150,33 @@ CASE(the_least_stack_that_a_thread_can_have, BOTH) {
         CHECK(pthread_create(&thread, &attributes, allocates, NULL) == 0);
         CHECK(pthread_join(thread, NULL) == 0);
     }
+}
+CASE(reports_on_the_least_stack_that_a_thread_can_have, STRATA) {
+    pthread_attr_t attributes;
+    pthread_t thread;
+    CHECK(pthread_attr_init(&attributes) == 0);
+    CHECK(pthread_attr_setstacksize(&attributes, (size_t)sysconf(_SC_THREAD_STACK_MIN)) == 0);
+    CHECK(pthread_create(&thread, &attributes, reports_of_all_forms, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+}
+
+/* In the middle of one report another is asked for. */
+static void asks_again(void *context, const char *text, size_t length) {
+    size_t *asked = context;
+    (void)text, (void)length;
+    if ((*asked)++ == 0) CHECK(MallocExtension_GetStats(NULL, 0) > 5000);
+}
+CASE(a_report_in_the_middle_of_a_report, STRATA) {
+    for (int i = 0; i < FORMS; i++) {
+        size_t asked = 0;
+        CHECK(MallocExtension_WriteStats(forms[i], asks_again, &asked) == 1 && asked > 0);
+    }
+}
+CASE(reports_where_the_kernel_maps_nothing_more, STRATA) {
+    struct rlimit none = {0, RLIM_INFINITY};
+    free(hidden_pointer(malloc(100)));
+    CHECK(setrlimit(RLIMIT_AS, &none) == 0);
+    CHECK(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED);
+    for (int round = 0; round < 2; round++) reports_of_all_forms(NULL);
+    CHECK(mallinfo2().arena > 0);
 }

@@ -5,7 +5,7 @@ use crate::heap::HEAP;
 use crate::introspection::core;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use strata_page_heap::MemoryLimits;
-use strata_stats::Snapshot;
+use strata_stats::with_snapshot;
 
 /// Entries of a histogram of blocks.
 const HISTOGRAM: usize = 64;
@@ -54,7 +54,6 @@ unsafe extern "C" fn MallocExtension_MallocMemoryStats(
     histogram: *mut c_int,
 ) -> c_int {
     let Some(core) = core() else { return 0 };
-    let snapshot = Snapshot::take(core);
     let mut sizes = [0u64; HISTOGRAM];
     let mut note = |bytes: u64, count: u64| {
         let digits = (u64::BITS - bytes.leading_zeros()) as usize;
@@ -63,11 +62,11 @@ unsafe extern "C" fn MallocExtension_MallocMemoryStats(
         }
         bytes.saturating_mul(count)
     };
-    let mut bytes: u64 = snapshot
-        .classes
-        .iter()
-        .map(|(_, class)| note(class.object_bytes, class.objects_in_use()))
-        .sum();
+    let small = with_snapshot(core, |snapshot| {
+        let classes = snapshot.classes.iter();
+        classes.map(|(_, class)| note(class.object_bytes, class.objects_in_use())).sum::<u64>()
+    });
+    let Some(mut bytes) = small else { return 0 };
     core.for_each_large_block(|range| {
         bytes = bytes.saturating_add(note(range.bytes as u64, 1));
     });

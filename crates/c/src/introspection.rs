@@ -7,7 +7,7 @@ use core::ffi::{c_int, c_void};
 use strata_alloc::MallocStatsForm;
 use strata_os::CStream;
 use strata_stats::{
-    Dialect, GlibcFigures, Snapshot, render_malloc_info, render_malloc_stats, report,
+    Dialect, GlibcFigures, render_malloc_info, render_malloc_stats, report, with_snapshot,
 };
 
 /// `struct mallinfo2` of `<malloc.h>` (glibc 2.33).
@@ -48,7 +48,8 @@ extern "C" fn malloc_stats() {
     // What the stream does not take is lost, as glibc's is.
     let _ = match core.config().malloc_stats {
         MallocStatsForm::Glibc => {
-            render_malloc_stats(&GlibcFigures::of(&Snapshot::take(core)), &mut out)
+            let figures = with_snapshot(core, GlibcFigures::of);
+            figures.map_or(Ok(()), |figures| render_malloc_stats(&figures, &mut out))
         }
         MallocStatsForm::Brief => report(core, Dialect::Brief, &mut out),
         MallocStatsForm::Tcmalloc => report(core, Dialect::TcmallocText, &mut out),
@@ -67,12 +68,11 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut c_void) -> c_int {
         return libc::EINVAL;
     }
     let Some(core) = core() else { return libc::ENOMEM };
-    let snapshot = Snapshot::take(core);
     // SAFETY: null, or a stream that the program keeps open while this runs.
     let Some(mut out) = (unsafe { CStream::new(stream) }) else { return libc::EINVAL };
     // As above.
-    let _ = render_malloc_info(&snapshot, &mut out);
-    0
+    let written = with_snapshot(core, |snapshot| render_malloc_info(snapshot, &mut out));
+    if written.is_some() { 0 } else { libc::ENOMEM }
 }
 
 /// The heap's figures. (mallinfo(3))
@@ -104,7 +104,7 @@ pub(crate) fn core() -> Option<&'static strata_alloc::Core<crate::heap::Program>
 }
 
 fn figures() -> Mallinfo2 {
-    let figures = core().map(|core| GlibcFigures::of(&Snapshot::take(core))).unwrap_or_default();
+    let figures = core().and_then(|core| with_snapshot(core, GlibcFigures::of)).unwrap_or_default();
     let size = |figure: u64| usize::try_from(figure).unwrap_or(usize::MAX);
     Mallinfo2 {
         arena: size(figures.system),

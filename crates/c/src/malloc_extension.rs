@@ -9,7 +9,9 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
 use strata_alloc::{Core, FrontEnd, Ownership, PageHeapChoice};
 use strata_page_heap::MemoryLimits;
-use strata_stats::{BoundedText, Dialect, PROPERTIES, PageHeapKind, Property, Snapshot, report};
+use strata_stats::{
+    BoundedText, Dialect, PROPERTIES, PageHeapKind, Property, Snapshot, report, with_snapshot,
+};
 use strata_sync::atomic::AtomicBool;
 use strata_temeraire::SkipIntervals;
 
@@ -96,7 +98,8 @@ unsafe extern "C" fn MallocExtension_GetNumericProperty(
     let Some(name) = (unsafe { text(name) }) else { return 0 };
     let Some(property) = PROPERTIES.iter().find(|property| property.name == name) else { return 0 };
     let Some(core) = core() else { return 0 };
-    let figure = figure(property, &Snapshot::take(core), kind(core));
+    let read = |snapshot: &Snapshot| figure(property, snapshot, kind(core));
+    let Some(figure) = with_snapshot(core, read) else { return 0 };
     // SAFETY: the program passes a place for a number.
     unsafe { value.write(figure) };
     1
@@ -106,15 +109,18 @@ unsafe extern "C" fn MallocExtension_GetNumericProperty(
 #[unsafe(no_mangle)]
 extern "C" fn MallocExtension_GetProperties(visit: VisitProperty, context: *mut c_void) {
     let Some(core) = core() else { return };
-    let (snapshot, kind) = (Snapshot::take(core), kind(core));
-    for property in PROPERTIES {
-        let mut name = [0u8; NAME_BYTES];
-        let bytes = property.name.as_bytes();
-        if let Some(place) = name.get_mut(..bytes.len()).filter(|place| place.len() < NAME_BYTES) {
-            place.copy_from_slice(bytes);
-            visit(context, name.as_ptr().cast(), figure(property, &snapshot, kind));
+    let kind = kind(core);
+    let _ = with_snapshot(core, |snapshot| {
+        for property in PROPERTIES {
+            let mut name = [0u8; NAME_BYTES];
+            let bytes = property.name.as_bytes();
+            let place = name.get_mut(..bytes.len()).filter(|place| place.len() < NAME_BYTES);
+            if let Some(place) = place {
+                place.copy_from_slice(bytes);
+                visit(context, name.as_ptr().cast(), figure(property, snapshot, kind));
+            }
         }
-    }
+    });
 }
 
 /// Gives free memory back, at least so many bytes if so much is free; says how many went.

@@ -1,8 +1,8 @@
 //! A page source that fails when it is told to.
 
 use crate::{
-    AddressRange, Advice, CallKind, CallKinds, KernelPages, MapError, PageSource, Release,
-    Reservation, ReserveRequest, Residency, ThpMode,
+    AddressRange, Advice, CallKind, CallKinds, KernelPages, MapError, PageScan, PageSource,
+    Release, Reservation, ReserveRequest, Residency, ThpMode,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -195,9 +195,14 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
         self.source.residency(range)
     }
 
-    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+    fn residency_by(&self, scan: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
         self.admit(CallKind::Residency, range.bytes)?;
-        self.source.kernel_pages(range)
+        self.source.residency_by(scan, range)
+    }
+
+    fn kernel_pages(&self, scan: &PageScan, range: AddressRange) -> Result<KernelPages, MapError> {
+        self.admit(CallKind::Residency, range.bytes)?;
+        self.source.kernel_pages(scan, range)
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

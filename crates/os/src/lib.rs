@@ -110,7 +110,7 @@ pub use process::{
 };
 pub use random::random_bits;
 pub use range::AddressRange;
-pub use residency::{Mapping, for_each_mapping};
+pub use residency::{Mapping, PageScan, for_each_mapping};
 pub use restraint::{keep_to_memory_calls, keeps_to_memory_calls, make_no_calls, makes_no_calls};
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};

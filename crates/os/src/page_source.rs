@@ -1,6 +1,6 @@
 //! Where address space comes from.
 
-use crate::{AddressRange, KernelPages, ThpMode, is_confined, thp_mode};
+use crate::{AddressRange, KernelPages, PageScan, ThpMode, is_confined, thp_mode};
 use core::fmt;
 
 /// What a mapping is for: it names the mapping in `/proc/PID/maps` and sorts it in the ledger.
@@ -163,8 +163,16 @@ pub unsafe trait PageSource: Sync {
     /// What of a range stands in memory, as the kernel says.
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError>;
 
+    /// The same for who asks about many ranges, by a file of the kernel's that was opened before. A source that asks otherwise needs
+    /// none.
+    fn residency_by(&self, scan: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
+        let _ = scan;
+        self.residency(range)
+    }
+
     /// Where each kernel page of a range is, of at most 512, as the kernel says. A source may not know: then it refuses.
-    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+    fn kernel_pages(&self, scan: &PageScan, range: AddressRange) -> Result<KernelPages, MapError> {
+        let _ = scan;
         Err(MapError::unsupported(range.bytes))
     }
 
@@ -249,8 +257,12 @@ unsafe impl<S: PageSource + ?Sized> PageSource for &S {
         (**self).residency(range)
     }
 
-    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
-        (**self).kernel_pages(range)
+    fn residency_by(&self, scan: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
+        (**self).residency_by(scan, range)
+    }
+
+    fn kernel_pages(&self, scan: &PageScan, range: AddressRange) -> Result<KernelPages, MapError> {
+        (**self).kernel_pages(scan, range)
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

@@ -10,8 +10,45 @@ use static_assertions::const_assert_eq;
 /// What of `range` stands in memory: by `PAGEMAP_SCAN` (Linux 6.7), which tells hugepages and
 /// swap too, else by mincore and /proc/self/smaps, which do not tell what is swapped out.
 pub(crate) fn of_range(range: AddressRange) -> Result<Residency, i32> {
+    of_range_by(&PageScan::open(), range)
+}
+
+/// The same, by a file that was opened before.
+pub(crate) fn of_range_by(scan: &PageScan, range: AddressRange) -> Result<Residency, i32> {
     restraint::check()?;
-    by_pagemap_scan(range).or_else(|_| by_mincore(range))
+    by_pagemap_scan(scan, range).or_else(|_| by_mincore(range))
+}
+
+/// The kernel's file about the pages of this process, kept open: for who asks about one range after the other, since opening it
+/// takes several times as long as an answer. Use it in the thread and the process that opened it.
+///
+/// ```
+/// use strata_os::{AddressRange, PageScan, PageSource, SystemPages, kernel_page_bytes};
+///
+/// let place = core::ptr::from_ref(&0u8).addr();
+/// let range = AddressRange::new(place & !(kernel_page_bytes() - 1), kernel_page_bytes());
+/// let found = SystemPages::new().residency_by(&PageScan::open(), range)?;
+/// assert_eq!(found, SystemPages::new().residency(range)?);
+/// # Ok::<(), strata_os::MapError>(())
+/// ```
+pub struct PageScan(Result<KernelFile, i32>);
+
+impl PageScan {
+    /// Opens it; where that is refused, questions are answered as far as they are without it.
+    pub fn open() -> Self {
+        let _keep = KeepErrno::new();
+        Self(KernelFile::open_own(c"/proc/thread-self/pagemap", c"/proc/self/pagemap"))
+    }
+
+    fn file(&self) -> Result<&KernelFile, i32> {
+        self.0.as_ref().map_err(|errno| *errno)
+    }
+}
+
+impl core::fmt::Debug for PageScan {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("PageScan").field(&self.0.as_ref().map(|_| ())).finish()
+    }
 }
 
 bitflags! {
@@ -63,18 +100,18 @@ const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 /// range costs twice the calls, with twice as many the stack of a small thread is felt.
 const REGIONS: usize = 64;
 
-fn by_pagemap_scan(range: AddressRange) -> Result<Residency, i32> {
+fn by_pagemap_scan(scan: &PageScan, range: AddressRange) -> Result<Residency, i32> {
     let mut sum = Residency::default();
-    for_each_region(range, |region| add(&mut sum, region))?;
+    for_each_region(scan, range, |region| add(&mut sum, region))?;
     Ok(sum)
 }
 
 /// Where each page of `range` is, by `PAGEMAP_SCAN` alone.
-pub(crate) fn of_pages(range: AddressRange) -> Result<KernelPages, i32> {
+pub(crate) fn of_pages(scan: &PageScan, range: AddressRange) -> Result<KernelPages, i32> {
     restraint::check()?;
     let page = kernel_page_bytes();
     let mut pages = KernelPages::new(range.bytes / page);
-    for_each_region(range, |region| {
+    for_each_region(scan, range, |region| {
         let place = |address: u64| {
             usize::try_from(address).unwrap_or(usize::MAX).saturating_sub(range.start) / page
         };
@@ -90,12 +127,16 @@ pub(crate) fn of_pages(range: AddressRange) -> Result<KernelPages, i32> {
 }
 
 /// Calls `each` with the parts of `range` that are in memory or in swap.
-fn for_each_region(range: AddressRange, mut each: impl FnMut(&ScanRegion)) -> Result<(), i32> {
-    let file = KernelFile::open_own(c"/proc/thread-self/pagemap", c"/proc/self/pagemap")?;
+fn for_each_region(
+    by: &PageScan,
+    range: AddressRange,
+    mut each: impl FnMut(&ScanRegion),
+) -> Result<(), i32> {
+    let file = by.file()?;
     let mut regions = [ScanRegion { start: 0, end: 0, categories: 0 }; REGIONS];
     let mut at = range.start;
     while at < range.end() {
-        let (found, reached) = scan(&file, AddressRange::new(at, range.end() - at), &mut regions)?;
+        let (found, reached) = scan(file, AddressRange::new(at, range.end() - at), &mut regions)?;
         regions.iter().take(found).for_each(&mut each);
         if reached <= at {
             return Err(libc::EIO);

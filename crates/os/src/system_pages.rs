@@ -1,7 +1,7 @@
 //! The kernel's address space.
 
 use crate::{
-    AddressRange, Advice, KeepErrno, KernelPages, MapError, PageSource, Purpose, Release,
+    AddressRange, Advice, KeepErrno, KernelPages, MapError, PageScan, PageSource, Purpose, Release,
     Reservation, ReserveRequest, Residency, errno, keeps_to_memory_calls, kernel_page_bytes,
     makes_no_calls, relocation, residency,
 };
@@ -132,10 +132,16 @@ unsafe impl PageSource for SystemPages {
         residency::of_range(range).map_err(|errno| MapError::new(range.bytes, errno))
     }
 
-    fn kernel_pages(&self, range: AddressRange) -> Result<KernelPages, MapError> {
+    fn residency_by(&self, scan: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
         let _keep = KeepErrno::new();
         check(range)?;
-        residency::of_pages(range).map_err(|errno| MapError::new(range.bytes, errno))
+        residency::of_range_by(scan, range).map_err(|errno| MapError::new(range.bytes, errno))
+    }
+
+    fn kernel_pages(&self, scan: &PageScan, range: AddressRange) -> Result<KernelPages, MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        residency::of_pages(scan, range).map_err(|errno| MapError::new(range.bytes, errno))
     }
 
     unsafe fn relocate(&self, from: AddressRange, to: usize) -> Result<usize, MapError> {

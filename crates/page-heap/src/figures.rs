@@ -175,3 +175,10 @@ impl ReleasedBytes {
             .wrapping_add(self.hard_limit)
     }
 }
+
+/// Makes `place` what `value` is, with no copy on the stack: figures are larger than small stacks, and an assignment of a constant may
+/// stop there on its way.
+#[inline(never)]
+pub fn copy_into_place<T: Copy>(place: &mut T, value: &T) {
+    *place = *value;
+}

@@ -5,7 +5,7 @@ use crate::{
 };
 
 /// The figures that only the legacy page heap has: what its report prints.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct LegacyFigures {
@@ -35,7 +35,7 @@ impl Default for LegacyFigures {
 impl LegacyFigures {
     /// Those of a heap without pages. (They are filled in where they stand: a copy of each part would cost as much stack
     /// again.)
-    pub(crate) const NONE: Self = Self {
+    pub const NONE: Self = Self {
         page_bytes: 0,
         large_pages: 0,
         large: FreeSpans::NONE,

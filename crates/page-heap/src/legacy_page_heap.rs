@@ -5,7 +5,7 @@ mod wish;
 
 use crate::{
     LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest,
-    Underway,
+    Underway, copy_into_place,
 };
 use state::State;
 use strata_os::{AddressRange, Clock, PageSource, Release};
@@ -291,10 +291,10 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
 
     /// Counts are of one moment; ages are gathered on a walk over all spans, with the lock left every few hundred, so
     /// that they agree with the counts as far as nobody used the heap meanwhile.
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> LegacyFigures {
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut LegacyFigures) {
         let now_ns = platform.clock().now_ns();
-        let mut figures = LegacyFigures::NONE;
-        self.state.lock().fill_in(&mut figures, now_ns);
+        copy_into_place(figures, &LegacyFigures::NONE);
+        self.state.lock().fill_in(figures, now_ns);
         let mut passed = 0;
         while let Some(reservation) = self.next_reservation(passed) {
             let mut at = PageId::from_address(reservation.start.max(passed));
@@ -304,7 +304,6 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
             }
             passed = at.address().value();
         }
-        figures
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

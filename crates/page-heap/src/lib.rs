@@ -62,7 +62,7 @@ mod underway;
 pub use allocation_records::{
     AllocationFigures, AllocationRecords, LengthRecord, SMALL_LENGTH_BYTES,
 };
-pub use figures::{FreeParts, PageHeapStats, PeakFigures, ReleasedBytes};
+pub use figures::{FreeParts, PageHeapStats, PeakFigures, ReleasedBytes, copy_into_place};
 pub use free_spans::{FreeSpanCounts, FreeSpans};
 pub use hugepage_use::{HugepageFigures, HugepageUse, SharedHugepage};
 pub use inside_spans::{kernel_page_bytes, release_inside, split_hugepage_around};

@@ -111,8 +111,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// it does not use of its page heap costs no memory.
     const EMPTY_IS_ZERO: bool = false;
 
-    /// What it tells about itself beyond [`PageHeapStats`].
-    type Figures;
+    /// What it tells about itself beyond [`PageHeapStats`]; by default that of a heap without pages.
+    type Figures: Default;
 
     /// A span as wished, or none when the source has no more or the hard limit of [`Self::set_limits`] allows no more.
     fn allocate<E: Platform<Pages = P>>(
@@ -219,8 +219,30 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         (temperature == Temperature::Normal).then(|| self.stats())
     }
 
-    /// The figures that only this one has; where spans of several temperatures have heaps of their own, those of the normal ones.
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures;
+    /// Makes `figures` those that only this one has, whatever stands there; where spans of several temperatures have heaps of their
+    /// own, those of the normal ones. In place, since they are larger than small stacks.
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut Self::Figures);
+
+    /// The same of one temperature, as in [`Self::stats_of`]; false, and `figures` as they were, where there are none.
+    fn read_figures_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+        figures: &mut Self::Figures,
+    ) -> bool {
+        let there_are = temperature == Temperature::Normal;
+        if there_are {
+            self.read_figures(platform, figures);
+        }
+        there_are
+    }
+
+    /// The figures that only this one has, on the stack.
+    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures {
+        let mut figures = Self::Figures::default();
+        self.read_figures(platform, &mut figures);
+        figures
+    }
 
     /// The same of one temperature, as in [`Self::stats_of`].
     fn figures_of<E: Platform<Pages = P>>(
@@ -228,7 +250,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         platform: &E,
         temperature: Temperature,
     ) -> Option<Self::Figures> {
-        (temperature == Temperature::Normal).then(|| self.figures(platform))
+        let mut figures = Self::Figures::default();
+        self.read_figures_of(platform, temperature, &mut figures).then_some(figures)
     }
 
     /// Calls `visit` with each hugepage that spans share, by rising address, as it is at some moment, with no lock held: what is

@@ -11,7 +11,7 @@ pub const AGE_BOUNDS_SECONDS: [u64; AGE_COLUMNS] = [0, 1, 30, 60, 1_800, 3_600, 
 pub const AGE_ROWS: usize = 64;
 
 /// Pages by how long they have been free, for backed and for unbacked spans.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct SpanAges {
@@ -22,7 +22,7 @@ pub struct SpanAges {
 }
 
 /// Ages by length of span.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct AgeTable {

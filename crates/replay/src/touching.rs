@@ -235,20 +235,21 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         self.heap.stats()
     }
 
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> Self::Figures {
-        self.heap.figures(platform)
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut Self::Figures) {
+        self.heap.read_figures(platform, figures);
     }
 
     fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
         self.heap.stats_of(temperature)
     }
 
-    fn figures_of<E: Platform<Pages = P>>(
+    fn read_figures_of<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         temperature: Temperature,
-    ) -> Option<Self::Figures> {
-        self.heap.figures_of(platform, temperature)
+        figures: &mut Self::Figures,
+    ) -> bool {
+        self.heap.read_figures_of(platform, temperature, figures)
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

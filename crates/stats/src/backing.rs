@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
-use strata_os::{KernelPages, PageSource};
-use strata_page_heap::{PageHeap, SharedHugepage};
+use strata_os::{Clock, KernelPages, PageScan, PageSource};
+use strata_page_heap::{PageHeap, SharedHugepage, copy_into_place};
 use strata_span::{HugepageCount, PageCount, Platform, SpanPlace};
 use strata_temeraire::Population;
 
@@ -115,6 +115,8 @@ pub const fn kernel_bounds(pages: u64) -> [u64; KERNEL_BUCKETS] {
 }
 
 impl KernelHistogram {
+    const NONE: Self = Self { counts: [0; KERNEL_BUCKETS] };
+
     fn record(&mut self, bounds: &[u64; KERNEL_BUCKETS], pages: u64) {
         let bucket = bounds.iter().rposition(|bound| pages >= *bound).unwrap_or(0);
         if let Some(count) = self.counts.get_mut(bucket) {
@@ -127,21 +129,32 @@ impl Backing {
     /// Most hugepages of a population that are told of one by one.
     pub const SAMPLES: usize = 2;
 
+    const NONE: Self = Self {
+        kernel_pages: 0,
+        populations: [PopulationBacking::NONE; Population::COUNT],
+        refilled_backed_hugepages: 0,
+    };
+
     /// Asks the kernel about each hugepage that spans share; none if it does not tell, or the page heap has no such.
-    pub(crate) fn of<C: HeapConfig>(core: &Core<C>, now_ns: u64) -> Option<Self> {
-        let mut backing = Self::default();
+    #[inline(never)]
+    pub(crate) fn read<C: HeapConfig>(place: &mut Option<Self>, core: &Core<C>) {
+        copy_into_place(place, &const { Some(Self::NONE) });
+        let Some(backing) = place else { return };
+        let scan = PageScan::open();
         let mut answers = true;
-        let mut random = now_ns | 1;
+        let mut random = core.clock().now_ns() | 1;
         core.page_heap().for_each_shared_hugepage(core, |hugepage| {
             if answers {
                 let range = hugepage.hugepage.range(HugepageCount::ONE);
-                match core.source().kernel_pages(range) {
+                match core.source().kernel_pages(&scan, range) {
                     Ok(pages) => backing.add(core, hugepage, &pages, &mut random),
                     Err(_) => answers = false,
                 }
             }
         });
-        (answers && backing.kernel_pages > 0).then_some(backing)
+        if !answers || backing.kernel_pages == 0 {
+            *place = None;
+        }
     }
 
     /// The figures of a population.
@@ -182,6 +195,26 @@ impl Backing {
 }
 
 impl PopulationBacking {
+    const NONE: Self = Self {
+        hugepages: 0,
+        backed_hugepages: 0,
+        unbacked: KernelHistogram::NONE,
+        swapped: KernelHistogram::NONE,
+        free_unbacked: KernelHistogram::NONE,
+        free_swapped: KernelHistogram::NONE,
+        free_unbacked_pages: 0,
+        used_unbacked_pages: 0,
+        free_swapped_pages: 0,
+        used_swapped_pages: 0,
+        free_heap_pages_on_small: 0,
+        used_heap_pages_on_small: 0,
+        free_heap_pages_on_huge: 0,
+        used_heap_pages_on_huge: 0,
+        treated: 0,
+        passed_over: 0,
+        samples: [None; Backing::SAMPLES],
+    };
+
     fn add(
         &mut self,
         bounds: &[u64; KERNEL_BUCKETS],
@@ -190,7 +223,9 @@ impl PopulationBacking {
         pages: &KernelPages,
     ) {
         let (mut unbacked, mut swapped) = ([0u64; 2], [0u64; 2]);
-        for page in 0..pages.count() {
+        // Of one that is whole nothing is elsewhere.
+        let looked_at = if pages.is_hugepage() { 0 } else { pages.count() };
+        for page in 0..looked_at {
             // The pages of the heap that lie on it, or that it lies on.
             let first = page * heap_pages / pages.count();
             let end = ((page + 1) * heap_pages).div_ceil(pages.count());

@@ -1,17 +1,17 @@
 //! One screen about a heap, in a user's words.
 
+use crate::workspace::{Extra, FiguresOf, with_figures};
 use crate::{
     Category, Figures, Ledger, PageHeapDetails, Part, Place, RenderPageHeap, Snapshot,
     amount::{Amount, Change, Percent},
 };
-use core::fmt::{Result, Write};
+use core::fmt::{Error, Result, Write};
 use strata_alloc::{Core, FrontEnd, HeapConfig};
 use strata_cpu_cache::IdKind;
-use strata_page_heap::PageHeap;
 
 /// Writes the summary of a heap as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack.
+/// As [`report`](crate::report) does.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};
@@ -26,25 +26,15 @@ use strata_page_heap::PageHeap;
 /// # Errors
 ///
 /// Those of `out`.
-#[inline(never)]
 pub fn report_brief<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    let page_heap = core.page_heap().figures(core);
-    render_now(core, page_heap.details(), out)
-}
-
-#[inline(never)]
-fn render_now<C: HeapConfig>(
-    core: &Core<C>,
-    page_heap: PageHeapDetails<'_>,
-    out: &mut dyn Write,
-) -> Result {
-    let still = core.hold_background();
-    let mut snapshot = Snapshot::without_tables(core, &still);
-    snapshot.read_tables(core, still);
-    render_brief(Figures { snapshot: &snapshot, page_heap, kernel: None }, None, out)
+    let written = with_figures(core, Extra::Nothing, |taken| {
+        let (snapshot, page_heap) = (taken.snapshot, taken.page_heap.details());
+        render_brief(Figures { snapshot, page_heap, kernel: None }, None, out)
+    });
+    written.unwrap_or(Err(Error))
 }
 
 /// Writes the summary of figures, and what changed since an earlier snapshot.

@@ -214,8 +214,8 @@ pub struct SlabChanges {
     pub shrinkages: u64,
 }
 
-/// The details of a heap: some 85 KiB, on the stack.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+/// The details of a heap: some 85 KiB.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Details {
     #[serde(with = "strata_page_heap::sparse")]
     classes: [ClassDetails; CLASS_SLOTS],
@@ -302,12 +302,13 @@ impl Details {
     }
 
     /// Reads a heap's details in place.
+    #[inline(never)]
     pub(crate) fn read<C: HeapConfig>(&mut self, core: &Core<C>) {
         for class in C::Pages::TABLE.classes() {
             self.set_class(class, read_class(core, class));
         }
         self.read_live_spans(core);
-        self.backing = Backing::of(core, core.clock().now_ns());
+        Backing::read(&mut self.backing, core);
         // Where the kernel does not tell, there are no lines about it.
         let _ = for_each_node(HUGEPAGE_BYTES, |node| {
             if let Some(place) = self.nodes.get_mut(self.node_count) {

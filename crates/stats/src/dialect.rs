@@ -1,15 +1,14 @@
 //! The forms of a report, and the ways to have one.
 
-use crate::apart::{self, LivePageHeap};
-use crate::page_heap_report::{TRIES, agree};
+use crate::apart::LivePageHeap;
 use crate::pbtxt::{self, Fields};
+use crate::workspace::{Extra, FiguresOf, with_figures};
 use crate::{
     BoundedText, Details, Extent, Figures, RenderPageHeap, Snapshot, brief, explain, json,
     render_tcmalloc, tcmalloc, today,
 };
-use core::fmt::{Result, Write};
+use core::fmt::{Error, Result, Write};
 use strata_alloc::{Core, HeapConfig};
-use strata_page_heap::PageHeap;
 
 /// The form of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -60,13 +59,12 @@ impl Dialect {
 
 /// Writes the report about a heap, as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack; JSON needs 150,
-/// today's form and those for protobuf 250. The
+/// Any thread may call it at any time; it allocates nothing and needs little stack: see [`crate::with_snapshot`]. The
 /// layers' locks are held for a few instructions at a time, none while `out` is called: it may allocate and free. An error is one
-/// of `out`.
+/// of `out`, or there is no memory for the figures.
 pub fn report<C: HeapConfig>(core: &Core<C>, dialect: Dialect, out: &mut dyn Write) -> Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
     match dialect {
         Dialect::TcmallocText => tcmalloc::report_tcmalloc(core, out),
@@ -102,7 +100,7 @@ pub fn report_into<C: HeapConfig>(
     buffer: &mut [u8],
 ) -> (usize, usize)
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
     let mut text = BoundedText::new(buffer);
     // A bounded text takes all, and counts what it has no room for.
@@ -138,42 +136,20 @@ fn report_with_details<C: HeapConfig>(
     out: &mut dyn Write,
 ) -> Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    let attempt = |number| try_with_details(core, dialect, number == TRIES, out);
-    (1..=TRIES).find_map(attempt).unwrap_or(Ok(()))
-}
-
-/// Takes each part, one after the other; none if the page heap was used between its figures and the snapshot.
-#[inline(never)]
-fn try_with_details<C: HeapConfig>(
-    core: &Core<C>,
-    dialect: Dialect,
-    is_last: bool,
-    out: &mut dyn Write,
-) -> Option<Result>
-where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
-{
-    let page_heap = core.page_heap().figures(core);
-    let still = core.hold_background();
-    let mut snapshot = Snapshot::without_tables(core, &still);
-    snapshot.read_tables(core, still);
-    // Where several heaps have spans, the snapshot has their sums.
-    if !is_last && !apart::exist(core) && !agree(&page_heap, &snapshot) {
-        return None;
-    }
-    let mut details = Details::EMPTY;
-    details.read(core);
-    let page_heap = LivePageHeap { core, ordinary: page_heap };
-    // Each renderer in a frame of its own, and those of the other forms nowhere near.
-    Some(match dialect {
-        Dialect::TcmallocPbtxt => {
-            pbtxt::render(Fields::First, &snapshot, &details, &page_heap, out)
+    let written = with_figures(core, Extra::Details, |taken| {
+        let (snapshot, page_heap) = (taken.snapshot, LivePageHeap { core, taken });
+        let Some(details) = taken.details else { return Ok(()) };
+        match dialect {
+            Dialect::TcmallocPbtxt => {
+                pbtxt::render(Fields::First, snapshot, details, &page_heap, out)
+            }
+            Dialect::TcmallocPbtxtToday => {
+                pbtxt::render(Fields::Today, snapshot, details, &page_heap, out)
+            }
+            _ => today::render(snapshot, details, &page_heap, out),
         }
-        Dialect::TcmallocPbtxtToday => {
-            pbtxt::render(Fields::Today, &snapshot, &details, &page_heap, out)
-        }
-        _ => today::render(&snapshot, &details, &page_heap, out),
-    })
+    });
+    written.unwrap_or(Err(Error))
 }

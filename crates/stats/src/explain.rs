@@ -3,11 +3,11 @@
 mod rules;
 mod words;
 
+use crate::workspace::{Extra, FiguresOf, with_figures};
 use crate::{Figures, RenderPageHeap, Snapshot};
 use core::fmt::{self, Display, Formatter};
 use serde::{Serialize, Serializer};
 use strata_alloc::{Core, HeapConfig, WhyPerThread};
-use strata_page_heap::PageHeap;
 
 /// Something that stands out. As text it is a headline, why, and what to do, without an end of line behind it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -309,28 +309,18 @@ pub fn explain<'a>(figures: impl Into<Figures<'a>>, earlier: Option<&Snapshot>) 
 
 /// Writes what stands out in a heap as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack.
+/// As [`report`](crate::report) does.
 ///
 /// # Errors
 ///
-/// Those of `out`.
-#[inline(never)]
+/// Those of `out`; and there is no memory for the figures.
 pub fn report_explain<C: HeapConfig>(core: &Core<C>, out: &mut dyn fmt::Write) -> fmt::Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    let page_heap = core.page_heap().figures(core);
-    explain_now(core, page_heap.details(), out)
-}
-
-#[inline(never)]
-fn explain_now<C: HeapConfig>(
-    core: &Core<C>,
-    page_heap: crate::PageHeapDetails<'_>,
-    out: &mut dyn fmt::Write,
-) -> fmt::Result {
-    let still = core.hold_background();
-    let mut snapshot = Snapshot::without_tables(core, &still);
-    snapshot.read_tables(core, still);
-    write!(out, "{}", explain(Figures { snapshot: &snapshot, page_heap, kernel: None }, None))
+    let written = with_figures(core, Extra::Nothing, |taken| {
+        let (snapshot, page_heap) = (taken.snapshot, taken.page_heap.details());
+        write!(out, "{}", explain(Figures { snapshot, page_heap, kernel: None }, None))
+    });
+    written.unwrap_or(Err(fmt::Error))
 }

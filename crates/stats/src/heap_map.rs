@@ -2,7 +2,7 @@
 
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use strata_alloc::{Core, HeapConfig};
-use strata_os::{AddressRange, PageSource, Residency};
+use strata_os::{AddressRange, PageScan, PageSource, Residency};
 use strata_page_heap::{HugepageFigures, HugepageUse, PageHeap};
 use strata_span::{
     HUGEPAGE_BYTES, Hugepage, HugepageCount, PageCount, PageId, Platform, SpanPlace,
@@ -96,6 +96,8 @@ pub(crate) struct Walk<'a, C: HeapConfig> {
     /// The reservation that the walk is in, and how far it came in it.
     reservation: AddressRange,
     at: usize,
+    /// By what the kernel is asked.
+    pub(crate) scan: PageScan,
     /// The span that reached over the end of the last hugepage: the page behind its end, and where it is.
     inside: Option<(usize, SpanPlace)>,
 }
@@ -115,7 +117,13 @@ pub(crate) struct Seen<'a> {
 
 impl<'a, C: HeapConfig> Walk<'a, C> {
     pub(crate) fn of(core: &'a Core<C>) -> Self {
-        Self { core, reservation: AddressRange::new(0, 0), at: 0, inside: None }
+        Self {
+            core,
+            reservation: AddressRange::new(0, 0),
+            at: 0,
+            scan: PageScan::open(),
+            inside: None,
+        }
     }
 
     /// The next hugepage.
@@ -139,8 +147,8 @@ impl<'a, C: HeapConfig> Walk<'a, C> {
         hugepage: Hugepage,
         cells: &'b mut [SpanCell; MOST_PAGES],
     ) -> Seen<'b> {
-        let residency =
-            self.core.source().residency(hugepage.range(HugepageCount::ONE)).unwrap_or_default();
+        let range = hugepage.range(HugepageCount::ONE);
+        let residency = self.core.source().residency_by(&self.scan, range).unwrap_or_default();
         let first = hugepage.first_page::<C::Pages>().number();
         let end = first + PageCount::<C::Pages>::PER_HUGEPAGE.get();
         let (mut page, mut found, mut continued_pages, mut free_span_pages) = (first, 0, 0, 0);

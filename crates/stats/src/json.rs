@@ -1,16 +1,16 @@
 //! A snapshot as JSON: what files of snapshots hold. `docs/snapshot.schema.json` says what each field means.
 
-use crate::apart::{self, LiveApart};
+use crate::apart::{self, LiveApart, LivePageHeap};
+use crate::workspace::{Extra, FiguresOf, Taken, with_figures};
 use crate::{
-    Category, Details, Figures, Ledger, PageHeapDetails, Reconciliation, RenderPageHeap, Snapshot,
-    heap_map::LiveMap, reconcile,
+    Category, Figures, Ledger, PageHeapDetails, Reconciliation, RenderPageHeap, Snapshot,
+    heap_map::LiveMap, reconcile::reconcile_with,
 };
 use core::fmt;
 use ser_write_json::{SerWrite, ser::to_writer};
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use strata_alloc::{Core, HeapConfig};
 use strata_os::{process_id, process_name, unix_time_seconds};
-use strata_page_heap::PageHeap;
 
 /// What the first field of a snapshot's file says.
 pub(crate) const FORMAT: &str = "strata-snapshot";
@@ -27,8 +27,7 @@ pub enum Extent {
 
 /// Writes the figures of a heap as they are now as one line of JSON.
 ///
-/// Any thread may call it at any time. It allocates nothing, needs some 150 KiB of stack, and calls `out` with no lock
-/// held. An error is one of `out`.
+/// As [`report`](crate::report) does.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};
@@ -47,43 +46,38 @@ pub enum Extent {
 ///
 /// # Errors
 ///
-/// Those of `out`.
-#[inline(never)]
+/// Those of `out`; and there is no memory for the figures.
 pub fn report_json<C: HeapConfig>(
     core: &Core<C>,
     extent: Extent,
     out: &mut dyn fmt::Write,
 ) -> fmt::Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    let page_heap = core.page_heap().figures(core);
-    write_now(core, page_heap.details(), extent, out)
+    let written = with_figures(core, Extra::Details, |taken| write_taken(core, taken, extent, out));
+    written.unwrap_or(Err(fmt::Error))
 }
 
-/// Takes the snapshot in a frame of its own, as the text report does.
-#[inline(never)]
-fn write_now<C: HeapConfig>(
+fn write_taken<C: HeapConfig>(
     core: &Core<C>,
-    page_heap: PageHeapDetails<'_>,
+    taken: &Taken<'_, FiguresOf<C>>,
     extent: Extent,
     out: &mut dyn fmt::Write,
 ) -> fmt::Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    let still = core.hold_background();
-    let mut snapshot = Snapshot::without_tables(core, &still);
-    snapshot.read_tables(core, still);
     let (kernel, map) = match extent {
         Extent::Figures => (None, None),
-        Extent::Map => (Some(reconcile(core)), Some(LiveMap::of(core))),
+        Extent::Map => (Some(reconcile_with(core, taken.snapshot)), Some(LiveMap::of(core))),
     };
     let name = process_name();
     let provenance = Provenance::of_this_process(name.as_str());
-    let figures = Figures { snapshot: &snapshot, page_heap, kernel: kernel.as_ref() };
-    let apart = apart::exist(core).then_some(LiveApart(core));
-    write(figures, provenance, apart, Some(LiveDetails(core)), map, out)
+    let (snapshot, page_heap) = (taken.snapshot, taken.page_heap.details());
+    let figures = Figures { snapshot, page_heap, kernel: kernel.as_ref() };
+    let apart = apart::exist(core).then_some(LiveApart(LivePageHeap { core, taken }));
+    write(figures, provenance, apart, taken.details, map, out)
 }
 
 /// Writes figures that were taken before, as if this process had taken them now.
@@ -164,18 +158,6 @@ pub(crate) fn write<A: Serialize, D: Serialize, M: Serialize>(
     };
     to_writer(Text(out), &written).map_err(|_| fmt::Error)?;
     out.write_char('\n')
-}
-
-/// A heap's details, read while they are written: in a frame of their own, when the page heap's are not needed any more.
-struct LiveDetails<'a, C: HeapConfig>(&'a Core<C>);
-
-impl<C: HeapConfig> Serialize for LiveDetails<'_, C> {
-    #[inline(never)]
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut details = Details::EMPTY;
-        details.read(self.0);
-        details.serialize(serializer)
-    }
 }
 
 /// The ledger as a list of its lines.

@@ -69,6 +69,7 @@ mod snapshot;
 mod snapshot_file;
 mod tcmalloc;
 mod today;
+mod workspace;
 
 pub use backing::{
     Backing, KERNEL_BUCKETS, KernelHistogram, PopulationBacking, SampledHugepage, kernel_bounds,
@@ -105,3 +106,4 @@ pub use report_as_asked::report_as_asked;
 pub use snapshot::Snapshot;
 pub use snapshot_file::write_snapshot_file;
 pub use tcmalloc::{render_tcmalloc, report_tcmalloc};
+pub use workspace::with_snapshot;

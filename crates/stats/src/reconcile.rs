@@ -8,7 +8,7 @@ use crate::{
 use core::fmt::{self, Display, Formatter};
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
-use strata_os::{AddressRange, PageSource, Residency, for_each_mapping};
+use strata_os::{AddressRange, PageScan, PageSource, Residency, for_each_mapping};
 use strata_page_heap::PageHeap;
 use strata_size_classes::PageSize;
 use strata_span::{HUGEPAGE_BYTES, PageCount, Platform};
@@ -126,7 +126,12 @@ impl PlaceFigures {
 /// unsafe { heap.deallocate(block) };
 /// ```
 pub fn reconcile<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
-    let mut kernel = expected(core);
+    reconcile_with(core, &Snapshot::take(core))
+}
+
+/// The same with a snapshot that was just taken.
+pub(crate) fn reconcile_with<C: HeapConfig>(core: &Core<C>, snapshot: &Snapshot) -> Reconciliation {
+    let mut kernel = expected(snapshot);
     walk_page_heap(core, &mut kernel);
     core.arena().for_each_range(|range| kernel.metadata.add_mapped(core, range));
     kernel.slabs.add_mapped(core, core.cpu_cache().slab_range());
@@ -207,9 +212,8 @@ impl PlaceFigures {
 
 /// The ledger's side.
 #[inline(never)]
-fn expected<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
-    let snapshot = Snapshot::take(core);
-    let ledger = Ledger::of(&snapshot);
+fn expected(snapshot: &Snapshot) -> Reconciliation {
+    let ledger = Ledger::of(snapshot);
     let of = |category| ledger.bytes(category);
     let with = |ledger_bytes: u64, besides: &[Category]| {
         let besides = besides.iter().fold(0, |sum: u64, category| sum.wrapping_add(of(*category)));
@@ -257,7 +261,7 @@ fn walk_page_heap<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
         }
         free_span_pages += seen.free_span_pages as u64;
         let spans_bytes = seen.pages_in_spans().saturating_mul(page_bytes);
-        let in_spans = residency_in_spans(core, &seen, spans_bytes);
+        let in_spans = residency_in_spans(core, &walk.scan, &seen, spans_bytes);
         let beside = Residency {
             resident_bytes: seen.residency.resident_bytes.saturating_sub(in_spans.resident_bytes),
             hugepage_bytes: seen.residency.hugepage_bytes.saturating_sub(in_spans.hugepage_bytes),
@@ -276,6 +280,7 @@ fn walk_page_heap<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
 /// run of spans after the other.
 fn residency_in_spans<C: HeapConfig>(
     core: &Core<C>,
+    scan: &PageScan,
     seen: &Seen<'_>,
     spans_bytes: u64,
 ) -> Residency {
@@ -292,7 +297,7 @@ fn residency_in_spans<C: HeapConfig>(
     let first = seen.hugepage.first_page::<C::Pages>();
     let mut ask = |start: usize, pages: usize| {
         let range = PageCount::<C::Pages>::new(pages).range_from(first + PageCount::new(start));
-        let part = core.source().residency(range).unwrap_or_default();
+        let part = core.source().residency_by(scan, range).unwrap_or_default();
         sum.resident_bytes += part.resident_bytes;
         sum.hugepage_bytes += part.hugepage_bytes;
         sum.swapped_bytes += part.swapped_bytes;

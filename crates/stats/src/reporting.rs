@@ -157,7 +157,7 @@ where
     }
 }
 
-/// Not a part of its caller, whose frame would grow to the renderers' twenty kilobytes in every program.
+/// Not a part of its caller, whose frame would grow by the renderers' in every program.
 #[cold]
 #[inline(never)]
 fn write_last<C: HeapConfig>(core: &Core<C>)

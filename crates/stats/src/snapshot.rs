@@ -2,11 +2,14 @@
 
 use crate::{ClassTable, CpuTable};
 use serde::{Deserialize, Serialize};
-use strata_alloc::{Config, Core, HeapConfig, HeapFigures};
+use strata_alloc::{Config, Core, FrontEnd, HeapConfig, HeapFigures, WhyPerThread};
+use strata_cpu_cache::Fences;
 use strata_os::{AddressRange, Clock, PageSource, ProcessMemory, process_memory};
+use strata_page_heap::copy_into_place;
 use strata_span::Platform;
 
-/// The figures of all layers of a heap, those of single classes and CPUs included; 20 KiB, on the stack.
+/// The figures of all layers of a heap, those of single classes and CPUs included; 20 KiB. [`with_snapshot`](crate::with_snapshot)
+/// keeps it off the stack.
 ///
 /// Each layer's part is consistent in itself; the parts are read one after the other, so that what moves
 /// between layers meanwhile may be counted twice or not at all. At rest the sum is exact. Sums
@@ -52,16 +55,50 @@ impl Snapshot {
     /// The present form; it changes when a field changes its meaning.
     pub const VERSION: u32 = 1;
 
+    /// No figures: to be [read](Self::read) in place.
+    pub const EMPTY: Self = Self {
+        version: Self::VERSION,
+        taken_ns: 0,
+        config: Config::DEFAULT,
+        heap: NO_FIGURES,
+        classes: ClassTable::EMPTY,
+        cpus: CpuTable::EMPTY,
+        slab_resident_bytes: 0,
+        core_resident_bytes: 0,
+        allowed_cpus: 0,
+        process: None,
+    };
+
     /// Reads every layer of a heap, without stopping threads and without allocation, from any thread, and from a signal
     /// handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that made another thread wait with a lock, it
     /// takes up to a second longer for each).
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
-        let still = core.hold_background();
-        let mut snapshot = Self::without_tables(core, &still);
-        snapshot.read_tables(core, still);
+        let mut snapshot = Self::EMPTY;
+        snapshot.read(core);
         snapshot
+    }
+
+    /// The same in place, whatever stands there: for who has little stack, of which this needs some 4 KiB.
+    ///
+    /// The background work stands still meanwhile, so that it moves nothing from what was read to what will be. The kernel is asked
+    /// first: reading figures of CPUs that were never used maps the page of zeros there, which some kernels count.
+    #[inline(never)]
+    pub fn read<C: HeapConfig>(&mut self, core: &Core<C>) {
+        let _still = core.hold_background();
+        let own_range = core.own_range();
+        let slab_bytes = resident_bytes(core, core.cpu_cache().slab_range());
+        self.version = Self::VERSION;
+        self.core_resident_bytes =
+            resident_bytes(core, own_range).unwrap_or(own_range.bytes as u64);
+        self.taken_ns = core.clock().now_ns();
+        self.config = core.config();
+        self.process = process_memory();
+        self.allowed_cpus = strata_os::allowed_cpus();
+        self.heap = core.figures_without_cpu_caches();
+        self.read_tables(core);
+        self.slab_resident_bytes = slab_bytes.unwrap_or(self.heap.cpu.region_bytes);
     }
 
     /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of a lock:
@@ -99,42 +136,43 @@ impl Snapshot {
         small.saturating_add(self.large_blocks().saturating_mul(self.heap.page_bytes) / 2)
     }
 
-    /// What lies in no table, and `read_tables` completes; the background work stands still until then, so that it moves nothing from
-    /// what was read to what will be. The kernel is asked first: reading figures of CPUs that were never used maps the
-    /// page of zeros there, which some kernels count.
-    pub(crate) fn without_tables<C: HeapConfig>(core: &Core<C>, _still: &impl Drop) -> Self {
-        let own_range = core.own_range();
-        Self {
-            slab_resident_bytes: resident_bytes(core, core.cpu_cache().slab_range())
-                .unwrap_or(UNKNOWN),
-            core_resident_bytes: resident_bytes(core, own_range).unwrap_or(own_range.bytes as u64),
-            version: Self::VERSION,
-            taken_ns: core.clock().now_ns(),
-            config: core.config(),
-            process: process_memory(),
-            allowed_cpus: strata_os::allowed_cpus(),
-            heap: core.figures_without_cpu_caches(),
-            classes: ClassTable::EMPTY,
-            cpus: CpuTable::EMPTY,
-        }
-    }
-
-    /// The tables, in place: on a small stack there is no room for two of each.
-    #[inline(never)]
-    pub(crate) fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>, _still: impl Drop) {
+    fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>) {
         let Self { heap, classes, cpus, .. } = self;
+        copy_into_place(classes, &ClassTable::EMPTY);
         classes.read(core);
+        copy_into_place(cpus, &CpuTable::EMPTY);
         cpus.read(core, heap.threads.threads, &mut heap.cpu, classes);
         classes.sum_into(&mut heap.middle, heap.page_bytes);
         heap.thread_caches.held_bytes = classes.bytes_of(|class| class.thread_objects);
-        if self.slab_resident_bytes == UNKNOWN {
-            self.slab_resident_bytes = heap.cpu.region_bytes;
-        }
     }
 }
 
-/// Stands for what the source does not tell, until the tables do.
-const UNKNOWN: u64 = u64::MAX;
+macro_rules! zeros {
+    () => {
+        // SAFETY: plain figures, each of which may be 0. In a constant: one with an invalid value would not compile.
+        unsafe { core::mem::zeroed() }
+    };
+}
+
+/// What stands in a snapshot that was not read.
+const NO_FIGURES: HeapFigures = HeapFigures {
+    front_end: FrontEnd::PerThread(WhyPerThread::Asked),
+    fences: Fences::Unknown,
+    page_bytes: 0,
+    page_heap: zeros!(),
+    middle: zeros!(),
+    cpu: zeros!(),
+    slab_reserved_bytes: 0,
+    thread_caches: zeros!(),
+    hardened_bytes: 0,
+    threads: zeros!(),
+    large: zeros!(),
+    arena: zeros!(),
+    map: zeros!(),
+    spans: zeros!(),
+    core_bytes: 0,
+    background: zeros!(),
+};
 
 /// Bytes of `range` in memory or swap, if the source can tell.
 fn resident_bytes<C: HeapConfig>(core: &Core<C>, range: AddressRange) -> Option<u64> {

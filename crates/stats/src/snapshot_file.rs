@@ -12,7 +12,7 @@ const LONGEST_PATH: usize = 480;
 /// Writes a snapshot to a file that appears whole or not at all; `%p` in `path` stands for the process's number, `%%` for
 /// a percent sign.
 ///
-/// Any thread may call it at any time. It allocates nothing and needs some 180 KiB of stack.
+/// Any thread may call it at any time. It allocates nothing and needs some 32 KiB of stack, with the map some 50.
 ///
 /// # Errors
 ///

@@ -10,11 +10,11 @@ mod metadata;
 pub(crate) mod summary;
 pub(crate) mod tail;
 
-use crate::page_heap_report::{TRIES, agree, temeraire::Form};
+use crate::page_heap_report::temeraire::Form;
+use crate::workspace::{Extra, FiguresOf, with_figures};
 use crate::{Ledger, PageHeapKind, RenderPageHeap, Snapshot};
-use core::fmt::{Result, Write};
+use core::fmt::{Error, Result, Write};
 use strata_alloc::{Core, HeapConfig};
-use strata_page_heap::PageHeap;
 
 pub(crate) use lines::{bytes_line, count_line, pool_lines, sum_line};
 
@@ -23,39 +23,19 @@ pub(crate) const RULE: &str = "------------------------------------------------"
 
 /// Writes the report about a heap, as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs some 64 KiB of stack. The
-/// layers' locks are held for a few instructions at a time, none while `out` is called. An error is one of `out`.
-#[inline(never)]
+/// As [`report`](crate::report) does.
+///
+/// # Errors
+///
+/// Those of `out`; and there is no memory for the figures.
 pub fn report_tcmalloc<C: HeapConfig>(core: &Core<C>, out: &mut dyn Write) -> Result
 where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
+    FiguresOf<C>: RenderPageHeap,
 {
-    (1..=TRIES).find_map(|number| try_report(core, number == TRIES, out)).unwrap_or(Ok(()))
-}
-
-/// None if the page heap was used between its figures and the snapshot.
-#[inline(never)]
-fn try_report<C: HeapConfig>(core: &Core<C>, is_last: bool, out: &mut dyn Write) -> Option<Result>
-where
-    <C::PageHeap as PageHeap<C::Pages>>::Figures: RenderPageHeap,
-{
-    let page_heap = core.page_heap().figures(core);
-    render_now(core, &page_heap, is_last, out)
-}
-
-/// Takes the snapshot in a frame of its own, which stands only when the page heap has gathered its figures: each
-/// needs some 25 KiB.
-#[inline(never)]
-fn render_now<C: HeapConfig, F: RenderPageHeap>(
-    core: &Core<C>,
-    page_heap: &F,
-    is_last: bool,
-    out: &mut dyn Write,
-) -> Option<Result> {
-    let still = core.hold_background();
-    let mut snapshot = Snapshot::without_tables(core, &still);
-    snapshot.read_tables(core, still);
-    (is_last || agree(page_heap, &snapshot)).then(|| render_tcmalloc(&snapshot, page_heap, out))
+    let written = with_figures(core, Extra::Nothing, |taken| {
+        render_tcmalloc(taken.snapshot, taken.page_heap, out)
+    });
+    written.unwrap_or(Err(Error))
 }
 
 /// Writes the report about a snapshot and the page heap's figures that belong to it.

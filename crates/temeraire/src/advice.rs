@@ -45,6 +45,10 @@ pub struct AdviceFigures {
     pub forbidden_hugepages: u64,
 }
 
+impl AdviceFigures {
+    pub(crate) const NONE: Self = Self { advised_bytes: 0, failures: 0, forbidden_hugepages: 0 };
+}
+
 /// How the kernel backs fresh memory of the heap.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]

@@ -430,9 +430,8 @@ impl History {
         }
     }
 
-    /// The last five minutes.
-    pub(crate) fn summary(&self, now_ns: u64) -> FillerHistory {
-        let mut summary = FillerHistory::default();
+    /// Fills the last five minutes in, where nothing is told yet.
+    pub(crate) fn fill_in(&self, summary: &mut FillerHistory, now_ns: u64) {
         let (mut free, mut backed) = (None::<usize>, None::<usize>);
         // From the newest on, so that only a greater peak takes the place of a later one.
         let mut places = summary.epochs.iter_mut();
@@ -452,7 +451,6 @@ impl History {
         }
         summary.least_free_pages = free.unwrap_or(0) as u64;
         summary.least_free_backed_pages = backed.unwrap_or(0) as u64;
-        summary
     }
 }
 

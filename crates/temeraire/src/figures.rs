@@ -17,7 +17,7 @@ use strata_page_heap::{AllocationFigures, LIFETIME_BUCKETS, SpanAges};
 /// Plain values of one moment, but for what is underway, which counts as free in [`Components::allocator`], and for what is
 /// gathered hugepage by hugepage while others may use the heap: [`spans`](Self::spans), [`ages`](Self::ages), and of the
 /// [`filler`](Self::filler) its hugepages, pages and histograms.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct TemeraireFigures {
@@ -50,32 +50,30 @@ pub struct TemeraireFigures {
 
 impl Default for TemeraireFigures {
     fn default() -> Self {
-        Self::none()
+        Self::NONE
     }
 }
 
 impl TemeraireFigures {
-    /// Those of a heap without pages. (They are filled in where they stand, and large parts are constants: a copy of each
-    /// would cost as much stack again.)
-    pub(crate) fn none() -> Self {
-        Self {
-            page_bytes: 0,
-            spans: FreeSpanTable::NONE,
-            components: Components::default(),
-            releasable_bytes: None,
-            filler: FillerFigures::NONE,
-            regions: RegionSetFigures::default(),
-            cache: HugeCacheFigures::default(),
-            allocator: HugeAllocatorFigures::default(),
-            allocations: AllocationFigures::NONE,
-            ages: SpanAges::NONE,
-            advice: AdviceFigures::default(),
-            collapse: CollapseFigures::default(),
-        }
-    }
+    /// Those of a heap without pages: a constant, since they are filled in where they stand, and a copy would cost as much stack
+    /// again.
+    pub const NONE: Self = Self {
+        page_bytes: 0,
+        spans: FreeSpanTable::NONE,
+        components: Components::NONE,
+        releasable_bytes: None,
+        filler: FillerFigures::NONE,
+        regions: RegionSetFigures::NONE,
+        cache: HugeCacheFigures::NONE,
+        allocator: HugeAllocatorFigures::NONE,
+        allocations: AllocationFigures::NONE,
+        ages: SpanAges::NONE,
+        advice: AdviceFigures::NONE,
+        collapse: CollapseFigures::NONE,
+    };
 }
 
-// They are built on the stack of whoever asks, a signal handler's among them.
+// Who asks for them by value has them on the stack.
 static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 30 << 10);
 
 /// The four places where pages can be.
@@ -91,6 +89,13 @@ pub struct Components {
     pub cache: ComponentBytes,
     /// Whole hugepages, not backed; free: on their way to the kernel.
     pub allocator: ComponentBytes,
+}
+
+impl Components {
+    const NONE: Self = {
+        let none = ComponentBytes { used: 0, free: 0, unmapped: 0 };
+        Self { filler: none, region: none, cache: none, allocator: none }
+    };
 }
 
 /// What a component has, in bytes.
@@ -346,6 +351,16 @@ pub struct RegionSetFigures {
 }
 
 impl RegionSetFigures {
+    const NONE: Self = Self {
+        regions: 0,
+        backed_hugepages: 0,
+        hugepages: 0,
+        backed_free_hugepages: 0,
+        least_backed_free_hugepages: 0,
+        free_pages: 0,
+        details: [RegionFigures::NONE; Self::MOST_SHOWN],
+    };
+
     /// Most regions that are told one by one.
     pub const MOST_SHOWN: usize = 8;
 
@@ -377,6 +392,17 @@ pub struct HugeAllocatorFigures {
     pub in_use_hugepages: u64,
     /// Of these, in the allocator.
     pub free_hugepages: u64,
+}
+
+impl HugeAllocatorFigures {
+    const NONE: Self = Self {
+        nodes_used: 0,
+        nodes_created: 0,
+        longest_hugepages: 0,
+        requested_hugepages: 0,
+        in_use_hugepages: 0,
+        free_hugepages: 0,
+    };
 }
 
 fn share(part: u64, whole: u64) -> f64 {

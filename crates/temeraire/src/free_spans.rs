@@ -7,7 +7,7 @@ use strata_span::PageSize;
 const EXACT_LENGTHS: usize = SMALL_LENGTH_BYTES >> 12;
 
 /// Runs of free pages, exact below 1 MiB and together above.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct FreeSpanTable {

@@ -137,6 +137,25 @@ pub(crate) struct CacheCounts {
 }
 
 impl HugeCacheFigures {
+    pub(crate) const NONE: Self = {
+        let range = RecentRange { least: 0, current: 0, greatest: 0 };
+        Self {
+            cached_hugepages: 0,
+            limit_hugepages: 0,
+            hits: 0,
+            misses: 0,
+            fills: 0,
+            overflows: 0,
+            fast_unbacked_hugepages: 0,
+            periodic_unbacked_hugepages: 0,
+            regret_mib_seconds: 0,
+            usage: range,
+            off_peak: range,
+            size: range,
+            history: UsageHistory::NONE,
+        }
+    };
+
     /// The share of wishes that were met from the cache; 0 before the first.
     pub fn hit_rate(&self) -> f64 {
         share(self.hits, self.misses)
@@ -355,8 +374,8 @@ impl HugeCache {
         }
     }
 
-    /// The figures.
-    pub(crate) fn figures(&self, now_ns: u64) -> HugeCacheFigures {
+    /// Fills the figures in, where nothing is told yet.
+    pub(crate) fn fill_in(&self, figures: &mut HugeCacheFigures, now_ns: u64) {
         let recent = |window: &Window, current: usize| {
             let least = window.least(now_ns).unwrap_or(current).min(current);
             let greatest = window.greatest(now_ns).unwrap_or(current).max(current);
@@ -365,25 +384,22 @@ impl HugeCache {
         let (size, usage) = (self.size().get(), self.usage.get());
         let off_peak = self.usage_range.greatest(now_ns).unwrap_or(usage).saturating_sub(usage);
         let regret = self.regret + self.milliseconds_since(now_ns) * size as u64;
-        HugeCacheFigures {
-            cached_hugepages: size as u64,
-            limit_hugepages: self.limit().get() as u64,
-            hits: self.hits,
-            misses: self.misses,
-            fills: self.fills,
-            overflows: self.overflows,
-            fast_unbacked_hugepages: self.fast_unbacked,
-            periodic_unbacked_hugepages: self.periodic_unbacked,
-            regret_mib_seconds: regret * 2 / 1000,
-            usage: recent(&self.usage_range, usage),
-            off_peak: recent(&self.off_peak_range, off_peak),
-            size: recent(&self.size_range, size),
-            history: self.usage_history(now_ns),
-        }
+        figures.cached_hugepages = size as u64;
+        figures.limit_hugepages = self.limit().get() as u64;
+        figures.hits = self.hits;
+        figures.misses = self.misses;
+        figures.fills = self.fills;
+        figures.overflows = self.overflows;
+        figures.fast_unbacked_hugepages = self.fast_unbacked;
+        figures.periodic_unbacked_hugepages = self.periodic_unbacked;
+        figures.regret_mib_seconds = regret * 2 / 1000;
+        figures.usage = recent(&self.usage_range, usage);
+        figures.off_peak = recent(&self.off_peak_range, off_peak);
+        figures.size = recent(&self.size_range, size);
+        self.fill_in_usage(&mut figures.history, now_ns);
     }
 
-    fn usage_history(&self, now_ns: u64) -> UsageHistory {
-        let mut history = UsageHistory::NONE;
+    fn fill_in_usage(&self, history: &mut UsageHistory, now_ns: u64) {
         let reported =
             self.usage_history.numbered(now_ns, u64::MAX).filter_map(|(number, epoch)| {
                 let short = |hugepages: usize| u32::try_from(hugepages).unwrap_or(u32::MAX);
@@ -393,7 +409,6 @@ impl HugeCache {
         for (place, epoch) in history.epochs.iter_mut().zip(reported) {
             *place = epoch;
         }
-        history
     }
 
     fn take_part<E: Platform>(

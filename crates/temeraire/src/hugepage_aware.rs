@@ -399,8 +399,8 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         self.state.figures()
     }
 
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
-        self.survey(platform)
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut TemeraireFigures) {
+        self.survey(platform, figures);
     }
 
     fn for_each_shared_hugepage<E: Platform<Pages = P>>(

@@ -88,6 +88,17 @@ pub struct RegionFigures {
     pub backed_hugepages: u64,
 }
 
+impl RegionFigures {
+    pub(crate) const NONE: Self = Self {
+        used_bytes: 0,
+        free_bytes: 0,
+        longest_free_bytes: 0,
+        unbacked_bytes: 0,
+        unbacked_bytes_since_start: 0,
+        backed_hugepages: 0,
+    };
+}
+
 impl Region {
     /// Hugepages of a region: 1 GiB.
     pub(crate) const HUGEPAGES: usize = 512;

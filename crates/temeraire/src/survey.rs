@@ -21,7 +21,7 @@ use crate::{
     time_series::Sum,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_page_heap::{HugepageFigures, HugepageUse, count_lifetime};
+use strata_page_heap::{HugepageFigures, HugepageUse, copy_into_place, count_lifetime};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// Most hugepages that one step looks at. Each costs two searches in trees where a large span lies.
@@ -36,13 +36,17 @@ const OLD_MS: u64 = 100_000;
 
 impl<P: PageSize> HugePageAware<P> {
     /// The figures. Takes time by the number of hugepages, with the lock left every few.
-    pub(crate) fn survey<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
-        let mut figures = TemeraireFigures::none();
+    pub(crate) fn survey<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        figures: &mut TemeraireFigures,
+    ) {
+        copy_into_place(figures, &TemeraireFigures::NONE);
         let now_ns = {
             let mut state = self.state.lock();
             figures.advice = self.advice.figures(state.forbidden_hugepages);
             let now_ns = state.time(platform);
-            state.begin_survey(&mut figures, now_ns);
+            state.begin_survey(figures, now_ns);
             now_ns
         };
         let mut passed = 0;
@@ -55,10 +59,10 @@ impl<P: PageSize> HugePageAware<P> {
                     next = Some((start, range.end()));
                 }
             });
-            let Some((start, end)) = next else { return figures };
+            let Some((start, end)) = next else { return };
             let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
             while at < end {
-                at = self.state.lock().survey_step(platform, at, end, &mut figures, now_ns);
+                at = self.state.lock().survey_step(platform, at, end, figures, now_ns);
             }
             passed = at.address().value();
         }
@@ -84,7 +88,7 @@ impl<P: PageSize> State<P> {
         figures.filler.skip_short_ns = intervals.short_ns;
         figures.filler.skip_long_ns = intervals.long_ns.max(intervals.short_ns);
         self.regions.survey::<P>(&mut figures.regions);
-        figures.cache = self.cache.figures(now_ns);
+        self.cache.fill_in(&mut figures.cache, now_ns);
         figures.collapse = self.collapse_figures();
         figures.allocator = self.survey_allocator();
         let elapsed_ns = now_ns.saturating_sub(self.first_used_ns.unwrap_or(now_ns));
@@ -241,7 +245,7 @@ impl<P: PageSize> Filler<P> {
     fn begin_survey(&mut self, figures: &mut FillerFigures, now_ns: u64) {
         figures.abandoned_pages = self.abandoned_pages as u64;
         figures.counters = self.counters;
-        figures.history = self.history.summary(now_ns);
+        self.history.fill_in(&mut figures.history, now_ns);
         figures.skipped = self.demand.judgement(now_ns);
         let minutes = self.subreleased.recent(now_ns, u64::MAX);
         figures.subreleased_pages_last_hour = minutes.map(|Sum(pages)| pages).sum();

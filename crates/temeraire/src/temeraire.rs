@@ -406,8 +406,8 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         self.heap(temperature).map(PageHeap::stats)
     }
 
-    fn figures<E: Platform<Pages = P>>(&self, platform: &E) -> TemeraireFigures {
-        self.normal.figures(platform)
+    fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut TemeraireFigures) {
+        self.normal.read_figures(platform, figures);
     }
 
     fn for_each_shared_hugepage<E: Platform<Pages = P>>(
@@ -418,12 +418,14 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         self.normal.for_each_shared_hugepage(platform, visit);
     }
 
-    fn figures_of<E: Platform<Pages = P>>(
+    fn read_figures_of<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         temperature: Temperature,
-    ) -> Option<TemeraireFigures> {
-        self.heap(temperature).map(|heap| heap.figures(platform))
+        figures: &mut TemeraireFigures,
+    ) -> bool {
+        let heap = self.heap(temperature);
+        heap.inspect(|heap| heap.read_figures(platform, figures)).is_some()
     }
 
     fn hugepage_figures<E: Platform<Pages = P>>(

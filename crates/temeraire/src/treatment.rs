@@ -85,6 +85,22 @@ pub struct CollapseFigures {
     pub skipped_steps: u64,
 }
 
+impl CollapseFigures {
+    pub(crate) const NONE: Self = Self {
+        asked: 0,
+        whole: 0,
+        sparse: 0,
+        collapsed: 0,
+        failures: 0,
+        failures_by_error: [0; CollapseError::COUNT],
+        total_ns: 0,
+        longest_ns: 0,
+        pause_ns: 0,
+        least_pause_ns: 0,
+        skipped_steps: 0,
+    };
+}
+
 /// Why the kernel refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CollapseError {

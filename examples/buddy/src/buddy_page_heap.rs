@@ -25,7 +25,7 @@ pub struct BuddyPageHeap<P: PageSize> {
 }
 
 /// What only this heap tells: how many free blocks there are, by the logarithm of their length in hugepages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct BuddyFigures {
     /// Blocks of 2^n hugepages with memory behind some of it.
     pub backed_blocks: [u64; MOST_ORDER as usize + 1],
@@ -180,14 +180,14 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
         PageHeapStats { lock: self.state.stats(), ..stats }
     }
 
-    fn figures<E: Platform<Pages = P>>(&self, _platform: &E) -> BuddyFigures {
+    fn read_figures<E: Platform<Pages = P>>(&self, _platform: &E, figures: &mut BuddyFigures) {
         let state = self.state.lock();
         let blocks = |backed| {
             core::array::from_fn(|order| {
                 state.lists.length(List::Block { order: order as u32, backed }) as u64
             })
         };
-        BuddyFigures { backed_blocks: blocks(true), unbacked_blocks: blocks(false) }
+        *figures = BuddyFigures { backed_blocks: blocks(true), unbacked_blocks: blocks(false) };
     }
 
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {

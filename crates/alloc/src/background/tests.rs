@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 16] = [const { ManualClock::new(SECOND_NS) }; 16];
+static CLOCKS: [ManualClock; 18] = [const { ManualClock::new(SECOND_NS) }; 18];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -306,6 +306,42 @@ fn steps_of_two_threads_do_not_meet() {
     drop(hold);
     core.background_step(CLOCKS[9].now_ns());
     assert_eq!(core.background_figures().steps, steps + 1);
+}
+
+#[test]
+fn several_who_read_figures_keep_steps_away_until_the_last_is_done_and_hold_no_lock() {
+    let heap = heap::<16>("release_delay:1s");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    let (first, second) = (core.hold_background(), core.hold_background());
+    assert!(core.background.schedule.try_lock().is_some(), "a fork need not wait for them");
+    CLOCKS[16].advance(10 * SECOND_NS);
+    let now_ns = CLOCKS[16].now_ns();
+    let steps = core.background_figures().steps;
+    assert!(core.background_step(now_ns) < now_ns + SECOND_NS, "it is tried again soon");
+    drop(first);
+    core.background_step(now_ns);
+    assert_eq!(core.background_figures().steps, steps);
+    drop(second);
+    core.background_step(now_ns);
+    assert_eq!(core.background_figures().steps, steps + 1);
+}
+
+#[test]
+fn the_child_of_a_fork_does_not_wait_for_readers_that_are_not_there() {
+    let heap = heap::<17>("release_delay:1s");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    let hold = core.hold_background();
+    core.background.forget_watchers();
+    CLOCKS[17].advance(10 * SECOND_NS);
+    let steps = core.background_figures().steps;
+    core.background_step(CLOCKS[17].now_ns());
+    assert_eq!(core.background_figures().steps, steps + 1);
+    // One that came along into the child in the middle of it.
+    drop(hold);
+    core.background_step(CLOCKS[17].now_ns());
+    assert_eq!(core.background_figures().steps, steps + 2);
 }
 
 #[test]

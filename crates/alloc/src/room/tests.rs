@@ -48,7 +48,7 @@ fn who_finds_nothing_waits_for_background_work() {
     thread::scope(|scope| {
         scope.spawn(|| {
             // As a step of the background work, which lets go of what it has long after the other found nothing.
-            let still = heap.core().expect("it has blocks").hold_background();
+            let still = heap.core().expect("it has blocks").take_turn();
             is_at_work.store(true, Ordering::Release);
             while PAGES.failures() == failures {
                 thread::yield_now();

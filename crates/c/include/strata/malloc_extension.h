@@ -28,12 +28,12 @@ extern "C" {
 /* Writes the report into buffer (docs/reading-the-report.md explains it): as many whole lines as there is room for, and a
  * zero byte. Answers how many bytes all of it has, without the zero; give a buffer of at least one more to have it whole. Of
  * size the lower 32 bits count, since gperftools' header, which declares the same function, has an int there.
- * Needs some 64 KiB of stack, and allocates nothing. */
+ * Allocates nothing, and does with the stack of any thread: what it needs is mapped for it. 0 if the kernel has no memory for that,
+ * and another thread is using what is kept for then. */
 size_t MallocExtension_GetStats(char *buffer, size_t size) STRATA_NOEXCEPT;
 
 /* The same in another form: "tcmalloc", "tcmalloc-today", "pbtxt", "pbtxt-today", "brief", "explain" or "json". 0 if
- * there is no such form. "json" needs 150 KiB of stack, today's form and those for protobuf
- * 250. */
+ * there is no such form. */
 size_t MallocExtension_GetStatsAs(const char *form, char *buffer, size_t size) STRATA_NOEXCEPT;
 
 /* The same, handed to write in pieces that end in no zero. write may allocate and free. 1, or 0 if there is no such form. */

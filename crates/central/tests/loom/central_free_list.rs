@@ -93,7 +93,7 @@ unsafe impl PageHeap<Short> for Shelf {
         PageHeapStats::default()
     }
 
-    fn figures<E: Platform<Pages = Short>>(&self, _: &E) {}
+    fn read_figures<E: Platform<Pages = Short>>(&self, _: &E, (): &mut ()) {}
 
     fn for_each_reservation(&self, _: impl FnMut(AddressRange)) {}
 

@@ -1,5 +1,7 @@
 use super::{by_mincore, by_pagemap_scan, hugepages_by_smaps, mapping_of_line, of_pages};
-use crate::{AddressRange, Advice, PageSource, Purpose, Release, ReserveRequest, SystemPages};
+use crate::{
+    AddressRange, Advice, PageScan, PageSource, Purpose, Release, ReserveRequest, SystemPages,
+};
 use core::ptr;
 
 const PAGES: SystemPages = SystemPages::new();
@@ -31,7 +33,7 @@ fn every_second_page_is_counted_by_either_way() {
     let touched = (range.start..range.end()).step_by(2 * 4096).map(touch).count();
     let expected = touched * crate::kernel_page_bytes().min(8192);
     assert_eq!(by_mincore(range).expect("mincore").resident_bytes, expected);
-    if let Ok(scanned) = by_pagemap_scan(range) {
+    if let Ok(scanned) = by_pagemap_scan(&PageScan::open(), range) {
         assert_eq!(scanned.resident_bytes, expected);
         assert_eq!(scanned.hugepage_bytes, 0);
     }
@@ -44,7 +46,7 @@ fn pages_that_were_only_read_are_not_resident_for_the_scan() {
     let place = ptr::with_exposed_provenance::<u8>(range.start);
     // SAFETY: committed by the test, which has it for itself.
     assert_eq!(unsafe { place.read_volatile() }, 0);
-    if let Ok(scanned) = by_pagemap_scan(range) {
+    if let Ok(scanned) = by_pagemap_scan(&PageScan::open(), range) {
         assert_eq!(scanned.resident_bytes, 0);
     }
     give_back(range);
@@ -56,7 +58,7 @@ fn smaps_and_the_scan_agree_on_hugepages() {
     let _ = PAGES.advise(range, Advice::Hugepage);
     PAGES.advise(range, Advice::PopulateWrite).expect("populated");
     let by_smaps = hugepages_by_smaps(range).expect("smaps");
-    if let Ok(scanned) = by_pagemap_scan(range) {
+    if let Ok(scanned) = by_pagemap_scan(&PageScan::open(), range) {
         assert_eq!(scanned.resident_bytes, 8 * MIB);
         assert_eq!(scanned.hugepage_bytes, by_smaps);
     }
@@ -86,7 +88,7 @@ fn of_each_page_it_is_known_whether_it_is_in_memory() {
         touch(range.start + touched * page);
     }
     // Linux before 6.7 does not tell.
-    if let Ok(pages) = of_pages(range) {
+    if let Ok(pages) = of_pages(&PageScan::open(), range) {
         assert_eq!(pages.count(), 8);
         for page in 0..8 {
             assert_eq!(pages.is_present(page), [1, 4, 5].contains(&page), "{page}");
@@ -101,9 +103,9 @@ fn a_hugepage_is_known_as_one() {
     let range = committed(2 * MIB);
     let _ = PAGES.advise(range, Advice::Hugepage);
     PAGES.advise(range, Advice::PopulateWrite).expect("populated");
-    if let Ok(pages) = of_pages(range) {
+    if let Ok(pages) = of_pages(&PageScan::open(), range) {
         assert!((0..pages.count()).all(|page| pages.is_present(page)));
-        let scanned = by_pagemap_scan(range).expect("it told just now");
+        let scanned = by_pagemap_scan(&PageScan::open(), range).expect("it told just now");
         assert_eq!(pages.is_hugepage(), scanned.hugepage_bytes == 2 * MIB);
     }
     give_back(range);

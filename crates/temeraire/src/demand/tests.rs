@@ -1,4 +1,4 @@
-use super::{Demand, FillerMoment, History, SkipIntervals, SkipJudgement};
+use super::{Demand, FillerHistory, FillerMoment, History, SkipIntervals, SkipJudgement};
 use crate::test_ground::SECOND_NS;
 
 const MINUTE_NS: u64 = 60 * SECOND_NS;
@@ -86,10 +86,12 @@ fn of_several_peaks_the_last_is_told() {
     for (second, used, hugepages) in reports {
         history.report(START_NS + second * SECOND_NS, &moment(used, hugepages));
     }
-    let summary = history.summary(START_NS + 200 * SECOND_NS);
+    let mut summary = FillerHistory::default();
+    history.fill_in(&mut summary, START_NS + 200 * SECOND_NS);
     assert_eq!(summary.at_peak_demand, moment(900, 5));
     assert_eq!(summary.at_peak_hugepages, moment(100, 7));
     assert_eq!((summary.least_free_pages, summary.least_free_backed_pages), (100, 100));
-    let summary = history.summary(START_NS + 450 * SECOND_NS);
+    let mut summary = FillerHistory::default();
+    history.fill_in(&mut summary, START_NS + 450 * SECOND_NS);
     assert_eq!(summary.at_peak_demand, moment(100, 7), "five minutes are remembered");
 }

@@ -1,4 +1,4 @@
-use super::HugeCache;
+use super::{HugeCache, HugeCacheFigures};
 use crate::{
     huge_address_map::HugeRange,
     huge_allocator::HugeAllocator,
@@ -22,6 +22,12 @@ struct Caching {
 }
 
 impl Caching {
+    fn figures(&self) -> HugeCacheFigures {
+        let mut figures = HugeCacheFigures::NONE;
+        self.cache.fill_in(&mut figures, self.now_ns);
+        figures
+    }
+
     fn new() -> Self {
         Self {
             ground: ground(),
@@ -83,7 +89,7 @@ fn one_hugepage_that_comes_and_goes_is_backed_once() {
         caching.pass(SECOND_NS / 100);
     }
     assert_eq!((caching.backed, caching.unbacked), (1, 0));
-    let figures = caching.cache.figures(caching.now_ns);
+    let figures = caching.figures();
     assert_eq!((figures.hits, figures.misses, figures.overflows), (999, 1, 0));
     assert_eq!(figures.regret_mib_seconds, 20, "2 MiB for half of 20 seconds");
 }
@@ -168,16 +174,16 @@ fn usage_and_ranges_are_told_for_the_last_two_seconds() {
     for range in ranges.into_iter().take(5) {
         caching.deallocate(range);
     }
-    let figures = caching.cache.figures(caching.now_ns);
+    let figures = caching.figures();
     assert_eq!((figures.usage.least, figures.usage.current, figures.usage.greatest), (0, 3, 8));
     assert_eq!((figures.size.current, figures.size.greatest), (5, 5));
     assert_eq!((figures.off_peak.current, figures.off_peak.greatest), (5, 5));
     caching.pass(10 * SECOND_NS);
-    let figures = caching.cache.figures(caching.now_ns);
+    let figures = caching.figures();
     assert_eq!((figures.usage.least, figures.usage.greatest), (3, 3));
     // The history goes back ten minutes, and leaves out where nothing came or went.
     let told = |caching: &Caching| {
-        let history = caching.cache.figures(caching.now_ns).history;
+        let history = caching.figures().history;
         let epochs = history.epochs.into_iter().filter(|epoch| epoch.number != 0);
         epochs.map(|epoch| (epoch.number, epoch.least, epoch.greatest)).collect::<Vec<_>>()
     };
@@ -211,7 +217,7 @@ fn a_clock_that_jumps_does_no_harm() {
         caching.now_ns = [random.below(usize::MAX) as u64, caching.now_ns + 1][random.below(2)];
         let usage: usize = live.iter().map(|range| range.count.get()).sum();
         assert_eq!(caching.cache.usage().get(), usage);
-        let figures = caching.cache.figures(caching.now_ns);
+        let figures = caching.figures();
         assert!(figures.usage.least <= figures.usage.current);
         assert!(figures.usage.current <= figures.usage.greatest);
     }
