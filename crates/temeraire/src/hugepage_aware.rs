@@ -338,7 +338,8 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             state.extend(platform, growing)
         };
         let Some(grown) = grown else { return false };
-        if let Some((first, count)) = grown.advise {
+        // Spans of heaps apart are sampled or cold.
+        if let Some((first, count)) = grown.advise.filter(|_| span.heap() == 0) {
             self.advice.tell_grown(platform, first.range(count), span.is_watched());
         }
         if from > PageCount::ONE {

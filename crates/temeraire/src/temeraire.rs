@@ -218,7 +218,17 @@ impl<P: PageSize> Temeraire<P> {
             .filter(|other| !core::ptr::eq(*other, own))
             .map(|other| other.stats().backed_bytes())
             .sum();
-        own.set_limits(self.limits.without(others));
+        // Limits that are set meanwhile hold: who sets them tells all first and each heap then, so that whoever had a heap's lock last
+        // knows the new ones.
+        let mut left = self.limits.without(others);
+        loop {
+            own.set_limits(left);
+            let now = self.limits.without(others);
+            if now == left {
+                return;
+            }
+            left = now;
+        }
     }
 
     /// Has the others give back all that they have free, address space included: there are no `pages` pages for `own`. False if

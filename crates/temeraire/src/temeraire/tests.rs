@@ -1,7 +1,7 @@
 use super::Temeraire;
 use crate::test_ground::{SECOND_NS, TestGround, ground};
 use std::{boxed::Box, vec::Vec};
-use strata_os::{AddressRange, CallKinds, Fault};
+use strata_os::{AddressRange, CallKinds, Fault, ThpMode};
 use strata_page_heap::{
     HugepageBreak, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, Temperature, limited_bytes,
 };
@@ -212,6 +212,28 @@ fn spans_of_all_temperatures_grow_where_they_are() {
         assert_eq!(stats.in_use_bytes, 12 * MIB as u64);
         heap.deallocate(span);
         assert_eq!(heap.heap.stats_of(temperature).expect("made").in_use_bytes, 0);
+    }
+}
+
+#[test]
+fn spans_that_are_cold_grow_without_asking_for_hugepages() {
+    let heap = Heap::new();
+    let advised = |temperature| {
+        let figures = heap.heap.figures_of(&heap.ground, temperature).expect("made");
+        figures.advice.advised_bytes as usize
+    };
+    for temperature in ALL {
+        heap.deallocate(heap.allocate(8192, temperature));
+        heap.heap.heap(temperature).expect("made").advice.pretend(ThpMode::Madvise);
+        let span = heap.allocate(32 * MIB, temperature);
+        let before = advised(temperature);
+        let pages = PageCount::holding(64 * MIB).expect("pages");
+        // SAFETY: the span came from this heap, and nobody else has it.
+        let grown = unsafe { heap.heap.extend(&heap.ground, span, pages) };
+        assert!(grown, "{temperature:?}");
+        let asked = if temperature == Temperature::Normal { 32 * MIB } else { 0 };
+        assert_eq!(advised(temperature) - before, asked, "{temperature:?}");
+        heap.deallocate(span);
     }
 }
 
