@@ -27,7 +27,7 @@ pub(crate) struct Options {
     layer: Option<String>,
 }
 
-const SUITES: [RandomSuite; 8] = [
+const SUITES: [RandomSuite; 10] = [
     RandomSuite::new("strata-cpu-cache", &["--test", "stepped"]),
     RandomSuite::new("strata-cpu-cache", &["--test", "caches"]).only("model").amount(
         "STRATA_MODEL_STEPS",
@@ -36,8 +36,10 @@ const SUITES: [RandomSuite; 8] = [
     ),
     RandomSuite::new("strata-thread-cache", &["--test", "thread_cache"]),
     RandomSuite::new("strata-central", &["--test", "middle_tier"]),
+    RandomSuite::new("strata-central", &["--test", "sweep"]),
     RandomSuite::new("strata-page-heap", &["--lib", "--all-features"]),
     RandomSuite::new("strata-temeraire", &["--lib"]),
+    RandomSuite::new("strata-temeraire", &["--test", "conformance"]),
     RandomSuite::new("strata-os", &["--test", "page_sources"]),
     RandomSuite::new("strata-alloc", &["--test", "matrix"]).amount(
         "STRATA_MATRIX_STEPS",
