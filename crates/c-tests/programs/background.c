@@ -207,6 +207,15 @@ static void the_program_may_end_while_it_works(void) {
     exit(0);
 }
 
+/* Its storage would not fit into the stack that the heap's thread needs. */
+static _Thread_local char much_storage[2 * MIB];
+static void threads_may_have_much_storage(void) {
+    much_storage[MIB] = 1;
+    grow(LARGE);
+    CHECK(threads() == 2);
+    freed_memory_goes_back_while_the_program_sleeps();
+}
+
 static atomic_int handled;
 static void fork_and_come_again(int signal) {
     int kept = errno;
@@ -277,6 +286,7 @@ static const struct test_case cases[] = {
     ON_STRATA(children_have_one_when_they_have_grown),
     ON_BOTH(a_storm_of_forks),
     ON_BOTH(the_program_may_end_while_it_works),
+    ON_STRATA(threads_may_have_much_storage),
     ON_STRATA(handlers_that_interrupt_forks_fork),
     ON_STRATA(threads_that_grow_together_make_one),
 };

@@ -99,6 +99,19 @@ void sized_forms_call_the_unsized_ones() {
     CHECK(aligned_deletes == 2);
 }
 
+// Taken in a program that is not position-independent, the address is an entry of the program's own, of no library's.
+void (*volatile sized_delete)(void *, std::size_t) = static_cast<void (*)(void *, std::size_t)>(::operator delete);
+void (*volatile sized_array_delete)(void *, std::size_t) = static_cast<void (*)(void *, std::size_t)>(::operator delete[]);
+
+void sized_forms_may_have_their_address_taken() {
+    for (std::size_t size = 1; size <= 100000; size *= 10) sized_delete(kept(::operator new(hidden(size))), size);
+    CHECK(deletes == 6);
+    sized_array_delete(kept(::operator new[](hidden(100))), 100);
+    CHECK(deletes == 7);
+    ::operator delete(kept(::operator new(hidden(100))), hidden(100));
+    CHECK(deletes == 8);
+}
+
 int deletes_of_constructors;
 
 __attribute__((constructor(101))) void before_main() {
@@ -130,6 +143,7 @@ const test_case cases[] = {
     ON_BOTH(nothrow_forms_catch_what_it_throws),
     ON_BOTH(what_it_throws_passes_through_the_array_forms),
     ON_BOTH(sized_forms_call_the_unsized_ones),
+    ON_BOTH(sized_forms_may_have_their_address_taken),
     ON_BOTH(constructors_have_it_called_too),
     ON_BOTH(null_is_no_object_to_it),
     ON_BOTH(the_rest_of_the_program_is_not_its),

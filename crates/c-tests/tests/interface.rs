@@ -54,8 +54,16 @@ fn check(source: &str, linking: Linking) -> usize {
 
 #[test]
 fn headers_are_right_in_every_c_and_every_cxx() {
-    let c = ["-std=c89", "-std=c99", "-std=c11", "-std=c17"];
-    let cxx = ["-std=c++98", "-std=c++03", "-std=c++11", "-std=c++14", "-std=c++17", "-std=c++20"];
+    let c = ["-std=c89", "-std=c99", "-std=c11", "-std=c17", "-std=c2x"];
+    let cxx = [
+        "-std=c++98",
+        "-std=c++03",
+        "-std=c++11",
+        "-std=c++14",
+        "-std=c++17",
+        "-std=c++20",
+        "-std=c++2b",
+    ];
     let cxx = cxx.iter().filter(|_| has_cxx());
     for standard in c.iter().chain(cxx) {
         for header in ["strata.h", "malloc_extension.h"] {

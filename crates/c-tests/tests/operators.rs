@@ -58,6 +58,8 @@ fn operators_that_a_program_replaces_are_called_for_those_that_it_does_not() {
         for linking in [Linking::Preloaded, Linking::Archive, Linking::Static] {
             failures.run_all(&Program::compile("own_operators.cc", linking));
         }
+        let no_pie = ["-no-pie", "-fno-pic"];
+        failures.run_all(&Program::compile_with("own_operators.cc", Linking::Preloaded, &no_pie));
         failures.conclude();
     }
 }

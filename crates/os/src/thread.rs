@@ -1,13 +1,13 @@
 //! A thread of the allocator's own.
 
-use crate::{KeepErrno, keeps_to_memory_calls, restraint};
+use crate::{KeepErrno, keeps_to_memory_calls, kernel_page_bytes, restraint};
 use core::ffi::{CStr, c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr;
 
-/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack, and with every signal
-/// blocked, so that handlers of the program run in the program's threads. The error is the system's number.
+/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides its thread-local storage, and
+/// with every signal blocked, so that handlers of the program run in the program's threads. The error is the system's number.
 ///
 /// The C library allocates here, in the calling thread: only with no lock held that an allocation takes, and where
 /// one that comes back into the caller does no harm. Keeps `errno`.
@@ -33,6 +33,8 @@ pub unsafe fn start_thread(
     answer(unsafe { libc::pthread_attr_init(attributes) })?;
     // SAFETY: the attributes were made above.
     unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
+    // The C library takes the storage out of the stack, and makes no thread where that does not hold it.
+    let stack_bytes = stack_bytes.saturating_add(thread_local_bytes());
     // A stack that the C library finds too small leaves the usual one.
     // SAFETY: as above.
     unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
@@ -46,6 +48,41 @@ pub unsafe fn start_thread(
     // SAFETY: as above; they are not used after this.
     unsafe { libc::pthread_attr_destroy(attributes) };
     answer(started)
+}
+
+/// How much thread-local storage the loaded objects have, in whole kernel pages: at least what a new thread is given with its stack, since some
+/// of it may come with its first use instead.
+fn thread_local_bytes() -> usize {
+    let mut bytes = 0_usize;
+    // SAFETY: the function bears what the loader calls it with, and the counter outlives the call.
+    unsafe { libc::dl_iterate_phdr(Some(add_thread_local_bytes), (&raw mut bytes).cast()) };
+    bytes.checked_next_multiple_of(kernel_page_bytes()).unwrap_or(usize::MAX)
+}
+
+/// # Safety
+///
+/// `object` is what the loader says of one, and `bytes` a counter.
+unsafe extern "C" fn add_thread_local_bytes(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    bytes: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let object = unsafe { &*object };
+    // SAFETY: the same.
+    let bytes = unsafe { &mut *bytes.cast::<usize>() };
+    for index in 0..usize::from(object.dlpi_phnum) {
+        // SAFETY: the loader has that many of them there.
+        let header = unsafe { object.dlpi_phdr.add(index) };
+        // SAFETY: it stays as long as this call lasts.
+        let header = unsafe { &*header };
+        if header.p_type == libc::PT_TLS {
+            let [memory, align] = [header.p_memsz, header.p_align]
+                .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+            *bytes = bytes.saturating_add(memory).saturating_add(align);
+        }
+    }
+    0
 }
 
 /// Gives the calling thread a name of at most 15 bytes, which debuggers and `ps` show.

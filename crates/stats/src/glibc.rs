@@ -78,12 +78,13 @@ impl GlibcFigures {
         let mapped = Pieces { count: heap.large.blocks, bytes: heap.large.bytes };
         let fast = Pieces {
             count: objects(in_front),
-            bytes: of(Category::PerCpu).wrapping_add(ledger.thread_caches_bytes()),
+            bytes: of(Category::PerCpu).wrapping_add(of(Category::Thread)),
         };
         let rest = Pieces {
             count: objects(behind).wrapping_add(1),
             bytes: of(Category::Transfer)
                 .wrapping_add(of(Category::Central))
+                .wrapping_add(of(Category::Guarded))
                 .wrapping_add(ledger.free_pages_bytes()),
         };
         let in_use = of(Category::InUse).saturating_sub(mapped.bytes);

@@ -2,8 +2,10 @@
 #![expect(clippy::disallowed_types, reason = "a test's lock lies under no allocator")]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use strata_alloc::{Config, Heap};
-use strata_stats::{GlibcFigures, Ledger, Snapshot, render_malloc_info, render_malloc_stats};
+use strata_alloc::{Config, FrontEndChoice, Heap};
+use strata_stats::{
+    GlibcFigures, Ledger, Pieces, Snapshot, render_malloc_info, render_malloc_stats,
+};
 
 /// One test at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -22,8 +24,12 @@ struct Used {
 
 impl Used {
     fn new() -> Self {
+        Self::with(Config::DEFAULT)
+    }
+
+    fn with(config: Config) -> Self {
         let alone = alone();
-        let heap = Heap::with(Config::DEFAULT);
+        let heap = Heap::with(config);
         let mut used = Self { _alone: alone, heap, blocks: Vec::new() };
         for index in 0..30_000_usize {
             used.allocate(8 + index * 37 % 3000);
@@ -103,6 +109,22 @@ fn what_is_not_free_is_what_the_program_has() {
 }
 
 #[test]
+fn where_there_are_no_pieces_there_are_no_bytes() {
+    for front_end in [FrontEndChoice::PerCpu, FrontEndChoice::PerThread] {
+        for hardened in [false, true] {
+            let mut config = Config::DEFAULT;
+            config.front_end = front_end;
+            config.hardened = hardened;
+            let used = Used::with(config);
+            let figures = GlibcFigures::of(&used.snapshot());
+            let empty = |pieces: Pieces| (pieces.count == 0, pieces.bytes == 0);
+            assert_eq!(empty(figures.fast), (hardened, hardened), "{figures:?}");
+            assert_eq!(empty(figures.rest), (false, false), "{figures:?}");
+        }
+    }
+}
+
+#[test]
 fn address_space_is_that_of_the_ledger() {
     let used = Used::new();
     let snapshot = used.snapshot();
@@ -161,10 +183,10 @@ fn malloc_stats_has_glibcs_form_with_all_64_bits() {
     let figures = GlibcFigures {
         system: 7 << 30,
         system_peak: 8 << 30,
-        fast: strata_stats::Pieces { count: 3, bytes: 4096 },
-        rest: strata_stats::Pieces { count: 1, bytes: 1 << 30 },
-        mapped: strata_stats::Pieces { count: 1, bytes: 6 << 30 },
-        mapped_peak: strata_stats::Pieces { count: 2, bytes: 9 << 30 },
+        fast: Pieces { count: 3, bytes: 4096 },
+        rest: Pieces { count: 1, bytes: 1 << 30 },
+        mapped: Pieces { count: 1, bytes: 6 << 30 },
+        mapped_peak: Pieces { count: 2, bytes: 9 << 30 },
         ..GlibcFigures::default()
     };
     let mut text = String::new();
