@@ -9,7 +9,9 @@
 use core::fmt::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, FrontEndChoice, Heap, PageHeapChoice};
-use strata_stats::{Document, Extent, ReadError, Snapshot, report_json};
+use strata_stats::{
+    Dialect, Document, Extent, ReadError, Snapshot, explain, render_html, report_json,
+};
 
 /// Threads keep words for two heaps at a time, so that tests run one after the other.
 fn alone() -> MutexGuard<'static, ()> {
@@ -165,4 +167,93 @@ fn a_sink_may_use_the_heap_and_its_error_ends_the_writing() {
         let mut narrow = Fussy { heap, room: 5000 };
         assert!(report_json(core, Extent::Map, &mut narrow).is_err());
     });
+}
+
+/// Steps of a linear congruence, by Knuth's numbers.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % bound.max(1)
+    }
+
+    /// One change: a byte, a piece left out or taken from elsewhere, or a number made great.
+    fn change(&mut self, text: &mut Vec<u8>) {
+        const NUMBERS: [&[u8]; 6] =
+            [b"18446744073709551615", b"-1", b"0", b"4294967296", b"1e400", b"9223372036854775808"];
+        let at = self.below(text.len());
+        let length = self.below(40).min(text.len() - at);
+        match self.below(4) {
+            0 => text[at] = self.below(256) as u8,
+            1 => drop(text.drain(at..at + length)),
+            2 => {
+                let from = self.below(text.len() - length);
+                let other = text[from..from + length].to_vec();
+                text.splice(at..at + length, other);
+            }
+            _ => {
+                let Some(start) = text[at..].iter().position(u8::is_ascii_digit) else { return };
+                let digits = text[at + start..].iter().take_while(|byte| byte.is_ascii_digit());
+                let end = at + start + digits.count();
+                text.splice(at + start..end, NUMBERS[self.below(NUMBERS.len())].iter().copied());
+            }
+        }
+    }
+}
+
+/// What was changed is refused with its place, or shown in every form: figures that cannot be are shown as what they say.
+#[test]
+fn no_change_of_a_file_makes_the_reader_or_a_form_stumble() {
+    let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| std::process::id().into());
+    println!("STRATA_SEED={seed}");
+    let rounds = std::env::var("STRATA_STRESS_ROUNDS").ok().and_then(|text| text.parse().ok());
+    let texts = {
+        let _alone = alone();
+        [PageHeapChoice::Temeraire, PageHeapChoice::Legacy].map(|page_heap| {
+            let (heap, _) = used(page_heap, FrontEndChoice::PerCpu);
+            text(&heap, Extent::Map)
+        })
+    };
+    let (mut random, mut shown) = (Random(seed), 0);
+    for round in 0..rounds.unwrap_or(150usize) {
+        let mut changed = texts[round % 2].clone().into_bytes();
+        for _ in 0..=random.below(3) {
+            random.change(&mut changed);
+        }
+        match Document::read(&changed) {
+            Err(ReadError::Corrupt { offset, .. }) => assert!(offset <= changed.len()),
+            Err(ReadError::Newer { version }) => assert_ne!(version, Snapshot::VERSION),
+            Err(_) => {}
+            Ok(document) => {
+                shown += 1;
+                let mut out = String::new();
+                for dialect in Dialect::ALL {
+                    document.render(dialect, &mut out).unwrap();
+                }
+                let _ = explain(document.figures(), Some(&document.snapshot)).to_string();
+                assert!(!render_html(&document, None).is_empty());
+            }
+        }
+    }
+    println!("{shown} were shown");
+}
+
+#[test]
+fn a_file_that_ends_too_early_is_refused_wherever_it_ends() {
+    let _alone = alone();
+    let (heap, _) = used(PageHeapChoice::Temeraire, FrontEndChoice::PerCpu);
+    let whole = text(&heap, Extent::Figures);
+    let whole = whole.trim_end().as_bytes();
+    // Each byte of the beginning and the end, and some of the middle; STRATA_STRESS_ROUNDS asks for all.
+    let step = if std::env::var_os("STRATA_STRESS_ROUNDS").is_some() { 1 } else { 97 };
+    let middle = (500..whole.len() - 500).step_by(step);
+    for cut in (0..500).chain(middle).chain(whole.len() - 500..whole.len()) {
+        match Document::read(&whole[..cut]) {
+            Err(ReadError::Corrupt { offset, .. }) => assert_eq!(offset, cut, "cut at {cut}"),
+            other => panic!("cut at {cut}: {other:?}"),
+        }
+    }
 }
