@@ -21,6 +21,7 @@ pub(crate) fn begin() {
 }
 
 /// The heap's thread has gone, and none will come.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn note_no_thread() {
     reporting::note_no_thread(&HEAP);
 }

@@ -16,7 +16,7 @@ const BUFFER_BYTES: usize = 2048;
 const LOWEST_KEPT: c_int = 100;
 
 /// How long one write waits for a full pipe whose reader sleeps: 10 s, then the rest is lost.
-const PATIENCE_SECONDS: libc::time_t = 10;
+const PATIENCE_SECONDS: i64 = 10;
 
 /// Standard error as it was at start, for a last message of a program that closes it before it
 /// ends, as the GNU core utilities do.

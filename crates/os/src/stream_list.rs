@@ -10,7 +10,6 @@
 ///
 /// To be undone by [`unlock_stream_list`] in the parent, and by [`reset_stream_list`] in the child.
 pub fn lock_stream_list() -> bool {
-    #[cfg(target_arch = "x86_64")]
     if let Some([lock, ..]) = crate::weak::stream_list_lock()
         && !crate::weak::is_single_threaded()
     {
@@ -27,7 +26,6 @@ pub fn lock_stream_list() -> bool {
 ///
 /// [`lock_stream_list`] answered true to this thread, once for each call of this.
 pub unsafe fn unlock_stream_list() {
-    #[cfg(target_arch = "x86_64")]
     if let Some([_, unlock, _]) = crate::weak::stream_list_lock() {
         // SAFETY: glibc's own function, and this thread has the lock that it leaves.
         unsafe { unlock() };
@@ -40,7 +38,6 @@ pub unsafe fn unlock_stream_list() {
 ///
 /// The process is the child of a fork, and has this thread alone, whose original [`lock_stream_list`] answered true.
 pub unsafe fn reset_stream_list() {
-    #[cfg(target_arch = "x86_64")]
     if let Some([.., reset]) = crate::weak::stream_list_lock() {
         // SAFETY: glibc's own function, in a process of one thread: nobody else has the lock or waits for it.
         unsafe { reset() };

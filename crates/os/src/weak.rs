@@ -2,25 +2,23 @@
 //!
 //! A weak symbol is 0 where no library defines it, so that one build runs on C libraries with
 //! and without it. `#[linkage]` is not stable, hence the reference is made in assembly, through
-//! the global offset table.
+//! the global offset table. On architectures whose assembly is not here it is as if nobody defined them.
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+use core::arch::asm;
 use core::{
-    arch::asm,
     ffi::{c_int, c_void},
-};
-#[cfg(target_arch = "x86_64")]
-use core::{
     mem::transmute,
     sync::atomic::{AtomicI8, Ordering},
 };
 
 /// Where a weak symbol stands, as a pointer to its type; null where no library defines it.
-#[cfg(target_arch = "x86_64")]
 macro_rules! weak {
     ($symbol:literal as $type:ty) => {{
         let place: *const $type;
         // SAFETY: loads an entry of this object's own offset table, which the loader filled before
         // any of our code ran; touches no other memory and no flag.
+        #[cfg(target_arch = "x86_64")]
         unsafe {
             asm!(
                 concat!(".weak ", $symbol),
@@ -28,6 +26,21 @@ macro_rules! weak {
                 place = out(reg) place,
                 options(pure, nomem, nostack, preserves_flags),
             );
+        }
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        unsafe {
+            asm!(
+                concat!(".weak ", $symbol),
+                concat!("adrp {place}, :got:", $symbol),
+                concat!("ldr {place}, [{place}, :got_lo12:", $symbol, "]"),
+                place = out(reg) place,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        {
+            place = core::ptr::null();
         }
         place
     }};
@@ -55,7 +68,6 @@ pub(crate) type Procedure = unsafe extern "C" fn();
 
 /// glibc's `_IO_list_lock`, `_IO_list_unlock` and `_IO_list_resetlock`: the lock around its list of streams, which a thread may
 /// take again that has it. `None` on C libraries without them.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
     let all = [
         weak!("_IO_list_lock" as ()),
@@ -74,7 +86,6 @@ type ForkHandler = unsafe extern "C" fn();
 
 /// glibc's `__register_atfork`, which its `pthread_atfork` calls with the object that it stands in: three handlers and that object;
 /// answers 0 or an error. `None` on C libraries without it.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
     let place = weak!("__register_atfork" as ());
     // SAFETY: null, or glibc's function of this type (nptl), part of its binary interface since 2.3.2.
@@ -86,7 +97,6 @@ pub(crate) type RegisterAtfork =
     unsafe extern "C" fn(ForkHandler, ForkHandler, ForkHandler, *const c_void) -> c_int;
 
 /// Whether glibc's `__libc_single_threaded` says that the process has one thread; false where nobody says it.
-#[cfg(target_arch = "x86_64")]
 pub(crate) fn is_single_threaded() -> bool {
     let place = weak!("__libc_single_threaded" as AtomicI8);
     // SAFETY: null, or glibc's own byte (sys/single_threaded.h), which it writes when this thread makes another or

@@ -3,7 +3,8 @@
 //! The tables after the code say what a C++ compiler would say: in `strata_c_allocate_or_null` everything that is thrown
 //! between the two marks is caught (an action that catches all), and the other two functions let pass what is thrown under them.
 
-use super::{Runtime, allocate, cannot_throw, find_runtime, size_of_block};
+use super::runtime::{Runtime, find_runtime};
+use super::{allocate, cannot_throw, size_of_block};
 use crate::frame::{begin_function, end_function, keep_two_registers, restore_two_registers};
 use crate::size_returning_new::SizedPointer;
 use core::arch::global_asm;
