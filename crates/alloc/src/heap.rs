@@ -202,12 +202,36 @@ impl<C: HeapConfig> Heap<C> {
     }
 
     /// The same for those who have the time to compare: a block of another size, and what is no block, are told of before a
-    /// cache has them. Costs what [`deallocate`](Self::deallocate) does, and the class of the size.
+    /// cache has them. Null is no block. Costs what [`deallocate`](Self::deallocate) does, and the class of the size.
     ///
     /// # Safety
     ///
-    /// As for [`Self::deallocate_sized`].
+    /// As for [`Self::deallocate_sized`], or `pointer` is null.
+    #[inline(always)]
     pub unsafe fn deallocate_compared(&self, pointer: *mut u8, size: usize, align: usize) {
+        let address = Address::of(pointer).value();
+        if let Some(entry) = Self::small_entry(size, align)
+            && let Some(class) = self.near.class_at(address)
+            && class == entry.class()
+            && let (false, bytes) = C::Pages::TABLE.is_no_beginning_of(class, address)
+        {
+            // The block is not looked at: its first word is often one that was just written in parts, for which a load waits.
+            let said = Said::layout(size, align);
+            // SAFETY: the block is of this class, and its owner gave it up.
+            unsafe { self.deallocate_class::<true>(class, bytes, pointer, said) };
+        } else {
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
+            unsafe { self.deallocate_compared_at_leisure(pointer, size, align) };
+        }
+    }
+
+    /// The same for what is large, aligned or no block as it was said.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_compared`].
+    #[inline(never)]
+    unsafe fn deallocate_compared_at_leisure(&self, pointer: *mut u8, size: usize, align: usize) {
         let said = Said::layout(size, align);
         let address = Address::of(pointer).value();
         // As in `deallocate`: what the page map's window shows costs a load; the radix tree knows the rest.

@@ -130,11 +130,10 @@ pub(crate) unsafe fn deallocate_sized(pointer: *mut c_void, align: usize, size: 
 /// # Safety
 ///
 /// As for [`deallocate_sized`].
+#[inline(never)]
 pub(crate) unsafe fn deallocate_compared(pointer: *mut c_void, align: usize, size: usize) {
-    if !pointer.is_null() {
-        // SAFETY: not null: a block of `HEAP` that its owner gave up; what is said of it is compared.
-        unsafe { HEAP.deallocate_compared(pointer.cast(), size, align) };
-    }
+    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
+    unsafe { HEAP.deallocate_compared(pointer.cast(), size, align) };
 }
 
 #[inline(always)]
