@@ -6,10 +6,27 @@
 //!
 //! This crate must not know how figures are printed or programs are preloaded: `strata-stats` and `strata-c` do.
 //!
+//! # A program's allocator
+//!
+//! ```standalone_crate
+//! #[global_allocator]
+//! static HEAP: strata_alloc::Heap = strata_alloc::Heap::new();
+//!
+//! let words: Vec<String> = "blocks of this heap".split(' ').map(String::from).collect();
+//! assert_eq!(words.len(), 4);
+//! let core = HEAP.core().expect("the first block set it up");
+//! assert!(core.figures().in_use_bytes() > 0);
+//! ```
+//!
+//! The same two lines do in a `no_std` program or shared object, with `panic = "abort"` and with link-time optimisation. Nothing
+//! of the heap is set up before its first block.
+//!
+//! # A heap beside it
+//!
 //! ```
 //! use strata_alloc::{Config, Heap};
 //!
-//! // A second heap beside the program's allocator: its blocks are its own.
+//! // Its blocks are its own.
 //! let heap: Heap = Heap::with(Config::DEFAULT);
 //! let block = heap.allocate(100);
 //! assert!(!block.is_null());
