@@ -8,7 +8,10 @@ run)
         test_asyncio test_memoryview test_mmap test_collections test_itertools test_struct test_ctypes test_subprocess test_multiprocessing_fork"
     # Python's own small-object pools off, so that every object is a malloc.
     for test in $tests; do
-        PYTHONMALLOC=malloc timeout 280 python3 -m test -q "$test" >log 2>&1
-        echo "$test $?"
-    done ;;
+        PYTHONMALLOC=malloc timeout 280 python3 -m test -W -q "$test" >log 2>&1
+        status=$?
+        echo "$test $status"
+        [ "$status" = 0 ] || grep -E '^(FAIL|ERROR): ' log | sort
+    done
+    true ;;
 esac
