@@ -26,6 +26,15 @@ pub(crate) const CLEARED: u64 = 0;
 /// nobody had. (The shortest path keeps to 0, as programs that read what they never wrote are used to it.)
 pub(crate) const TAKEN: u64 = 1;
 
+/// What an allocation past the shortest path overwrites the mark with, in a block of so many bytes: the same.
+pub(crate) const fn word_of_taken(bytes: usize) -> u64 {
+    if bytes > 1 << 10 { TAKEN } else { CLEARED }
+}
+
+/// Objects from this size on have spans of one object, or a few: they are looked at when a CPU's cache has no room for them. (Each such look
+/// goes through what all caches have of the class.)
+pub(crate) const LONG: usize = 8 << 10;
+
 /// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for those who
 /// measure what it costs.
 pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);

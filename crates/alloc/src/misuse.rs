@@ -29,7 +29,7 @@ impl<C: HeapConfig> Core<C> {
             Some(span)
                 if function == Function::SizedFree
                     && span.place() == SpanPlace::InUse
-                    && !span.class().is_none() =>
+                    && (!span.class().is_none() || span.start::<C::Pages>() == address) =>
             {
                 (Offence::WrongSize, LastOperation::Unknown)
             }

@@ -9,7 +9,7 @@ use crate::{
 };
 use core::ptr::NonNull;
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
-use strata_span::Address;
+use strata_span::{Address, Function};
 use strata_sync::thread_block::{Counter, Slot};
 
 impl<C: HeapConfig> Core<C> {
@@ -159,7 +159,7 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: the block came from the cache or the middle tier, and is of a class.
         if unsafe { mark::is_set(block) } {
             // SAFETY: as above.
-            unsafe { mark::clear(block, mark::CLEARED) };
+            unsafe { mark::clear(block, mark::word_of_taken(C::Pages::TABLE.size(class))) };
             return true;
         }
         // SAFETY: as above.
@@ -195,6 +195,14 @@ impl<C: HeapConfig> Core<C> {
         object
     }
 
+    /// What freed an object as one of a class: its size said so, if the page map says another one.
+    fn freeing_function(&self, class: SizeClass, pointer: *mut u8) -> Function {
+        match self.map_ref().class_at(Address::of(pointer).value()) == class {
+            true => Function::Free,
+            false => Function::SizedFree,
+        }
+    }
+
     /// Takes a block back from a registered thread whose CPU has no room for it.
     ///
     /// # Safety
@@ -206,6 +214,14 @@ impl<C: HeapConfig> Core<C> {
         class: SizeClass,
         pointer: *mut u8,
     ) {
+        // A span of long objects goes when they are back, and one that is freed twice would be in a cache and in no span.
+        if C::MARKS_FREE_BLOCKS
+            && mark::LOOKS
+            && C::Pages::TABLE.size(class) >= mark::LONG
+            && !self.is_live(class, Address::of(pointer), self.freeing_function(class, pointer))
+        {
+            return;
+        }
         // SAFETY: the block is of this class and given up, and no cache took it.
         unsafe { self.deallocate_uncounted(slot, class, pointer) };
     }
