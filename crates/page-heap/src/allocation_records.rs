@@ -254,7 +254,7 @@ impl AllocationFigures {
 
     fn record(&self, least_pages: u64, greatest_pages: u64, range: &RangeCounts) -> LengthRecord {
         let counts = range.counts;
-        let allocated_bytes = range.allocated_pages * self.page_bytes;
+        let allocated_bytes = range.allocated_pages.wrapping_mul(self.page_bytes);
         let seconds = self.elapsed_ns as f64 / 1e9;
         let rate = |total: u64| if seconds > 0.0 { total as f64 / seconds } else { 0.0 };
         LengthRecord {

@@ -60,13 +60,13 @@ struct Sums {
 
 impl Sums {
     fn line(&mut self, length: &Length, spans: FreeSpans, out: &mut dyn Write) -> Result {
-        let bytes = spans.backed_bytes + spans.unmapped_bytes;
-        self.bytes += bytes;
-        self.unmapped_bytes += spans.unmapped_bytes;
+        let bytes = spans.backed_bytes.wrapping_add(spans.unmapped_bytes);
+        self.bytes = self.bytes.wrapping_add(bytes);
+        self.unmapped_bytes = self.unmapped_bytes.wrapping_add(spans.unmapped_bytes);
         writeln!(
             out,
             "{length} * {:6} spans ~ {:6.1} MiB; {:6.1} MiB cum; unmapped: {:6.1} MiB; {:6.1} MiB cum",
-            spans.backed_spans + spans.unmapped_spans,
+            spans.backed_spans.wrapping_add(spans.unmapped_spans),
             Mebibytes(bytes),
             Mebibytes(self.bytes),
             Mebibytes(spans.unmapped_bytes),

@@ -82,10 +82,13 @@ pub(super) fn render(
 
 /// Ten seconds, with their place among those that are remembered.
 fn measure(epoch: &FillerEpoch, newest: u64, measurement: &mut Message<'_>) -> Result {
-    let place = (epoch.number + FillerHistory::EPOCHS as u64).saturating_sub(newest + 1);
+    let place = epoch
+        .number
+        .saturating_add(FillerHistory::EPOCHS as u64)
+        .saturating_sub(newest.saturating_add(1));
     measurement.numbers([
         ("epoch", place),
-        ("timestamp_ms", (epoch.number - 1).saturating_mul(FillerHistory::EPOCH_MS)),
+        ("timestamp_ms", epoch.number.saturating_sub(1).saturating_mul(FillerHistory::EPOCH_MS)),
     ])?;
     for (name, moment) in [
         ("at_minimum_demand", &epoch.at_least_demand),

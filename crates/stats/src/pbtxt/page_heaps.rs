@@ -89,7 +89,7 @@ fn spans(
 ) -> Result {
     for spans in lengths {
         message.message("page_heap", |entry| {
-            entry.field("span_size", spans.pages * page_bytes)?;
+            entry.field("span_size", spans.pages.wrapping_mul(page_bytes))?;
             bytes_and_spans(&spans, entry)?;
             let rows = ages.and_then(|ages| {
                 Some((ages.live.row(spans.pages)?, ages.unmapped.row(spans.pages)?))
@@ -103,14 +103,14 @@ fn spans(
         let rows = ages.map(|ages| (&ages.live.long, &ages.unmapped.long));
         rows.map_or(Ok(()), |rows| ages_of(rows, page_bytes, entry))
     })?;
-    message.field("min_large_span_size", large.pages * page_bytes)
+    message.field("min_large_span_size", large.pages.wrapping_mul(page_bytes))
 }
 
 fn bytes_and_spans(spans: &FreeSpans, entry: &mut Message<'_>) -> Result {
     entry.numbers([
         ("present", spans.backed_bytes),
         ("released", spans.unmapped_bytes),
-        ("num_spans", spans.backed_spans + spans.unmapped_spans),
+        ("num_spans", spans.backed_spans.wrapping_add(spans.unmapped_spans)),
     ])
 }
 
@@ -121,7 +121,10 @@ fn ages_of(rows: (&AgeRow, &AgeRow), page_bytes: u64, entry: &mut Message<'_>) -
         let ends = AGE_BOUNDS_SECONDS.iter().skip(1).map(Some).chain([None]);
         for ((pages, begin), end) in row.pages.iter().zip(AGE_BOUNDS_SECONDS).zip(ends) {
             entry.message(name, |bucket| {
-                bucket.numbers([("bytes", pages * page_bytes), ("min_age_secs", begin)])?;
+                bucket.numbers([
+                    ("bytes", pages.wrapping_mul(page_bytes)),
+                    ("min_age_secs", begin),
+                ])?;
                 end.map_or(Ok(()), |end| bucket.field("max_age_secs", end))
             })?;
         }
