@@ -5,6 +5,7 @@ use crate::{
     demand::SkipIntervals,
     departures::{Cause, Departures},
     handle::Handle,
+    huge_cache::HugeCache,
     hugepage_aware::HugePageAware,
     state::State,
     supply::KeeperHandle,
@@ -146,13 +147,15 @@ impl<P: PageSize> HugePageAware<P> {
     ) -> Option<Breaking> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
+        let now_ns = state.time(platform);
         let by_itself = matches!(reason, ReleaseReason::Idle | ReleaseReason::Policy);
         let tails_until_ns =
-            if by_itself { state.time(platform).saturating_sub(TAIL_RESTS_NS) } else { u64::MAX };
+            if by_itself { now_ns.saturating_sub(TAIL_RESTS_NS) } else { u64::MAX };
         let tracker = state
             .filler
             .release_candidate(granule, tails_until_ns)
-            .filter(|tracker| !by_itself || is_worth_breaking(tracker, 0))?;
+            .filter(|tracker| !by_itself || is_worth_breaking(tracker, 0))
+            .filter(|tracker| reason != ReleaseReason::Policy || rests(tracker, now_ns))?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
@@ -321,6 +324,15 @@ fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
         || tracker.is_by_page()
         || tracker.released_pages() > 0
         || 4 * (tracker.free_pages() + more) >= tracker.length()
+}
+
+/// Whether a hugepage may be broken for what the rate allows: one to which spans came a moment ago is being filled, and a heap that
+/// grows has one such at each step.
+fn rests(tracker: &HugepageTracker, now_ns: u64) -> bool {
+    tracker.is_forbidden()
+        || tracker.is_by_page()
+        || tracker.released_pages() > 0
+        || now_ns.saturating_sub(tracker.last_allocation_ns()) >= HugeCache::IDLE_NS
 }
 
 /// Whether memory has to go whatever that costs.

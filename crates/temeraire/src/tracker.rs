@@ -250,6 +250,11 @@ impl HugepageTracker {
         self.free_since_ns.get()
     }
 
+    /// When the last span came.
+    pub(crate) fn last_allocation_ns(&self) -> u64 {
+        self.last_allocation_ns.get()
+    }
+
     /// Takes `count` pages at a multiple of `align` from the shortest run that has room, of backed pages if there is such a run.
     pub(crate) fn allocate(&self, count: usize, align: usize) -> Option<TrackedPages> {
         let fit = match self.fit_backed(count, align) {

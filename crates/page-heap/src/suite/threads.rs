@@ -36,15 +36,16 @@ pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u6
     parts::note(&heap);
 }
 
-/// Figures are taken on a stack of 80 KiB, which is what a whole snapshot asks of a signal handler. In builds without optimisation they
-/// stand on it twice, with the caller and with who fills them in.
+/// Figures are taken on a stack of 80 KiB, which is what a whole snapshot asks of a signal handler. In builds without optimisation each
+/// function that passes them on has them on its own stack: twice as much there.
 pub fn figures_need_little_stack<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
     let mut seed = seed.derived(11);
     let spans: Vec<_> =
         (0..50).filter_map(|_| heap.allocate(&ground, random_request::<P>(&mut seed))).collect();
     thread::scope(|scope| {
-        let small = thread::Builder::new().stack_size(80 << 10);
+        let bytes = if cfg!(debug_assertions) { 160 << 10 } else { 80 << 10 };
+        let small = thread::Builder::new().stack_size(bytes);
         let taken = small.spawn_scoped(scope, || {
             let _ = heap.figures(&ground);
         });

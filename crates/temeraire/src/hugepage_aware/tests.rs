@@ -297,6 +297,23 @@ fn where_no_hugepage_can_be_broken_the_rate_does_not_wait_for_demand_to_stay_awa
 }
 
 #[test]
+fn the_rate_does_not_break_the_hugepage_that_is_being_filled() {
+    let heap = Heap::<Pages8K>::new();
+    let _full: Vec<_> = (0..1024).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    let old: Vec<_> = (0..1024).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    old.iter().for_each(|span| heap.deallocate(*span));
+    heap.pass_seconds(600);
+    let _filling = heap.allocate(Pages8K::BYTES);
+    heap.release(64 * MIB, ReleaseReason::Policy);
+    assert_eq!(heap.heap.stats().free_bytes as usize, HUGEPAGE_BYTES - Pages8K::BYTES);
+    assert_eq!(heap.figures().filler.counters.broken_hugepages, 0);
+    heap.pass_seconds(600);
+    heap.release(64 * MIB, ReleaseReason::Policy);
+    assert_eq!(heap.figures().filler.counters.broken_hugepages, 1, "it is not filled any more");
+    heap.check();
+}
+
+#[test]
 fn at_a_limit_everything_free_goes_at_once() {
     let heap = Heap::<Pages8K>::new();
     let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
