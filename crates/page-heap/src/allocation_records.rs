@@ -263,7 +263,10 @@ impl AllocationFigures {
             allocated: counts.allocated,
             freed: counts.freed,
             allocated_bytes,
-            live_bytes: range.allocated_pages.saturating_sub(range.freed_pages) * self.page_bytes,
+            live_bytes: range
+                .allocated_pages
+                .saturating_sub(range.freed_pages)
+                .wrapping_mul(self.page_bytes),
             allocations_per_second: rate(counts.allocated),
             bytes_per_second: rate(allocated_bytes),
         }

@@ -85,7 +85,7 @@ impl AgeRow {
 
     /// All its pages.
     pub fn total(&self) -> u64 {
-        self.pages.iter().sum()
+        self.pages.iter().fold(0, |sum, pages| sum.wrapping_add(*pages))
     }
 
     /// The mean age of a page, in seconds; 0 where there is none.

@@ -134,7 +134,7 @@ fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {
     };
     let page_bytes = figures.snapshot.heap.page_bytes;
     let filler = &temeraire.filler;
-    let broken_bytes = filler.used_pages_in_released * page_bytes;
+    let broken_bytes = filler.used_pages_in_released.wrapping_mul(page_bytes);
     let used = temeraire.components.used();
     write!(
         out,

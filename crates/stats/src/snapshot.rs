@@ -110,7 +110,7 @@ impl Snapshot {
 
     /// Objects of size classes that the application has.
     pub fn objects_in_use(&self) -> u64 {
-        self.classes.iter().map(|(_, class)| class.objects_in_use()).sum()
+        self.classes.iter().fold(0, |sum, (_, class)| sum.wrapping_add(class.objects_in_use()))
     }
 
     /// Blocks of the application that are spans of their own.
@@ -132,7 +132,7 @@ impl Snapshot {
                 smaller = class.object_bytes;
                 class.objects_in_use().saturating_mul(most) / 2
             })
-            .sum();
+            .fold(0, u64::saturating_add);
         small.saturating_add(self.large_blocks().saturating_mul(self.heap.page_bytes) / 2)
     }
 

@@ -236,7 +236,8 @@ impl<P: PageSize> State<P> {
 impl Components {
     /// What is in spans, all components together.
     pub const fn used(&self) -> u64 {
-        self.filler.used + self.region.used + self.cache.used + self.allocator.used
+        let small = self.filler.used.wrapping_add(self.region.used);
+        small.wrapping_add(self.cache.used).wrapping_add(self.allocator.used)
     }
 }
 
