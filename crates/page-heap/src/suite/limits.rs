@@ -81,6 +81,12 @@ pub fn a_soft_limit_gives_back_and_fails_nothing<P: PageSize, H: PageHeap<P>>(se
         let within = backed(&model) <= (16 * HUGEPAGE_BYTES + (1 << 20)) as u64;
         assert!(within || heap.stats().free_bytes == 0, "{:?}", heap.stats());
     }
+    // Not every program comes so far: what is free has to go for what is longer.
+    for hugepages in [8, 32] {
+        let pages = PageCount::new(hugepages * PageCount::<P>::PER_HUGEPAGE.get());
+        assert!(model.allocate(SpanRequest::of(pages)), "a soft limit fails nothing");
+        model.deallocate(model.out() - 1);
+    }
     let stats = heap.stats();
     assert!(stats.limits.soft_hits > 0 && stats.released.soft_limit > 0, "{stats:?}");
     assert_eq!((stats.limits.hard_hits, stats.limits.hard_failures), (0, 0));
