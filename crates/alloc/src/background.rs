@@ -5,6 +5,7 @@
 
 mod figures;
 mod thread;
+mod turns;
 
 pub use figures::BackgroundFigures;
 pub use thread::{threads_may_start, wait_with_threads};
@@ -22,6 +23,7 @@ use strata_sync::{
 pub(crate) use strata_upkeep::INTERVAL_NS;
 use strata_upkeep::{Counters, LONGEST_NS, Layers, Looks, ReleasePolicy, Schedule, TakenCaches};
 use thread::Thread;
+use turns::Turns;
 
 /// Steps that one look does at most: looks are rare, and each task that is due has its turn.
 const STEPS_PER_LOOK: u32 = 8;
@@ -55,6 +57,8 @@ pub(crate) struct Background {
     is_lost: AtomicBool,
     /// The pointer of the thread that is in a step; 0 for none. Written under the schedule's lock.
     stepping: AtomicUsize,
+    /// Those that found nothing, one after the other.
+    turns: Turns,
     counters: Counters,
     thread: Thread,
 }
@@ -110,21 +114,22 @@ impl<C: HeapConfig> Core<C> {
         if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
             return Hold(None);
         }
-        let schedule = self.take_turn();
+        let is_lost = background.is_lost.load(Ordering::Relaxed);
+        let patience_ns = if is_lost { 0 } else { FIGURES_PATIENCE_NS };
+        let schedule = background.schedule.lock_unless_held(patience_ns);
         background.watchers.fetch_add(1, Ordering::Relaxed);
         drop(schedule);
         Hold(Some(&background.watchers))
     }
 
-    /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives; none in a step
-    /// itself, and after a second, as for [`hold_background`](Self::hold_background).
-    pub(crate) fn take_turn(&self) -> Option<impl Drop + use<'_, C>> {
+    /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives; what is had of that after
+    /// a second, as for [`hold_background`](Self::hold_background), and nothing of it in a step itself. No fork waits for the guard.
+    pub(crate) fn take_turn(&self) -> impl Sized + use<'_, C> {
         let background = &self.background;
-        if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
-            return None;
-        }
-        let is_lost = background.is_lost.load(Ordering::Relaxed);
-        background.schedule.lock_unless_held(if is_lost { 0 } else { FIGURES_PATIENCE_NS })
+        let in_step = background.stepping.load(Ordering::Relaxed) == thread_pointer();
+        // First the turn, so that steps begin between two of them.
+        let turn = if in_step { None } else { background.turns.take(FIGURES_PATIENCE_NS) };
+        (self.hold_background(), turn)
     }
 
     /// What the background work did.
@@ -227,9 +232,10 @@ impl Background {
         self.schedule.acquire_within(if is_lost { 0 } else { FORK_PATIENCE_NS });
     }
 
-    /// In the child of a fork: nobody of those who watched is here.
-    pub(crate) fn forget_watchers(&self) {
+    /// In the child of a fork: nobody of those who watched is here, nor of those whose turn it was.
+    pub(crate) fn forget_others(&self) {
         self.watchers.store(0, Ordering::Relaxed);
+        self.turns.forget_others();
     }
 
     /// In the child of a fork that left locks as they were: finds out whether the schedule's is one of them.

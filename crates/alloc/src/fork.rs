@@ -189,7 +189,7 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     let core = unsafe { Core::<C>::of_raw(core) };
     let shard = core.threads.forget_vanished(core.slot());
     core.hardened.forget_vanished(shard);
-    core.background.forget_watchers();
+    core.background.forget_others();
     core.begin_in_child();
     core.recorder.forget();
 }
@@ -200,7 +200,7 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
 unsafe fn begin<C: HeapConfig>(core: *const c_void) {
     // SAFETY: as in `acquire`.
     let core = unsafe { Core::<C>::of_raw(core) };
-    core.background.forget_watchers();
+    core.background.forget_others();
     core.background.note_if_lost();
     core.begin_without_thread();
 }

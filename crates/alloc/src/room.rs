@@ -15,7 +15,7 @@ impl<C: HeapConfig> Core<C> {
     /// can be made.
     ///
     /// What is free may just be in somebody's hands, where no allocation sees it. So the background work stands still meanwhile, and of
-    /// several threads that come here one goes after the other; each waits a second at most.
+    /// several threads that come here one goes after the other; each waits a second at most for its turn. Forks wait for none of it.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]

@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 18] = [const { ManualClock::new(SECOND_NS) }; 18];
+static CLOCKS: [ManualClock; 19] = [const { ManualClock::new(SECOND_NS) }; 19];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -333,7 +333,7 @@ fn the_child_of_a_fork_does_not_wait_for_readers_that_are_not_there() {
     allocate_and_free(&heap, 64, MIB);
     let core = heap.core().unwrap();
     let hold = core.hold_background();
-    core.background.forget_watchers();
+    core.background.forget_others();
     CLOCKS[17].advance(10 * SECOND_NS);
     let steps = core.background_figures().steps;
     core.background_step(CLOCKS[17].now_ns());
@@ -342,6 +342,31 @@ fn the_child_of_a_fork_does_not_wait_for_readers_that_are_not_there() {
     drop(hold);
     core.background_step(CLOCKS[17].now_ns());
     assert_eq!(core.background_figures().steps, steps + 2);
+}
+
+#[test]
+fn a_fork_and_an_option_that_changes_do_not_wait_for_who_found_nothing() {
+    let heap = heap::<18>("release_delay:1s,background_thread:false");
+    allocate_and_free(&heap, 64, MIB);
+    let core = heap.core().unwrap();
+    let background = &core.background;
+    let turn = core.take_turn();
+    assert!(background.schedule.try_lock().is_some(), "a fork takes it at once");
+    CLOCKS[18].advance(10 * SECOND_NS);
+    let now_ns = CLOCKS[18].now_ns();
+    let steps = core.background_figures().steps;
+    core.background_step(now_ns);
+    assert_eq!(core.background_figures().steps, steps, "the background stands still");
+    drop(turn);
+    for _ in 0..1000 {
+        core.background_step(CLOCKS[18].now_ns());
+        CLOCKS[18].advance(SECOND_NS);
+    }
+    assert!(background.at_rest.load(Ordering::Relaxed), "nothing is left to do");
+    let turn = core.take_turn();
+    core.wake_background();
+    assert!(!background.at_rest.load(Ordering::Relaxed), "it looks again at what there is to do");
+    drop(turn);
 }
 
 #[test]

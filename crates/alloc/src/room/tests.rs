@@ -42,34 +42,45 @@ fn who_finds_nothing_waits_for_background_work() {
         // SAFETY: the block is ours.
         unsafe { heap.deallocate(core::ptr::with_exposed_provenance_mut(block)) };
     };
-    let (failures, is_at_work) = (PAGES.failures(), AtomicBool::new(false));
-    let in_hand = blocks.pop().expect("a block");
-    let mut nothing = 0;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            // As a step of the background work, which lets go of what it has long after the other found nothing.
-            let still = heap.core().expect("it has blocks").take_turn();
-            is_at_work.store(true, Ordering::Release);
-            while PAGES.failures() == failures {
+    // Another one that found nothing and has its turn; a step of the background work.
+    for in_step in [false, true] {
+        let (failures, is_at_work) = (PAGES.failures(), AtomicBool::new(false));
+        let in_hand = blocks.pop().expect("a block");
+        let mut nothing = 0;
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // It lets go of what it has long after the other found nothing.
+                let core = heap.core().expect("it has blocks");
+                let turn = (!in_step).then(|| core.take_turn());
+                if in_step {
+                    core.background.acquire();
+                }
+                is_at_work.store(true, Ordering::Release);
+                while PAGES.failures() == failures {
+                    thread::yield_now();
+                }
+                thread::sleep(Duration::from_millis(100));
+                free(in_hand);
+                drop(turn);
+                if in_step {
+                    // SAFETY: acquired above.
+                    unsafe { core.background.release() };
+                }
+            });
+            while !is_at_work.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            thread::sleep(Duration::from_millis(100));
-            free(in_hand);
-            drop(still);
+            // A second without the CPU, in which the other waits in vain, is forgiven; who does not wait comes by a thousand times.
+            let found = loop {
+                match more() {
+                    Some(block) => break block,
+                    None => nothing += 1,
+                }
+            };
+            blocks.push(found.expose_provenance());
         });
-        while !is_at_work.load(Ordering::Acquire) {
-            thread::yield_now();
-        }
-        // A second without the CPU, in which the other waits in vain, is forgiven; who does not wait comes by a thousand times.
-        let found = loop {
-            match more() {
-                Some(block) => break block,
-                None => nothing += 1,
-            }
-        };
-        blocks.push(found.expose_provenance());
-    });
-    assert!(nothing < 20, "{nothing} times nothing was found");
+        assert!(nothing < 20, "{nothing} times nothing was found");
+    }
     PAGES.disarm();
     blocks.into_iter().for_each(free);
 }
