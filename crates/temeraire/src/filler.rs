@@ -367,16 +367,15 @@ impl<P: PageSize> Filler<P> {
     /// at [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant
     /// time where a search over all hugepages would hold the lock for as long as the heap is large.
     ///
-    /// `tails_until_ns`: donated tails that came later are left alone. What goes of a tail breaks the run of hugepages that its span
-    /// gives back, and the next such span does not find one.
+    /// `may_go` says of which of them pages may go: one that may not does not stand in the way of those that may.
     pub(crate) fn release_candidate(
         &self,
         granule: usize,
-        tails_until_ns: u64,
+        may_go: impl Fn(&HugepageTracker) -> bool,
     ) -> Option<Handle<HugepageTracker>> {
         let with_pages = |tracker: &Handle<HugepageTracker>| {
             tracker.free_pages() >= granule
-                && (!tracker.donated.get() || tracker.free_since_ns() <= tails_until_ns)
+                && may_go(tracker)
                 && tracker.backed_gaps(granule).next().is_some()
         };
         let fewest = |candidates: &mut dyn Iterator<Item = Handle<HugepageTracker>>| {

@@ -148,14 +148,8 @@ impl<P: PageSize> HugePageAware<P> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
         let now_ns = state.time(platform);
-        let by_itself = matches!(reason, ReleaseReason::Idle | ReleaseReason::Policy);
-        let tails_until_ns =
-            if by_itself { now_ns.saturating_sub(TAIL_RESTS_NS) } else { u64::MAX };
-        let tracker = state
-            .filler
-            .release_candidate(granule, tails_until_ns)
-            .filter(|tracker| !by_itself || is_worth_breaking(tracker, 0))
-            .filter(|tracker| reason != ReleaseReason::Policy || rests(tracker, now_ns))?;
+        let may_go = |tracker: &HugepageTracker| may_go(tracker, reason, now_ns);
+        let tracker = state.filler.release_candidate(granule, may_go)?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
@@ -314,6 +308,18 @@ impl<P: PageSize> State<P> {
         self.trim_cache(platform, now_ns, departures);
         given
     }
+}
+
+/// Whether free pages of a hugepage may go for `reason`.
+fn may_go(tracker: &HugepageTracker, reason: ReleaseReason, now_ns: u64) -> bool {
+    let by_itself = matches!(reason, ReleaseReason::Idle | ReleaseReason::Policy);
+    // What goes of a tail breaks the run of hugepages that its span gives back, and the next such span does not find one.
+    let is_fresh_tail =
+        || tracker.donated.get() && now_ns.saturating_sub(tracker.free_since_ns()) < TAIL_RESTS_NS;
+    !by_itself
+        || !is_fresh_tail()
+            && is_worth_breaking(tracker, 0)
+            && (reason != ReleaseReason::Policy || rests(tracker, now_ns))
 }
 
 /// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter on, or

@@ -200,7 +200,7 @@ fn broken_hugepages_are_broken_further_before_others_and_then_the_emptiest_is() 
     let mut filling = Filling::new();
     let places: Vec<_> =
         [200, 50, 120].into_iter().map(|count| filling.fresh(count, false, false)).collect();
-    let candidate = |filling: &Filling| filling.filler.release_candidate(1, u64::MAX);
+    let candidate = |filling: &Filling| filling.filler.release_candidate(1, |_| true);
     assert_eq!(candidate(&filling), Some(filling.tracker(places[1])));
     filling.release(places[1]);
     assert_eq!(filling.filler.counters.broken_hugepages, 1);
@@ -222,7 +222,7 @@ fn broken_hugepages_are_broken_further_before_others_and_then_the_emptiest_is() 
     assert_eq!(piece.hugepage(), part.hugepage());
     assert!(!filling.deallocate(piece, 3));
     assert_eq!(candidate(&filling), Some(tracker));
-    assert_eq!(filling.filler.release_candidate(4, u64::MAX), None, "3 pages are no granule of 4");
+    assert_eq!(filling.filler.release_candidate(4, |_| true), None, "3 pages are no granule of 4");
     // SAFETY: the note is a tracker that the test holds.
     assert_eq!(unsafe { Keeper::of_note(tracker.place().cast()) }, Keeper::Filler);
 }
@@ -247,7 +247,7 @@ fn totals_are_the_sums_over_all_hugepages_after_every_step() {
                 filling.deallocate(page, count);
             }
             _ => {
-                if let Some(tracker) = filling.filler.release_candidate(1, u64::MAX) {
+                if let Some(tracker) = filling.filler.release_candidate(1, |_| true) {
                     filling.release(tracker.hugepage().first_page());
                 }
             }

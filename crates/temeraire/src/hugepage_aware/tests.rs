@@ -314,6 +314,28 @@ fn the_rate_does_not_break_the_hugepage_that_is_being_filled() {
 }
 
 #[test]
+fn while_a_heap_grows_the_rate_takes_from_hugepages_that_nobody_fills() {
+    let heap = Heap::<Pages8K>::new();
+    let old: Vec<_> = (0..1024).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    old.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+    heap.pass_seconds(600);
+    // It fits into none of their holes, and the hugepage that it gets has the fewest pages in use.
+    let filling = heap.allocate(2 * Pages8K::BYTES);
+    assert!(heap.release(MIB, ReleaseReason::Policy) >= MIB, "of others that are half free");
+    assert_eq!(heap.figures().filler.counters.broken_hugepages, 1);
+    let backed = || {
+        let stats = heap.heap.stats();
+        stats.in_use_bytes + stats.free_bytes
+    };
+    let before = backed();
+    let more: Vec<_> = (0..127).map(|_| heap.allocate(2 * Pages8K::BYTES)).collect();
+    let hugepage = filling.first::<Pages8K>().hugepage();
+    assert!(more.iter().all(|span| span.first::<Pages8K>().hugepage() == hugepage));
+    assert_eq!(backed(), before, "nothing of it went");
+    heap.check();
+}
+
+#[test]
 fn at_a_limit_everything_free_goes_at_once() {
     let heap = Heap::<Pages8K>::new();
     let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
