@@ -5,12 +5,10 @@ use crate::{
     state::State,
 };
 use strata_os::{AddressRange, PageSource, Release};
-use strata_page_heap::{MemoryLimits, PageHeap, PageHeapStats, ReleaseReason, SpanRequest};
-use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
-use strata_sync::{
-    Mutex,
-    atomic::{AtomicUsize, Ordering},
+use strata_page_heap::{
+    MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest, Underway,
 };
+use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
 
 /// A page heap that keeps free memory in blocks of powers of two.
 ///
@@ -19,9 +17,9 @@ use strata_sync::{
 #[derive(Debug)]
 pub struct BuddyPageHeap<P: PageSize> {
     /// Guards everything. Rank: only the platform's own locks are taken under it.
-    state: Mutex<State<P>>,
-    /// Releases underway with the lock dropped; changed under it. A fork waits for them.
-    underway: AtomicUsize,
+    state: Published<State<P>>,
+    /// Releases with the lock dropped. Forks wait for them, and so does who finds nothing.
+    underway: Underway,
 }
 
 /// What only this heap tells: how many free blocks there are, by the logarithm of their length in hugepages.
@@ -36,28 +34,31 @@ pub struct BuddyFigures {
 impl<P: PageSize> BuddyPageHeap<P> {
     /// A heap that has nothing yet.
     pub const fn new() -> Self {
-        Self { state: Mutex::new(State::new()), underway: AtomicUsize::new(0) }
+        Self { state: Published::new(State::new()), underway: Underway::new() }
     }
 
     /// So many refusals one release bears: where the kernel refuses always, it is not asked for each block.
     const MOST_REFUSALS: usize = 4;
 
-    /// Pages for a span, after all that is free went back if there is no other way.
+    /// Pages for a span, if need be after others gave back what they have in hand.
     fn find<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         request: &SpanRequest<P>,
     ) -> Option<(PageId<P>, bool)> {
-        let mut state = self.state.lock();
-        let in_use = state.in_use();
-        if state.limits.forbids(platform, in_use, request.pages) {
-            return None;
-        }
-        let found = state.allocate(platform, request)?;
-        let backed = state.backed();
-        let beyond =
-            state.limits.any() && state.limits.is_beyond(platform, backed, PageCount::ZERO);
-        drop(state);
+        let (found, beyond) = self.underway.retry_after_others(|| {
+            let mut state = self.state.lock();
+            let in_use = state.in_use();
+            if state.limits.forbids(platform, in_use, request.pages) {
+                return (None, false);
+            }
+            let found = state.allocate(platform, request);
+            let backed = state.backed();
+            let beyond =
+                state.limits.any() && state.limits.is_beyond(platform, backed, PageCount::ZERO);
+            let others_may_help = self.underway.has_others() && state.has_free(request.pages);
+            (found.map(|found| (found, beyond)), others_may_help)
+        })?;
         if beyond && !self.hold_limits(platform) {
             self.state.lock().deallocate(platform, found.0, request.pages.get());
             return None;
@@ -80,6 +81,10 @@ impl<P: PageSize> BuddyPageHeap<P> {
             };
             if let Some(excess) = excess {
                 self.release(platform, excess, reason);
+                if reason == ReleaseReason::HardLimit {
+                    // What others are giving back counts as long as it is on its way.
+                    self.underway.wait_for_others();
+                }
             }
         }
         let mut state = self.state.lock();
@@ -114,6 +119,7 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
         if !valid || !request.align.get().is_power_of_two() {
             return None;
         }
+        self.underway.let_forks_pass();
         let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
         let Some((first, zeroed)) = self.find(platform, &request) else {
             // SAFETY: it was had a moment ago, and nobody knows it.
@@ -144,10 +150,11 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
     ) -> PageCount<P> {
         let (mut given, mut refusals) = (0, 0);
         while given < wanted.get() && refusals < Self::MOST_REFUSALS {
+            self.underway.let_forks_pass();
             let leaving = {
                 let mut state = self.state.lock();
                 let Some(leaving) = state.begin_release(platform) else { break };
-                self.underway.fetch_add(1, Ordering::Relaxed);
+                self.underway.begin();
                 leaving
             };
             // What follows runs without the lock: others may use the heap meanwhile, and do not see what leaves.
@@ -159,7 +166,7 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
                 done
             });
             let mut state = self.state.lock();
-            self.underway.fetch_sub(1, Ordering::Relaxed);
+            self.underway.end();
             given += state.end_release(platform, leaving, taken);
             if refused.get() {
                 state.release_failures += 1;
@@ -176,8 +183,7 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
     }
 
     fn stats(&self) -> PageHeapStats {
-        let stats = self.state.lock().stats();
-        PageHeapStats { lock: self.state.stats(), ..stats }
+        self.state.figures()
     }
 
     fn read_figures<E: Platform<Pages = P>>(&self, _platform: &E, figures: &mut BuddyFigures) {
@@ -195,19 +201,11 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
     }
 
     fn acquire(&self) {
-        loop {
-            self.state.acquire();
-            if self.underway.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            // SAFETY: taken a moment ago, and no guard exists.
-            unsafe { self.state.release() };
-            strata_sync::spin_hint();
-        }
+        self.underway.acquire(&self.state);
     }
 
     unsafe fn release_lock(&self) {
         // SAFETY: the caller took it with `acquire`.
-        unsafe { self.state.release() };
+        unsafe { self.underway.release(&self.state) };
     }
 }

@@ -6,7 +6,9 @@ use crate::{
 };
 use core::marker::PhantomData;
 use strata_os::{AddressRange, PageSource};
-use strata_page_heap::{LimitFigures, PageHeapStats, ReleasedBytes, Reserve, SpanRequest};
+use strata_page_heap::{
+    HasStats, LimitFigures, PageHeapStats, ReleasedBytes, Reserve, SpanRequest,
+};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// Free blocks, address space and figures. All zero bits are none yet.
@@ -130,6 +132,11 @@ impl<P: PageSize> State<P> {
         PageCount::new(self.in_use + self.free)
     }
 
+    /// Whether so many pages are in no span, wherever they are.
+    pub(crate) fn has_free(&self, pages: PageCount<P>) -> bool {
+        self.free + self.unmapped >= pages.get()
+    }
+
     /// Begins to give the longest free block back, or the free pages of a hugepage.
     pub(crate) fn begin_release<E: Platform<Pages = P>>(
         &mut self,
@@ -183,24 +190,6 @@ impl<P: PageSize> State<P> {
         self.free -= given;
         self.unmapped += given;
         given
-    }
-
-    pub(crate) fn stats(&self) -> PageHeapStats {
-        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
-        let reserve = self.reserve.stats();
-        PageHeapStats {
-            reserved_bytes: reserve.reserved_bytes,
-            system_bytes: reserve.taken_bytes,
-            in_use_bytes: bytes(self.in_use),
-            free_bytes: bytes(self.free),
-            unmapped_bytes: bytes(self.unmapped),
-            peak_backed_bytes: bytes(self.peak_backed),
-            spans_in_use: self.spans_in_use,
-            released: self.released,
-            release_failures: self.release_failures,
-            limits: self.limits,
-            ..PageHeapStats::default()
-        }
     }
 
     /// 2^`order` free pages at a multiple of as many, less than a hugepage.
@@ -400,6 +389,26 @@ impl<P: PageSize> State<P> {
         // SAFETY: callers ask for hugepages of this heap, or look at the answer only after they made sure; the map has
         // records of those alone. The lock is held.
         Some(unsafe { RecordHandle::new(note.cast()) })
+    }
+}
+
+impl<P: PageSize> HasStats for State<P> {
+    fn stats(&self) -> PageHeapStats {
+        let bytes = |pages: usize| PageCount::<P>::new(pages).bytes() as u64;
+        let reserve = self.reserve.stats();
+        PageHeapStats {
+            reserved_bytes: reserve.reserved_bytes,
+            system_bytes: reserve.taken_bytes,
+            in_use_bytes: bytes(self.in_use),
+            free_bytes: bytes(self.free),
+            unmapped_bytes: bytes(self.unmapped),
+            peak_backed_bytes: bytes(self.peak_backed),
+            spans_in_use: self.spans_in_use,
+            released: self.released,
+            release_failures: self.release_failures,
+            limits: self.limits,
+            ..PageHeapStats::default()
+        }
     }
 }
 
