@@ -94,6 +94,13 @@ fn work(heap: &Heap) {
     }
 }
 
+/// The process's heap. What is idle stays where it is: on a machine that is busy a scene takes as long as it takes caches to be idle,
+/// and whoever misses then would empty them in its midst.
+fn heap_that_keeps_what_is_idle() -> &'static Heap {
+    assert!(HEAP.set_background_enabled(false));
+    &HEAP
+}
+
 /// More threads than CPUs work.
 fn work_in_threads(heap: &Heap) {
     thread::scope(|scope| {
@@ -120,13 +127,14 @@ fn without_restartable_sequences_caches_are_per_thread_and_the_reason_is_known()
 #[test]
 #[ignore = "a scene of another test"]
 fn scene_without_rseq() {
-    work_in_threads(&HEAP);
-    let core = HEAP.core().expect("blocks were had");
+    let heap = heap_that_keeps_what_is_idle();
+    work_in_threads(heap);
+    let core = heap.core().expect("blocks were had");
     assert_eq!(core.front_end(), FrontEnd::PerThread(WhyPerThread::NoRseq));
     assert_eq!(WhyPerThread::NoRseq.as_str(), "no restartable sequences");
-    work(&HEAP);
+    work(heap);
     assert_eq!(core.figures().thread_caches.caches, 1, "this thread's");
-    assert_in_order(&HEAP);
+    assert_in_order(heap);
 }
 
 #[test]
@@ -139,20 +147,21 @@ fn without_membarrier_cpus_are_visited_to_drain_their_caches() {
 #[test]
 #[ignore = "a scene of another test"]
 fn scene_without_membarrier() {
-    work_in_threads(&HEAP);
-    let core = HEAP.core().expect("blocks were had");
+    let heap = heap_that_keeps_what_is_idle();
+    work_in_threads(heap);
+    let core = heap.core().expect("blocks were had");
     if !has_rseq() {
         return;
     }
     assert!(matches!(core.front_end(), FrontEnd::PerCpu(_)), "{:?}", core.front_end());
     assert!(core.figures().cpu.held_bytes > 0);
-    HEAP.release(usize::MAX);
+    heap.release(usize::MAX);
     let cpu = core.figures().cpu;
     assert_eq!(cpu.held_bytes, 0);
     assert!(cpu.drains > 0);
     assert_eq!(core.figures().fences, Fences::Pinning);
-    work_in_threads(&HEAP);
-    assert_in_order(&HEAP);
+    work_in_threads(heap);
+    assert_in_order(heap);
 }
 
 #[test]
@@ -167,20 +176,21 @@ fn without_any_means_to_stop_a_cpu_its_cache_stays_and_all_else_goes_on() {
 #[test]
 #[ignore = "a scene of another test"]
 fn scene_without_a_fence() {
-    work_in_threads(&HEAP);
-    let core = HEAP.core().expect("blocks were had");
+    let heap = heap_that_keeps_what_is_idle();
+    work_in_threads(heap);
+    let core = heap.core().expect("blocks were had");
     if !has_rseq() {
         return;
     }
     assert!(matches!(core.front_end(), FrontEnd::PerCpu(_)), "{:?}", core.front_end());
     let held = core.figures().cpu.held_bytes;
     assert!(held > 0);
-    HEAP.release(usize::MAX);
+    heap.release(usize::MAX);
     let cpu = core.figures().cpu;
     assert_eq!((cpu.held_bytes, cpu.drains, cpu.region_resizes), (held, 0, 0));
     assert_eq!(core.figures().fences, Fences::Refused);
-    work_in_threads(&HEAP);
-    assert_in_order(&HEAP);
+    work_in_threads(heap);
+    assert_in_order(heap);
 }
 
 #[test]
@@ -253,12 +263,13 @@ fn a_thread_that_is_not_registered_touches_no_cpus_cache() {
 #[test]
 #[ignore = "a scene of another test"]
 fn scene_of_a_thread_that_is_not_registered() {
+    let heap = heap_that_keeps_what_is_idle();
     if !has_rseq() {
         return;
     }
     // CPU 0's cache has objects: a thread without a number reads 0.
-    work_in_threads(&HEAP);
-    let core = HEAP.core().expect("blocks were had");
+    work_in_threads(heap);
+    let core = heap.core().expect("blocks were had");
     let area = rseq::glibc_area().expect("asked above");
     thread::spawn(move || {
         let words: *mut u8 = core::ptr::with_exposed_provenance_mut(area.of_this_thread());
@@ -276,11 +287,11 @@ fn scene_of_a_thread_that_is_not_registered() {
             (0..cache.used_ids()).flat_map(of).sum()
         };
         let (before, pops_before) = (everything(), pops());
-        work(&HEAP);
+        work(heap);
         assert_eq!(everything(), before, "nothing of it went through a CPU's cache");
         assert_eq!(pops(), pops_before);
     })
     .join()
     .expect("no panic");
-    assert_in_order(&HEAP);
+    assert_in_order(heap);
 }
