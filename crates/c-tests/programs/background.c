@@ -3,6 +3,7 @@
 #include "cases.h"
 #include <dirent.h>
 #include <errno.h>
+#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -216,6 +217,63 @@ static void threads_may_have_much_storage(void) {
     freed_memory_goes_back_while_the_program_sleeps();
 }
 
+/* Whoever is in here has the loader's lock. */
+static atomic_int walks;
+static int only_count(struct dl_phdr_info *object, size_t size, void *unused) {
+    (void)object, (void)size, (void)unused;
+    atomic_fetch_add(&walks, 1);
+    return 0;
+}
+static void *walk_objects(void *stop) {
+    while (!atomic_load((atomic_int *)stop)) dl_iterate_phdr(only_count, NULL);
+    return NULL;
+}
+/* The child may find that lock held by a thread that did not come along. */
+static void children_grow_whatever_the_loader_does(void) {
+    atomic_int stop = 0;
+    pthread_t walkers[2];
+    for (int i = 0; i < 2; i++) CHECK(pthread_create(&walkers[i], NULL, walk_objects, &stop) == 0);
+    while (atomic_load(&walks) == 0) sched_yield();
+    for (int round = 0; round < 20; round++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(60);
+            grow(50);
+            _exit(0);
+        }
+        wait_for(child);
+    }
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 2; i++) pthread_join(walkers[i], NULL);
+}
+
+static pthread_mutex_t of_the_program = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int is_walking;
+static int wait_for_the_program(struct dl_phdr_info *object, size_t size, void *unused) {
+    (void)object, (void)size, (void)unused;
+    atomic_store(&is_walking, 1);
+    pthread_mutex_lock(&of_the_program);
+    pthread_mutex_unlock(&of_the_program);
+    return 1;
+}
+static void *walk_once(void *unused) {
+    dl_iterate_phdr(wait_for_the_program, unused);
+    return NULL;
+}
+static void a_heap_grows_while_the_loader_waits_for_it(void) {
+    pthread_t walker;
+    alarm(60);
+    pthread_mutex_lock(&of_the_program);
+    CHECK(pthread_create(&walker, NULL, walk_once, NULL) == 0);
+    while (!atomic_load(&is_walking)) sched_yield();
+    grow(LARGE);
+    CHECK(threads() == 3);
+    pthread_mutex_unlock(&of_the_program);
+    pthread_join(walker, NULL);
+    alarm(0);
+}
+
 static atomic_int handled;
 static void fork_and_come_again(int signal) {
     int kept = errno;
@@ -287,6 +345,8 @@ static const struct test_case cases[] = {
     ON_BOTH(a_storm_of_forks),
     ON_BOTH(the_program_may_end_while_it_works),
     ON_STRATA(threads_may_have_much_storage),
+    ON_BOTH(children_grow_whatever_the_loader_does),
+    ON_STRATA(a_heap_grows_while_the_loader_waits_for_it),
     ON_STRATA(handlers_that_interrupt_forks_fork),
     ON_STRATA(threads_that_grow_together_make_one),
 };

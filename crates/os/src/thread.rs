@@ -5,8 +5,10 @@ use core::ffi::{CStr, c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides its thread-local storage, and
+/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides the thread-local storage of what was loaded
+/// with this library, and
 /// with every signal blocked, so that handlers of the program run in the program's threads. The error is the system's number.
 ///
 /// The C library allocates here, in the calling thread: only with no lock held that an allocation takes, and where
@@ -34,7 +36,7 @@ pub unsafe fn start_thread(
     // SAFETY: the attributes were made above.
     unsafe { libc::pthread_attr_setdetachstate(attributes, libc::PTHREAD_CREATE_DETACHED) };
     // The C library takes the storage out of the stack, and makes no thread where that does not hold it.
-    let stack_bytes = stack_bytes.saturating_add(thread_local_bytes());
+    let stack_bytes = stack_bytes.saturating_add(THREAD_LOCAL_BYTES.load(Ordering::Relaxed));
     // A stack that the C library finds too small leaves the usual one.
     // SAFETY: as above.
     unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
@@ -50,13 +52,26 @@ pub unsafe fn start_thread(
     answer(started)
 }
 
-/// How much thread-local storage the loaded objects have, in whole kernel pages: at least what a new thread is given with its stack, since some
-/// of it may come with its first use instead.
-fn thread_local_bytes() -> usize {
+/// What [`measure_thread_locals`] found: in whole kernel pages, at least what a new thread is given of its stack, since some of it may come
+/// with its first use instead. Zero before that.
+static THREAD_LOCAL_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// How much thread-local storage the loaded objects have is asked when this one is loaded, and never again: the loader has
+/// its lock while it tells. A thread that holds it may wait for one that allocates, and the child of a fork finds it held by a
+/// thread that did not come along. What is loaded later gets its part from a reserve of the loader's, not of stacks.
+/// (Constructors run with that lock held, or before there is a second thread.)
+#[cfg(not(miri))]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static MEASURE: extern "C" fn() = measure_thread_locals;
+
+#[cfg_attr(miri, allow(dead_code, reason = "it has no loader"))]
+extern "C" fn measure_thread_locals() {
     let mut bytes = 0_usize;
     // SAFETY: the function bears what the loader calls it with, and the counter outlives the call.
     unsafe { libc::dl_iterate_phdr(Some(add_thread_local_bytes), (&raw mut bytes).cast()) };
-    bytes.checked_next_multiple_of(kernel_page_bytes()).unwrap_or(usize::MAX)
+    let bytes = bytes.checked_next_multiple_of(kernel_page_bytes()).unwrap_or(usize::MAX);
+    THREAD_LOCAL_BYTES.store(bytes, Ordering::Relaxed);
 }
 
 /// # Safety
