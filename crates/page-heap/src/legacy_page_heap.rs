@@ -135,7 +135,9 @@ impl<P: PageSize> LegacyPageHeap<P> {
         if let Some(excess) = hard {
             self.give_back(platform, excess, ReleaseReason::HardLimit);
             // What others are giving back counts as long as it is on its way.
-            self.underway.wait_for_others();
+            if self.state.lock().is_beyond_hard_limit(platform, pages) {
+                self.underway.wait_for_others();
+            }
         }
         !self.state.lock().fails_limits(platform, pages)
     }

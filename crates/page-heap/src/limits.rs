@@ -83,6 +83,17 @@ impl LimitFigures {
             || excess::<E>(wanted, self.limits.hard_bytes).is_some()
     }
 
+    /// Whether they are above the hard limit. Counts nothing.
+    pub fn is_beyond_hard<E: Platform>(
+        &self,
+        platform: &E,
+        backed: PageCount<E::Pages>,
+        pages: PageCount<E::Pages>,
+    ) -> bool {
+        let wanted = wanted_bytes(platform, backed, pages);
+        excess::<E>(wanted, self.limits.hard_bytes).is_some()
+    }
+
     /// Pages above the soft limit, where `backed` are backed and `pages` more are to be. Counts a hit if there are any.
     pub fn soft_excess<E: Platform>(
         &mut self,

@@ -1,7 +1,7 @@
 //! What is done with a heap's lock dropped, and forks, which wait until it is done.
 
 use crate::{HasStats, Published};
-use strata_os::{futex_wait, futex_wake};
+use strata_os::{Clock, MonotonicClock, futex_wait, futex_wake};
 use strata_sync::{
     atomic::{AtomicUsize, Ordering},
     thread_block,
@@ -17,6 +17,9 @@ use strata_sync::{
 pub struct Underway {
     /// Changed under the heap's lock.
     steps: AtomicUsize,
+    /// As many of them as were underway when somebody gave up waiting for their ends: a step of a thread that is not there, in a
+    /// child that no handler of ours saw, never ends. Nobody waits for as many again.
+    given_up: AtomicUsize,
     /// 1 while a fork waits, or has the lock. Written by the thread that forks; slept on by those that wait for it. core's, since
     /// a futex takes no other.
     forks: core::sync::atomic::AtomicU32,
@@ -30,14 +33,18 @@ const LONGEST_WAIT_NS: u64 = 10_000_000;
 /// Times that who found nothing waits for others: each may have taken what the one before gave back.
 const MOST_WAITS: u32 = 8;
 
-/// Looks at steps of others before who wants what they have in hand goes without: a second or so, many times as long as a step takes.
-const MOST_LOOKS: u32 = 10_000;
+/// How long who wants what others have in hand waits before it goes without, however often it has to: many times as long as a step takes where there are many more threads than CPUs.
+const PATIENCE_NS: u64 = 2_000_000_000;
 
 impl Underway {
     strata_sync::const_fn! {
         /// No steps.
         pub const fn new() -> Self {
-            Self { steps: AtomicUsize::new(0), forks: core::sync::atomic::AtomicU32::new(0) }
+            Self {
+                steps: AtomicUsize::new(0),
+                given_up: AtomicUsize::new(0),
+                forks: core::sync::atomic::AtomicU32::new(0),
+            }
         }
     }
 
@@ -51,7 +58,10 @@ impl Underway {
 
     /// A step ends, in the thread that began it. Under the heap's lock.
     pub fn end(&self) {
-        self.steps.fetch_sub(1, Ordering::Relaxed);
+        let left = self.steps.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        if self.given_up.load(Ordering::Relaxed) > left {
+            self.given_up.store(left, Ordering::Relaxed);
+        }
         let own = &thread_block::block().underway;
         own.store(own.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
     }
@@ -61,36 +71,46 @@ impl Underway {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Whether others are in steps: what is free may be in their hands, where no allocation sees it. Exact under the heap's lock. A thread
-    /// that is in a step itself, and is asked for memory there, has no others: two such would wait for each other.
+    /// Whether others are in steps that may end: what is free may be in their hands, where no allocation sees it. Exact under the
+    /// heap's lock. A thread that is in a step itself, and is asked for memory there, has no others: two such would wait for each other.
     pub fn has_others(&self) -> bool {
-        thread_block::block().underway.load(Ordering::Relaxed) == 0 && self.steps() > 0
+        thread_block::block().underway.load(Ordering::Relaxed) == 0
+            && self.steps() > self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Waits until nobody else is in a step, or there were too many in a row. With no lock held that a step takes.
+    /// Waits until nobody else is in a step, two seconds at most by the monotonic clock. With no lock held that a step takes.
     #[cold]
     pub fn wait_for_others(&self) {
+        self.wait_for_others_until(MonotonicClock.now_ns().saturating_add(PATIENCE_NS));
+    }
+
+    /// The same until a time of the monotonic clock.
+    fn wait_for_others_until(&self, until_ns: u64) {
         let nobody_wakes = core::sync::atomic::AtomicU32::new(0);
-        let mut looks = 0;
-        while self.has_others() && looks < MOST_LOOKS {
+        while self.has_others() {
+            if MonotonicClock.now_ns() >= until_ns {
+                self.given_up.store(self.steps(), Ordering::Relaxed);
+                return;
+            }
             futex_wait(&nobody_wakes, 0, Some(LOOK_NS));
-            looks += 1;
         }
     }
 
     /// Calls `attempt` until it finds something, or finds nothing while nobody else has anything in hand: it says both, of one
-    /// moment under the heap's lock. With no lock held that a step takes.
+    /// moment under the heap's lock. Waits two seconds at most, all in all. With no lock held that a step takes.
     #[cold]
     pub fn retry_after_others<T>(
         &self,
         mut attempt: impl FnMut() -> (Option<T>, bool),
     ) -> Option<T> {
+        let mut until_ns = None;
         for _ in 0..MOST_WAITS {
             let (found, has_others) = attempt();
             if found.is_some() || !has_others {
                 return found;
             }
-            self.wait_for_others();
+            let now_ns = || MonotonicClock.now_ns().saturating_add(PATIENCE_NS);
+            self.wait_for_others_until(*until_ns.get_or_insert_with(now_ns));
         }
         attempt().0
     }
@@ -149,3 +169,6 @@ impl Default for Underway {
         Self::new()
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

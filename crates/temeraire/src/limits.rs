@@ -23,7 +23,9 @@ impl<P: PageSize> HugePageAware<P> {
         if let Some(excess) = hard {
             self.give_back(platform, excess, ReleaseReason::HardLimit);
             // What others are giving back counts as long as it is on its way.
-            self.underway.wait_for_others();
+            if self.state.lock().is_beyond_hard_limit(platform, pages) {
+                self.underway.wait_for_others();
+            }
         }
         !self.state.lock().fails_limits(platform, pages)
     }
@@ -66,6 +68,15 @@ impl<P: PageSize> State<P> {
         pages: PageCount<P>,
     ) -> bool {
         self.limits.any() && self.limits.is_beyond(platform, self.backed(), pages)
+    }
+
+    /// The same for the hard one alone.
+    fn is_beyond_hard_limit<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.limits.is_beyond_hard(platform, self.backed(), pages)
     }
 
     /// Pages above the soft limit.

@@ -219,6 +219,15 @@ impl<P: PageSize> State<P> {
         self.limits.any() && self.limits.is_beyond(platform, self.in_use + self.free, pages)
     }
 
+    /// The same for the hard one alone.
+    pub(super) fn is_beyond_hard_limit<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        pages: PageCount<P>,
+    ) -> bool {
+        self.limits.is_beyond_hard(platform, self.in_use + self.free, pages)
+    }
+
     /// Pages above the soft limit.
     pub(super) fn soft_excess<E: Platform<Pages = P>>(
         &mut self,

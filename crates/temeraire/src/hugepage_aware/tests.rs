@@ -6,7 +6,9 @@ use crate::{
 };
 use std::vec::Vec;
 use strata_os::{CallKinds, Fault};
-use strata_page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
+use strata_page_heap::{
+    Density, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limited_bytes,
+};
 use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
 
@@ -531,6 +533,24 @@ fn a_terabyte_of_hugepages_is_kept_and_given_back() {
     heap.release(usize::MAX / 2, ReleaseReason::Call);
     assert_eq!(heap.heap.stats().free_bytes, 0);
     heap.check();
+}
+
+#[test]
+fn at_the_hard_limit_nobody_waits_for_others_who_gave_back_enough_itself() {
+    let heap = Heap::<Pages8K>::new();
+    let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    live.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+    let stats = heap.heap.stats();
+    let hard_bytes = limited_bytes(&heap.ground, stats.in_use_bytes + stats.free_bytes);
+    heap.heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes });
+    // A step of another thread that lasts as long as the test.
+    std::thread::scope(|scope| {
+        scope.spawn(|| heap.heap.underway.begin());
+    });
+    let _more = heap.allocate(2 * Pages8K::BYTES);
+    assert!(heap.heap.underway.has_others(), "it was not waited for in vain");
+    let limits = heap.heap.stats().limits;
+    assert!(limits.hard_hits > 0 && limits.hard_failures == 0, "{limits:?}");
 }
 
 #[test]
