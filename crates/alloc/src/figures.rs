@@ -119,10 +119,13 @@ impl HeapFigures {
 
     /// Bytes mapped from the source: spans, metadata, slabs, and the heap's own structure.
     pub fn mapped_bytes(&self) -> u64 {
-        self.page_heap.reserved_bytes
-            + self.arena.reserved_bytes
-            + self.slab_reserved_bytes
-            + self.core_bytes
+        let figures = [
+            self.page_heap.reserved_bytes,
+            self.arena.reserved_bytes,
+            self.slab_reserved_bytes,
+            self.core_bytes,
+        ];
+        figures.into_iter().fold(0, u64::saturating_add)
     }
 }
 

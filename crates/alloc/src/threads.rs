@@ -306,7 +306,7 @@ impl<C: HeapConfig> Core<C> {
     /// holder of the lock, only what threads did that are gone is counted, and the figures say so.
     pub fn thread_stats(&self) -> ThreadStats {
         let threads = &self.threads;
-        let records = threads.records.lock_unless_held(FIGURES_PATIENCE_NS);
+        let records = threads.records.lock_for_figures();
         let mut stats = ThreadStats {
             threads: records.as_ref().map_or(0, |records| records.count),
             is_unknown: records.is_none(),

@@ -19,7 +19,7 @@ use strata_span::{
     SpanList, SpanPlace,
 };
 use strata_sync::{
-    FIGURES_PATIENCE_NS, LockStats, Mutex, SeqWord,
+    LockStats, Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
     const_fn, prefetch_for_write, spin_hint,
 };
@@ -222,7 +222,7 @@ impl<P: PageSize> CentralFreeList<P> {
             spin_hint();
         }
         // Whoever interrupted the holder, in a signal handler, reads figures of which each is right in itself.
-        let _guard = self.spans.lock_unless_held(FIGURES_PATIENCE_NS);
+        let _guard = self.spans.lock_for_figures();
         self.read_figures(class)
     }
 

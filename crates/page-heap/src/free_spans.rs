@@ -42,14 +42,16 @@ impl FreeSpanCounts {
     pub fn lengths(table: &[Self], page_bytes: u64) -> impl Iterator<Item = FreeSpans> + '_ {
         let lengths = (0..).zip(table).map(move |(pages, counts)| {
             let (backed, unmapped) = (u64::from(counts.backed), u64::from(counts.unmapped));
+            // The page size may be that of a file.
+            let bytes = |spans: u64| spans.saturating_mul(pages).saturating_mul(page_bytes);
             FreeSpans {
                 pages,
                 backed_spans: backed,
                 unmapped_spans: unmapped,
-                backed_bytes: backed * pages * page_bytes,
-                unmapped_bytes: unmapped * pages * page_bytes,
+                backed_bytes: bytes(backed),
+                unmapped_bytes: bytes(unmapped),
             }
         });
-        lengths.filter(|spans| spans.backed_spans + spans.unmapped_spans != 0)
+        lengths.filter(|spans| (spans.backed_spans, spans.unmapped_spans) != (0, 0))
     }
 }

@@ -4,7 +4,7 @@ use crate::{Address, RangeLog, range_log};
 use core::ptr::NonNull;
 use strata_os::{AddressRange, PageSource, Purpose, ReserveRequest};
 use strata_sync::{
-    FIGURES_PATIENCE_NS, LockStats, Mutex,
+    LockStats, Mutex,
     atomic::{AtomicU64, Ordering},
     const_fn,
 };
@@ -206,7 +206,7 @@ impl MetadataArena {
     /// What the arena holds now. In a signal handler that interrupted the holder of the lock, what is not handed out of
     /// its blocks is not known, and the figures say so.
     pub fn stats(&self) -> ArenaStats {
-        let unallocated = self.current.lock_unless_held(FIGURES_PATIENCE_NS).map(|blocks| {
+        let unallocated = self.current.lock_for_figures().map(|blocks| {
             let bytes = (blocks.current.bytes() + blocks.spare.bytes()) as u64;
             (bytes, u64::from(blocks.spare.bytes() != 0))
         });

@@ -1,5 +1,6 @@
 //! One screen about a heap, in a user's words.
 
+use crate::total::total;
 use crate::workspace::{Extra, FiguresOf, with_figures};
 use crate::{
     Category, Figures, Ledger, PageHeapDetails, Part, Place, RenderPageHeap, Snapshot,
@@ -53,6 +54,12 @@ pub fn render_brief(
     could_go(figures, &ledger, out)?;
     hugepages(figures, out)?;
     process(figures, &ledger, out)?;
+    if !figures.snapshot.is_complete() {
+        writeln!(
+            out,
+            "Not all could be read: a signal handler asked that had interrupted the allocator"
+        )?;
+    }
     match earlier {
         Some(earlier) => changes(figures.snapshot, earlier, out),
         None => Ok(()),
@@ -91,7 +98,7 @@ fn held_by_the_allocator(ledger: &Ledger, out: &mut dyn Write) -> Result {
         (ledger.free_pages_bytes(), "in free pages"),
         (ledger.bytes(Category::Central), "in free objects of spans that are partly in use"),
         (
-            caches.map(|category| ledger.bytes(category)).iter().sum(),
+            total(caches.map(|category| ledger.bytes(category))),
             "in caches: of CPUs, of threads, and between them",
         ),
         (metadata, "for its own books"),
@@ -134,7 +141,7 @@ fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {
     };
     let page_bytes = figures.snapshot.heap.page_bytes;
     let filler = &temeraire.filler;
-    let broken_bytes = filler.used_pages_in_released.wrapping_mul(page_bytes);
+    let broken_bytes = filler.used_pages_in_released.saturating_mul(page_bytes);
     let used = temeraire.components.used();
     write!(
         out,
@@ -174,8 +181,7 @@ fn process(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Result
             Amount(kernel.mappings_huge_bytes),
             Amount(kernel.place(Place::Spans).untouched_bytes()),
         )?;
-        let swapped_bytes: u64 =
-            Place::ALL.iter().map(|place| kernel.place(*place).swapped_bytes).sum();
+        let swapped_bytes = total(Place::ALL.map(|place| kernel.place(place).swapped_bytes));
         if swapped_bytes != 0 {
             writeln!(out, "{:FRONT$}{:11}  of it in swap", "", Amount(swapped_bytes))?;
         }

@@ -17,7 +17,7 @@
 //!
 //! Numbers have 64 bits throughout; glibc's `malloc_stats` cuts them to 32.
 
-use crate::{Category, ClassFigures, ClassTable, Ledger, Snapshot};
+use crate::{Category, ClassFigures, ClassTable, Ledger, Snapshot, total::total};
 use core::fmt::{Result, Write};
 
 /// A number of free or used pieces, and their bytes.
@@ -73,8 +73,7 @@ impl GlibcFigures {
         let ledger = Ledger::of(snapshot);
         let heap = &snapshot.heap;
         let of = |category| ledger.bytes(category);
-        let objects =
-            |of: Objects| snapshot.classes.iter().map(|(_, class)| of(class)).sum::<u64>();
+        let objects = |of: Objects| total(snapshot.classes.iter().map(|(_, class)| of(class)));
         let mapped = Pieces { count: heap.large.blocks, bytes: heap.large.bytes };
         let fast = Pieces {
             count: objects(in_front),

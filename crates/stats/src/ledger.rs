@@ -1,6 +1,6 @@
 //! Every mapped byte in one place.
 
-use crate::Snapshot;
+use crate::{Snapshot, total::total};
 use strata_page_heap::FreeParts;
 use strata_span::MetadataKind;
 
@@ -237,7 +237,7 @@ impl Ledger {
     pub fn of(snapshot: &Snapshot) -> Self {
         let heap = &snapshot.heap;
         let mut metadata = heap.arena.bytes_by_kind;
-        let page_map_touched = heap.map.root_touched_bytes + heap.map.leaf_touched_bytes;
+        let page_map_touched = total([heap.map.root_touched_bytes, heap.map.leaf_touched_bytes]);
         let mut page_map_reserved = 0;
         if let Some(page_map) = metadata.get_mut(MetadataKind::PageMap as usize) {
             page_map_reserved = page_map.saturating_sub(page_map_touched);

@@ -69,6 +69,7 @@ mod snapshot;
 mod snapshot_file;
 mod tcmalloc;
 mod today;
+mod total;
 mod workspace;
 
 pub use backing::{

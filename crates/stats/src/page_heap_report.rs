@@ -86,11 +86,9 @@ impl RenderPageHeap for LegacyFigures {
 
     fn free_bytes(&self) -> Option<(u64, u64)> {
         let all = self.lengths().chain([self.large]);
-        Some(
-            all.fold((0, 0), |sum, spans| {
-                (sum.0 + spans.backed_bytes, sum.1 + spans.unmapped_bytes)
-            }),
-        )
+        Some(all.fold((0, 0), |sum, spans| {
+            (sum.0.saturating_add(spans.backed_bytes), sum.1.saturating_add(spans.unmapped_bytes))
+        }))
     }
 
     fn render(&self, _: &Snapshot, out: &mut dyn Write) -> Result {

@@ -1,5 +1,6 @@
 //! The ledger against the kernel.
 
+use crate::total::total;
 use crate::{
     Category, Ledger, Part, Snapshot,
     amount::Amount,
@@ -167,7 +168,7 @@ impl Reconciliation {
 
     /// What is in memory, page by page, says the kernel.
     pub fn pages_resident_bytes(&self) -> u64 {
-        Place::ALL.iter().map(|place| self.place(*place).resident_bytes).sum()
+        total(Place::ALL.map(|place| self.place(place).resident_bytes))
     }
 
     /// How far what the ledger comes to is from what the kernel counts for the mappings, or for the pages where it does not

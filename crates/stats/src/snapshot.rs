@@ -71,7 +71,7 @@ impl Snapshot {
 
     /// Reads every layer of a heap, without stopping threads and without allocation, from any thread, and from a signal
     /// handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that made another thread wait with a lock, it
-    /// takes up to a second longer for each).
+    /// takes a second longer, however many locks that keeps from it).
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
@@ -101,7 +101,8 @@ impl Snapshot {
         self.slab_resident_bytes = slab_bytes.unwrap_or(self.heap.cpu.region_bytes);
     }
 
-    /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of a lock:
+    /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of a lock, and
+    /// `is_unknown` stands with what could not:
     /// then what thread caches hold counts as in use, or the threads' count of what is in use is too low, or what the
     /// metadata arena has not handed out is unexplained.
     pub const fn is_complete(&self) -> bool {

@@ -12,7 +12,7 @@ use strata_os::{
 };
 use strata_page_heap::{PageHeap, Temperature, copy_into_place};
 use strata_span::Address;
-use strata_sync::{FIGURES_PATIENCE_NS, Mutex};
+use strata_sync::Mutex;
 
 /// Room for all that a report may need, each part filled in where it stands when it is needed.
 pub(crate) struct Workspace<F> {
@@ -199,7 +199,7 @@ fn with_workspace<F, R>(work: impl FnOnce(&mut Workspace<F>) -> R) -> Option<R> 
     if bytes > RESERVE_BYTES {
         return None;
     }
-    let mut reserve = RESERVE.lock_unless_held(FIGURES_PATIENCE_NS)?;
+    let mut reserve = RESERVE.lock_for_figures()?;
     let place: *mut Workspace<F> = reserve.0.as_mut_ptr().cast();
     // SAFETY: it is as long and as aligned as that, and lent with the lock; any bytes are a workspace.
     Some(work(unsafe { &mut *place }))

@@ -7,6 +7,7 @@
 )]
 
 use core::fmt::{self, Write};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, FrontEndChoice, Heap, PageHeapChoice};
 use strata_stats::{
@@ -173,6 +174,14 @@ fn a_sink_may_use_the_heap_and_its_error_ends_the_writing() {
 struct Random(u64);
 
 impl Random {
+    /// By `STRATA_SEED`, which is told.
+    fn by_seed() -> Self {
+        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
+        let seed = seed.unwrap_or_else(|| std::process::id().into());
+        println!("STRATA_SEED={seed}");
+        Self(seed)
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -203,15 +212,9 @@ impl Random {
     }
 }
 
-/// What was changed is refused with its place, or read. With `STRATA_STRESS_ROUNDS` what is read is also shown in every form, in which sums
-/// of figures that no heap can have may overflow, where overflows are looked for.
+/// What was changed is refused with its place, or read, and then shown in every form.
 #[test]
 fn no_change_of_a_file_makes_the_reader_stumble() {
-    let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| std::process::id().into());
-    println!("STRATA_SEED={seed}");
-    let rounds = std::env::var("STRATA_STRESS_ROUNDS").ok().and_then(|text| text.parse().ok());
-    let is_shown = rounds.is_some();
     let texts = {
         let _alone = alone();
         [PageHeapChoice::Temeraire, PageHeapChoice::Legacy].map(|page_heap| {
@@ -219,8 +222,8 @@ fn no_change_of_a_file_makes_the_reader_stumble() {
             text(&heap, Extent::Map)
         })
     };
-    let (mut random, mut shown) = (Random(seed), 0);
-    for round in 0..rounds.unwrap_or(150usize) {
+    let (mut random, mut shown) = (Random::by_seed(), 0);
+    for round in 0..rounds(100) {
         let mut changed = texts[round % 2].clone().into_bytes();
         for _ in 0..=random.below(3) {
             random.change(&mut changed);
@@ -229,19 +232,114 @@ fn no_change_of_a_file_makes_the_reader_stumble() {
             Err(ReadError::Corrupt { offset, .. }) => assert!(offset <= changed.len()),
             Err(ReadError::Newer { version }) => assert_ne!(version, Snapshot::VERSION),
             Err(_) => {}
-            Ok(_) if !is_shown => {}
             Ok(document) => {
                 shown += 1;
-                let mut out = String::new();
-                for dialect in Dialect::ALL {
-                    document.render(dialect, &mut out).unwrap();
-                }
-                let _ = explain(document.figures(), Some(&document.snapshot)).to_string();
-                assert!(!render_html(&document, None).is_empty());
+                show(&document);
             }
         }
     }
     println!("{shown} were shown");
+}
+
+/// All of them, and some beside others that are right: no sum or product of them goes over.
+#[test]
+fn figures_that_no_heap_can_have_are_shown_in_every_form() {
+    let mut random = Random::by_seed();
+    for page_heap in [PageHeapChoice::Temeraire, PageHeapChoice::Legacy] {
+        let whole = {
+            let _alone = alone();
+            let (heap, _) = used(page_heap, FrontEndChoice::PerCpu);
+            text(&heap, Extent::Figures)
+        };
+        let greatest = Greatest::of(&whole);
+        for round in 0..rounds(20) {
+            // From all to one of some hundreds.
+            let one_of = 1 << (round % 10);
+            let changed = greatest.instead_of(&whole, || random.below(one_of) == 0);
+            show(&Document::read(changed.as_bytes()).expect("each number has its place"));
+        }
+    }
+}
+
+/// The greatest numbers that a file may have, by the names of their fields.
+struct Greatest<'t>(BTreeMap<&'t str, usize>);
+
+impl<'t> Greatest<'t> {
+    /// Those of the types that figures have; at last, the number that is there.
+    const NUMBERS: [&'static str; 8] = [
+        "18446744073709551615",
+        "9223372036854775807",
+        "4294967295",
+        "2147483647",
+        "65535",
+        "255",
+        "1",
+        "",
+    ];
+
+    /// Those of a file: the reader says which numbers are too great for their place.
+    fn of(text: &'t str) -> Self {
+        let mut found = Self(names(text).map(|(_, name)| (name, 0)).collect());
+        found.0.insert("version", Self::NUMBERS.len() - 1);
+        loop {
+            let changed = found.instead_of(text, || true);
+            let Err(error) = Document::read(changed.as_bytes()) else { return found };
+            let ReadError::Corrupt { offset, .. } = error else { panic!("{error}") };
+            let refused = names(&changed).take_while(|(place, _)| *place < offset).last();
+            let (_, name) = refused.expect("a number stands behind a name");
+            let number = found.0.get_mut(name).expect("each name is known");
+            *number += 1;
+            assert!(*number < Self::NUMBERS.len(), "{name} is refused as it is: {error:?}");
+        }
+    }
+
+    /// The text with these in place of the numbers that `is_chosen` chooses.
+    fn instead_of(&self, text: &str, mut is_chosen: impl FnMut() -> bool) -> String {
+        let mut changed = String::with_capacity(2 * text.len());
+        let mut names = names(text).peekable();
+        let (mut greatest, mut rest) = ("", text);
+        while let Some(front) = rest.find([':', '[', ',']) {
+            let (before, behind) = rest.split_at(front + 1);
+            changed.push_str(before);
+            // What begins a list within a list is an index, and says which of several the next figures are.
+            let is_index = changed.ends_with("[[") || changed.ends_with(",[");
+            let place = text.len() - behind.len();
+            while let Some((_, name)) = names.next_if(|(begin, _)| *begin < place) {
+                greatest = Self::NUMBERS[self.0[name]];
+            }
+            let digits = behind.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, behind) = behind.split_at(digits);
+            let is_figure = digits != 0 && !is_index && !greatest.is_empty();
+            let is_changed = is_figure && is_chosen();
+            changed.push_str(if is_changed { greatest } else { number });
+            rest = behind;
+        }
+        changed.push_str(rest);
+        changed
+    }
+}
+
+/// The names of a file's fields, and where they begin.
+fn names(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.match_indices("\":").filter_map(|(end, _)| {
+        let begin = text[..end].rfind('"')? + 1;
+        Some((begin, &text[begin..end]))
+    })
+}
+
+fn show(document: &Document) {
+    let mut out = String::new();
+    for dialect in Dialect::ALL {
+        document.render(dialect, &mut out).expect("strings take all");
+    }
+    let _ = explain(document.figures(), Some(&document.snapshot)).to_string();
+    assert!(!render_html(document, None).is_empty());
+}
+
+/// How often something is tried: `STRATA_STRESS_ROUNDS` times.
+fn rounds(usually: usize) -> usize {
+    let asked = std::env::var("STRATA_STRESS_ROUNDS").ok().and_then(|text| text.parse().ok());
+    asked.unwrap_or(usually)
 }
 
 #[test]

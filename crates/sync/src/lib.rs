@@ -56,6 +56,8 @@ mod seq_word;
 mod spin;
 pub mod thread_block;
 mod thread_token;
+#[cfg(not(strata_loom))]
+mod vain_wait;
 
 pub use lock_stats::LockStats;
 #[cfg(strata_lock_times)]

@@ -2,6 +2,8 @@
 
 use crate::lock_stats::LockStats;
 use crate::raw_lock::RawLock;
+#[cfg(not(strata_loom))]
+use crate::vain_wait;
 use core::cell::UnsafeCell;
 use core::fmt;
 use core::marker::PhantomData;
@@ -100,6 +102,33 @@ impl<T: ?Sized> Mutex<T> {
     #[cfg(strata_loom)]
     pub fn lock_unless_held(&self, _patience_ns: u64) -> Option<MutexGuard<'_, T>> {
         Some(self.lock())
+    }
+
+    /// Takes the lock for figures, unless this thread holds it already, or it is not to be had for [`FIGURES_PATIENCE_NS`]. A thread
+    /// waits so long once: if it did in vain, it takes other locks within the next second only if they are free at once. So a
+    /// signal handler that interrupted the holder of one which others wait for is kept up once, however many locks there are.
+    ///
+    /// ```
+    /// use strata_sync::Mutex;
+    ///
+    /// let lock = Mutex::new(3);
+    /// assert_eq!(lock.lock_for_figures().as_deref(), Some(&3));
+    /// ```
+    #[cfg(not(strata_loom))]
+    #[cfg_attr(strata_lock_times, track_caller)]
+    pub fn lock_for_figures(&self) -> Option<MutexGuard<'_, T>> {
+        let patience_ns = if vain_wait::was_lately() { 0 } else { FIGURES_PATIENCE_NS };
+        let guard = self.lock_unless_held(patience_ns);
+        if guard.is_none() && patience_ns != 0 && !self.lock.is_ours() {
+            vain_wait::note();
+        }
+        guard
+    }
+
+    /// The same under loom, where no time passes.
+    #[cfg(strata_loom)]
+    pub fn lock_for_figures(&self) -> Option<MutexGuard<'_, T>> {
+        self.lock_unless_held(FIGURES_PATIENCE_NS)
     }
 
     /// The value, without the lock: nobody else can have it.

@@ -168,7 +168,7 @@ impl RawLock {
 
     /// Whether this thread holds the lock: asked by a signal handler that may have interrupted it there. Where others wait for the
     /// lock, the answer may be no within some instructions of taking it and letting go.
-    fn is_ours(&self) -> bool {
+    pub(crate) fn is_ours(&self) -> bool {
         let token = thread_token();
         let state = self.state.load(Ordering::Relaxed);
         state == held_by(token)

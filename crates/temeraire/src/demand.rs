@@ -245,9 +245,9 @@ impl FillerMoment {
     /// All hugepages.
     pub const fn hugepages(&self) -> u64 {
         self.regular_hugepages
-            + self.donated_hugepages
-            + self.partial_hugepages
-            + self.released_hugepages
+            .saturating_add(self.donated_hugepages)
+            .saturating_add(self.partial_hugepages)
+            .saturating_add(self.released_hugepages)
     }
 }
 

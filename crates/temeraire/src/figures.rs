@@ -305,21 +305,21 @@ impl FillerFigures {
 
     /// The share of free pages among all that are backed or free; 0 without hugepages.
     pub fn free_share(&self, pages_per_hugepage: u64) -> f64 {
-        share(self.free_pages, self.hugepages * pages_per_hugepage)
+        share(self.free_pages, self.hugepages.saturating_mul(pages_per_hugepage))
     }
 
     /// The same, among the hugepages that are not full.
     pub fn free_share_of_non_full(&self, pages_per_hugepage: u64) -> f64 {
         share(
             self.free_pages,
-            self.hugepages.saturating_sub(self.full_hugepages) * pages_per_hugepage,
+            self.hugepages.saturating_sub(self.full_hugepages).saturating_mul(pages_per_hugepage),
         )
     }
 
     /// The share of pages that were given back in the hugepages that this happened to; 0 without
     /// such.
     pub fn released_share(&self, pages_per_hugepage: u64) -> f64 {
-        share(self.unmapped_pages, self.released_hugepages * pages_per_hugepage)
+        share(self.unmapped_pages, self.released_hugepages.saturating_mul(pages_per_hugepage))
     }
 
     /// The share of pages in use that stand in hugepages which can be one for the hardware, too; 1
@@ -371,7 +371,7 @@ impl RegionSetFigures {
 
     /// The share of free pages in backed hugepages; 0 without such.
     pub fn free_share(&self, pages_per_hugepage: u64) -> f64 {
-        share(self.free_pages, self.backed_hugepages * pages_per_hugepage)
+        share(self.free_pages, self.backed_hugepages.saturating_mul(pages_per_hugepage))
     }
 }
 

@@ -69,7 +69,12 @@ impl FreeSpanTable {
     /// Bytes of all runs: backed and not.
     pub fn total_bytes(&self) -> (u64, u64) {
         let all = self.lengths().chain(core::iter::once(self.large));
-        all.fold((0, 0), |sum, spans| (sum.0 + spans.backed_bytes, sum.1 + spans.unmapped_bytes))
+        all.fold((0u64, 0u64), |(backed, unmapped), spans| {
+            (
+                backed.saturating_add(spans.backed_bytes),
+                unmapped.saturating_add(spans.unmapped_bytes),
+            )
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{ThreadCache, ThreadCacheStats};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_os::{Clock, MonotonicClock};
 use strata_size_classes::PageSize;
-use strata_sync::{FIGURES_PATIENCE_NS, LockStats, Mutex, atomic::Ordering, const_fn};
+use strata_sync::{LockStats, Mutex, atomic::Ordering, const_fn};
 
 /// What all caches together may hold unless told otherwise: TCMalloc's 32 MiB. Twice as much is memory
 /// that 64 idle threads keep; half as much makes more than 32 busy ones share their least.
@@ -191,7 +191,7 @@ impl<P: PageSize> ThreadCaches<P> {
     /// The figures of all caches together. In a signal handler that interrupted the holder of the lock they are none, and
     /// say so.
     pub fn stats(&self) -> ThreadCachesStats {
-        let Some(registry) = self.registry.lock_unless_held(FIGURES_PATIENCE_NS) else {
+        let Some(registry) = self.registry.lock_for_figures() else {
             let lock = self.registry.stats();
             return ThreadCachesStats { is_unknown: true, lock, ..ThreadCachesStats::default() };
         };
@@ -219,7 +219,7 @@ impl<P: PageSize> ThreadCaches<P> {
     /// Calls `visit` for each cache, the newest first, while the lock is held: threads neither come nor go. In a signal
     /// handler that interrupted the holder, for none.
     pub fn for_each(&self, visit: impl FnMut(&ThreadCache<P>)) {
-        if let Some(registry) = self.registry.lock_unless_held(FIGURES_PATIENCE_NS) {
+        if let Some(registry) = self.registry.lock_for_figures() {
             registry.for_each(visit);
         }
     }

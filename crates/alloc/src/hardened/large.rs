@@ -20,7 +20,7 @@ use strata_span::{
     Address, Function, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace,
 };
 use strata_sync::{
-    FIGURES_PATIENCE_NS, Mutex,
+    Mutex,
     atomic::{AtomicU64, Ordering},
     thread_block::Slot,
 };
@@ -306,7 +306,7 @@ impl<C: HeapConfig> Core<C> {
 impl LargeQuarantine {
     /// Bytes of spans that wait, and of those that were lost.
     pub(crate) fn held_bytes(&self) -> u64 {
-        let waiting = self.waiting.lock_unless_held(FIGURES_PATIENCE_NS);
+        let waiting = self.waiting.lock_for_figures();
         let waiting = waiting.map_or(0, |waiting| waiting.bytes as u64);
         waiting + self.lost_bytes.load(Ordering::Relaxed)
     }

@@ -1,6 +1,7 @@
 //! When something stands out.
 
 use super::{Finding, Findings, WhyNoThread, WhyNotReleased};
+use crate::total::{total, total_change};
 use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Place, Snapshot};
 use strata_alloc::{BackgroundThread, FrontEnd, WhyPerThread};
 use strata_cpu_cache::IdKind;
@@ -108,7 +109,7 @@ fn idle_cpus(snapshot: &Snapshot, earlier: Option<&Snapshot>, least: u64, findin
         let is_dead = is_beyond_reach(snapshot, id, cpu);
         if cpu.populated && cpu.held_bytes != 0 && (is_dead || unchanged) {
             caches += 1;
-            held_bytes = held_bytes.wrapping_add(cpu.held_bytes);
+            held_bytes = held_bytes.saturating_add(cpu.held_bytes);
             since_earlier |= !is_dead;
         }
     }
@@ -230,7 +231,7 @@ fn limits(snapshot: &Snapshot, earlier: Option<&Snapshot>, findings: &mut Findin
 
 fn swapped(figures: &Figures<'_>, least: u64, findings: &mut Findings) {
     let Some(kernel) = figures.kernel else { return };
-    let swapped_bytes = Place::ALL.iter().map(|place| kernel.place(*place).swapped_bytes).sum();
+    let swapped_bytes = total(Place::ALL.map(|place| kernel.place(place).swapped_bytes));
     let free_bytes = kernel.place(Place::FreePages).swapped_bytes;
     if swapped_bytes >= least {
         findings.add(Finding::Swapped { swapped_bytes, free_bytes });
@@ -258,7 +259,7 @@ fn growth(snapshot: &Snapshot, earlier: &Snapshot, findings: &mut Findings) {
     let most = difference.classes().max_by_key(|class| class.in_use_bytes);
     let (class_bytes, class_grown) =
         most.map_or((0, 0), |class| (class.object_bytes, class.in_use_bytes));
-    let small: i64 = difference.classes().map(|class| class.in_use_bytes).sum();
+    let small = total_change(difference.classes().map(|class| class.in_use_bytes));
     let large = difference.part_bytes(Part::InUse).saturating_sub(small);
     let (class_bytes, class_grown) =
         if large > class_grown { (0, large) } else { (class_bytes, class_grown) };

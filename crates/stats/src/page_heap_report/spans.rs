@@ -33,8 +33,8 @@ pub(crate) fn render<I: Iterator<Item = FreeSpans>>(
     let (mut sizes, mut free, mut unmapped) = (0u64, large.backed_bytes, large.unmapped_bytes);
     for spans in lengths() {
         sizes += 1;
-        free += spans.backed_bytes;
-        unmapped += spans.unmapped_bytes;
+        free = free.saturating_add(spans.backed_bytes);
+        unmapped = unmapped.saturating_add(spans.unmapped_bytes);
     }
     writeln!(out, "{RULE}")?;
     writeln!(

@@ -146,7 +146,7 @@ fn usage_history(history: &UsageHistory, out: &mut dyn Write) -> Result {
     let Some(newest) = reported().next_back() else { return Ok(()) };
     write!(out, "HugeCache: Usage timeseries ")?;
     for UsageEpoch { number, least, greatest } in reported() {
-        let place = (number + count).saturating_sub(newest.number + 1);
+        let place = number.saturating_add(count).saturating_sub(newest.number.saturating_add(1));
         let began_ms = number.saturating_sub(1).saturating_mul(length_ms);
         write!(out, "{place}:{began_ms}:{least}:{greatest},")?;
     }

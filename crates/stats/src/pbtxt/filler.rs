@@ -25,10 +25,13 @@ pub(super) fn render(
         ("filler_free_pages", filler.free_pages),
         ("filler_used_pages_in_subreleased", filler.used_pages_in_released),
         ("filler_used_pages_in_partial_released", filler.used_pages_in_partially_released),
-        ("filler_unmapped_bytes", filler.unmapped_pages * page_bytes),
+        ("filler_unmapped_bytes", filler.unmapped_pages.saturating_mul(page_bytes)),
         (
             "filler_hugepageable_used_bytes",
-            filler.used_pages.saturating_sub(filler.used_pages_in_released) * page_bytes,
+            filler
+                .used_pages
+                .saturating_sub(filler.used_pages_in_released)
+                .saturating_mul(page_bytes),
         ),
     ])?;
     let pages = usize::try_from(HUGEPAGE_BYTES as u64 / page_bytes.max(1)).unwrap_or(0);

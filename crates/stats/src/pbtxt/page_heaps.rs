@@ -255,11 +255,17 @@ fn usage_history(history: &UsageHistory, message: &mut Message<'_>) -> Result {
     ])?;
     let newest = history.epochs.first().map_or(0, |epoch| epoch.number);
     for epoch in history.epochs.iter().rev().filter(|epoch| epoch.number != 0) {
-        let place = (epoch.number + UsageHistory::EPOCHS as u64).saturating_sub(newest + 1);
+        let place = epoch
+            .number
+            .saturating_add(UsageHistory::EPOCHS as u64)
+            .saturating_sub(newest.saturating_add(1));
         message.message("measurements", |measurement| {
             measurement.numbers([
                 ("epoch", place),
-                ("timestamp_ms", (epoch.number - 1).saturating_mul(UsageHistory::EPOCH_MS)),
+                (
+                    "timestamp_ms",
+                    epoch.number.saturating_sub(1).saturating_mul(UsageHistory::EPOCH_MS),
+                ),
                 ("min_bytes", hugepage_bytes(epoch.least.into())),
                 ("max_bytes", hugepage_bytes(epoch.greatest.into())),
             ])

@@ -2,6 +2,7 @@
 
 use super::{Fields, Message};
 use crate::today::parameters::{self, Value};
+use crate::total::total;
 use crate::{Category, Details, Ledger, PageHeapDetails, Part, Snapshot};
 use core::fmt::Result;
 use strata_alloc::FrontEnd;
@@ -67,7 +68,7 @@ pub(super) fn structures(fields: Fields, snapshot: &Snapshot, message: &mut Mess
         ("num_stack_traces_created", 0),
         ("num_table_buckets", 0),
         ("num_table_buckets_created", 0),
-        ("pagemap_size", map.root_touched_bytes + map.leaf_touched_bytes),
+        ("pagemap_size", total([map.root_touched_bytes, map.leaf_touched_bytes])),
         ("pagemap_root_residence", map.root_touched_bytes),
         ("percpu_slab_size", heap.cpu.region_bytes),
         ("percpu_slab_residence", snapshot.slab_resident_bytes),
@@ -77,7 +78,10 @@ pub(super) fn structures(fields: Fields, snapshot: &Snapshot, message: &mut Mess
     if fields.are_todays() {
         message.numbers([
             ("pagemap_root_size", map.root_reserved_bytes),
-            ("peak_backed", heap.page_heap.peak.in_use_bytes + heap.page_heap.peak.free_bytes),
+            (
+                "peak_backed",
+                total([heap.page_heap.peak.in_use_bytes, heap.page_heap.peak.free_bytes]),
+            ),
             ("peak_application_demand", heap.page_heap.peak.in_use_bytes),
             ("cpus_allowed", u64::from(snapshot.allowed_cpus)),
             ("arena_blocks", heap.arena.blocks),
@@ -158,7 +162,7 @@ pub(super) fn parameters(
             ("num_released_release_memory_to_system_pages", released.call / page_bytes),
             (
                 "num_released_process_background_actions_pages",
-                (released.policy + released.idle) / page_bytes,
+                total([released.policy, released.idle]) / page_bytes,
             ),
             ("num_released_soft_limit_exceeded_pages", released.soft_limit / page_bytes),
             ("num_released_hard_limit_exceeded_pages", released.hard_limit / page_bytes),
@@ -195,7 +199,7 @@ fn limits(fields: Fields, figures: &LimitFigures, message: &mut Message<'_>) -> 
         let (limit, is_hard) = if hard == 0 { (soft, false) } else { (hard, true) };
         limit_field("desired_usage_limit_bytes", limit, message)?;
         message.field("hard_limit", is_hard)?;
-        return message.field("limit_hits", figures.soft_hits + figures.hard_hits);
+        return message.field("limit_hits", total([figures.soft_hits, figures.hard_hits]));
     }
     limit_field("desired_usage_limit_bytes", soft, message)?;
     limit_field("hard_usage_limit_bytes", hard, message)?;

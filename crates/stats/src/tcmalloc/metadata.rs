@@ -1,7 +1,7 @@
 //! What the allocator needs for itself.
 
 use super::{bytes_line, count_line, pool_lines};
-use crate::{Ledger, Part, Snapshot};
+use crate::{Ledger, Part, Snapshot, total::total};
 use core::fmt::{Result, Write};
 use strata_span::{HUGEPAGE_BYTES, PoolStats};
 
@@ -13,7 +13,7 @@ pub(super) fn render(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) 
     pool_lines("Stack traces", &PoolStats::default(), out)?;
     pool_lines("Table buckets", &PoolStats::default(), out)?;
     let map = &heap.map;
-    bytes_line(map.root_touched_bytes + map.leaf_touched_bytes, "Pagemap bytes used", out)?;
+    bytes_line(total([map.root_touched_bytes, map.leaf_touched_bytes]), "Pagemap bytes used", out)?;
     bytes_line(map.root_touched_bytes, "Pagemap root resident bytes", out)?;
     bytes_line(snapshot.heap.cpu.region_bytes, "per-CPU slab bytes used", out)?;
     bytes_line(snapshot.slab_resident_bytes, "per-CPU slab resident bytes", out)?;

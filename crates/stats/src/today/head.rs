@@ -2,6 +2,7 @@
 
 use crate::properties::realized_fragmentation;
 use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line, summary};
+use crate::total::total;
 use crate::{Category, Details, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_span::{HUGEPAGE_BYTES, PoolStats};
@@ -78,7 +79,7 @@ fn metadata(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result
     pool_lines("Stack traces", &PoolStats::default(), out)?;
     pool_lines("Table buckets", &PoolStats::default(), out)?;
     let map = &heap.map;
-    bytes_line(map.root_touched_bytes + map.leaf_touched_bytes, "Pagemap bytes used", out)?;
+    bytes_line(total([map.root_touched_bytes, map.leaf_touched_bytes]), "Pagemap bytes used", out)?;
     bytes_line(map.root_touched_bytes, "Pagemap root resident bytes", out)?;
     bytes_line(map.root_reserved_bytes, "Pagemap root size", out)?;
     bytes_line(heap.cpu.region_bytes, "per-CPU slab bytes used", out)?;
@@ -87,7 +88,7 @@ fn metadata(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result
     bytes_line(non_resident, "malloc metadata Arena non-resident bytes", out)?;
     // Both are of the moment at which most was in spans.
     let peak = &heap.page_heap.peak;
-    bytes_line(peak.in_use_bytes + peak.free_bytes, "Actual memory used at peak", out)?;
+    bytes_line(total([peak.in_use_bytes, peak.free_bytes]), "Actual memory used at peak", out)?;
     bytes_line(peak.in_use_bytes, "Estimated in-use at peak", out)?;
     let percent = 100.0 * realized_fragmentation(peak);
     writeln!(out, "MALLOC:   {percent:12.4}               Realized fragmentation (%)")?;
