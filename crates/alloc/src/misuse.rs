@@ -72,19 +72,6 @@ impl<C: HeapConfig> Core<C> {
         self.report_misuse(offence, Function::Malloc, address, span, last);
     }
 
-    /// Whether an object of a class is the program's, as far as one look tells.
-    #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn is_out(&self, class: SizeClass, address: Address) -> bool {
-        let is_out = matches!(
-            self.middle().central(class).whereabouts(self, class, address),
-            Whereabouts::Out(_)
-        );
-        let object = address.pointer();
-        is_out
-            && !self.cpu_cache().holds(class, object)
-            && !self.middle().transfer(class).holds(object)
-    }
-
     /// Whether an object of a class is the program's; if it is not, that is told.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {

@@ -218,8 +218,6 @@ impl<C: HeapConfig> Core<C> {
         if C::MARKS_FREE_BLOCKS
             && mark::LOOKS
             && C::Pages::TABLE.size(class) >= mark::LONG
-            && !self.is_out(class, Address::of(pointer))
-            // Looked at twice: a cache whose region is just being moved may show what stood there before.
             && !self.is_live(class, Address::of(pointer), self.freeing_function(class, pointer))
         {
             return;

@@ -206,6 +206,12 @@ impl CpuState {
         self.region.store(RegionWord::running(size).bits(), Ordering::Release);
     }
 
+    /// Counts that the region becomes longer or shorter. Only who stopped the cache may, and before it puts headers back.
+    pub(crate) fn note_resize(&self) {
+        // Release: the headers of the layout before are taken away.
+        self.region_resizes.fetch_add(1, Ordering::Release);
+    }
+
     /// Whether the CPU was ever used.
     pub(crate) fn is_populated(&self) -> bool {
         self.populated.load(Ordering::Relaxed)

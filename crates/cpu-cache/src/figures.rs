@@ -6,7 +6,7 @@ use crate::{
     layout::Layout,
 };
 use strata_size_classes::SizeClass;
-use strata_sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use strata_sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 
 /// The figures of one CPU's cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -133,16 +133,26 @@ impl CpuCache {
         self.layout_of(id).map_or(0, objects).into()
     }
 
-    /// Whether an object of `class` stands in a cache, as it was at some moment. For those who have time: looks at
-    /// every slot in use of every id.
+    /// Whether an object of `class` stands in a cache. One that others push or pop meanwhile may be found or not, and one in a cache
+    /// that somebody stops meanwhile may be missed; what is in no cache all the time is never found. For those who have time:
+    /// looks at every slot in use of every id that was ever used.
     pub fn holds(&self, class: SizeClass, object: *mut u8) -> bool {
-        (0..self.ids()).any(|id| {
-            self.layout_of(id).is_some_and(|layout| {
-                let begin = layout.begin(class);
-                let objects = self.header(id, class).objects(begin);
-                (1..=usize::from(objects))
-                    .any(|number| self.object_in(id, usize::from(begin) + number) == object)
-            })
+        (0..self.used_ids()).any(|id| {
+            let Some(state) = self.state(id).filter(|state| state.is_populated()) else {
+                return false;
+            };
+            // A header is read by the layout that it is of, or not believed: one of a longer region says of the old layout's slots that
+            // they are in use, where there may stand still what was popped long ago.
+            // Acquire pairs with the release in `note_resize`: the headers of the layouts before are not seen any more.
+            let shape = || (state.region(), state.region_resizes.load(Ordering::Acquire));
+            let before = shape();
+            let begin = self.layouts.of(before.0.size()).begin(class);
+            let objects = usize::from(self.header(id, class).objects(begin));
+            let slot = |number| usize::from(begin) + number;
+            let found = (1..=objects).any(|number| self.object_in(id, slot(number)) == object);
+            // Pairs with the release of headers that are put back: behind one of another layout the stop that moved it is seen.
+            fence(Ordering::Acquire);
+            found && !before.0.is_stopped() && shape() == before
         })
     }
 
@@ -185,3 +195,6 @@ impl CpuCache {
         self.header(id, class).pops()
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

@@ -92,7 +92,7 @@ impl CpuCache {
         let Some(larger) = stopped.size().larger() else { return Ok(false) };
         self.layouts.prepare(larger, stopped.table);
         stopped.spread(larger);
-        stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        stopped.state.note_resize();
         count_change(&self.region_changes.growths, larger);
         Ok(true)
     }
@@ -112,7 +112,7 @@ impl CpuCache {
         self.layouts.prepare(smaller, stopped.table);
         stopped.gather(source, smaller);
         stopped.release_behind(pages, smaller.bytes());
-        stopped.state.region_resizes.fetch_add(1, Ordering::Relaxed);
+        stopped.state.note_resize();
         count_change(&self.region_changes.shrinkages, smaller);
         Ok(true)
     }

@@ -320,6 +320,30 @@ fn region_gets_longer_while_owner_pops_and_pushes() {
 }
 
 #[test]
+fn what_was_popped_is_never_found_while_the_region_gets_longer_and_shorter() {
+    explore(3, || {
+        let model = Model::new(1 << 20);
+        // Its slot still has it.
+        let object = model.take(large());
+        model.give(large(), object);
+        assert!(model.cache.holds(large(), object));
+        let object = model.pop(large()).expect("it was given just now");
+        let other = spawn(&model, |model| {
+            assert_eq!(model.cache.lengthen(0), Ok(true));
+            let pages = SimulatedPages::new();
+            assert_eq!(model.cache.shorten(&model.source, &pages, 0), Ok(true));
+        });
+        for _ in 0..2 {
+            assert!(!model.cache.holds(large(), object), "the thread has it");
+        }
+        other.join().expect("no panic");
+        model.give(large(), object);
+        assert!(model.cache.holds(large(), object));
+        model.assert_whole();
+    });
+}
+
+#[test]
 fn region_gets_longer_while_a_slow_path_gives_classes_slots() {
     explore(2, || {
         let model = Model::new(1 << 20);
