@@ -222,10 +222,11 @@ impl Span {
     }
 
     /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the others, and whoever
-    /// comes later, are not. One exchange.
+    /// comes later, are not, and leave it as it is: another owner may have it already. One compare-and-exchange.
     #[must_use]
     pub fn leave_use(&self) -> bool {
-        self.place.swap(SpanPlace::Unused as u8, Ordering::Relaxed) == SpanPlace::InUse as u8
+        let (from, to) = (SpanPlace::InUse as u8, SpanPlace::Unused as u8);
+        self.place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Which back end of its heap it belongs to (arenas have their own).

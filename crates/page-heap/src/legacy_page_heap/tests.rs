@@ -449,3 +449,15 @@ fn a_great_alignment_has_no_page_map_leaves_for_what_lies_before_it() {
     assert_eq!(site.map.stats().leaves, leaves + 1);
     assert_eq!(heap.stats().system_bytes, 4 << 20, "two hugepages");
 }
+
+#[test]
+fn a_span_that_came_back_does_not_leave_use_again() {
+    let (site, heap) = (site(), Heap::EMPTY);
+    let spans = row(&heap, &site, &[10, 20, 30]);
+    put(&heap, &site, spans[1]);
+    // Another thread that gives it back a moment later is told, and the heap's list still has it where it was.
+    assert!(!spans[1].leave_use());
+    assert_eq!(spans[1].place(), SpanPlace::Free);
+    assert_eq!(get(&heap, &site, 20).first::<Pages8K>(), first(spans[1]));
+    assert_eq!(heap.stats().unmapped_bytes, 0);
+}
