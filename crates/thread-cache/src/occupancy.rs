@@ -85,6 +85,11 @@ impl Occupancy {
         Claim(self)
     }
 
+    /// Whether somebody claims the cache. For those who may claim it themselves, and would know of a claim of their own.
+    pub fn is_claimed(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed)
+    }
+
     /// A fence in every running thread, for all claims that were made before. False where the kernel refuses: then no
     /// claim may be relied upon.
     #[must_use]

@@ -46,6 +46,8 @@ pub(crate) struct Owned<T> {
     owner: AtomicUsize,
     /// Fences in other threads cannot be had. Written before others know of the value.
     is_never_owned: AtomicBool,
+    /// Whether [`acquire`](Owned::acquire) keeps the owner outside. Written and read under the lock.
+    is_claimed_for_fork: AtomicBool,
     /// Entered by the owner alone. Claimed under the lock.
     occupancy: Occupancy,
     /// Guards the value where nobody owns it, and the claims where somebody does.
@@ -153,7 +155,8 @@ impl<T> Owned<T> {
         result
     }
 
-    /// Takes the value for a fork, until [`release`](Self::release).
+    /// Takes the value for a fork, until [`release`](Self::release). A thread that forks in a signal handler which interrupted it in
+    /// [`with`](Self::with) or [`visit`](Self::visit) goes on there afterwards, with the claim that it made there.
     pub(crate) fn acquire(&self) {
         self.lock.acquire();
         // The owner itself forks: it is outside, or was interrupted inside by the signal in whose handler it forks, and goes on there
@@ -161,8 +164,11 @@ impl<T> Owned<T> {
         if self.is_owned_here() {
             return;
         }
+        // Claims are made under the lock: one that there is by now is the interrupted work's.
+        let is_claimed = self.occupancy.is_claimed();
         if let Some(claim) = self.shut_owner_out() {
             core::mem::forget(claim);
+            self.is_claimed_for_fork.store(!is_claimed, Ordering::Relaxed);
         }
     }
 
@@ -172,8 +178,11 @@ impl<T> Owned<T> {
     ///
     /// This thread took it with [`Self::acquire`], or is the child of the thread that did.
     pub(crate) unsafe fn release(&self) {
-        // The claim that was forgotten.
-        drop(self.occupancy.claim());
+        if self.is_claimed_for_fork.load(Ordering::Relaxed) {
+            self.is_claimed_for_fork.store(false, Ordering::Relaxed);
+            // The claim that was forgotten.
+            drop(self.occupancy.claim());
+        }
         // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.lock.release() };
     }

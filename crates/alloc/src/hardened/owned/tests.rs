@@ -145,3 +145,43 @@ fn an_owner_that_forks_is_the_owner_still() {
     owned.with(token, step);
     assert_eq!(owned.visit(|value| value[0]), 2);
 }
+
+#[test]
+fn a_fork_in_a_handler_leaves_the_claim_of_the_work_that_it_interrupted() {
+    let owned = owned();
+    let is_kept_outside = || {
+        let is_shared = owned.owner.load(Ordering::Relaxed) == SHARED;
+        is_shared || owned.occupancy.enter().is_none()
+    };
+    let fork = || {
+        owned.acquire();
+        assert!(is_kept_outside());
+        // SAFETY: acquired above.
+        unsafe { owned.release() };
+    };
+    let (send, owner) = owner(&owned);
+    owned.visit(|_| {
+        fork();
+        assert!(is_kept_outside(), "the visit goes on");
+    });
+    fork();
+    send.send(()).expect("the owner lives");
+    drop(send);
+    owner.join().expect("it comes in");
+    assert_eq!(owned.visit(|value| value[0]), 2);
+}
+
+#[test]
+fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
+    let owned = owned();
+    let token = Token::of_thread(thread_pointer());
+    owned.with(token, step);
+    owned.with(token, |_| {
+        owned.acquire();
+        // SAFETY: acquired above.
+        unsafe { owned.release() };
+        assert!(owned.enter(token).is_none(), "the work goes on");
+    });
+    let is_ownable = !owned.is_never_owned.load(Ordering::Relaxed);
+    assert_eq!(owned.enter(token).is_some(), is_ownable);
+}
