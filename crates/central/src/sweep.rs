@@ -75,7 +75,8 @@ where
         let platform = self.back_end.platform;
         let mut wish = 0;
         self.for_each_candidate(hugepage, allowances, |class, span| {
-            wish += self.tier.central(class).releasable_bytes(platform, class, span);
+            let most_bytes = allowances.get(class);
+            wish += self.tier.central(class).releasable_bytes(platform, class, span, most_bytes);
             true
         });
         if wish == 0 {

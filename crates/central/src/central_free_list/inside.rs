@@ -36,15 +36,18 @@ impl Claimed {
 }
 
 impl<P: PageSize> CentralFreeList<P> {
-    /// Bytes of a span's granules that could go back, and have not.
+    /// Bytes of a span's granules that could go back, and have not; none where `most_bytes` is less than one, of which
+    /// [`Self::claim`] takes nothing.
     pub(crate) fn releasable_bytes<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         class: SizeClass,
         span: SpanHandle,
+        most_bytes: u64,
     ) -> usize {
         let _spans = self.spans.lock();
         self.releasable(platform, class, span)
+            .filter(|(granules, _)| granules.bytes() as u64 <= most_bytes)
             .map_or(0, |(granules, set)| set.len() * granules.bytes())
     }
 

@@ -25,7 +25,17 @@ fn a_claimed_span_stays<P: PageSize>(kept: usize) {
         let (out, free) = objects.split_at_mut(stay);
         // SAFETY: taken above, and forgotten here.
         unsafe { list.give(back_end, &OnlyBackEnd, class, free) };
-        let releasable = list.releasable_bytes(&ground, class, span);
+        // A hugepage is not broken for what would not go then.
+        if let Some((granules, _)) = list.releasable(&ground, class, span) {
+            let least = granules.bytes() as u64;
+            assert_eq!(list.releasable_bytes(&ground, class, span, least - 1), 0, "{case}");
+            assert!(list.claim(&ground, class, span, least - 1).is_none(), "{case}");
+            assert!(list.releasable_bytes(&ground, class, span, least) > 0, "{case}");
+            let one = list.claim(&ground, class, span, least).expect("a granule");
+            assert_eq!(one.bytes() as u64, least, "{case}");
+            assert!(list.unclaim(&ground, &one, false).is_empty(), "{case}");
+        }
+        let releasable = list.releasable_bytes(&ground, class, span, u64::MAX);
         let claimed = list.claim(&ground, class, span, u64::MAX);
         assert_eq!(claimed.map_or(0, |claimed| claimed.bytes()), releasable, "{case}");
         // SAFETY: as above.
