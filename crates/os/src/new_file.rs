@@ -65,6 +65,12 @@ impl NewFile {
         }
     }
 
+    /// Writes what is left: `EIO` if something that was written found no room.
+    pub fn refusal(&mut self) -> Option<i32> {
+        let _keep = KeepErrno::new();
+        (!self.writer.finish()).then_some(libc::EIO)
+    }
+
     /// Puts the file in its place, where it takes that of an older one.
     ///
     /// # Errors
@@ -72,10 +78,10 @@ impl NewFile {
     /// The system's number; then the place is as it was. `EIO` if something that was written before found no room.
     pub fn commit(mut self) -> Result<(), i32> {
         let _keep = KeepErrno::new();
-        let wrote = self.writer.finish();
+        let refusal = self.refusal();
         self.close();
-        if !wrote {
-            return Err(libc::EIO);
+        if let Some(errno) = refusal {
+            return Err(errno);
         }
         // SAFETY: both paths end in a zero byte and outlive the call.
         let renamed = unsafe { libc::rename(self.temporary.as_ptr(), self.path.as_ptr()) };

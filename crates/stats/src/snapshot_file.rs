@@ -16,7 +16,8 @@ const LONGEST_PATH: usize = 480;
 ///
 /// # Errors
 ///
-/// The system's number: see [`NewFile::create`] and [`NewFile::commit`]. `EINVAL` for another letter behind `%`.
+/// The system's number: see [`NewFile::create`] and [`NewFile::commit`]. `EINVAL` for another letter behind `%`, `ENOMEM` where
+/// there is no memory for the figures. What stood at the path then stays.
 pub fn write_snapshot_file<C: HeapConfig>(
     core: &Core<C>,
     path: &[u8],
@@ -27,9 +28,17 @@ where
 {
     let path = Path::expand(path, process_id())?;
     let mut file = NewFile::create(path.as_bytes())?;
-    // What was not taken is told by `commit`, which knows why.
-    let _ = report_json(core, extent, &mut file);
-    file.commit()
+    let written = report_json(core, extent, &mut file);
+    conclude(file, written)
+}
+
+/// Puts a file in its place if all of it was written.
+fn conclude(mut file: NewFile, written: fmt::Result) -> Result<(), i32> {
+    match written {
+        Ok(()) => file.commit(),
+        // What the file took fails for want of memory alone.
+        Err(_) => Err(file.refusal().unwrap_or(NO_MEMORY)),
+    }
 }
 
 /// A path on the stack.
@@ -74,7 +83,8 @@ impl Write for Path {
     }
 }
 
-/// `EINVAL` and `ENAMETOOLONG` of Linux, the same on all its machines that Strata runs on.
+/// `ENOMEM`, `EINVAL` and `ENAMETOOLONG` of Linux, the same on all its machines that Strata runs on.
+const NO_MEMORY: i32 = 12;
 const INVALID: i32 = 22;
 const TOO_LONG: i32 = 36;
 
