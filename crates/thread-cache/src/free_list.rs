@@ -77,21 +77,6 @@ impl FreeList {
         self.overruns.store(count, Ordering::Relaxed);
     }
 
-    /// The object that was freed last; null if there is none. One that was written to since is told of.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::pop_sound`].
-    #[inline(always)]
-    pub(crate) unsafe fn pop(&self, secret: usize, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise.
-        let object = unsafe { self.pop_sound(secret) };
-        if object.is_null() {
-            self.forget_damaged(class);
-        }
-        object
-    }
-
     /// The object that was freed last; null if there is none, or if it was written to since.
     ///
     /// # Safety
@@ -119,17 +104,20 @@ impl FreeList {
     }
 
     /// Tells of the first object, if there is one, as one that was written to since it was freed. What lies behind it cannot be
-    /// found any more: neither it nor they are used again.
+    /// found any more: neither it nor they are used again. Says how many they are.
     #[cold]
     #[inline(never)]
-    fn forget_damaged(&self, class: SizeClass) {
+    pub(crate) fn forget_damaged(&self, class: SizeClass) -> u32 {
         let object = self.first.load(Ordering::Relaxed);
-        if !object.is_null() {
-            written_after_free(object, class);
-            self.first.store(core::ptr::null_mut(), Ordering::Relaxed);
-            self.length.store(0, Ordering::Relaxed);
-            self.low_water.store(0, Ordering::Relaxed);
+        if object.is_null() {
+            return 0;
         }
+        written_after_free(object, class);
+        let lost = self.length();
+        self.first.store(core::ptr::null_mut(), Ordering::Relaxed);
+        self.length.store(0, Ordering::Relaxed);
+        self.low_water.store(0, Ordering::Relaxed);
+        lost
     }
 
     /// Puts an object on the list; says how many there are then. One that is the first already is told of.

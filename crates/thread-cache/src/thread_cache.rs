@@ -84,10 +84,10 @@ impl<P: PageSize> ThreadCache<P> {
     /// The calling thread owns the cache.
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass, size: usize) -> *mut u8 {
-        // SAFETY: the caller owns the cache, whose secret is fixed while a list has objects.
-        let object = unsafe { self.list(class).pop(self.secret(), class) };
-        if !object.is_null() {
-            self.set_held_bytes(self.held_bytes().wrapping_sub(size as u64));
+        // SAFETY: the caller's promise.
+        let object = unsafe { self.pop_sound(class, size) };
+        if object.is_null() {
+            self.forget_damaged(class);
         }
         object
     }
@@ -295,6 +295,16 @@ impl<P: PageSize> ThreadCache<P> {
         }
     }
 
+    /// Tells of a class's first object, if there is one, as one that was written to since it was freed, and holds the class's
+    /// objects no more.
+    #[cold]
+    #[inline(never)]
+    fn forget_damaged(&self, class: SizeClass) {
+        let lost = self.list(class).forget_damaged(class);
+        let bytes = u64::from(lost) * P::TABLE.size(class) as u64;
+        self.set_held_bytes(self.held_bytes().wrapping_sub(bytes));
+    }
+
     /// Gives back up to `count` objects of `class`.
     ///
     /// # Safety
@@ -308,8 +318,9 @@ impl<P: PageSize> ThreadCache<P> {
             let mut filled = 0;
             for slot in objects.iter_mut().take(left) {
                 // SAFETY: the caller owns the cache.
-                *slot = unsafe { list.pop(self.secret(), class) };
+                *slot = unsafe { list.pop_sound(self.secret()) };
                 if slot.is_null() {
+                    self.forget_damaged(class);
                     break;
                 }
                 filled += 1;

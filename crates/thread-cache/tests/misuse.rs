@@ -72,3 +72,35 @@ fn an_address_written_into_a_freed_object_is_never_handed_out() {
         },
     );
 }
+
+/// In a process of its own, since it is the whole process that goes on.
+#[test]
+fn what_is_lost_to_a_write_is_held_no_more() {
+    const NAME: &str = "what_is_lost_to_a_write_is_held_no_more";
+    if std::env::var_os(VARIABLE).is_none() {
+        let program = std::env::current_exe().expect("this program");
+        let child = Command::new(program)
+            .args([NAME, "--exact"])
+            .env(VARIABLE, "1")
+            .output()
+            .expect("a child");
+        assert!(child.status.success(), "{child:?}");
+        return;
+    }
+    strata_os::set_on_misuse(strata_os::OnMisuse::Report);
+    let (caches, cache) = (ThreadCaches::new(), ThreadCache::<Pages8K>::new());
+    // SAFETY: the cache stays here until the process ends.
+    unsafe { caches.enter(&cache) };
+    let class = Pages8K::TABLE.entry(48).expect("a class").class();
+    let mut objects = [[0_u64; 6]; 3];
+    for object in &mut objects {
+        push(&cache, class, object);
+    }
+    assert_eq!(cache.held_bytes(), 3 * 48);
+    objects[2][0] = 1;
+    core::hint::black_box(&mut objects);
+    // SAFETY: this thread owns the cache.
+    assert!(unsafe { cache.pop(class, 48) }.is_null());
+    assert_eq!((cache.length(class), cache.held_bytes()), (0, 0));
+    assert_eq!(strata_os::misuses_reported(), 1);
+}

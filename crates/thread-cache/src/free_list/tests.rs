@@ -20,10 +20,10 @@ fn objects_come_back_in_reverse_order_and_nothing_else_does() {
         }
         for &object in objects.iter().rev() {
             // SAFETY: as above, with the same secret.
-            assert_eq!(unsafe { list.pop(SECRET, class()) }, object);
+            assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
         }
         // SAFETY: as above.
-        assert!(unsafe { list.pop(SECRET, class()) }.is_null());
+        assert!(unsafe { list.pop_sound(SECRET) }.is_null());
         assert_eq!(list.length(), 0);
     }
 }
@@ -56,7 +56,7 @@ fn the_low_water_mark_is_the_least_length_since_it_was_cleared() {
     assert_eq!(list.low_water(), 10);
     for _ in 0..4 {
         // SAFETY: as above.
-        unsafe { list.pop(SECRET, class()) };
+        unsafe { list.pop_sound(SECRET) };
     }
     assert_eq!(list.low_water(), 6);
     // SAFETY: as above; the object has been off the list since the loop.
