@@ -396,3 +396,33 @@ fn nothing_is_told_of_a_heap_that_is_used_as_it_may_be() {
         unsafe { heap.deallocate(block) };
     }
 }
+
+static OF_THE_HANDLER: core::sync::atomic::AtomicPtr<Heap> =
+    core::sync::atomic::AtomicPtr::new(core::ptr::null_mut());
+
+extern "C" fn allocate_when_aborted(_: libc::c_int) {
+    // SAFETY: the heap stands until the process ends.
+    let heap = unsafe { &*OF_THE_HANDLER.load(core::sync::atomic::Ordering::Relaxed) };
+    for _ in 0..1000 {
+        assert!(!heap.allocate(100).is_null());
+    }
+}
+
+misuse!(a_handler_may_allocate_when_the_sweep_found_a_block_written,
+    "hardened:true" => "write after free: sweep(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: freed by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+        // SAFETY: none: this is the misuse.
+        unsafe { block.wrapping_add(50).write(1) };
+        OF_THE_HANDLER.store(core::ptr::from_ref(heap).cast_mut(), core::sync::atomic::Ordering::Relaxed);
+        let handler = allocate_when_aborted as extern "C" fn(libc::c_int);
+        // SAFETY: the handler bears being called where the line was written.
+        unsafe { libc::signal(libc::SIGABRT, handler as libc::sighandler_t) };
+        // SAFETY: ends a process that waits for itself.
+        unsafe { libc::alarm(60) };
+        heap.core().unwrap().sweep();
+    }
+);
