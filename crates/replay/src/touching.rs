@@ -10,7 +10,7 @@ use strata_page_heap::{
     HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
     SpanRequest, Temperature,
 };
-use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle};
+use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
 
 /// A page heap over simulated pages, to which it says that each span is written to when it is handed out: what had been
 /// released there counts as backed again, and as faulted in.
@@ -120,13 +120,23 @@ impl<H> Touching<'_, H> {
         self.pages.get().map_or(0, |pages| pages.figures().resident_bytes as u64)
     }
 
-    /// What is in memory as far as the page heap knows.
-    fn booked_bytes<P: PageSize>(&self) -> u64
-    where
-        H: PageHeap<P>,
-    {
-        let stats = self.heap.stats();
-        stats.in_use_bytes + stats.free_bytes
+    /// Counts anew what is away inside of spans. Costs a look at each page.
+    fn count_away<E: Platform>(&self, platform: &E) {
+        let Some(pages) = self.pages.get() else { return };
+        let mut away = 0;
+        platform.map().for_each_span(|span| {
+            if span.place() == SpanPlace::InUse {
+                let range = span.range::<E::Pages>();
+                let there =
+                    pages.residency(range).map_or(range.bytes, |found| found.resident_bytes);
+                away += range.bytes - there;
+            }
+        });
+        self.away_inside.store((away as u64).cast_signed(), Ordering::Relaxed);
+        let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
+        if watched.number() != 0 {
+            self.watched_bytes.store(self.resident_bytes(watched), Ordering::Relaxed);
+        }
     }
 }
 
@@ -199,11 +209,12 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
     }
 
     fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
-        let (resident, booked) = (self.all_resident_bytes(), self.booked_bytes());
+        let resident = self.all_resident_bytes();
         let due_ns = self.heap.maintain(platform, now_ns);
-        // What a collapse filled and the page heap does not count as free lies inside of spans.
-        let came = self.all_resident_bytes().saturating_sub(resident);
-        self.note_back(came.saturating_sub(self.booked_bytes().saturating_sub(booked)));
+        // A collapse fills what is away, inside of spans and where the page heap believed memory that nobody has touched.
+        if self.all_resident_bytes() != resident {
+            self.count_away(platform);
+        }
         due_ns
     }
 
