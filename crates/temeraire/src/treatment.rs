@@ -153,25 +153,8 @@ pub(crate) struct Treatment {
 }
 
 impl Treatment {
-    pub(crate) const NONE: Self = Self {
-        cursor: 0,
-        large_first: 0,
-        due_ns: 0,
-        doublings: 0,
-        figures: CollapseFigures {
-            asked: 0,
-            whole: 0,
-            sparse: 0,
-            collapsed: 0,
-            failures: 0,
-            failures_by_error: [0; CollapseError::COUNT],
-            total_ns: 0,
-            longest_ns: 0,
-            pause_ns: 0,
-            least_pause_ns: 0,
-            skipped_steps: 0,
-        },
-    };
+    pub(crate) const NONE: Self =
+        Self { cursor: 0, large_first: 0, due_ns: 0, doublings: 0, figures: CollapseFigures::NONE };
 
     pub(crate) fn figures(&self) -> CollapseFigures {
         CollapseFigures { pause_ns: self.pause_ns(), least_pause_ns: PAUSE_NS, ..self.figures }

@@ -162,15 +162,15 @@ const FEW: usize = 128;
 #[inline(always)]
 pub(super) unsafe fn clear(start: Address, bytes: usize) {
     let put = |offset: usize| {
-        // SAFETY: the caller's promise; callers of this closure keep the piece within.
+        // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them.
         unsafe { start.add(offset).pointer().cast::<Piece>().write_unaligned([0; 2]) }
     };
     match bytes {
         0 => {}
-        // SAFETY: the caller's promise.
+        // SAFETY: the bytes are the caller's to write, and there are as many.
         8 => unsafe { start.pointer().cast::<u64>().write_unaligned(0) },
         9..=FEW => at_both_ends(bytes, put),
-        // SAFETY: the caller's promise.
+        // SAFETY: the bytes are the caller's to write, and there are as many.
         _ => unsafe { start.pointer().write_bytes(0, bytes) },
     }
 }
@@ -184,19 +184,19 @@ pub(super) unsafe fn clear(start: Address, bytes: usize) {
 unsafe fn is_zero(start: Address, bytes: usize) -> bool {
     let mut sum = [0; 2];
     let add = |offset: usize| {
-        // SAFETY: the caller's promise; callers of this closure keep the piece within.
+        // SAFETY: the bytes are readable, and `at_both_ends` keeps each piece within them.
         let piece = unsafe { start.add(offset).pointer().cast::<Piece>().read_unaligned() };
         sum = [sum[0] | piece[0], sum[1] | piece[1]];
     };
     match bytes {
         0 => true,
-        // SAFETY: the caller's promise.
+        // SAFETY: the bytes are readable, and there are as many.
         8 => unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 },
         9..=FEW => {
             at_both_ends(bytes, add);
             sum[0] | sum[1] == 0
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the bytes are readable, and there are as many.
         _ => unsafe { are_many_zero(start, bytes) },
     }
 }
