@@ -16,6 +16,7 @@ use std::{
     thread,
 };
 use strata_alloc::{Config, FrontEnd, Heap, HeapConfig, Observer, Standard};
+use strata_os::Seed;
 use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
 
 /// Two heaps may have threads' words at a time, and tests run at once.
@@ -29,26 +30,10 @@ fn config(more: &str) -> Config {
     Config::parse(format!("hardened:true,{more}").as_bytes(), |complaint| panic!("{complaint}"))
 }
 
-/// A generator (G. Marsaglia's xorshift).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// Mostly small, sometimes large.
-    fn size(&mut self) -> usize {
-        let bits = [4, 6, 8, 10, 12, 14, 18, 20][self.below(8)];
-        self.below(1 << bits)
-    }
+/// Mostly small, sometimes large.
+fn random_size(random: &mut Seed) -> usize {
+    let bits = [4, 6, 8, 10, 12, 14, 18, 20][random.below(8)];
+    random.below(1 << bits)
 }
 
 /// A block that knows what it must hold.
@@ -60,8 +45,8 @@ struct Block {
 }
 
 impl Block {
-    fn new<C: HeapConfig>(heap: &Heap<C>, random: &mut Random) -> Self {
-        let (size, align) = (random.size(), 1 << random.below(14));
+    fn new<C: HeapConfig>(heap: &Heap<C>, random: &mut Seed) -> Self {
+        let (size, align) = (random_size(random), 1 << random.below(14));
         let zeroed = random.below(3) == 0;
         let start = match zeroed {
             true => heap.allocate_zeroed(size, align),
@@ -134,17 +119,15 @@ fn check_figures<C: HeapConfig>(heap: &Heap<C>) {
 fn random_program<P: PageSize>(more: &str, steps: usize) {
     let _one = one();
     let heap: Heap<Standard<P>> = Heap::with(config(more));
-    let seed =
-        env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed_u64);
-    println!("seed {seed}, pages {}, {more}", P::NAME);
-    let mut random = Random(seed | 1);
+    println!("pages {}, {more}", P::NAME);
+    let mut random = Seed::from_environment_or(0x5eed);
     let mut blocks: Vec<Block> = Vec::new();
     for step in 0..steps {
         match random.below(9) {
             0..=3 => blocks.push(Block::new(&heap, &mut random)),
             4 if !blocks.is_empty() => {
                 let index = random.below(blocks.len());
-                let size = random.size();
+                let size = random_size(&mut random);
                 blocks[index].resize(&heap, size);
             }
             _ if !blocks.is_empty() => {
@@ -194,7 +177,7 @@ fn threads_hand_blocks_over_and_end() {
                 let next = senders[(number + 1) % 4].clone();
                 let heap = &heap;
                 scope.spawn(move || {
-                    let mut random = Random(number as u64 * 77 + 1);
+                    let mut random = Seed::new(number as u64);
                     for _ in 0..1_000 {
                         next.send(Block::new(heap, &mut random)).unwrap();
                         if let Ok(block) = receiver.try_recv() {

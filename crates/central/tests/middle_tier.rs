@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use strata_central::{MiddleTier, StandardTransfer, TransferPolicy};
-use strata_os::{CallKinds, Clock, FailingPages, Fault, ManualClock, SystemPages};
+use strata_os::{CallKinds, Clock, FailingPages, Fault, ManualClock, Seed, SystemPages};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{
     ObjectSource, PageSize, Pages4K, Pages8K, Pages32K, Pages256K, SizeClass,
@@ -29,25 +29,6 @@ impl<P: PageSize> Heap<P> {
 
     fn in_use_bytes(&self) -> u64 {
         self.pages.stats().in_use_bytes
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    /// Seeded from `STRATA_SEED`, or with a fixed value; prints the seed.
-    fn new() -> Self {
-        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(0x5eed_0003);
-        println!("STRATA_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % bound
     }
 }
 
@@ -82,7 +63,7 @@ fn batches_keep_their_contents_and_the_sums_are_exact<P: PageSize, T: TransferPo
     let heap = Heap::<P>::new();
     let tier = MiddleTier::<P, T>::new();
     let source = tier.with(&heap.ground, &heap.pages);
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0003);
     let mut out: Vec<(SizeClass, *mut u8)> = Vec::new();
     let classes: Vec<_> =
         P::TABLE.classes().filter(|&class| P::TABLE.size(class) <= 64 << 10).collect();

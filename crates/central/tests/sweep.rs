@@ -5,7 +5,7 @@
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::BTreeMap;
 use strata_central::{Allowances, MiddleTier, Swept};
-use strata_os::{CallKinds, FailingPages, Fault, ManualClock, PageSource, SystemPages};
+use strata_os::{CallKinds, FailingPages, Fault, ManualClock, PageSource, Seed, SystemPages};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{
     ObjectSource, PageSize, Pages4K, Pages8K, Pages32K, Pages256K, SizeClass,
@@ -102,29 +102,11 @@ fn is_filled(object: usize, size: usize) -> bool {
     bytes.iter().all(|&byte| byte == byte_of(object))
 }
 
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(0x5eed_0009);
-        println!("STRATA_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % bound
-    }
-}
-
 /// Random programs: objects of some classes come and go, everything that may go is given back, and everything that is in use is
 /// looked at.
 fn what_is_in_use_stays<P: PageSize>(objects_a_class: usize) {
     let heap = Heap::<P, HugePageAware<P>>::new();
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0009);
     let classes: Vec<_> = [16, 100, 512, 1024, 3000, 8192, 20_000]
         .map(|size| P::TABLE.entry(size).expect("a class").class())
         .into();
@@ -246,7 +228,7 @@ fn threads_that_use_the_spans_meanwhile_lose_nothing() {
             .map(|number| {
                 let heap = &heap;
                 scope.spawn(move || {
-                    let mut random = Random(0x5eed_0011 + number);
+                    let mut random = Seed::new(0x5eed_0011 + number);
                     let mut live = Vec::new();
                     for _ in 0..20_000 {
                         if live.len() < 300 && random.below(2) == 0 {

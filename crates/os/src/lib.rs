@@ -11,7 +11,8 @@
 //!
 //! Beside the real thing stand fakes for tests and simulations, with the same traits:
 //! [`FailingPages`] fails the call that you name, [`ManualClock`] stands still until told, and with
-//! the feature `std` `SimulatedPages` keeps books on address space that does not exist.
+//! the feature `std` `SimulatedPages` keeps books on address space that does not exist; the random numbers of a
+//! test come from a `Seed`, which is printed and can be given back.
 //!
 //! ```
 //! use strata_os::{Advice, PageSource, Purpose, Release, ReserveRequest, SystemPages};
@@ -74,6 +75,8 @@ mod residency;
 mod restraint;
 pub mod rseq;
 #[cfg(any(test, feature = "std"))]
+mod seed;
+#[cfg(any(test, feature = "std"))]
 mod simulated_pages;
 mod stream_list;
 mod system_pages;
@@ -112,6 +115,8 @@ pub use random::random_bits;
 pub use range::AddressRange;
 pub use residency::{Mapping, PageScan, for_each_mapping};
 pub use restraint::{keep_to_memory_calls, keeps_to_memory_calls, make_no_calls, makes_no_calls};
+#[cfg(any(test, feature = "std"))]
+pub use seed::Seed;
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use stream_list::{lock_stream_list, reset_stream_list, unlock_stream_list};

@@ -10,7 +10,7 @@
 //! use strata_size_classes::Pages256K;
 //!
 //! type Heap = LegacyPageHeap<Pages256K>;
-//! suite::a_random_program_agrees_with_a_model::<Pages256K, Heap>(suite::Seed::from(7), 200);
+//! suite::a_random_program_agrees_with_a_model::<Pages256K, Heap>(suite::Seed::new(7), 200);
 //! ```
 //!
 //! Random programs print their seed; `STRATA_SEED=n` runs that program again.
@@ -23,7 +23,6 @@ mod parts;
 mod program;
 mod range_set;
 mod reentry;
-mod seed;
 mod test_ground;
 mod threads;
 mod witness;
@@ -44,7 +43,7 @@ pub use program::{
     neighbours_of_another_heap_are_left_alone, spans_that_grow_take_nothing_from_others,
 };
 pub use reentry::programs_may_run_while_memory_is_given_back;
-pub use seed::Seed;
+pub use strata_os::Seed;
 pub use threads::{figures_need_little_stack, threads_share_a_heap};
 
 use crate::PageHeap;

@@ -5,6 +5,7 @@
 
 use core::time::Duration;
 use std::time::Instant;
+use strata_os::Seed;
 use strata_stats::{ReportFault, parse, parse_whole};
 
 /// One report of each form and page heap.
@@ -73,52 +74,40 @@ fn each_kind_of_fault_is_told_apart() {
     assert_eq!(error.to_string(), "line 2: no line of a report looks like this");
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+/// A report, or mostly some lines of one, which are read faster.
+fn random_report(random: &mut Seed) -> String {
+    let whole = REPORTS[random.below(REPORTS.len())];
+    if random.below(16) == 0 {
+        return whole.to_owned();
     }
+    let lines: Vec<_> = whole.lines().collect();
+    let first = random.below(lines.len());
+    let kept = lines[first..].iter().take(1 + random.below(20));
+    kept.flat_map(|line| [line, "\n"]).collect()
+}
 
-    /// A report, or mostly some lines of one, which are read faster.
-    fn report(&mut self) -> String {
-        let whole = REPORTS[self.below(REPORTS.len())];
-        if self.below(16) == 0 {
-            return whole.to_owned();
+/// One change: bytes overwritten, left out, repeated, or taken from elsewhere.
+fn change(random: &mut Seed, text: &mut Vec<u8>) {
+    let at = random.below(text.len().max(1));
+    let length = (1 + random.below(60)).min(text.len().saturating_sub(at));
+    match random.below(6) {
+        0 => text.truncate(at),
+        1 => drop(text.drain(at..at + length)),
+        2 => {
+            let again = text[at..at + length].to_vec();
+            text.splice(at..at, again);
         }
-        let lines: Vec<_> = whole.lines().collect();
-        let first = self.below(lines.len());
-        let kept = lines[first..].iter().take(1 + self.below(20));
-        kept.flat_map(|line| [line, "\n"]).collect()
-    }
-
-    /// One change: bytes overwritten, left out, repeated, or taken from elsewhere.
-    fn change(&mut self, text: &mut Vec<u8>) {
-        let at = self.below(text.len().max(1));
-        let length = (1 + self.below(60)).min(text.len().saturating_sub(at));
-        match self.below(6) {
-            0 => text.truncate(at),
-            1 => drop(text.drain(at..at + length)),
-            2 => {
-                let again = text[at..at + length].to_vec();
-                text.splice(at..at, again);
-            }
-            3 => {
-                let from = self.below(text.len() - length + 1);
-                let other = text[from..from + length].to_vec();
-                text.splice(at..at + length, other);
-            }
-            4 => text[at..at + length]
-                .fill(b"0123456789.,:<>={}[]()@- \n%~*+\xc3\xff"[self.below(31)]),
-            _ => {
-                if let Some(byte) = text.get_mut(at) {
-                    *byte = self.below(256) as u8;
-                }
+        3 => {
+            let from = random.below(text.len() - length + 1);
+            let other = text[from..from + length].to_vec();
+            text.splice(at..at + length, other);
+        }
+        4 => {
+            text[at..at + length].fill(b"0123456789.,:<>={}[]()@- \n%~*+\xc3\xff"[random.below(31)])
+        }
+        _ => {
+            if let Some(byte) = text.get_mut(at) {
+                *byte = random.below(256) as u8;
             }
         }
     }
@@ -126,18 +115,15 @@ impl Random {
 
 #[test]
 fn no_change_of_a_report_makes_the_parser_stumble() {
-    let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| std::process::id().into());
-    println!("STRATA_SEED={seed}");
     let seconds = std::env::var("STRATA_STRESS_SECONDS").ok().and_then(|text| text.parse().ok());
     let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(1));
-    let mut random = Random(seed);
+    let mut random = Seed::from_environment();
     let (mut rounds, mut believed) = (0u64, 0u64);
     while Instant::now() < end || rounds == 0 {
-        let mut bytes = random.report().into_bytes();
+        let mut bytes = random_report(&mut random).into_bytes();
         for _ in 0..=random.below(4) {
             if !bytes.is_empty() {
-                random.change(&mut bytes);
+                change(&mut random, &mut bytes);
             }
         }
         let text = String::from_utf8_lossy(&bytes);

@@ -10,6 +10,7 @@ use core::fmt::{self, Write};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, FrontEndChoice, Heap, PageHeapChoice};
+use strata_os::Seed;
 use strata_stats::{
     Dialect, Document, Extent, ReadError, Snapshot, explain, render_html, report_json,
 };
@@ -170,44 +171,25 @@ fn a_sink_may_use_the_heap_and_its_error_ends_the_writing() {
     });
 }
 
-/// Steps of a linear congruence, by Knuth's numbers.
-struct Random(u64);
-
-impl Random {
-    /// By `STRATA_SEED`, which is told.
-    fn by_seed() -> Self {
-        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or_else(|| std::process::id().into());
-        println!("STRATA_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % bound.max(1)
-    }
-
-    /// One change: a byte, a piece left out or taken from elsewhere, or a number made great.
-    fn change(&mut self, text: &mut Vec<u8>) {
-        const NUMBERS: [&[u8]; 6] =
-            [b"18446744073709551615", b"-1", b"0", b"4294967296", b"1e400", b"9223372036854775808"];
-        let at = self.below(text.len());
-        let length = self.below(40).min(text.len() - at);
-        match self.below(4) {
-            0 => text[at] = self.below(256) as u8,
-            1 => drop(text.drain(at..at + length)),
-            2 => {
-                let from = self.below(text.len() - length);
-                let other = text[from..from + length].to_vec();
-                text.splice(at..at + length, other);
-            }
-            _ => {
-                let Some(start) = text[at..].iter().position(u8::is_ascii_digit) else { return };
-                let digits = text[at + start..].iter().take_while(|byte| byte.is_ascii_digit());
-                let end = at + start + digits.count();
-                text.splice(at + start..end, NUMBERS[self.below(NUMBERS.len())].iter().copied());
-            }
+/// One change: a byte, a piece left out or taken from elsewhere, or a number made great.
+fn change(random: &mut Seed, text: &mut Vec<u8>) {
+    const NUMBERS: [&[u8]; 6] =
+        [b"18446744073709551615", b"-1", b"0", b"4294967296", b"1e400", b"9223372036854775808"];
+    let at = random.below(text.len());
+    let length = random.below(40).min(text.len() - at);
+    match random.below(4) {
+        0 => text[at] = random.below(256) as u8,
+        1 => drop(text.drain(at..at + length)),
+        2 => {
+            let from = random.below(text.len() - length);
+            let other = text[from..from + length].to_vec();
+            text.splice(at..at + length, other);
+        }
+        _ => {
+            let Some(start) = text[at..].iter().position(u8::is_ascii_digit) else { return };
+            let digits = text[at + start..].iter().take_while(|byte| byte.is_ascii_digit());
+            let end = at + start + digits.count();
+            text.splice(at + start..end, NUMBERS[random.below(NUMBERS.len())].iter().copied());
         }
     }
 }
@@ -222,11 +204,11 @@ fn no_change_of_a_file_makes_the_reader_stumble() {
             text(&heap, Extent::Map)
         })
     };
-    let (mut random, mut shown) = (Random::by_seed(), 0);
+    let (mut random, mut shown) = (Seed::from_environment(), 0);
     for round in 0..rounds(100) {
         let mut changed = texts[round % 2].clone().into_bytes();
         for _ in 0..=random.below(3) {
-            random.change(&mut changed);
+            change(&mut random, &mut changed);
         }
         match Document::read(&changed) {
             Err(ReadError::Corrupt { offset, .. }) => assert!(offset <= changed.len()),
@@ -244,7 +226,7 @@ fn no_change_of_a_file_makes_the_reader_stumble() {
 /// All of them, and some beside others that are right: no sum or product of them goes over.
 #[test]
 fn figures_that_no_heap_can_have_are_shown_in_every_form() {
-    let mut random = Random::by_seed();
+    let mut random = Seed::from_environment();
     for page_heap in [PageHeapChoice::Temeraire, PageHeapChoice::Legacy] {
         let whole = {
             let _alone = alone();

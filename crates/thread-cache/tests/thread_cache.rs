@@ -4,6 +4,7 @@
 
 use core::cell::RefCell;
 use std::collections::HashMap;
+use strata_os::Seed;
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
 use strata_thread_cache::{
     LEAST_BYTES, MAX_LIST_LENGTH, ThreadCache, ThreadCacheStats, ThreadCaches,
@@ -94,25 +95,6 @@ impl<'a> Thread<'a> {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    /// Seeded from `STRATA_SEED`, or with a fixed value; prints the seed.
-    fn new() -> Self {
-        let seed = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(0x5eed_0004);
-        println!("STRATA_SEED={seed}");
-        Self(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 16) as usize % bound
-    }
-}
-
 fn class_of(size: usize) -> SizeClass {
     Pages8K::TABLE.entry(size).expect("a class").class()
 }
@@ -121,7 +103,7 @@ fn class_of(size: usize) -> SizeClass {
 fn no_object_is_lost_or_doubled_and_held_bytes_are_exact() {
     let (caches, cache) = (ThreadCaches::new(), ThreadCache::new());
     let thread = Thread::new(&caches, &cache);
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0004);
     let classes: Vec<_> = Pages8K::TABLE.classes().collect();
     let mut live: Vec<(SizeClass, *mut u8)> = Vec::new();
     for step in 0..60_000 {

@@ -8,7 +8,7 @@ use std::{
 use strata_alloc::{Config, FrontEnd, FrontEndChoice, Heap, HeapConfig, PageHeapChoice, Standard};
 use strata_cpu_cache::CpuCache;
 use strata_example_buddy::BuddyPageHeap;
-use strata_os::{MonotonicClock, SystemPages};
+use strata_os::{MonotonicClock, Seed, SystemPages};
 use strata_size_classes::PageSize;
 
 /// One heap at a time: two may have the fast path, and the tests of a binary run at once.
@@ -24,9 +24,9 @@ pub(crate) fn steps(default: usize) -> usize {
     env::var("STRATA_MATRIX_STEPS").ok().and_then(|steps| steps.parse().ok()).unwrap_or(default)
 }
 
-/// The seed of the random programs: printed by a failing test through its panic message.
-pub(crate) fn seed() -> u64 {
-    env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0x5eed)
+/// The seed of the random programs, which a failing test has printed.
+pub(crate) fn seed() -> Seed {
+    Seed::from_environment_or(0x5eed)
 }
 
 /// A heap on the example's page heap, which is a type of its own.
@@ -79,7 +79,7 @@ fn run_cells<P: PageSize>(page_heap: &str, suite: impl Fn(Config)) {
         }
         let _one: MutexGuard<'_, ()> =
             ONE_HEAP.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        println!("cell {cell}, seed {}", seed());
+        println!("cell {cell}");
         let named = PAGE_HEAPS.iter().any(|(name, _)| *name == page_heap);
         let choice = if named { format!("page_heap:{page_heap},") } else { String::new() };
         let config =

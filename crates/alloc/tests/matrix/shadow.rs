@@ -2,45 +2,25 @@
 
 use std::collections::BTreeMap;
 use strata_alloc::{Heap, HeapConfig};
+use strata_os::Seed;
 
-/// A small generator of random numbers (Vigna's SplitMix64).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
+/// Mostly small, sometimes around a class's or a page's edge, rarely several MiB.
+pub(crate) fn random_size(random: &mut Seed) -> usize {
+    match random.below(100) {
+        0..70 => random.below(1025),
+        70..88 => random.below(32 << 10),
+        88..96 => random.below(300 << 10),
+        96..99 => (1 << random.below(21)) + random.below(3) - 1,
+        _ => random.below(5 << 20),
     }
+}
 
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    /// Mostly small, sometimes around a class's or a page's edge, rarely several MiB.
-    pub(crate) fn size(&mut self) -> usize {
-        match self.below(100) {
-            0..70 => self.below(1025),
-            70..88 => self.below(32 << 10),
-            88..96 => self.below(300 << 10),
-            96..99 => (1 << self.below(21)) + self.below(3) - 1,
-            _ => self.below(5 << 20),
-        }
-    }
-
-    /// Mostly what C asks for, sometimes up to 4 MiB.
-    pub(crate) fn align(&mut self) -> usize {
-        match self.below(20) {
-            0 => 1 << self.below(23),
-            1..4 => 1 << self.below(13),
-            _ => 1 << self.below(5),
-        }
+/// Mostly what C asks for, sometimes up to 4 MiB.
+pub(crate) fn random_align(random: &mut Seed) -> usize {
+    match random.below(20) {
+        0 => 1 << random.below(23),
+        1..4 => 1 << random.below(13),
+        _ => 1 << random.below(5),
     }
 }
 
@@ -143,7 +123,7 @@ impl Shadow {
     pub(crate) fn take<C: HeapConfig>(
         &mut self,
         heap: &Heap<C>,
-        random: &mut Random,
+        random: &mut Seed,
     ) -> Option<Block> {
         let address = {
             let (&low, _) = self.blocks.first_key_value()?;

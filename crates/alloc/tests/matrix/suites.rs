@@ -3,17 +3,18 @@
 use crate::{
     cells::{seed, steps},
     ledger,
-    shadow::{Random, Shadow},
+    shadow::{Shadow, random_align, random_size},
 };
 use std::{
     sync::{Mutex, mpsc},
     thread,
 };
 use strata_alloc::{Heap, HeapConfig};
+use strata_os::Seed;
 
 /// Allocation of every kind, realloc and free at random, against the shadow.
 pub(crate) fn random_programs<C: HeapConfig>(heap: &Heap<C>) {
-    let mut random = Random::new(seed());
+    let mut random = seed();
     let mut shadow = Shadow::default();
     let steps = steps(6_000);
     for step in 0..steps {
@@ -35,8 +36,8 @@ pub(crate) fn random_programs<C: HeapConfig>(heap: &Heap<C>) {
     ledger::check(heap, 0);
 }
 
-fn allocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Random) {
-    let (size, align, pattern) = (random.size(), random.align(), random.next());
+fn allocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Seed) {
+    let (size, align, pattern) = (random_size(random), random_align(random), random.next());
     match random.below(4) {
         0 => {
             let pointer = heap.allocate_zeroed(size, align);
@@ -51,12 +52,12 @@ fn allocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Ran
     }
 }
 
-fn reallocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Random) {
+fn reallocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Seed) {
     let Some(old) = shadow.take(heap, random) else { return };
     let size = match random.below(3) {
         0 => old.size + random.below(200),
         1 => old.size.saturating_sub(random.below(200)),
-        _ => random.size(),
+        _ => random_size(random),
     };
     // SAFETY: the block is ours, and was asked for with this alignment.
     let pointer = unsafe { heap.reallocate(old.pointer(), old.align, size) };
@@ -65,7 +66,7 @@ fn reallocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut R
     shadow.insert(heap, pointer, size, old.align, random.next());
 }
 
-fn deallocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Random) {
+fn deallocate<C: HeapConfig>(heap: &Heap<C>, shadow: &mut Shadow, random: &mut Seed) {
     let Some(block) = shadow.take(heap, random) else { return };
     if random.below(2) == 0 {
         // SAFETY: the block is ours.
@@ -86,7 +87,7 @@ fn assert_zero(pointer: *mut u8, size: usize) {
 /// Four threads allocate, and free what others allocated.
 pub(crate) fn crossing_threads<C: HeapConfig>(heap: &Heap<C>) {
     const THREADS: usize = 4;
-    let steps = steps(6_000);
+    let (steps, seed) = (steps(6_000), seed());
     let (senders, receivers): (Vec<_>, Vec<_>) =
         (0..THREADS).map(|_| mpsc::channel::<Parcel>()).unzip();
     thread::scope(|scope| {
@@ -95,10 +96,11 @@ pub(crate) fn crossing_threads<C: HeapConfig>(heap: &Heap<C>) {
         for (number, receiver) in receivers.into_iter().enumerate() {
             let senders = senders.clone();
             threads.push(scope.spawn(move || {
-                let mut random = Random::new(seed() + number as u64);
+                let mut random = seed.derived(number as u64);
                 let mut live = Vec::new();
                 for _ in 0..steps {
-                    let (size, pattern) = (random.size().min(64 << 10), random.next() as u8);
+                    let (size, pattern) =
+                        (random_size(&mut random).min(64 << 10), random.next() as u8);
                     let pointer = heap.allocate(size);
                     assert!(!pointer.is_null());
                     // SAFETY: the block is ours and this long.
@@ -148,6 +150,7 @@ impl Parcel {
 /// Hundreds of threads that allocate, leave some blocks to others, and end.
 pub(crate) fn short_threads<C: HeapConfig>(heap: &Heap<C>) {
     let left: Mutex<Vec<Parcel>> = Mutex::new(Vec::new());
+    let seed = seed();
     let rounds = (steps(6_000) / 100).clamp(8, 400);
     let mut metadata_after_warm_up = 0;
     for round in 0..rounds {
@@ -156,7 +159,7 @@ pub(crate) fn short_threads<C: HeapConfig>(heap: &Heap<C>) {
             for number in 0..8 {
                 let left = &left;
                 threads.push(scope.spawn(move || {
-                    let mut random = Random::new(seed() ^ (round * 8 + number) as u64);
+                    let mut random = seed.derived((round * 8 + number) as u64);
                     for _ in 0..50 {
                         let size = random.below(2000);
                         let pointer = heap.allocate(size);
@@ -188,9 +191,9 @@ pub(crate) fn short_threads<C: HeapConfig>(heap: &Heap<C>) {
 
 /// Zeroed blocks over memory that was written and freed.
 pub(crate) fn zeroed_after_dirty<C: HeapConfig>(heap: &Heap<C>) {
-    let mut random = Random::new(seed());
+    let mut random = seed();
     for _ in 0..steps(6_000) / 30 {
-        let size = random.size();
+        let size = random_size(&mut random);
         let dirty: Vec<_> = (0..8).map(|_| heap.allocate(size)).collect();
         for pointer in dirty {
             assert!(!pointer.is_null());

@@ -1,4 +1,4 @@
-//! What a cache stands on in a test: a machine with restartable sequences, numbers by chance.
+//! What a cache stands on in a test: a machine with restartable sequences.
 
 use strata_cpu_cache::{CpuCache, IdKind, Setup};
 use strata_os::{SystemPages, possible_cpus, rseq};
@@ -53,31 +53,4 @@ pub(crate) fn bind(thread: libc::pid_t, cpus: &[usize]) {
     }
     // SAFETY: the set is as long as said.
     let _ = unsafe { libc::sched_setaffinity(thread, size_of_val(&set), &raw const set) };
-}
-
-/// The seed of the environment's `STRATA_SEED`, else one by the clock; printed either way.
-pub(crate) fn seed() -> u64 {
-    let given = std::env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        now.map_or(1, |now| now.as_nanos() as u64)
-    });
-    println!("STRATA_SEED={seed}");
-    seed
-}
-
-/// Numbers by chance: xorshift.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 20) as usize % limit
-    }
 }

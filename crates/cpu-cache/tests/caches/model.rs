@@ -4,12 +4,12 @@
 //! of a thousand CPUs it runs. `STRATA_SEED` sets the seed, `STRATA_MODEL_STEPS` the number of operations.
 
 use crate::{
-    ground::{self, Random, TABLE},
+    ground::{self, TABLE},
     source::{CountedSource, Event, number},
 };
 use core::sync::atomic::{AtomicU32, Ordering};
 use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES, Setup};
-use strata_os::{SystemPages, rseq};
+use strata_os::{Seed, SystemPages, rseq};
 use strata_size_classes::{CLASS_SLOTS, SizeClass};
 
 /// What a CPU's cache should be.
@@ -284,7 +284,7 @@ impl Walk<'_> {
         assert_eq!(limits, cpus * self.cache.limit_bytes(), "of {cpus}");
     }
 
-    fn step(&mut self, random: &mut Random, classes: &[SizeClass]) {
+    fn step(&mut self, random: &mut Seed, classes: &[SizeClass]) {
         let class = classes[random.below(classes.len())];
         let count = random.below(90);
         match random.below(100) {
@@ -361,7 +361,7 @@ fn walk_on_faked_cpus(limit_bytes: usize, classes: &[SizeClass]) {
     // SAFETY: this thread alone uses the cache, on an area that names ids below 1024. No kernel sends its sections back,
     // and nobody else stops a cache.
     unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");
-    let mut random = Random::new(ground::seed());
+    let mut random = Seed::from_environment();
     let source = CountedSource::new(3000).with_log();
     let own = vec![Vec::new(); CLASS_SLOTS];
     let (model, elsewhere) = (Model::new(), Vec::new());
@@ -410,7 +410,7 @@ fn steps() -> Option<usize> {
 /// Walks at random over `classes` with such a limit; at the end all objects are back.
 fn walk(limit_bytes: usize, classes: &[SizeClass]) {
     let Some(cache) = ground::cache(IdKind::Cpu, limit_bytes) else { return };
-    let mut random = Random::new(ground::seed());
+    let mut random = Seed::from_environment();
     let source = CountedSource::new(3000).with_log();
     let cpu = ground::pin();
     let own = vec![Vec::new(); CLASS_SLOTS];

@@ -3,17 +3,14 @@
 //! What no model shows: whether the sections really end or begin anew at every instruction. `STRATA_STRESS_SECONDS`
 //! sets the duration of each test, `STRATA_SEED` the seed.
 
-use crate::{
-    ground::{self, Random},
-    source::CountedSource,
-};
+use crate::{ground, source::CountedSource};
 use core::{
     sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
     time::Duration,
 };
 use std::{thread, time::Instant};
 use strata_cpu_cache::{CpuCache, IdKind, StopRefusal};
-use strata_os::{SystemPages, allowed_cpus, for_each_allowed_cpu, thread_id};
+use strata_os::{Seed, SystemPages, allowed_cpus, for_each_allowed_cpu, thread_id};
 use strata_size_classes::SizeClass;
 use strata_sync::Mutex;
 
@@ -45,7 +42,7 @@ struct Storm {
 struct Worker<'a> {
     storm: &'a Storm,
     own: Vec<(SizeClass, *mut u8)>,
-    random: Random,
+    random: Seed,
     operations: usize,
 }
 
@@ -145,7 +142,7 @@ impl Worker<'_> {
 impl Storm {
     /// Empties CPUs at random, makes their regions longer and shorter, and moves limits between them; says how often it
     /// stopped one.
-    fn stop_at_random(&self, mut random: Random) -> usize {
+    fn stop_at_random(&self, mut random: Seed) -> usize {
         let (cache, source, pages) = (&self.cache, &self.source, SystemPages::new());
         let mut stops = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -175,7 +172,7 @@ impl Storm {
     }
 
     /// Moves workers to other CPUs.
-    fn move_at_random(&self, mut random: Random) {
+    fn move_at_random(&self, mut random: Seed) {
         let mut cpus = Vec::new();
         for_each_allowed_cpu(|cpu| cpus.push(cpu as usize));
         while !self.over.load(Ordering::Relaxed) {
@@ -209,23 +206,24 @@ impl Storm {
         }
     }
 
-    fn work(&self, number: usize, seed: u64) -> usize {
+    fn work(&self, number: usize, seed: Seed) -> usize {
         let own = i32::try_from(thread_id()).expect("a thread's number");
         self.workers[number].store(own, Ordering::Relaxed);
-        let random = Random::new(seed + number as u64);
+        let random = seed.derived(number as u64);
         Worker { storm: self, own: Vec::new(), random, operations: 0 }.run()
     }
 
     /// Runs everything at once for as long as the environment says; says how many operations the workers did.
-    fn rage(&self, seed: u64) -> usize {
+    fn rage(&self, seed: Seed) -> usize {
         let duration = std::env::var("STRATA_STRESS_SECONDS").ok();
         let seconds = duration.and_then(|seconds| seconds.parse().ok()).unwrap_or(2.0);
         let end = Instant::now() + Duration::from_secs_f64(seconds);
         thread::scope(|scope| {
             // Two of these, so that one meets the other.
-            let stoppers = [1, 2]
-                .map(|number| scope.spawn(move || self.stop_at_random(Random::new(seed ^ number))));
-            scope.spawn(|| self.move_at_random(Random::new(seed ^ 3)));
+            let stoppers = [1, 2].map(|number| {
+                scope.spawn(move || self.stop_at_random(seed.derived(u64::MAX - number)))
+            });
+            scope.spawn(|| self.move_at_random(seed.derived(u64::MAX - 3)));
             let signals = scope.spawn(|| self.signal_in_turn());
             let workers: Vec<_> = (0..self.workers.len())
                 .map(|number| scope.spawn(move || self.work(number, seed)))
@@ -272,7 +270,7 @@ impl Storm {
 fn storm(id_kind: IdKind) {
     let _one = ONE_AT_A_TIME.lock();
     let Some(cache) = ground::cache(id_kind, 96 << 10) else { return };
-    let seed = ground::seed();
+    let seed = Seed::from_environment();
     // SAFETY: the handler adds to an atomic; system calls that it interrupts are begun anew.
     let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
     action.sa_sigaction = count_signal as extern "C" fn(libc::c_int) as usize;

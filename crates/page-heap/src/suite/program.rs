@@ -107,7 +107,7 @@ pub fn a_clock_may_jump<P: PageSize, H: PageHeap<P>>(seed: Seed) {
 /// growth for ever.
 pub fn aligned_spans_are_aligned_and_fit_in_again<P: PageSize, H: PageHeap<P>>() {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
-    let mut seed = Seed::from(1);
+    let mut seed = Seed::new(1);
     let mut model = Model::new(&ground, &heap);
     let mut align = 1;
     // Up to a gibibyte: from 64 MiB on two steps at a time.
@@ -217,13 +217,13 @@ pub fn impossible_requests_are_refused<P: PageSize, H: PageHeap<P>>() {
         "it is that long"
     );
     model.check();
-    model.deallocate_all(&mut Seed::from(1));
+    model.deallocate_all(&mut Seed::new(1));
 }
 
 /// A terabyte in spans of a gigabyte and of a page.
 pub fn a_terabyte_costs_nothing<P: PageSize, H: PageHeap<P>>() {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
-    let mut seed = Seed::from(3);
+    let mut seed = Seed::new(3);
     let mut model = Model::new(&ground, &heap);
     let gigabyte = HugepageCount::new(512).pages::<P>();
     for _ in 0..1024 {

@@ -2,61 +2,41 @@
 
 use std::string::ToString;
 use std::vec::Vec;
-use std::{env, println, vec};
+use std::{println, vec};
 
 use super::*;
 use crate::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K, Violation};
+use strata_os::Seed;
 
-/// Steele and others' SplitMix64: enough for choosing bounds.
-struct Random(u64);
+/// A number from `low` to `high`, both included.
+fn between(random: &mut Seed, low: u32, high: u32) -> u32 {
+    low + u32::try_from(random.next() % u64::from(high - low + 1)).unwrap()
+}
 
-impl Random {
-    /// Seeded from `STRATA_SEED`, or with a fixed value; prints the seed.
-    fn new() -> Self {
-        let seed = env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = seed.unwrap_or(0x5eed_0001);
-        println!("STRATA_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// A number from `low` to `high`, both included.
-    fn between(&mut self, low: u32, high: u32) -> u32 {
-        low + u32::try_from(self.next() % u64::from(high - low + 1)).unwrap()
-    }
-
-    fn bounds(&mut self) -> Bounds {
-        let min_batch = u16::try_from(self.between(1, 16)).unwrap();
-        Bounds {
-            alignment: 8 << self.between(0, 4),
-            object_waste_per_mille: self.between(20, 600),
-            span_waste_per_mille: self.between(0, 300),
-            max_span_pages: u16::try_from(self.between(1, 128)).unwrap(),
-            preferred_objects: self.between(0, 64),
-            cheap_span_bytes: self.between(0, 1 << 20),
-            batch_bytes: self.between(0, 1 << 20),
-            min_batch,
-            max_batch: min_batch + u16::try_from(self.between(0, 128)).unwrap(),
-            staggered_from: 1 << self.between(10, 19),
-            least_stagger_bytes: 64 << self.between(0, 5),
-        }
+fn random_bounds(random: &mut Seed) -> Bounds {
+    let min_batch = u16::try_from(between(random, 1, 16)).unwrap();
+    Bounds {
+        alignment: 8 << between(random, 0, 4),
+        object_waste_per_mille: between(random, 20, 600),
+        span_waste_per_mille: between(random, 0, 300),
+        max_span_pages: u16::try_from(between(random, 1, 128)).unwrap(),
+        preferred_objects: between(random, 0, 64),
+        cheap_span_bytes: between(random, 0, 1 << 20),
+        batch_bytes: between(random, 0, 1 << 20),
+        min_batch,
+        max_batch: min_batch + u16::try_from(between(random, 0, 128)).unwrap(),
+        staggered_from: 1 << between(random, 10, 19),
+        least_stagger_bytes: 64 << between(random, 0, 5),
     }
 }
 
 #[test]
 fn random_bounds_yield_a_table_that_keeps_to_them_or_none() {
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0001);
     let mut made = 0;
     for _ in 0..2000 {
-        let bounds = random.bounds();
-        let page_shift = random.between(12, 18);
+        let bounds = random_bounds(&mut random);
+        let page_shift = between(&mut random, 12, 18);
         match SizeClassTable::generate(page_shift, &bounds) {
             Ok(table) => {
                 assert_eq!(table.validate(&bounds), Ok(()), "2^{page_shift}, {bounds:?}");
@@ -76,13 +56,13 @@ fn random_bounds_yield_a_table_that_keeps_to_them_or_none() {
 
 #[test]
 fn random_sizes_yield_a_table_whose_lookup_is_right_or_a_named_violation() {
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0001);
     for _ in 0..500 {
-        let mut sizes: Vec<u32> = (0..random.between(1, 140))
-            .map(|_| match random.between(0, 2) {
-                0 => random.between(1, 128) * 8,
-                1 => random.between(9, 2048) * 128,
-                _ => 8 << random.between(0, 15),
+        let mut sizes: Vec<u32> = (0..between(&mut random, 1, 140))
+            .map(|_| match between(&mut random, 0, 2) {
+                0 => between(&mut random, 1, 128) * 8,
+                1 => between(&mut random, 9, 2048) * 128,
+                _ => 8 << between(&mut random, 0, 15),
             })
             .collect();
         sizes.sort_unstable();
@@ -162,12 +142,13 @@ const ROUNDING: f64 = 8.0 / (1 << 20) as f64;
 
 #[test]
 fn the_cost_of_a_class_is_what_it_wastes() {
-    let mut random = Random::new();
+    let mut random = Seed::from_environment_or(0x5eed_0001);
     for _ in 0..2000 {
-        let page_shift = random.between(12, 18);
-        let size = random.between(1, 2048) * 128;
-        let below = size - size.min(random.between(1, 1 << 10) * 8);
-        let bounds = Bounds { cheap_span_bytes: random.between(0, 1 << 16), ..Bounds::STANDARD };
+        let page_shift = between(&mut random, 12, 18);
+        let size = between(&mut random, 1, 2048) * 128;
+        let below = size - size.min(between(&mut random, 1, 1 << 10) * 8);
+        let bounds =
+            Bounds { cheap_span_bytes: between(&mut random, 0, 1 << 16), ..Bounds::STANDARD };
         let Some(span) = span_shape(page_shift, size, &bounds) else { continue };
         let cost = cost(below, size, span, page_shift, &bounds);
         let waste = waste(below, size, page_shift, &bounds);

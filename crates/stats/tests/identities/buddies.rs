@@ -7,7 +7,7 @@ use crate::sums;
 use core::marker::PhantomData;
 use strata_alloc::{FrontEndChoice, Heap, HeapConfig, PageHeapChoice};
 use strata_example_buddy::BuddyPageHeap;
-use strata_os::{MonotonicClock, SystemPages};
+use strata_os::{MonotonicClock, Seed, SystemPages};
 use strata_size_classes::PageSize;
 
 /// A heap on the example's buddy system.
@@ -36,7 +36,7 @@ pub(crate) fn add_up<P: PageSize>(pages: &'static str) {
     for front_end in [FrontEndChoice::PerCpu, FrontEndChoice::PerThread] {
         // The choice of a page heap does not matter to one that is a type.
         let page_heap = PageHeapChoice::default();
-        let cell = Cell { pages, page_heap, front_end, seed: cells::seed() };
+        let cell = Cell { pages, page_heap, front_end, seed: Seed::from_environment() };
         eprintln!("on buddies: {cell}");
         let heap: Heap<OnBuddies<P>> = Heap::with(cell.config());
         let mut program = Program::new(&cell, &heap);

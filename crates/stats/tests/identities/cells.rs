@@ -3,6 +3,7 @@
 use core::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use strata_alloc::{Config, FrontEndChoice, PageHeapChoice};
+use strata_os::Seed;
 
 /// One combination of choices, and the seed of what runs on it.
 #[derive(Clone)]
@@ -10,13 +11,13 @@ pub(crate) struct Cell {
     pub(crate) pages: &'static str,
     pub(crate) page_heap: PageHeapChoice,
     pub(crate) front_end: FrontEndChoice,
-    pub(crate) seed: u64,
+    pub(crate) seed: Seed,
 }
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pages, page_heap, front_end, seed } = self;
-        write!(f, "{pages}/{page_heap:?}/{front_end:?}, STRATA_SEED={seed}")
+        write!(f, "{pages}/{page_heap:?}/{front_end:?}, {seed:?}")
     }
 }
 
@@ -26,7 +27,7 @@ impl Cell {
         pages: "8k",
         page_heap: PageHeapChoice::Temeraire,
         front_end: FrontEndChoice::PerCpu,
-        seed: 1,
+        seed: Seed::new(1),
     };
 
     /// What a heap of this cell is configured with.
@@ -39,15 +40,8 @@ impl Cell {
 
     /// The same cell for the program of a thread.
     pub(crate) fn numbered(&self, number: usize) -> Self {
-        let seed = self.seed.wrapping_mul(1_000_003).wrapping_add(number as u64);
-        Self { seed, ..self.clone() }
+        Self { seed: self.seed.derived(number as u64), ..self.clone() }
     }
-}
-
-/// The seed of all programs.
-pub(crate) fn seed() -> u64 {
-    let given = std::env::var("STRATA_SEED").ok().and_then(|text| text.parse().ok());
-    given.unwrap_or_else(|| std::process::id().into())
 }
 
 /// Threads keep words for two heaps at a time, so that tests run one after the other.
@@ -76,7 +70,12 @@ macro_rules! for_pages {
         let _alone = cells::alone();
         for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
             for front_end in [FrontEndChoice::PerCpu, FrontEndChoice::PerThread] {
-                let cell = Cell { pages: $name, page_heap, front_end, seed: cells::seed() };
+                let cell = Cell {
+                    pages: $name,
+                    page_heap,
+                    front_end,
+                    seed: strata_os::Seed::from_environment(),
+                };
                 eprintln!("{cell}");
                 let heap: Heap<Standard<$pages>> = Heap::with(cell.config());
                 let run: fn(&Cell, &Heap<Standard<$pages>>) = $run;

@@ -2,6 +2,7 @@
 
 use crate::cells::Cell;
 use strata_alloc::{Heap, HeapConfig};
+use strata_os::Seed;
 use strata_page_heap::{PageHeap, ReleaseReason};
 use strata_span::PageCount;
 
@@ -9,7 +10,7 @@ use strata_span::PageCount;
 pub(crate) struct Program<'a, C: HeapConfig> {
     heap: &'a Heap<C>,
     blocks: Vec<Block>,
-    random: u64,
+    random: Seed,
 }
 
 struct Block {
@@ -86,12 +87,8 @@ impl<'a, C: HeapConfig> Program<'a, C> {
         }
     }
 
-    /// A number below `limit`: SplitMix64 (Steele, Lea, Flood 2014).
+    /// A number below `limit`.
     fn below(&mut self, limit: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % limit
+        self.random.next() % limit
     }
 }

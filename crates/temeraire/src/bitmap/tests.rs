@@ -1,6 +1,6 @@
 use super::{Bitmap, Fit};
-use crate::test_ground::Random;
 use std::{vec, vec::Vec};
+use strata_os::Seed;
 
 const LENGTH: usize = 200;
 
@@ -23,7 +23,7 @@ fn longest_of(model: &[bool]) -> usize {
 
 #[test]
 fn gaps_and_counts_are_those_of_a_plain_array() {
-    let mut random = Random::new(1);
+    let mut random = Seed::from_environment_or(1);
     let (bitmap, mut model) = (Bitmap::<4>::empty(), vec![false; LENGTH]);
     for _ in 0..3000 {
         let start = random.below(LENGTH);
@@ -50,7 +50,7 @@ fn gaps_and_counts_are_those_of_a_plain_array() {
 
 #[test]
 fn the_best_fit_is_the_shortest_gap_with_room_and_the_longest_left_is_right() {
-    let mut random = Random::new(2);
+    let mut random = Seed::from_environment_or(2);
     for _ in 0..3000 {
         let (bitmap, mut model) = (Bitmap::<4>::empty(), vec![false; LENGTH]);
         for _ in 0..random.below(20) {

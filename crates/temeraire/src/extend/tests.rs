@@ -1,9 +1,10 @@
 use crate::{
     HugePageAware,
     figures::TemeraireFigures,
-    test_ground::{Random, SECOND_NS, TestGround, ground},
+    test_ground::{SECOND_NS, TestGround, ground},
 };
 use std::{boxed::Box, vec::Vec};
+use strata_os::Seed;
 use strata_page_heap::{Density, PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_span::{HUGEPAGE_BYTES, PageCount, PageId, PageSize, Platform, SpanHandle};
@@ -269,7 +270,7 @@ fn a_span_grows_within_its_region() {
 #[test]
 fn nothing_is_lost_as_spans_of_all_kinds_grow_and_go() {
     let heap = Heap::<Pages8K>::new();
-    let mut random = Random::new(11);
+    let mut random = Seed::from_environment_or(11);
     let mut live: Vec<SpanHandle> = Vec::new();
     let mut grown = 0;
     for _ in 0..4000 {

@@ -1,10 +1,11 @@
 use super::{Filled, Filler, FillerKind};
 use crate::{
     handle::Handle,
-    test_ground::{Random, SECOND_NS, TestGround, ground},
+    test_ground::{SECOND_NS, TestGround, ground},
     tracker::{FillerSet, HugepageTracker, Keeper},
 };
 use std::{boxed::Box, collections::HashMap, vec::Vec};
+use strata_os::Seed;
 use strata_size_classes::Pages8K;
 use strata_span::{Hugepage, PageCount, PageId, Platform, Pool};
 
@@ -229,7 +230,7 @@ fn broken_hugepages_are_broken_further_before_others_and_then_the_emptiest_is() 
 
 #[test]
 fn totals_are_the_sums_over_all_hugepages_after_every_step() {
-    let mut random = Random::new(10);
+    let mut random = Seed::from_environment_or(10);
     let mut filling = Filling::new();
     let mut live: Vec<(Page, usize)> = Vec::new();
     for _ in 0..4000 {

@@ -1,10 +1,11 @@
 use super::{FillerLists, PageLists, SparseLists};
 use crate::{
     handle::Handle,
-    test_ground::{Random, ground},
+    test_ground::ground,
     tracker::{FillerSet, HugepageTracker},
 };
 use std::{boxed::Box, vec::Vec};
+use strata_os::Seed;
 use strata_size_classes::Pages8K;
 use strata_span::{Platform, Pool};
 
@@ -18,7 +19,7 @@ fn trackers(count: usize) -> Vec<Handle<HugepageTracker>> {
 
 #[test]
 fn the_first_list_that_has_something_is_found_from_any_place() {
-    let mut random = Random::new(3);
+    let mut random = Seed::from_environment_or(3);
     let mut lists = Box::new(SparseLists::EMPTY);
     let mut idle = trackers(64);
     let mut listed: Vec<(usize, Handle<HugepageTracker>)> = Vec::new();

@@ -1,9 +1,10 @@
 use super::{HugeAddressMap, HugeRange, NodeHandle};
 use crate::{
     node_store::NodeStore,
-    test_ground::{Random, TestGround, ground},
+    test_ground::{TestGround, ground},
 };
 use std::collections::BTreeMap;
+use strata_os::Seed;
 use strata_size_classes::Pages8K;
 use strata_span::{Hugepage, HugepageCount};
 
@@ -65,7 +66,7 @@ impl Map {
 
 #[test]
 fn a_random_program_leaves_the_ranges_of_a_plain_map() {
-    let mut random = Random::new(4);
+    let mut random = Seed::from_environment_or(4);
     let (mut map, mut free) = (Map::new(), [false; 400]);
     for step in 0..6000 {
         if random.below(2) == 0 {

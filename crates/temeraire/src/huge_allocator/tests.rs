@@ -2,10 +2,10 @@ use super::HugeAllocator;
 use crate::{
     huge_address_map::HugeRange,
     node_store::NodeStore,
-    test_ground::{Random, TestGround, ground},
+    test_ground::{TestGround, ground},
 };
 use std::vec::Vec;
-use strata_os::{CallKinds, Fault};
+use strata_os::{CallKinds, Fault, Seed};
 use strata_size_classes::Pages8K;
 use strata_span::HugepageCount;
 
@@ -32,7 +32,7 @@ impl Allocating {
 
 #[test]
 fn the_system_is_not_asked_while_something_fits() {
-    let mut random = Random::new(7);
+    let mut random = Seed::from_environment_or(7);
     let mut allocating = Allocating::new();
     let mut live: Vec<HugeRange> = Vec::new();
     for _ in 0..3000 {

@@ -3,9 +3,10 @@ use crate::{
     huge_address_map::HugeRange,
     huge_allocator::HugeAllocator,
     node_store::NodeStore,
-    test_ground::{Random, SECOND_NS, TestGround, ground},
+    test_ground::{SECOND_NS, TestGround, ground},
 };
 use std::vec::Vec;
+use strata_os::Seed;
 use strata_size_classes::Pages8K;
 use strata_span::{HugepageCount, Platform};
 
@@ -137,7 +138,7 @@ fn slow_growth_leaves_the_limit_where_it_is() {
 #[test]
 fn a_cache_that_is_not_used_any_more_shrinks() {
     let mut caching = Caching::new();
-    let mut random = Random::new(5);
+    let mut random = Seed::from_environment_or(5);
     let mut live: Vec<_> = (0..4000).map(|_| caching.allocate(1)).collect();
     for _ in 0..20 {
         for _ in 0..2000 {
@@ -205,7 +206,7 @@ fn usage_and_ranges_are_told_for_the_last_two_seconds() {
 #[test]
 fn a_clock_that_jumps_does_no_harm() {
     let mut caching = Caching::new();
-    let mut random = Random::new(6);
+    let mut random = Seed::from_environment_or(6);
     let mut live = Vec::new();
     for _ in 0..5000 {
         if live.is_empty() || random.below(2) == 0 {

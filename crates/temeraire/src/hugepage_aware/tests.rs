@@ -2,10 +2,10 @@ use super::HugePageAware;
 use crate::{
     demand::SkipIntervals,
     figures::TemeraireFigures,
-    test_ground::{Random, SECOND_NS, TestGround, ground},
+    test_ground::{SECOND_NS, TestGround, ground},
 };
 use std::vec::Vec;
-use strata_os::{CallKinds, Fault};
+use strata_os::{CallKinds, Fault, Seed};
 use strata_page_heap::{
     Density, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limited_bytes,
 };
@@ -428,7 +428,7 @@ fn an_allocation_takes_what_the_cache_holds_apart_when_the_system_has_no_more() 
 
 /// Runs a random program with all kinds of wishes, and checks all sums now and then.
 fn every_part_is_reached<P: PageSize>(seed: u64) {
-    let mut random = Random::new(seed);
+    let mut random = Seed::from_environment_or(seed);
     let heap = Heap::<P>::new();
     let mut live: Vec<SpanHandle> = Vec::new();
     let mut expected = 0;

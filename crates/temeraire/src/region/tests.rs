@@ -1,9 +1,7 @@
 use super::Region;
-use crate::{
-    handle::Handle,
-    test_ground::{Random, ground},
-};
+use crate::{handle::Handle, test_ground::ground};
 use std::{vec, vec::Vec};
+use strata_os::Seed;
 use strata_size_classes::{PageSize, Pages4K, Pages8K};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, Platform, Pool};
 
@@ -77,7 +75,7 @@ fn a_release_that_failed_leaves_all_as_it_was() {
 
 #[test]
 fn a_random_program_leaves_the_counts_of_a_plain_array() {
-    let mut random = Random::new(8);
+    let mut random = Seed::from_environment_or(8);
     let region = region::<Pages4K>(false);
     let whole = Region::pages::<Pages4K>();
     let mut used = vec![false; whole];

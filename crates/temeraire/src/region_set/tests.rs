@@ -1,10 +1,7 @@
 use super::RegionSet;
-use crate::{
-    handle::Handle,
-    region::Region,
-    test_ground::{Random, ground},
-};
+use crate::{handle::Handle, region::Region, test_ground::ground};
 use std::vec::Vec;
+use strata_os::Seed;
 use strata_size_classes::Pages8K;
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, Platform, Pool};
 
@@ -51,7 +48,7 @@ fn a_wish_goes_to_the_region_with_the_smallest_sufficient_run() {
 #[test]
 fn a_random_program_leaves_the_totals_of_all_regions() {
     let (mut set, regions) = set(4);
-    let mut random = Random::new(9);
+    let mut random = Seed::from_environment_or(9);
     let mut live: Vec<(PageId<Pages8K>, usize)> = Vec::new();
     let mut released = 0;
     for _ in 0..4000 {

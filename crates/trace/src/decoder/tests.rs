@@ -1,50 +1,41 @@
 use std::vec::Vec;
-use std::{env, println};
+
+use strata_os::Seed;
 
 use crate::{DecodeError, Decoder, Encoder, Event};
 
-/// xorshift64*, from `STRATA_SEED` or a fixed beginning; printed, so that a failure can be repeated.
-struct Random(u64);
+/// Of every magnitude.
+fn random_number(random: &mut Seed, bits: u64) -> u64 {
+    random.next() >> (64 - bits) >> (random.next() % bits)
+}
 
-impl Random {
-    fn from_environment() -> Self {
-        let seed = env::var("STRATA_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
-        println!("STRATA_SEED={seed}");
-        Self(seed | 1 << 63)
-    }
+fn random_address(random: &mut Seed) -> u64 {
+    random_number(random, 54) << 3
+}
 
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    /// Of every magnitude.
-    fn number(&mut self, bits: u64) -> u64 {
-        self.next() >> (64 - bits) >> (self.next() % bits)
-    }
-
-    fn address(&mut self) -> u64 {
-        self.number(54) << 3
-    }
-
-    fn event(&mut self) -> Event {
-        match self.next() % 6 {
-            0 => Event::Time { microseconds: self.number(61) },
-            1 => Event::Thread { number: self.number(32) },
-            2 => Event::Allocate { address: self.address(), size: self.number(61), align: 1 },
-            3 => {
-                let align = 2 << (self.next() % 62);
-                Event::Allocate { address: self.address(), size: self.number(61), align }
+fn random_event(random: &mut Seed) -> Event {
+    match random.next() % 6 {
+        0 => Event::Time { microseconds: random_number(random, 61) },
+        1 => Event::Thread { number: random_number(random, 32) },
+        2 => Event::Allocate {
+            address: random_address(random),
+            size: random_number(random, 61),
+            align: 1,
+        },
+        3 => {
+            let align = 2 << (random.next() % 62);
+            Event::Allocate {
+                address: random_address(random),
+                size: random_number(random, 61),
+                align,
             }
-            4 => Event::Deallocate { address: self.address() },
-            _ => Event::Reallocate {
-                old: self.address(),
-                address: self.address(),
-                size: self.number(61),
-            },
         }
+        4 => Event::Deallocate { address: random_address(random) },
+        _ => Event::Reallocate {
+            old: random_address(random),
+            address: random_address(random),
+            size: random_number(random, 61),
+        },
     }
 }
 
@@ -59,8 +50,8 @@ fn written(events: &[Event]) -> Vec<u8> {
 
 #[test]
 fn what_was_written_is_read_back() {
-    let mut random = Random::from_environment();
-    let events: Vec<Event> = (0..20_000).map(|_| random.event()).collect();
+    let mut random = Seed::from_environment_or(7);
+    let events: Vec<Event> = (0..20_000).map(|_| random_event(&mut random)).collect();
     let mut trace = written(&events);
     trace.push(0);
     let mut decoder = Decoder::new(&trace).expect("a header");
@@ -73,8 +64,8 @@ fn what_was_written_is_read_back() {
 
 #[test]
 fn a_trace_that_was_cut_anywhere_is_read_up_to_there() {
-    let mut random = Random::from_environment();
-    let events: Vec<Event> = (0..60).map(|_| random.event()).collect();
+    let mut random = Seed::from_environment_or(7);
+    let events: Vec<Event> = (0..60).map(|_| random_event(&mut random)).collect();
     let trace = written(&events);
     let header = written(&[]).len();
     let mut most = 0;
@@ -90,7 +81,7 @@ fn a_trace_that_was_cut_anywhere_is_read_up_to_there() {
 
 #[test]
 fn bytes_that_nobody_wrote_end_with_an_error_and_never_hang() {
-    let mut random = Random::from_environment();
+    let mut random = Seed::from_environment_or(7);
     for _ in 0..2000 {
         let mut trace = written(&[]);
         trace.extend((0..64).map(|_| random.next() as u8));
