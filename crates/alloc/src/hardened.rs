@@ -31,7 +31,6 @@ use crate::{
     observer::{BlockRequest, Said},
 };
 use core::ptr::NonNull;
-use core::sync::atomic::fence;
 use strata_os::{possible_cpus, random_bits, thread_pointer};
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SizeClassTable};
 use strata_span::{
@@ -402,26 +401,13 @@ impl<C: HeapConfig> Core<C> {
         let record = unsafe { &*record };
         let start = Address::new(located.start.value().wrapping_sub(located.bytes));
         let canary = self.hardened.canary(start);
-        let mut found = Record::load(record);
-        loop {
-            let is_whole = match found.state() {
-                State::New => true,
-                // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
-                State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
-                // SAFETY: as above.
-                State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
-            };
-            if is_whole {
-                return true;
-            }
-            // Somebody may have freed it meanwhile, and its page may have gone back: what was read is older than this.
-            fence(Ordering::Acquire);
-            let now = Record::load(record);
-            if now == found {
-                return false;
-            }
-            found = now;
-        }
+        Record::is_borne_out(record, |state| match state {
+            State::New => true,
+            // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
+            State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
+            // SAFETY: as above.
+            State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
+        })
     }
 
     /// The slot that begins at an address, or else the span that the address lies in.

@@ -185,6 +185,22 @@ fn no_more_goes_than_is_allowed() {
 }
 
 #[test]
+fn a_hugepage_is_not_broken_for_granules_larger_than_what_may_go() {
+    let heap = Heap::<Pages256K, HugePageAware<Pages256K>>::new();
+    let class = Pages256K::TABLE.entry(1024).unwrap().class();
+    // A heap that is large enough to ask for hugepages, with spans of 256 KiB, which go in pieces of 8 KiB.
+    let objects: Vec<_> = (0..40 << 10).map(|_| heap.take(class)).collect();
+    for object in objects.iter().enumerate().filter(|(index, _)| index % 256 != 0) {
+        heap.give(class, *object.1);
+    }
+    let calls = heap.ground.source().total_calls();
+    assert_eq!(heap.sweep(4096), Swept::default());
+    assert_eq!(heap.ground.source().total_calls(), calls, "the kernel is told nothing");
+    assert_eq!(heap.sweep(8192).bytes, 8192);
+    assert!(heap.ground.source().total_calls() > calls);
+}
+
+#[test]
 fn a_kernel_that_refuses_leaves_everything_as_it_was() {
     let heap = Heap::<Pages8K, HugePageAware<Pages8K>>::new();
     let class = Pages8K::TABLE.entry(512).unwrap().class();

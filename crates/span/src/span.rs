@@ -498,3 +498,6 @@ impl Span {
 fn raw(span: Option<SpanHandle>) -> *mut Span {
     span.map_or(core::ptr::null_mut(), |span| span.0.as_ptr())
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

@@ -340,6 +340,13 @@ fn the_child_of_a_fork_does_not_wait_for_readers_that_are_not_there() {
     assert_eq!(core.background_figures().steps, steps + 1);
     // One that came along into the child in the middle of it.
     drop(hold);
+    // As a thread that found nothing and is not there.
+    std::thread::scope(|scope| {
+        scope.spawn(|| core::mem::forget(core.background.turns.take(0)));
+    });
+    assert!(core.background.turns.take(0).is_none());
+    core.background.forget_others();
+    assert!(core.background.turns.take(0).is_some());
     core.background_step(CLOCKS[17].now_ns());
     assert_eq!(core.background_figures().steps, steps + 2);
 }

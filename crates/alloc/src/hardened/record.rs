@@ -1,6 +1,6 @@
 //! What is known of a slot, in a word.
 
-use strata_sync::atomic::{AtomicU64, Ordering};
+use strata_sync::atomic::{AtomicU64, Ordering, fence};
 
 /// State, size and thread: 19 bits of size, 2 of state, and the thread's number above.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,6 +90,23 @@ impl Record {
             old.store(word);
         }
         old
+    }
+
+    /// Whether a look at the slot's memory finds what its state says. A look that does not is believed only if the record is the same
+    /// after it: another thread may have freed the block meanwhile, and its page may have gone back.
+    #[inline(always)]
+    pub(super) fn is_borne_out(word: &AtomicU64, look: impl Fn(State) -> bool) -> bool {
+        let mut found = Self::load(word);
+        while !look(found.state()) {
+            // What was looked at is older than this.
+            fence(Ordering::Acquire);
+            let now = Self::load(word);
+            if now == found {
+                return false;
+            }
+            found = now;
+        }
+        true
     }
 }
 

@@ -47,3 +47,23 @@ fn of_two_other_threads_one_gives_a_block_back() {
     });
     assert_eq!(sum, ROUNDS);
 }
+
+#[test]
+fn a_neighbour_that_is_freed_while_it_is_looked_at_is_looked_at_again() {
+    let word = AtomicU64::new(0);
+    Record::live(100, 7).store(&word);
+    let end = AtomicU64::new(0);
+    let look = |state| match state {
+        State::New => true,
+        // The look at a live block's end comes too late: it is filled as a free one's is.
+        State::Live => {
+            Record::freed(7).store(&word);
+            end.store(1, Ordering::Relaxed);
+            false
+        }
+        State::Freed => end.load(Ordering::Relaxed) == 1,
+    };
+    assert!(Record::is_borne_out(&word, look));
+    end.store(2, Ordering::Relaxed);
+    assert!(!Record::is_borne_out(&word, look), "nobody freed it, and it was written to");
+}
