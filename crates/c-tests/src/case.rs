@@ -1,6 +1,6 @@
 //! One case of a test program, in a process of its own.
 
-use crate::Program;
+use crate::{Program, audit::Audit};
 use core::fmt;
 use core::time::Duration;
 use std::io::Read;
@@ -63,7 +63,10 @@ impl Case {
     pub fn run(&self, allocator: Allocator) -> Result<(), String> {
         let mut command = self.program.command(allocator);
         command.arg(&self.name);
-        run_within_limit(&mut command)
+        match allocator {
+            Allocator::Strata => self.run_audited(&mut command, ""),
+            Allocator::System => run_within_limit(&mut command).outcome,
+        }
     }
 
     /// Runs it under Strata, configured by `STRATA_CONF`; the reason if it fails.
@@ -73,7 +76,7 @@ impl Case {
     /// As for [`Self::run`].
     pub fn run_configured(&self, conf: &str) -> Result<(), String> {
         let mut command = self.program.command(Allocator::Strata);
-        run_within_limit(command.arg(&self.name).env("STRATA_CONF", conf))
+        self.run_audited(command.arg(&self.name), conf)
     }
 
     /// Runs it under Strata on a glibc that was told to register no rseq areas; the reason if it fails.
@@ -83,7 +86,8 @@ impl Case {
     /// As for [`Self::run`].
     pub fn run_without_rseq_of_libc(&self) -> Result<(), String> {
         let mut command = self.program.command(Allocator::Strata);
-        run_within_limit(command.arg(&self.name).env("GLIBC_TUNABLES", "glibc.pthread.rseq=0"))
+        command.arg(&self.name).env("GLIBC_TUNABLES", "glibc.pthread.rseq=0");
+        self.run_audited(&mut command, "")
     }
 
     /// Runs it with at most `kib` KiB of address space; the reason if it fails.
@@ -107,7 +111,26 @@ impl Case {
             .env("PRELOAD", preload.unwrap_or_default())
             .env_remove("LD_PRELOAD")
             .env_remove("STRATA_CONF");
-        run_within_limit(&mut shell)
+        match allocator {
+            Allocator::Strata => self.run_audited(&mut shell, ""),
+            Allocator::System => run_within_limit(&mut shell).outcome,
+        }
+    }
+
+    /// Runs the command, configured so, and once more to look at what its heap's ledger says at the end: a heap that is to write that is
+    /// set up before its program's first block.
+    fn run_audited(&self, command: &mut Command, conf: &str) -> Result<(), String> {
+        if !conf.is_empty() {
+            command.env("STRATA_CONF", conf);
+        }
+        run_within_limit(command).outcome?;
+        if !self.program.is_audited(&self.name) {
+            return Ok(());
+        }
+        let audit = Audit::of(&self.program);
+        command.env("STRATA_CONF", audit.configuration(conf));
+        let run = run_within_limit(command);
+        run.outcome.and_then(|()| audit.verdict(run.process))
     }
 }
 
@@ -148,9 +171,23 @@ impl Failures {
     }
 }
 
-fn run_within_limit(command: &mut Command) -> Result<(), String> {
+/// A process that has ended.
+struct Run {
+    /// Its number; 0 if there was none.
+    process: u32,
+    /// How it ended, if not well.
+    outcome: Result<(), String>,
+}
+
+fn run_within_limit(command: &mut Command) -> Run {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    match command.spawn() {
+        Ok(mut child) => Run { process: child.id(), outcome: see_out(&mut child) },
+        Err(error) => Run { process: 0, outcome: Err(format!("{command:?}: {error}")) },
+    }
+}
+
+fn see_out(child: &mut Child) -> Result<(), String> {
     let mut stderr = child.stderr.take();
     let reader = thread::spawn(move || {
         let mut text = String::new();
@@ -159,7 +196,7 @@ fn run_within_limit(command: &mut Command) -> Result<(), String> {
         }
         text
     });
-    let status = wait(&mut child)?;
+    let status = wait(child)?;
     if status.success() {
         return Ok(());
     }

@@ -8,6 +8,7 @@
 //! The libraries come from `cargo xtask dist`, which leaves them in `target/dist/lib`; the variable
 //! `STRATA_LIB` names another `libstrata.so`, with `libstrata.a` beside it.
 
+mod audit;
 mod case;
 mod library;
 mod program;

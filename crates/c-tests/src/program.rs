@@ -28,6 +28,8 @@ pub enum Linking {
 pub struct Program {
     path: PathBuf,
     linking: Linking,
+    /// Cases of which nobody looks at the ledger.
+    unaudited: Option<fn(&str) -> bool>,
 }
 
 /// Whether there is a compiler for C++ (`CXX`, or `c++`).
@@ -74,7 +76,17 @@ impl Program {
         };
         compiler.args(arguments).args(["-ldl", "-lpthread"]);
         must_succeed(&mut compiler);
-        Self { path, linking }
+        Self { path, linking, unaudited: None }
+    }
+
+    /// The same program, of which the ledger is not looked at when those cases end: they may write no files, or do what makes it wrong.
+    pub fn with_unaudited(self, cases: fn(&str) -> bool) -> Self {
+        Self { unaudited: Some(cases), ..self }
+    }
+
+    /// Whether the ledger is looked at when that case ends.
+    pub(crate) fn is_audited(&self, case: &str) -> bool {
+        self.unaudited.is_none_or(|is_one| !is_one(case))
     }
 
     /// Compiles `programs/<source>` to a shared library; says where it is.

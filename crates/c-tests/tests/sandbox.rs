@@ -2,17 +2,22 @@
 
 use strata_c_tests::{Allocator, Case, Failures, Linking, Program};
 
+/// Behind the filters no file can be written, a snapshot neither.
+fn sandboxed(linking: Linking) -> Program {
+    Program::compile("sandbox.c", linking).with_unaudited(|_| true)
+}
+
 #[test]
 fn preloaded_it_lives_behind_filters_that_kill() {
     let mut failures = Failures::default();
-    failures.run_all(&Program::compile("sandbox.c", Linking::Preloaded));
+    failures.run_all(&sandboxed(Linking::Preloaded));
     failures.conclude();
 }
 
 #[test]
 fn linked_statically_it_lives_behind_filters_that_kill() {
     let mut failures = Failures::default();
-    for case in Program::compile("sandbox.c", Linking::Static).cases() {
+    for case in sandboxed(Linking::Static).cases() {
         failures.note(case.name(), case.run(Allocator::Strata));
     }
     failures.conclude();
@@ -20,7 +25,7 @@ fn linked_statically_it_lives_behind_filters_that_kill() {
 
 #[test]
 fn other_heaps_live_behind_filters_that_kill() {
-    let program = Program::compile("sandbox.c", Linking::Preloaded);
+    let program = sandboxed(Linking::Preloaded);
     let mut failures = Failures::default();
     for conf in ["front_end:per_thread", "page_heap:legacy", "hardened:true"] {
         for name in ["no_call_is_trapped", "threads_behind_one_filter", "a_child_behind_a_filter"] {

@@ -32,6 +32,15 @@ impl<P: PageSize> Heap<P> {
     }
 }
 
+impl<P: PageSize> Drop for Heap<P> {
+    /// Every test ends with sums that hold.
+    fn drop(&mut self) {
+        let stats = self.pages.stats();
+        let pages = stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes;
+        assert!(pages == stats.system_bytes || std::thread::panicking(), "{stats:#?}");
+    }
+}
+
 fn class_of<P: PageSize>(size: usize) -> SizeClass {
     P::TABLE.entry(size).expect("a class").class()
 }

@@ -136,7 +136,8 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
             unsafe { heap.deallocate(block) };
             let at_rest = Snapshot::take(heap.core().unwrap());
             assert!(at_rest.is_complete());
-            assert_eq!(Ledger::of(&at_rest).unexplained(), 0);
+            let ledger = Ledger::of(&at_rest);
+            assert_eq!((ledger.unexplained(), ledger.in_use_difference()), (0, 0));
             eprintln!("{page_heap:?}, {front_end:?}: {} incomplete", INCOMPLETE.swap(0, Relaxed));
             assert_eq!(FAULTS.load(Relaxed), 0, "{page_heap:?}, {front_end:?}");
             // The heap is leaked, and its words are free again for the next.

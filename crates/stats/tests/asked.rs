@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 fn program() {
     assert!(report_as_asked(&HEAP));
     assert!(!report_as_asked(&HEAP), "a heap is reported once");
+    sums_hold();
     if let Ok(path) = std::env::var("WAIT_FOR") {
         let begin = Instant::now();
         while !Path::new(&path).exists() {
@@ -26,6 +27,19 @@ fn program() {
             std::thread::sleep(Duration::from_millis(20));
         }
         std::fs::remove_file(path).unwrap();
+    }
+}
+
+/// The test's own threads wait for this one, or are about to.
+fn sums_hold() {
+    let begin = Instant::now();
+    loop {
+        let figures = HEAP.core().unwrap().figures();
+        if figures.adds_up() {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{figures:?}");
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -43,7 +43,11 @@ impl Heap {
 }
 
 impl Drop for Heap {
+    /// Every test ends with sums that hold.
     fn drop(&mut self) {
+        let stats = self.heap.stats();
+        let pages = stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes;
+        assert!(pages == stats.system_bytes || std::thread::panicking(), "{stats:#?}");
         self.heap.for_each_reservation(|range| {
             // SAFETY: the heap is at its end, and with it all spans.
             let _ = unsafe { self.ground.source.unreserve(range) };

@@ -88,6 +88,15 @@ impl<P: PageSize> Heap<P> {
     }
 }
 
+/// Every test ends with sums that hold.
+impl<P: PageSize> Drop for Heap<P> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check();
+        }
+    }
+}
+
 fn a_span_doubles_in_an_empty_heap<P: PageSize>() {
     let heap = Heap::<P>::new();
     let span = heap.allocate(MIB / 2);

@@ -93,6 +93,15 @@ impl<P: PageSize> Heap<P> {
     }
 }
 
+/// Every test ends with sums that hold.
+impl<P: PageSize> Drop for Heap<P> {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.check();
+        }
+    }
+}
+
 #[test]
 fn figures_tell_how_long_hugepages_have_been_there_and_how_long_those_were_that_left() {
     let heap = Heap::<Pages8K>::new();

@@ -49,6 +49,21 @@ impl Heap {
     }
 }
 
+/// Every test ends with sums that hold, of each heap and of all.
+impl Drop for Heap {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let all = self.heap.stats();
+        for stats in ALL.into_iter().filter_map(|kind| self.heap.stats_of(kind)).chain([all]) {
+            let pages = stats.in_use_bytes + stats.free_bytes + stats.unmapped_bytes;
+            assert_eq!(pages, stats.system_bytes, "{stats:#?}");
+            assert!(stats.system_bytes <= stats.reserved_bytes, "{stats:#?}");
+        }
+    }
+}
+
 #[test]
 fn a_program_without_sampled_and_cold_spans_has_no_heaps_for_them() {
     let heap = Heap::new();
