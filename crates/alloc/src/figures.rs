@@ -33,6 +33,8 @@ pub struct HeapFigures {
     pub thread_caches: ThreadCachesStats,
     /// Free blocks that a hardened heap keeps from use, in bytes: pools and quarantines.
     pub hardened_bytes: u64,
+    /// Whether large blocks in its quarantine could not be read, and count as the program's.
+    pub hardened_is_unknown: bool,
     /// What the threads did.
     pub threads: ThreadStats,
     /// The large blocks that the application has.
@@ -114,7 +116,11 @@ impl HeapFigures {
 
     /// Whether every list could be read: see [`Core::figures`].
     pub const fn is_complete(&self) -> bool {
-        !(self.threads.is_unknown || self.thread_caches.is_unknown || self.arena.is_unknown)
+        !(self.threads.is_unknown
+            || self.thread_caches.is_unknown
+            || self.arena.is_unknown
+            || self.middle.is_unknown
+            || self.hardened_is_unknown)
     }
 
     /// Bytes mapped from the source: spans, metadata, slabs, and the heap's own structure.
@@ -146,6 +152,7 @@ impl<C: HeapConfig> Core<C> {
     /// The same without the per-CPU caches, whose figures are zeros, and while background work may be underway: for who looks at each of
     /// them, and has [held](Self::hold_background) that work.
     pub fn figures_without_cpu_caches(&self) -> HeapFigures {
+        let (hardened_bytes, hardened_is_unknown) = self.hardened.held_bytes(C::Pages::TABLE);
         HeapFigures {
             front_end: self.front_end(),
             fences: self.cpu_cache().fences(),
@@ -155,7 +162,8 @@ impl<C: HeapConfig> Core<C> {
             cpu: CpuStats::default(),
             slab_reserved_bytes: self.cpu_cache().slab_range().bytes as u64,
             thread_caches: self.thread_caches().stats(),
-            hardened_bytes: self.hardened.held_bytes(C::Pages::TABLE),
+            hardened_bytes,
+            hardened_is_unknown,
             threads: self.thread_stats(),
             large: self.large.stats(),
             arena: self.arena().stats(),

@@ -37,6 +37,70 @@ unsafe impl Sync for ForkEntry {}
 // SAFETY: as above.
 unsafe impl Send for ForkEntry {}
 
+/// What another layer does in the child of a fork: a list of statics, so that nothing is allocated for it.
+///
+/// ```
+/// use core::sync::atomic::{AtomicU32, Ordering};
+/// use strata_alloc::{ForkWatcher, watch_forks};
+///
+/// static CHILDREN: AtomicU32 = AtomicU32::new(0);
+/// static WATCHER: ForkWatcher = ForkWatcher::new(|| {
+///     CHILDREN.fetch_add(1, Ordering::Relaxed);
+/// });
+///
+/// watch_forks();
+/// WATCHER.register();
+/// # assert_eq!(CHILDREN.load(Ordering::Relaxed), 0);
+/// ```
+#[derive(Debug)]
+pub struct ForkWatcher {
+    in_child: fn(),
+    is_registered: AtomicBool,
+    /// Written before the entry is in the list, by who puts it there; read in children.
+    next: AtomicPtr<ForkWatcher>,
+}
+
+/// The first of the list. Written by who registers one, read in children.
+static WATCHERS: AtomicPtr<ForkWatcher> = AtomicPtr::new(core::ptr::null_mut());
+
+impl ForkWatcher {
+    /// One that calls `in_child`, once it is registered, in each child, whose only thread that is.
+    pub const fn new(in_child: fn()) -> Self {
+        let next = AtomicPtr::new(core::ptr::null_mut());
+        Self { in_child, is_registered: AtomicBool::new(false), next }
+    }
+
+    /// From now on it is called in children of forks that call their handlers (see [`watch_forks`]). Any thread may register one at
+    /// any time, more than once. Takes no lock.
+    pub fn register(&'static self) {
+        if self.is_registered.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let this = core::ptr::from_ref(self).cast_mut();
+        let mut first = WATCHERS.load(Ordering::Relaxed);
+        loop {
+            self.next.store(first, Ordering::Relaxed);
+            // Release: publishes `next`. Pairs with the acquire in `call_watchers`.
+            match WATCHERS.compare_exchange(first, this, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return,
+                Err(other) => first = other,
+            }
+        }
+    }
+}
+
+#[unsafe(link_section = ".text_rarely")]
+fn call_watchers() {
+    // Acquire: pairs with the release in `register`.
+    let mut next = NonNull::new(WATCHERS.load(Ordering::Acquire));
+    while let Some(watcher) = next {
+        // SAFETY: `register` takes statics alone.
+        let watcher = unsafe { watcher.as_ref() };
+        (watcher.in_child)();
+        next = NonNull::new(watcher.next.load(Ordering::Relaxed));
+    }
+}
+
 /// What is done with a heap around a fork.
 #[derive(Debug)]
 struct Handlers {
@@ -154,6 +218,7 @@ unsafe extern "C" fn in_child() {
     } else {
         call(|handlers| handlers.begin);
     }
+    call_watchers();
     // SAFETY: `before` took the lock in the thread that this one is the copy of.
     unsafe { HEAPS.release() };
     // SAFETY: as above.

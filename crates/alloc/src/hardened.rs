@@ -480,10 +480,12 @@ impl Hardened {
         unsafe { NonNull::slice_from_raw_parts(first, count).as_ref() }
     }
 
-    /// Bytes of slots and spans that are neither the program's nor the layers'.
-    pub(crate) fn held_bytes(&self, table: &SizeClassTable) -> u64 {
+    /// Bytes of slots and spans that are neither the program's nor the layers', and whether those of large blocks could not be read
+    /// and are missing.
+    pub(crate) fn held_bytes(&self, table: &SizeClassTable) -> (u64, bool) {
         let shards = self.shards().iter().map(|shard| shard.held_bytes(table));
-        shards.sum::<u64>() + self.large.held_bytes()
+        let large = self.large.held_bytes();
+        (shards.sum::<u64>() + large.unwrap_or(0), large.is_none())
     }
 
     /// Slots of a class that are neither the program's nor the layers'.

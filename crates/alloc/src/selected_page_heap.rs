@@ -207,6 +207,19 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         }
     }
 
+    fn for_each_shared_hugepage_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        if self.is_legacy() {
+            self.legacy.for_each_shared_hugepage_of(platform, temperature, visit);
+        } else {
+            self.temeraire.for_each_shared_hugepage_of(platform, temperature, visit);
+        }
+    }
+
     fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut SelectedFigures) {
         let _ = self.read_figures_of(platform, Temperature::Normal, figures);
     }

@@ -222,8 +222,8 @@ impl<P: PageSize> CentralFreeList<P> {
             spin_hint();
         }
         // Whoever interrupted the holder, in a signal handler, reads figures of which each is right in itself.
-        let _guard = self.spans.lock_for_figures();
-        self.read_figures(class)
+        let guard = self.spans.lock_for_figures();
+        CentralStats { is_unknown: guard.is_none(), ..self.read_figures(class) }
     }
 
     /// The figures, unless they are just being changed. Takes no lock and never waits.
@@ -440,6 +440,7 @@ impl<P: PageSize> CentralFreeList<P> {
             live_pages: spans_in_use.wrapping_mul(u64::from(info.pages)),
             tail_bytes: spans_in_use.wrapping_mul(tail_bytes),
             released_bytes: self.released_bytes.load(Ordering::Relaxed),
+            is_unknown: false,
             lock: self.spans.stats(),
         }
     }

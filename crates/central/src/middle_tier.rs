@@ -94,6 +94,7 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
             add(&mut all.objects_out, stats.central.objects_out);
             add(&mut all.span_bytes, stats.central.live_pages << P::SHIFT);
             add(&mut all.spans_in_use, stats.central.spans_in_use);
+            all.is_unknown |= stats.central.is_unknown;
         }
         all
     }

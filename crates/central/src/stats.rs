@@ -54,6 +54,9 @@ pub struct CentralStats {
     pub tail_bytes: u64,
     /// Of the free objects and what lies behind the last ones, bytes that went back to the kernel and were not used since.
     pub released_bytes: u64,
+    /// Whether these may be of no one moment, since who was changing them is interrupted: see
+    /// [`CentralFreeList::stats`](crate::CentralFreeList::stats).
+    pub is_unknown: bool,
     /// The list's lock.
     pub lock: LockStats,
 }
@@ -94,7 +97,7 @@ impl ClassStats {
 
 /// All classes together, in bytes unless named otherwise.
 ///
-/// `span_bytes = out + central`, exactly: each word of a class's figures is of one moment.
+/// `span_bytes = out + central`, exactly: each word of a class's figures is of one moment, unless [`is_unknown`](Self::is_unknown).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
@@ -118,6 +121,8 @@ pub struct MiddleStats {
     pub spans_in_use: u64,
     /// Capacity that resizing took from one class and has not given to another.
     pub spare_capacity_bytes: u64,
+    /// Whether the figures of a class may be of no one moment: see [`CentralStats::is_unknown`].
+    pub is_unknown: bool,
     /// Bitmaps of free objects.
     pub object_maps: ObjectMapsStats,
 }

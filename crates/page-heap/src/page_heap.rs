@@ -264,6 +264,18 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         let _ = (platform, visit);
     }
 
+    /// The same of the spans of one temperature, as in [`Self::stats_of`].
+    fn for_each_shared_hugepage_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        if temperature == Temperature::Normal {
+            self.for_each_shared_hugepage(platform, visit);
+        }
+    }
+
     /// What it keeps in `hugepage`, which lies in one of its reservations: for a map of the heap. Takes the lock for a
     /// few instructions. Unless a page heap says otherwise, it does not look at hugepages.
     fn hugepage_figures<E: Platform<Pages = P>>(

@@ -1,7 +1,7 @@
 //! Heaps that sampled or cold spans have to themselves.
 
 use crate::workspace::{FiguresOf, Taken};
-use crate::{PageHeapDetails, PageHeapKind, RenderPageHeap, Snapshot};
+use crate::{HeapApart, PageHeapDetails, PageHeapKind, RenderPageHeap, Snapshot};
 use core::fmt::{Result, Write};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use strata_alloc::{Core, HeapConfig};
@@ -38,14 +38,11 @@ where
         self.taken.page_heap.free_bytes()
     }
 
-    fn for_each_apart(
-        &self,
-        each: &mut dyn FnMut(&'static str, PageHeapDetails<'_>) -> Result,
-    ) -> Result {
+    fn for_each_apart(&self, each: &mut dyn FnMut(HeapApart<'_>) -> Result) -> Result {
         TAGS.iter().try_for_each(|(tag, temperature)| {
-            let visited = self
-                .taken
-                .visit_apart(self.core, *temperature, |figures| each(tag, figures.details()));
+            let visited = self.taken.visit_apart(self.core, *temperature, |figures, backing| {
+                each(HeapApart { tag, details: figures.details(), backing })
+            });
             visited.unwrap_or(Ok(()))
         })
     }
@@ -56,9 +53,19 @@ where
 }
 
 /// The same as data: a map of their names. They are taken while they are written.
-pub(crate) struct LiveApart<'a, 'taken, C: HeapConfig, F>(
-    pub(crate) LivePageHeap<'a, 'taken, C, F>,
-);
+pub(crate) struct LiveApart<'a, 'taken, C: HeapConfig, F> {
+    pub(crate) heaps: LivePageHeap<'a, 'taken, C, F>,
+    pub(crate) part: PartApart,
+}
+
+/// What is told of them in one place of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PartApart {
+    /// Their figures.
+    Figures,
+    /// What the kernel has of them, null where it does not tell.
+    Backing,
+}
 
 impl<C: HeapConfig> Serialize for LiveApart<'_, '_, C, FiguresOf<C>>
 where
@@ -67,8 +74,12 @@ where
     fn serialize<S: Serializer>(&self, serializer: S) -> core::result::Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         let mut failed = None;
-        let written = self.0.for_each_apart(&mut |tag, details| {
-            map.serialize_entry(tag, &details).map_err(|error| {
+        let written = self.heaps.for_each_apart(&mut |HeapApart { tag, details, backing }| {
+            let entry = match self.part {
+                PartApart::Figures => map.serialize_entry(tag, &details),
+                PartApart::Backing => map.serialize_entry(tag, &backing),
+            };
+            entry.map_err(|error| {
                 failed = Some(error);
                 core::fmt::Error
             })

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
 use strata_os::{Clock, KernelPages, PageScan, PageSource};
-use strata_page_heap::{PageHeap, SharedHugepage, copy_into_place};
+use strata_page_heap::{PageHeap, SharedHugepage, Temperature, copy_into_place};
 use strata_span::{HugepageCount, PageCount, Platform, SpanPlace};
 use strata_temeraire::Population;
 
@@ -135,15 +135,20 @@ impl Backing {
         refilled_backed_hugepages: 0,
     };
 
-    /// Asks the kernel about each hugepage that spans share; none if it does not tell, or the page heap has no such.
+    /// Asks the kernel about each hugepage that spans of that temperature share; none if it does not tell, or the page heap has no
+    /// such.
     #[inline(never)]
-    pub(crate) fn read<C: HeapConfig>(place: &mut Option<Self>, core: &Core<C>) {
+    pub(crate) fn read<C: HeapConfig>(
+        place: &mut Option<Self>,
+        core: &Core<C>,
+        temperature: Temperature,
+    ) {
         copy_into_place(place, &const { Some(Self::NONE) });
         let Some(backing) = place else { return };
         let scan = PageScan::open();
         let mut answers = true;
         let mut random = core.clock().now_ns() | 1;
-        core.page_heap().for_each_shared_hugepage(core, |hugepage| {
+        core.page_heap().for_each_shared_hugepage_of(core, temperature, |hugepage| {
             if answers {
                 let range = hugepage.hugepage.range(HugepageCount::ONE);
                 match core.source().kernel_pages(&scan, range) {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use strata_alloc::{Core, HeapConfig};
-use strata_central::MiddleStats;
+use strata_central::{ClassStats, MiddleStats};
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 
 /// What the layers hold of one size class; counts of objects unless named otherwise.
@@ -84,11 +84,14 @@ impl ClassTable {
         }
     }
 
-    /// Reads all classes into an empty table, without what per-CPU caches hold. Costs a lock a class, another for the list of thread
-    /// caches, and a load for each class and thread.
-    pub(crate) fn read<C: HeapConfig>(&mut self, core: &Core<C>) {
+    /// Reads all classes into an empty table, without what per-CPU caches hold; says whether the figures of each are of one moment.
+    /// Costs a lock a class, another for the list of thread caches, and a load for each class and thread.
+    pub(crate) fn read<C: HeapConfig>(&mut self, core: &Core<C>) -> bool {
+        let mut is_complete = true;
         for class in C::Pages::TABLE.classes() {
-            self.set(class, read_middle(core, class));
+            let stats = core.middle().class_stats(class);
+            is_complete &= !stats.central.is_unknown;
+            self.set(class, of_middle(&stats));
         }
         core.thread_caches().for_each(|cache| {
             for class in C::Pages::TABLE.classes() {
@@ -97,6 +100,7 @@ impl ClassTable {
                 });
             }
         });
+        is_complete
     }
 
     /// Changes the figures of a class.
@@ -140,10 +144,9 @@ const EMPTY_CLASS: ClassFigures = ClassFigures {
     tail_bytes: 0,
 };
 
-fn read_middle<C: HeapConfig>(core: &Core<C>, class: SizeClass) -> ClassFigures {
-    let stats = core.middle().class_stats(class);
+const fn of_middle(stats: &ClassStats) -> ClassFigures {
     ClassFigures {
-        object_bytes: C::Pages::TABLE.size(class) as u64,
+        object_bytes: stats.object_bytes,
         transfer_objects: stats.transfer.used,
         central_objects: stats.central.free_objects,
         objects_out: stats.central.objects_out,

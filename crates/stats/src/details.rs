@@ -10,7 +10,7 @@ use strata_central::{
 };
 use strata_cpu_cache::RegionSize;
 use strata_os::{Clock, NodeMemory, for_each_node};
-use strata_page_heap::{LIFETIME_BUCKETS, count_lifetime};
+use strata_page_heap::{LIFETIME_BUCKETS, Temperature, count_lifetime};
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 use strata_span::{HUGEPAGE_BYTES, Platform, SpanPlace};
 
@@ -308,7 +308,7 @@ impl Details {
             self.set_class(class, read_class(core, class));
         }
         self.read_live_spans(core);
-        Backing::read(&mut self.backing, core);
+        Backing::read(&mut self.backing, core, Temperature::Normal);
         // Where the kernel does not tell, there are no lines about it.
         let _ = for_each_node(HUGEPAGE_BYTES, |node| {
             if let Some(place) = self.nodes.get_mut(self.node_count) {

@@ -1,8 +1,8 @@
 //! Files of snapshots, read back.
 
 use crate::{
-    Details, Dialect, Figures, PageHeapDetails, PageHeapKind, Reconciliation, RenderPageHeap,
-    Snapshot, html::Moment, json, render,
+    Backing, Details, Dialect, Figures, HeapApart, PageHeapDetails, PageHeapKind, Reconciliation,
+    RenderPageHeap, Snapshot, html::Moment, json, render,
 };
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,10 @@ pub struct Document {
     /// The same of the heaps that sampled and cold spans have to themselves, by what reports call these; none where there are none.
     #[serde(default)]
     pub page_heaps_apart: BTreeMap<String, SelectedFigures>,
+    /// What the kernel has of their hugepages, by the same names; none where it does not tell, and in files that were written before
+    /// it was asked.
+    #[serde(default)]
+    pub backing_apart: BTreeMap<String, Option<Backing>>,
     /// What the kernel has of it, if the file has that.
     pub kernel: Option<Box<Reconciliation>>,
     /// How each class's spans and capacities are used, and how often caches missed; if the file has it.
@@ -130,7 +134,7 @@ impl Document {
         let details = self.details.as_deref().unwrap_or(&no_details);
         match &self.page_heap {
             Some(page_heap) => {
-                let page_heap = Heaps { ordinary: page_heap, apart: &self.page_heaps_apart };
+                let page_heap = Heaps { ordinary: page_heap, document: self };
                 render(dialect, &self.snapshot, details, &page_heap, out)
             }
             None => render(dialect, &self.snapshot, details, &(), out),
@@ -148,7 +152,10 @@ impl Document {
             process_id: self.process_id,
             process_name: &self.process_name,
         };
-        let apart = (!self.page_heaps_apart.is_empty()).then_some(&self.page_heaps_apart);
+        let apart = json::Apart {
+            figures: (!self.page_heaps_apart.is_empty()).then_some(&self.page_heaps_apart),
+            backing: (!self.backing_apart.is_empty()).then_some(&self.backing_apart),
+        };
         let (details, map) = (self.details.as_deref(), self.map.as_ref());
         json::write(self.figures(), provenance, apart, details, map, out)
     }
@@ -157,7 +164,7 @@ impl Document {
 /// The page heaps of a file.
 struct Heaps<'a> {
     ordinary: &'a SelectedFigures,
-    apart: &'a BTreeMap<String, SelectedFigures>,
+    document: &'a Document,
 }
 
 impl RenderPageHeap for Heaps<'_> {
@@ -173,13 +180,14 @@ impl RenderPageHeap for Heaps<'_> {
         self.ordinary.free_bytes()
     }
 
-    fn for_each_apart(
-        &self,
-        each: &mut dyn FnMut(&'static str, PageHeapDetails<'_>) -> fmt::Result,
-    ) -> fmt::Result {
+    fn for_each_apart(&self, each: &mut dyn FnMut(HeapApart<'_>) -> fmt::Result) -> fmt::Result {
+        let Document { page_heaps_apart, backing_apart, .. } = self.document;
         // In the order of reports.
-        ["SAMPLED", "COLD"].into_iter().try_for_each(|tag| match self.apart.get(tag) {
-            Some(figures) => each(tag, figures.into()),
+        ["SAMPLED", "COLD"].into_iter().try_for_each(|tag| match page_heaps_apart.get(tag) {
+            Some(figures) => {
+                let backing = backing_apart.get(tag).and_then(Option::as_ref);
+                each(HeapApart { tag, details: figures.into(), backing })
+            }
             None => Ok(()),
         })
     }

@@ -1,6 +1,6 @@
 //! A snapshot as JSON: what files of snapshots hold. `docs/snapshot.schema.json` says what each field means.
 
-use crate::apart::{self, LiveApart, LivePageHeap};
+use crate::apart::{self, LiveApart, LivePageHeap, PartApart};
 use crate::workspace::{Extra, FiguresOf, Taken, with_figures};
 use crate::{
     Category, Figures, Ledger, PageHeapDetails, Reconciliation, RenderPageHeap, Snapshot,
@@ -76,7 +76,10 @@ where
     let provenance = Provenance::of_this_process(name.as_str());
     let (snapshot, page_heap) = (taken.snapshot, taken.page_heap.details());
     let figures = Figures { snapshot, page_heap, kernel: kernel.as_ref() };
-    let apart = apart::exist(core).then_some(LiveApart(LivePageHeap { core, taken }));
+    let apart = |part| {
+        apart::exist(core).then_some(LiveApart { heaps: LivePageHeap { core, taken }, part })
+    };
+    let apart = Apart { figures: apart(PartApart::Figures), backing: apart(PartApart::Backing) };
     write(figures, provenance, apart, taken.details, map, out)
 }
 
@@ -90,7 +93,7 @@ pub fn render_json(figures: Figures<'_>, out: &mut dyn fmt::Write) -> fmt::Resul
     write(
         figures,
         Provenance::of_this_process(name.as_str()),
-        None::<()>,
+        Apart { figures: None::<()>, backing: None::<()> },
         None::<()>,
         None::<()>,
         out,
@@ -111,9 +114,15 @@ impl<'a> Provenance<'a> {
     }
 }
 
+/// Heaps that spans of one kind have to themselves, by name: their figures, and what the kernel has of them.
+pub(crate) struct Apart<A, B> {
+    pub(crate) figures: Option<A>,
+    pub(crate) backing: Option<B>,
+}
+
 /// A snapshot's file, as it is written.
 #[derive(Serialize)]
-struct Written<'a, A, D, M> {
+struct Written<'a, A, B, D, M> {
     format: &'static str,
     version: u32,
     unix_seconds: u64,
@@ -126,6 +135,8 @@ struct Written<'a, A, D, M> {
     #[serde(skip_serializing_if = "Option::is_none")]
     page_heaps_apart: Option<A>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    backing_apart: Option<B>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     kernel: Option<&'a Reconciliation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     details: Option<D>,
@@ -134,10 +145,10 @@ struct Written<'a, A, D, M> {
 }
 
 /// Writes the one line.
-pub(crate) fn write<A: Serialize, D: Serialize, M: Serialize>(
+pub(crate) fn write<A: Serialize, B: Serialize, D: Serialize, M: Serialize>(
     figures: Figures<'_>,
     provenance: Provenance<'_>,
-    apart: Option<A>,
+    apart: Apart<A, B>,
     details: Option<D>,
     map: Option<M>,
     out: &mut dyn fmt::Write,
@@ -151,7 +162,8 @@ pub(crate) fn write<A: Serialize, D: Serialize, M: Serialize>(
         ledger: LedgerLines(figures.ledger()),
         snapshot: figures.snapshot,
         page_heap: figures.page_heap,
-        page_heaps_apart: apart,
+        page_heaps_apart: apart.figures,
+        backing_apart: apart.backing,
         kernel: figures.kernel,
         details,
         map,

@@ -49,6 +49,7 @@ mod epoch_cell;
 mod explain;
 mod figure;
 mod figures;
+mod fork_lock;
 mod glibc;
 mod heap_map;
 #[cfg(feature = "std")]
@@ -98,7 +99,7 @@ pub use history::History;
 pub use html::render_html;
 pub use json::{Extent, render_json, report_json};
 pub use ledger::{Category, Ledger, Part};
-pub use page_heap_report::{PageHeapKind, RenderPageHeap};
+pub use page_heap_report::{HeapApart, PageHeapKind, RenderPageHeap};
 #[cfg(feature = "std")]
 pub use parse::{Figure, Line, Report, ReportError, ReportFault, parse, parse_whole};
 pub use properties::{PROPERTIES, Property, property};

@@ -8,11 +8,22 @@ mod legacy;
 pub(crate) mod spans;
 pub(crate) mod temeraire;
 
-use crate::{PageHeapDetails, Snapshot, figure::Mebibytes, tcmalloc::RULE};
+use crate::{Backing, PageHeapDetails, Snapshot, figure::Mebibytes, tcmalloc::RULE};
 use core::fmt::{Result, Write};
 use strata_alloc::SelectedFigures;
 use strata_page_heap::LegacyFigures;
 use strata_temeraire::TemeraireFigures;
+
+/// A page heap that spans of one kind have to themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct HeapApart<'a> {
+    /// What reports call it.
+    pub tag: &'static str,
+    /// Its figures.
+    pub details: PageHeapDetails<'a>,
+    /// What the kernel has of its hugepages; none where it was not asked, or does not tell.
+    pub backing: Option<&'a Backing>,
+}
 
 /// Which page heap runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,11 +71,8 @@ pub trait RenderPageHeap {
         None
     }
 
-    /// Calls `each` with the figures of each heap that spans of one kind have to themselves, and what reports call it.
-    fn for_each_apart(
-        &self,
-        each: &mut dyn FnMut(&'static str, PageHeapDetails<'_>) -> Result,
-    ) -> Result {
+    /// Calls `each` with each heap that spans of one kind have to themselves.
+    fn for_each_apart(&self, each: &mut dyn FnMut(HeapApart<'_>) -> Result) -> Result {
         let _ = each;
         Ok(())
     }

@@ -7,14 +7,14 @@
 //! of one process alone names its number in `STRATA_REPORT_PID`: a process keeps it through exec, and its children have
 //! another one. A program that ends by `_exit`, as some shells do, or by a signal prints no report.
 
+use crate::fork_lock::ForkLock;
 use crate::{Dialect, Extent, RenderPageHeap, report, write_snapshot_file};
-use strata_alloc::{Config, Core, ExitReport, Heap, HeapConfig, PathText, SnapshotDetail};
+use strata_alloc::{
+    Config, Core, ExitReport, ForkWatcher, Heap, HeapConfig, PathText, SnapshotDetail,
+};
 use strata_os::{KeptStderr, environment, process_id, warn_line};
 use strata_page_heap::PageHeap;
-use strata_sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-};
+use strata_sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Whether anything is to be written. Set by `prepare`, before the program has threads, and read later.
 static WANTED: AtomicBool = AtomicBool::new(false);
@@ -27,7 +27,13 @@ static STDERR: KeptStderr = KeptStderr::new();
 
 /// Where snapshots are written: a copy, since programs use the room of their environment for other things. Held while one
 /// is written, so that one is written at a time. Rank: above all locks of the heap.
-static FILE: Mutex<PathText> = Mutex::new(PathText::NONE);
+static FILE: ForkLock<PathText> = ForkLock::new(PathText::NONE);
+
+/// In a child, a snapshot that the heap's thread was writing is the parent's.
+static FORKS: ForkWatcher = ForkWatcher::new(|| {
+    // SAFETY: watchers are called in children of forks, by their only thread. The path is changed once, by `prepare`, before the program has threads.
+    unsafe { FILE.forget_others() }
+});
 
 /// Whether it was said that a file cannot be written: once is enough. Written and read by who writes one.
 static SAID: AtomicBool = AtomicBool::new(false);
@@ -47,6 +53,7 @@ pub fn prepare<C: HeapConfig>(heap: &Heap<C>) {
     unsafe { heap.deallocate(block) };
     if let Some(path) = path {
         *FILE.lock() = path;
+        FORKS.register();
     }
     ONLY.store(only_process(), Ordering::Relaxed);
     WANTED.store(true, Ordering::Relaxed);

@@ -103,8 +103,8 @@ impl Snapshot {
 
     /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of a lock, and
     /// `is_unknown` stands with what could not:
-    /// then what thread caches hold counts as in use, or the threads' count of what is in use is too low, or what the
-    /// metadata arena has not handed out is unexplained.
+    /// then what thread caches or a hardened heap's quarantine hold counts as in use, or the threads' count of what is in use is
+    /// too low, or what the metadata arena has not handed out is unexplained, or the figures of a class are of no one moment.
     pub const fn is_complete(&self) -> bool {
         self.heap.is_complete()
     }
@@ -140,7 +140,7 @@ impl Snapshot {
     fn read_tables<C: HeapConfig>(&mut self, core: &Core<C>) {
         let Self { heap, classes, cpus, .. } = self;
         copy_into_place(classes, &ClassTable::EMPTY);
-        classes.read(core);
+        heap.middle.is_unknown |= !classes.read(core);
         copy_into_place(cpus, &CpuTable::EMPTY);
         cpus.read(core, heap.threads.threads, &mut heap.cpu, classes);
         classes.sum_into(&mut heap.middle, heap.page_bytes);
@@ -166,6 +166,7 @@ const NO_FIGURES: HeapFigures = HeapFigures {
     slab_reserved_bytes: 0,
     thread_caches: zeros!(),
     hardened_bytes: 0,
+    hardened_is_unknown: false,
     threads: zeros!(),
     large: zeros!(),
     arena: zeros!(),

@@ -4,15 +4,14 @@
 //! costs address space alone. Where the kernel maps nothing more, the program has some in reserve for one report at a time.
 
 use crate::page_heap_report::{TRIES, agree};
-use crate::{Details, RenderPageHeap, Snapshot, apart};
+use crate::{Backing, Details, RenderPageHeap, Snapshot, apart, fork_lock::ForkLock};
 use core::{cell::RefCell, mem::MaybeUninit};
-use strata_alloc::{Core, HeapConfig, SelectedFigures};
+use strata_alloc::{Core, ForkWatcher, HeapConfig, SelectedFigures};
 use strata_os::{
     AddressRange, PageSource, Purpose, ReserveRequest, SystemPages, kernel_page_bytes,
 };
 use strata_page_heap::{PageHeap, Temperature, copy_into_place};
 use strata_span::Address;
-use strata_sync::Mutex;
 
 /// Room for all that a report may need, each part filled in where it stands when it is needed.
 pub(crate) struct Workspace<F> {
@@ -20,6 +19,7 @@ pub(crate) struct Workspace<F> {
     page_heap: MaybeUninit<F>,
     details: MaybeUninit<Details>,
     apart: MaybeUninit<F>,
+    apart_backing: MaybeUninit<Option<Backing>>,
 }
 
 /// What the newer forms need besides, and the older ones do without.
@@ -36,7 +36,12 @@ pub(crate) struct Taken<'a, F> {
     /// None if they were not asked for.
     pub(crate) details: Option<&'a Details>,
     /// Room for the figures of heaps that spans of one kind have to themselves.
-    pub(crate) apart: RefCell<&'a mut F>,
+    apart: RefCell<RoomApart<'a, F>>,
+}
+
+struct RoomApart<'a, F> {
+    figures: &'a mut F,
+    backing: &'a mut Option<Backing>,
 }
 
 /// What stands behind an associated type: the figures of a configuration's page heap.
@@ -102,7 +107,7 @@ fn take<'a, C: HeapConfig>(
 where
     FiguresOf<C>: RenderPageHeap,
 {
-    let Workspace { snapshot, page_heap, details, apart } = place;
+    let Workspace { snapshot, page_heap, details, apart, apart_backing } = place;
     let (snapshot, page_heap) = (begin_snapshot(snapshot), begin(page_heap));
     for _ in 0..TRIES {
         core.page_heap().read_figures(core, page_heap);
@@ -117,24 +122,33 @@ where
         details.read(core);
         &*details
     });
-    Taken { snapshot, page_heap, details, apart: RefCell::new(begin(apart)) }
+    let apart = RoomApart { figures: begin(apart), backing: apart_backing.write(None) };
+    Taken { snapshot, page_heap, details, apart: RefCell::new(apart) }
 }
 
 impl<F> Taken<'_, F> {
-    /// Calls `each` with the figures of one of the heaps apart, if there is such a one.
+    /// Calls `each` with the figures of one of the heaps apart, if there is such a one, and what the kernel has of its hugepages, if
+    /// details were asked for.
     pub(crate) fn visit_apart<C, R>(
         &self,
         core: &Core<C>,
         temperature: Temperature,
-        each: impl FnOnce(&F) -> R,
+        each: impl FnOnce(&F, Option<&Backing>) -> R,
     ) -> Option<R>
     where
         C: HeapConfig,
         C::PageHeap: PageHeap<C::Pages, Figures = F>,
     {
-        let mut figures = self.apart.try_borrow_mut().ok()?;
-        let there_are = core.page_heap().read_figures_of(core, temperature, &mut figures);
-        there_are.then(|| each(&figures))
+        let mut room = self.apart.try_borrow_mut().ok()?;
+        let RoomApart { figures, backing } = &mut *room;
+        if !core.page_heap().read_figures_of(core, temperature, figures) {
+            return None;
+        }
+        **backing = None;
+        if self.details.is_some() {
+            Backing::read(backing, core, temperature);
+        }
+        Some(each(figures, backing.as_ref()))
     }
 }
 
@@ -164,7 +178,13 @@ const RESERVE_BYTES: usize = size_of::<Workspace<SelectedFigures>>();
 struct Reserve(MaybeUninit<[u8; RESERVE_BYTES]>);
 
 /// Held while a report is written that has no other memory. Rank: above all locks of the heap.
-static RESERVE: Mutex<Reserve> = Mutex::new(Reserve(MaybeUninit::uninit()));
+static RESERVE: ForkLock<Reserve> = ForkLock::new(Reserve(MaybeUninit::uninit()));
+
+/// In a child, a report that another thread was writing in the reserve is nobody's.
+static FORKS: ForkWatcher = ForkWatcher::new(|| {
+    // SAFETY: watchers are called in children of forks, by their only thread; any bytes are a reserve.
+    unsafe { RESERVE.forget_others() }
+});
 
 /// Memory that goes back when this goes.
 struct Mapping(AddressRange);
@@ -199,6 +219,7 @@ fn with_workspace<F, R>(work: impl FnOnce(&mut Workspace<F>) -> R) -> Option<R> 
     if bytes > RESERVE_BYTES {
         return None;
     }
+    FORKS.register();
     let mut reserve = RESERVE.lock_for_figures()?;
     let place: *mut Workspace<F> = reserve.0.as_mut_ptr().cast();
     // SAFETY: it is as long and as aligned as that, and lent with the lock; any bytes are a workspace.

@@ -36,6 +36,17 @@ fn page_heaps_of_sampled_and_cold_spans_have_sections_of_their_own() {
         assert_eq!(of("filler").number("total"), Some(1), "{tag}");
         let live = of("per_size");
         assert_eq!((live.number("pages"), live.number("live")), (Some(pages), Some(1)), "{tag}");
+        // The kernel was asked about its hugepage, where it tells about any.
+        let asked = |page_heap: &str| {
+            let lines = read.lines("filler_huge_backed").filter(|line| {
+                line.page_heap == page_heap
+                    && line.figure("what").unwrap().text() == "hugepage backed"
+            });
+            lines.map(|line| line.number("all").unwrap()).sum::<u64>()
+        };
+        assert_eq!(asked(tag), asked("").min(1), "{tag}");
+        let went = read.lines("released_pages").filter(|line| line.page_heap == tag);
+        assert_eq!(went.count(), 5, "{tag}: what went back, by reason");
     }
     let pbtxt = text(Dialect::TcmallocPbtxtToday);
     for tag in ["NORMAL", "SAMPLED", "COLD"] {

@@ -10,7 +10,7 @@ use crate::{
     region::RegionFigures,
     treatment::CollapseFigures,
 };
-use strata_page_heap::{AllocationFigures, LIFETIME_BUCKETS, SpanAges};
+use strata_page_heap::{AllocationFigures, LIFETIME_BUCKETS, ReleasedBytes, SpanAges};
 
 /// The figures that only the hugepage-aware page heap has: what its report prints.
 ///
@@ -30,6 +30,8 @@ pub struct TemeraireFigures {
     /// What would go back to the kernel if the program asked for all that can, in bytes: free and backed, without what recent
     /// demand is likely to want again. (None in figures that were written before there was such a one.)
     pub releasable_bytes: Option<u64>,
+    /// What went back to the kernel since the start. (None in figures that were written before there was such a one.)
+    pub released: Option<ReleasedBytes>,
     /// The filler.
     pub filler: FillerFigures,
     /// The regions.
@@ -62,6 +64,7 @@ impl TemeraireFigures {
         spans: FreeSpanTable::NONE,
         components: Components::NONE,
         releasable_bytes: None,
+        released: None,
         filler: FillerFigures::NONE,
         regions: RegionSetFigures::NONE,
         cache: HugeCacheFigures::NONE,
@@ -74,7 +77,7 @@ impl TemeraireFigures {
 }
 
 // Who asks for them by value has them on the stack.
-static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 30 << 10);
+static_assertions::const_assert!(size_of::<TemeraireFigures>() <= 36 << 10);
 
 /// The four places where pages can be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -3,7 +3,7 @@
 use crate::{
     huge_address_map::{HugeAddressMap, HugeRange, NodeHandle},
     node_store::NodeStore,
-    time_series::{Extremes, TimeSeries},
+    time_series::{EpochValue, Extremes, TimeSeries},
 };
 use strata_os::PageSource;
 use strata_span::{Hugepage, HugepageCount, Platform};
@@ -26,7 +26,7 @@ pub(crate) struct HugeCache {
     off_peak_range: Window,
     size_range: Window,
     /// Usage over the last ten minutes.
-    usage_history: TimeSeries<Extremes, { UsageHistory::EPOCHS }, { UsageHistory::EPOCH_NS }>,
+    usage_history: TimeSeries<UsageExtremes, { UsageHistory::EPOCHS }, { UsageHistory::EPOCH_NS }>,
     hits: u64,
     misses: u64,
     fills: u64,
@@ -77,22 +77,30 @@ pub struct HugeCacheFigures {
     pub history: UsageHistory,
 }
 
-/// How many hugepages were in use, by epochs of ten seconds.
+/// How many hugepages were in use, by epochs of a second.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]
 pub struct UsageHistory {
+    /// How long an epoch is, in milliseconds. (Ten seconds in figures that were written before this was.)
+    #[cfg_attr(feature = "serde", serde(default = "ten_seconds_ms"))]
+    pub epoch_ms: u64,
     /// The newest first; those in which nothing was taken or came back are left out.
     #[cfg_attr(feature = "serde", serde(with = "strata_page_heap::sparse"))]
     pub epochs: [UsageEpoch; Self::EPOCHS],
 }
 
-/// The least and the greatest number of hugepages in use within ten seconds.
+#[cfg(feature = "serde")]
+const fn ten_seconds_ms() -> u64 {
+    10_000
+}
+
+/// The least and the greatest number of hugepages in use within an epoch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct UsageEpoch {
     /// Its number since the beginning of the heap's clock, plus one; 0: there is none.
-    pub number: u64,
+    pub number: u32,
     /// The least.
     pub least: u32,
     /// The greatest.
@@ -101,12 +109,51 @@ pub struct UsageEpoch {
 
 impl UsageHistory {
     /// Epochs that are remembered.
-    pub const EPOCHS: usize = 60;
-    /// How long each is, in milliseconds.
-    pub const EPOCH_MS: u64 = 10_000;
+    pub const EPOCHS: usize = 600;
+    /// How far back it goes, in milliseconds.
+    pub const SPAN_MS: u64 = 600_000;
+    /// How long each epoch is, in milliseconds. At ten times as much, loads that swing within seconds look like steady ones; at half, the
+    /// history of a heap is 5 KiB longer.
+    const EPOCH_MS: u64 = Self::SPAN_MS / Self::EPOCHS as u64;
     const EPOCH_NS: u64 = Self::EPOCH_MS * 1_000_000;
-    const NONE: Self =
-        Self { epochs: [UsageEpoch { number: 0, least: 0, greatest: 0 }; Self::EPOCHS] };
+    const NONE: Self = Self {
+        epoch_ms: Self::EPOCH_MS,
+        epochs: [UsageEpoch { number: 0, least: 0, greatest: 0 }; Self::EPOCHS],
+    };
+
+    /// How many epochs of this length are remembered.
+    pub const fn remembered(&self) -> u64 {
+        match Self::SPAN_MS.checked_div(self.epoch_ms) {
+            Some(count) => count,
+            None => 0,
+        }
+    }
+}
+
+/// The least and the greatest number of hugepages of an epoch, in half the room of [`Extremes`].
+#[derive(Clone, Copy, Debug)]
+struct UsageExtremes {
+    /// Stored inverted, so that all zero bits are "nothing yet".
+    least_inverted: u32,
+    greatest: u32,
+}
+
+impl EpochValue for UsageExtremes {
+    const NOTHING: Self = Self { least_inverted: 0, greatest: 0 };
+}
+
+impl UsageExtremes {
+    fn report(&mut self, usage: HugepageCount) {
+        let hugepages = u32::try_from(usage.get()).unwrap_or(u32::MAX - 1).min(u32::MAX - 1);
+        self.least_inverted = self.least_inverted.max(!hugepages);
+        self.greatest = self.greatest.max(hugepages);
+    }
+
+    /// The epoch of that number; none if nothing was reported.
+    fn told(&self, number: u64) -> Option<UsageEpoch> {
+        let number = u32::try_from(number).ok().filter(|_| self.least_inverted != 0)?;
+        Some(UsageEpoch { number, least: !self.least_inverted, greatest: self.greatest })
+    }
 }
 
 impl Default for UsageHistory {
@@ -400,12 +447,8 @@ impl HugeCache {
     }
 
     fn fill_in_usage(&self, history: &mut UsageHistory, now_ns: u64) {
-        let reported =
-            self.usage_history.numbered(now_ns, u64::MAX).filter_map(|(number, epoch)| {
-                let short = |hugepages: usize| u32::try_from(hugepages).unwrap_or(u32::MAX);
-                let (least, greatest) = (short(epoch.least()?), short(epoch.greatest()?));
-                Some(UsageEpoch { number, least, greatest })
-            });
+        let numbered = self.usage_history.numbered(now_ns, u64::MAX);
+        let reported = numbered.filter_map(|(number, epoch)| epoch.told(number));
         for (place, epoch) in history.epochs.iter_mut().zip(reported) {
             *place = epoch;
         }
@@ -456,7 +499,9 @@ impl HugeCache {
 
     fn note_usage(&mut self, now_ns: u64) {
         self.usage_range.report(now_ns, self.usage.get());
-        self.usage_history.report(now_ns, self.usage.get());
+        if let Some(epoch) = self.usage_history.at(now_ns) {
+            epoch.report(self.usage);
+        }
     }
 
     /// Brings what depends on the size so far up to date.

@@ -83,6 +83,7 @@ impl<P: PageSize> State<P> {
         figures.spans.begin::<P>();
         figures.components = self.components();
         figures.releasable_bytes = Some(self.releasable_on_request(now_ns).bytes() as u64);
+        figures.released = Some(self.released);
         self.filler.begin_survey(&mut figures.filler, now_ns);
         let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
         figures.filler.skip_short_ns = intervals.short_ns;

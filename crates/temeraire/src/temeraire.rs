@@ -428,6 +428,17 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         self.normal.for_each_shared_hugepage(platform, visit);
     }
 
+    fn for_each_shared_hugepage_of<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        temperature: Temperature,
+        visit: impl FnMut(&SharedHugepage),
+    ) {
+        if let Some(heap) = self.heap(temperature) {
+            heap.for_each_shared_hugepage(platform, visit);
+        }
+    }
+
     fn read_figures_of<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -304,11 +304,10 @@ impl<C: HeapConfig> Core<C> {
 }
 
 impl LargeQuarantine {
-    /// Bytes of spans that wait, and of those that were lost.
-    pub(crate) fn held_bytes(&self) -> u64 {
-        let waiting = self.waiting.lock_for_figures();
-        let waiting = waiting.map_or(0, |waiting| waiting.bytes as u64);
-        waiting + self.lost_bytes.load(Ordering::Relaxed)
+    /// Bytes of spans that wait, and of those that were lost; none if a signal handler asks that interrupted who has the queue.
+    pub(crate) fn held_bytes(&self) -> Option<u64> {
+        let waiting = self.waiting.lock_for_figures()?.bytes as u64;
+        Some(waiting + self.lost_bytes.load(Ordering::Relaxed))
     }
 
     /// Takes the lock, so that a fork finds the queue at rest.

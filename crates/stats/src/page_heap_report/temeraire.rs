@@ -140,13 +140,14 @@ pub(crate) fn huge_cache(cache: &HugeCacheFigures, form: Form, out: &mut dyn Wri
 /// One element an epoch: its place in the time that is remembered, when it began, and the least and the greatest number of
 /// hugepages in use.
 fn usage_history(history: &UsageHistory, out: &mut dyn Write) -> Result {
-    let (length_ms, count) = (UsageHistory::EPOCH_MS, UsageHistory::EPOCHS as u64);
+    let (length_ms, count) = (history.epoch_ms, history.remembered());
     writeln!(out, "HugeCache: epoch length {length_ms}ms, number of records {count}")?;
     let reported = || history.epochs.iter().rev().filter(|epoch| epoch.number != 0);
     let Some(newest) = reported().next_back() else { return Ok(()) };
     write!(out, "HugeCache: Usage timeseries ")?;
     for UsageEpoch { number, least, greatest } in reported() {
-        let place = number.saturating_add(count).saturating_sub(newest.number.saturating_add(1));
+        let number = u64::from(*number);
+        let place = number.saturating_add(count).saturating_sub(u64::from(newest.number) + 1);
         let began_ms = number.saturating_sub(1).saturating_mul(length_ms);
         write!(out, "{place}:{began_ms}:{least}:{greatest},")?;
     }

@@ -1,7 +1,7 @@
 //! Both page heaps.
 
 use super::{Message, filler};
-use crate::{Backing, PageHeapDetails, RenderPageHeap, today::COLLAPSE_ERRORS};
+use crate::{Backing, HeapApart, PageHeapDetails, RenderPageHeap, today::COLLAPSE_ERRORS};
 use core::fmt::Result;
 use strata_page_heap::{
     AGE_BOUNDS_SECONDS, AgeRow, AllocationFigures, FreeSpans, LegacyFigures, SpanAges,
@@ -28,9 +28,9 @@ pub(super) fn render<F: RenderPageHeap>(
     if !todays {
         return Ok(());
     }
-    page_heap.for_each_apart(&mut |tag, details| match details {
+    page_heap.for_each_apart(&mut |HeapApart { tag, details, backing }| match details {
         PageHeapDetails::Temeraire(figures) => {
-            render_temeraire(tag, figures, todays, None, message)
+            render_temeraire(tag, figures, todays, backing, message)
         }
         _ => Ok(()),
     })
@@ -249,23 +249,15 @@ fn huge_cache(cache: &HugeCacheFigures, todays: bool, heap: &mut Message<'_>) ->
 
 /// Hugepages in use, by the epoch.
 fn usage_history(history: &UsageHistory, message: &mut Message<'_>) -> Result {
-    message.numbers([
-        ("window_ms", UsageHistory::EPOCH_MS),
-        ("epochs", UsageHistory::EPOCHS as u64),
-    ])?;
-    let newest = history.epochs.first().map_or(0, |epoch| epoch.number);
+    message.numbers([("window_ms", history.epoch_ms), ("epochs", history.remembered())])?;
+    let newest = history.epochs.first().map_or(0, |epoch| u64::from(epoch.number));
     for epoch in history.epochs.iter().rev().filter(|epoch| epoch.number != 0) {
-        let place = epoch
-            .number
-            .saturating_add(UsageHistory::EPOCHS as u64)
-            .saturating_sub(newest.saturating_add(1));
+        let number = u64::from(epoch.number);
+        let place = number.saturating_add(history.remembered()).saturating_sub(newest + 1);
         message.message("measurements", |measurement| {
             measurement.numbers([
                 ("epoch", place),
-                (
-                    "timestamp_ms",
-                    epoch.number.saturating_sub(1).saturating_mul(UsageHistory::EPOCH_MS),
-                ),
+                ("timestamp_ms", number.saturating_sub(1).saturating_mul(history.epoch_ms)),
                 ("min_bytes", hugepage_bytes(epoch.least.into())),
                 ("max_bytes", hugepage_bytes(epoch.greatest.into())),
             ])

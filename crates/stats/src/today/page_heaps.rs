@@ -1,6 +1,8 @@
 //! The sections of both page heaps.
 
-use crate::page_heap_report::{PageHeapKind, allocations, filler, render_common, spans, temeraire};
+use crate::page_heap_report::{
+    HeapApart, PageHeapKind, allocations, filler, render_common, spans, temeraire,
+};
 use crate::{Backing, PageHeapDetails, RenderPageHeap, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_page_heap::{LegacyFigures, ReleasedBytes};
@@ -18,17 +20,18 @@ pub(super) fn render<F: RenderPageHeap>(
 ) -> Result {
     match page_heap.details() {
         PageHeapDetails::Temeraire(figures) => {
-            render_temeraire(figures, Some(snapshot), backing, out)?;
+            // Those of files that were written before each heap told it are of all heaps together.
+            let released = figures.released.unwrap_or(snapshot.heap.page_heap.released);
+            render_temeraire(figures, Some(&released), backing, out)?;
         }
         PageHeapDetails::Legacy(figures) => render_legacy(figures, snapshot, out)?,
         PageHeapDetails::Other => render_common(page_heap.kind(), snapshot, out)?,
     }
-    page_heap.for_each_apart(&mut |tag, details| {
+    page_heap.for_each_apart(&mut |HeapApart { tag, details, backing }| {
         let PageHeapDetails::Temeraire(figures) = details else { return Ok(()) };
         writeln!(out)?;
         writeln!(out, ">>>>>>> Begin {tag} page allocator <<<<<<<")?;
-        // What went back is counted for all heaps together, in the first section; and the kernel was asked about its hugepages.
-        render_temeraire(figures, None, None, out)?;
+        render_temeraire(figures, figures.released.as_ref(), backing, out)?;
         writeln!(out, ">>>>>>> End {tag} page allocator <<<<<<<")
     })
 }
@@ -37,12 +40,12 @@ fn render_legacy(figures: &LegacyFigures, snapshot: &Snapshot, out: &mut dyn Wri
     let label = PageHeapKind::Legacy.label();
     spans::render(label, || figures.lengths(), figures.large, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
-    released(label, snapshot, out)
+    released(label, &snapshot.heap.page_heap.released, snapshot.heap.page_bytes, out)
 }
 
 fn render_temeraire(
     figures: &TemeraireFigures,
-    snapshot: Option<&Snapshot>,
+    went_back: Option<&ReleasedBytes>,
     backing: Option<&Backing>,
     out: &mut dyn Write,
 ) -> Result {
@@ -61,7 +64,7 @@ fn render_temeraire(
     temeraire::huge_cache(&figures.cache, temeraire::Form::Today, out)?;
     temeraire::huge_allocator(&figures.allocator, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
-    snapshot.map_or(Ok(()), |snapshot| released(label, snapshot, out))?;
+    went_back.map_or(Ok(()), |bytes| released(label, bytes, figures.page_bytes, out))?;
     // What is abandoned counts as slack where it is decided whether a region is worth it; and hugepages are broken when a release
     // asks for it.
     writeln!(out, "PARAMETER use_huge_region_more_often 1")?;
@@ -230,9 +233,8 @@ pub(super) const fn background(released: &ReleasedBytes) -> u64 {
 }
 
 /// What went back to the kernel, by reason.
-fn released(label: &str, snapshot: &Snapshot, out: &mut dyn Write) -> Result {
-    let released = &snapshot.heap.page_heap.released;
-    let page_bytes = snapshot.heap.page_bytes.max(1);
+fn released(label: &str, released: &ReleasedBytes, page_bytes: u64, out: &mut dyn Write) -> Result {
+    let page_bytes = page_bytes.max(1);
     // The words are TCMalloc's, the second unit included.
     for (bytes, what) in [
         (released.total(), "released in total"),

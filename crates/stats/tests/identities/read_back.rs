@@ -574,7 +574,10 @@ fn of_the_cache(cache: &HugeCacheFigures, report: &Report<'_>) {
     let read = |name| report.lines("huge_cache_series").flat_map(move |line| all(line, name));
     assert!(read("least").eq(epochs().map(|epoch| u64::from(epoch.least))));
     assert!(read("greatest").eq(epochs().map(|epoch| u64::from(epoch.greatest))));
-    assert!(read("began_ms").eq(epochs().map(|epoch| (epoch.number - 1) * 10_000)));
+    assert!(
+        read("began_ms")
+            .eq(epochs().map(|epoch| (u64::from(epoch.number) - 1) * cache.history.epoch_ms))
+    );
 }
 
 /// Of each population how long its hugepages have been there, and what left.

@@ -194,7 +194,7 @@ fn usage_and_ranges_are_told_for_the_last_two_seconds() {
     caching.allocate(2);
     let both = told(&caching);
     assert_eq!((both[1], both[0].1, both[0].2), (first[0], 3, 5));
-    assert_eq!(both[0].0, caching.now_ns / (10 * SECOND_NS) + 1);
+    assert_eq!(u64::from(both[0].0), caching.now_ns / SECOND_NS + 1);
     caching.pass(590 * SECOND_NS);
     assert_eq!(told(&caching), both[..1]);
     caching.pass(10 * SECOND_NS);
