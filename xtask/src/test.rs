@@ -4,6 +4,7 @@ use core::fmt::{self, Display, Formatter};
 use core::time::Duration;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -24,7 +25,7 @@ use crate::suite::Count;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
-/// Run every check and test: format, layers, documents, clippy, documentation, the libraries and
+/// Run every check and test: format, layers, documents, clippy here and for aarch64, documentation, the libraries and
 /// their hot path, unit, integration and doc tests, and the short forms of matrix, loom and programs.
 ///
 /// Needs only Rust and a C compiler. What had to be left out for want of a program is named at
@@ -46,6 +47,9 @@ const LIBRARY: &str = "strata-c";
 
 /// The tests of the libraries, which run once these have been built.
 pub(crate) const LIBRARY_TESTS: &str = "strata-c-tests";
+
+/// The other machine that all crates compile for.
+const AARCH64: &str = "aarch64-unknown-linux-gnu";
 
 /// What a step did.
 #[derive(Default)]
@@ -94,11 +98,12 @@ impl Display for Line {
 
 type Step = (&'static str, fn(&Workspace) -> Result<Done>);
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     ("format", format),
     ("layers", layers),
     ("documents", documents),
     ("clippy", clippy),
+    ("aarch64", aarch64),
     ("documentation", documentation),
     ("libraries", libraries),
     ("hotpath", hotpath),
@@ -202,6 +207,29 @@ fn clippy(workspace: &Workspace) -> Result<Done> {
     let mut library = workspace.cargo("clippy");
     library.args(["--package", LIBRARY, "--profile", "dist", "--", "-D", "warnings"]);
     check_all([most, library])
+}
+
+/// Nothing runs there: what the code of other machines is worth stands in docs/LIMITS.md. It compiles, without warnings.
+fn aarch64(workspace: &Workspace) -> Result<Done> {
+    if !has_target(workspace, AARCH64)? {
+        return Ok(Done::left_out("aarch64", &format!("Rust target {AARCH64}")));
+    }
+    let mut most = workspace.cargo("clippy");
+    most.args(["--workspace", "--exclude", LIBRARY, "--target", AARCH64]);
+    let mut library = workspace.cargo("clippy");
+    library.args(["--package", LIBRARY, "--profile", "dist", "--target", AARCH64]);
+    for cargo in [&mut most, &mut library] {
+        cargo.args(["--", "-D", "warnings"]);
+    }
+    check_all([most, library])
+}
+
+/// Whether the standard library of another machine is installed.
+fn has_target(workspace: &Workspace, target: &str) -> Result<bool> {
+    let mut command = Command::new("rustc");
+    command.args(["--print", "target-libdir", "--target", target]).current_dir(workspace.root());
+    let output = command.output().with_context(|| format!("starting {}", shown(&command)))?;
+    Ok(Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir())
 }
 
 fn documentation(workspace: &Workspace) -> Result<Done> {

@@ -1,155 +1,17 @@
 //! The choices that are made at start.
 
+mod choices;
+mod complaint;
+mod values;
+
 use crate::PathText;
-use core::fmt;
+pub use choices::{
+    BackgroundThread, CpuIdChoice, ExitReport, FrontEndChoice, MallocStatsForm, MemoryLimit,
+    MisuseChoice, PageHeapChoice, SnapshotDetail, SystemCalls,
+};
+pub use complaint::{Complaint, Problem};
 use strata_upkeep::ReleasePolicy;
-
-/// Which page heap a [`Standard`](crate::Standard) heap uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum PageHeapChoice {
-    /// The hugepage-aware page heap.
-    #[default]
-    Temeraire,
-    /// The page heap of lists by length.
-    Legacy,
-}
-
-/// Which caches stand in front.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum FrontEndChoice {
-    /// Per CPU where the kernel and the C library allow it, per thread otherwise. (So is
-    /// `per_cpu`: where it cannot be had, the heap runs per thread and says why.)
-    #[default]
-    PerCpu,
-    /// Per thread.
-    PerThread,
-}
-
-/// Which of the kernel's numbers picks a per-CPU cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum CpuIdChoice {
-    /// The concurrency id where the kernel has it, the CPU's number otherwise.
-    #[default]
-    Auto,
-    /// The CPU's number.
-    Cpu,
-}
-
-/// Whether a heap has a thread of its own, which gives back what nobody uses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum BackgroundThread {
-    /// As the heap was made: see [`Heap::with_background_thread`](crate::Heap::with_background_thread).
-    #[default]
-    Auto,
-    /// Yes, once it has grown.
-    On,
-    /// No: threads that miss their caches do it in small steps.
-    Off,
-}
-
-impl BackgroundThread {
-    /// A heap gets its thread when it has so many bytes in spans and backed free pages.
-    pub const LEAST_HEAP_BYTES: u64 = strata_upkeep::THREAD_FROM_BYTES;
-}
-
-/// Which system calls are made, by all heaps of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum SystemCalls {
-    /// All that are of use, until somebody calls [`Heap::keep_to_memory_calls`](crate::Heap::keep_to_memory_calls); under `libstrata`,
-    /// until the program asks the C library's `prctl` or `syscall` for a filter of system calls.
-    #[default]
-    Auto,
-    /// From the start `mmap`, `munmap`, `mprotect`, `madvise` and `futex` alone. So there is no thread of the heap's own, no CPU's
-    /// cache is emptied from outside, mappings have no names, large blocks that move are copied, and what stands in memory
-    /// is not asked of the kernel.
-    Memory,
-}
-
-/// How much memory a heap may have.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum MemoryLimit {
-    /// As much as there is.
-    #[default]
-    None,
-    /// So many bytes.
-    Bytes(u64),
-    /// What the control group of the process may have, as it is when the heap starts.
-    Cgroup,
-}
-
-/// What is printed to stderr when the program ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum ExitReport {
-    /// Nothing.
-    #[default]
-    None,
-    /// The report in TCMalloc's form of April 2020.
-    Tcmalloc,
-    /// The report in the form that TCMalloc has today.
-    TcmallocToday,
-    /// The figures as protobuf text, with the fields of April 2020.
-    Pbtxt,
-    /// The same with the fields of today.
-    PbtxtToday,
-    /// One screen of summary.
-    Brief,
-    /// What stands out, and what to do about it.
-    Explain,
-    /// The figures as JSON, on one line.
-    Json,
-}
-
-/// What `malloc_stats` prints.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum MallocStatsForm {
-    /// What glibc's prints, with numbers of 64 bits.
-    #[default]
-    Glibc,
-    /// One screen of summary.
-    Brief,
-    /// The report in TCMalloc's form.
-    Tcmalloc,
-}
-
-/// How much the files of snapshots hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum SnapshotDetail {
-    /// The figures, and each hugepage with its spans.
-    #[default]
-    Map,
-    /// The figures alone.
-    Figures,
-}
-
-/// What follows the line about a misuse.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum MisuseChoice {
-    /// The program ends.
-    #[default]
-    Abort,
-    /// The call has no effect, and what it was about is never used again.
-    Report,
-}
+use values::{YES_OR_NO, bytes, interval, limit, milliseconds, one_of, seconds};
 
 /// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -255,7 +117,8 @@ impl Config {
     /// The defaults over the page heap that `text` chooses: how much goes back by itself differs.
     fn defaults_over(text: &[u8]) -> Self {
         let choices = pairs(text).filter(|(key, _)| *key == b"page_heap");
-        let chosen = choices.filter_map(|(_, value)| one_of(value?, PAGE_HEAPS).ok()).last();
+        let chosen =
+            choices.filter_map(|(_, value)| one_of(value?, PageHeapChoice::NAMES).ok()).last();
         let policy = match chosen {
             Some(PageHeapChoice::Legacy) => ReleasePolicy::WHOLE_SPANS,
             Some(PageHeapChoice::Temeraire) | None => ReleasePolicy::DEFAULT,
@@ -287,49 +150,13 @@ impl Config {
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
         match key {
-            b"page_heap" => {
-                self.page_heap = one_of(value, PAGE_HEAPS)?;
-            }
-            b"front_end" => {
-                self.front_end = one_of(
-                    value,
-                    &[
-                        (b"per_cpu", FrontEndChoice::PerCpu),
-                        (b"per_thread", FrontEndChoice::PerThread),
-                    ],
-                )?;
-            }
-            b"cpu_id" => {
-                self.cpu_id =
-                    one_of(value, &[(b"auto", CpuIdChoice::Auto), (b"cpu", CpuIdChoice::Cpu)])?;
-            }
+            b"page_heap" => self.page_heap = one_of(value, PageHeapChoice::NAMES)?,
+            b"front_end" => self.front_end = one_of(value, FrontEndChoice::NAMES)?,
+            b"cpu_id" => self.cpu_id = one_of(value, CpuIdChoice::NAMES)?,
             b"max_per_cpu_cache_size" => self.max_per_cpu_cache_size = bytes(value)?,
             b"max_total_thread_cache_bytes" => self.max_total_thread_cache_bytes = bytes(value)?,
-            b"exit_report" => {
-                self.exit_report = one_of(
-                    value,
-                    &[
-                        (b"none", ExitReport::None),
-                        (b"tcmalloc", ExitReport::Tcmalloc),
-                        (b"tcmalloc-today", ExitReport::TcmallocToday),
-                        (b"pbtxt", ExitReport::Pbtxt),
-                        (b"pbtxt-today", ExitReport::PbtxtToday),
-                        (b"brief", ExitReport::Brief),
-                        (b"explain", ExitReport::Explain),
-                        (b"json", ExitReport::Json),
-                    ],
-                )?;
-            }
-            b"malloc_stats" => {
-                self.malloc_stats = one_of(
-                    value,
-                    &[
-                        (b"glibc", MallocStatsForm::Glibc),
-                        (b"brief", MallocStatsForm::Brief),
-                        (b"tcmalloc", MallocStatsForm::Tcmalloc),
-                    ],
-                )?;
-            }
+            b"exit_report" => self.exit_report = one_of(value, ExitReport::NAMES)?,
+            b"malloc_stats" => self.malloc_stats = one_of(value, MallocStatsForm::NAMES)?,
             b"snapshot_file" => {
                 // Kept by who writes there: see `snapshot_file`.
                 usable_path(value).ok_or(Problem::BadValue)?;
@@ -339,40 +166,18 @@ impl Config {
                 self.record = true;
             }
             b"snapshot_interval" => self.snapshot_interval_seconds = seconds(value)?,
-            b"snapshot_detail" => {
-                self.snapshot_detail = one_of(
-                    value,
-                    &[(b"map", SnapshotDetail::Map), (b"figures", SnapshotDetail::Figures)],
-                )?;
-            }
-            b"hardened" => self.hardened = one_of(value, &[(b"true", true), (b"false", false)])?,
-            b"misuse" => {
-                self.misuse = one_of(
-                    value,
-                    &[(b"abort", MisuseChoice::Abort), (b"report", MisuseChoice::Report)],
-                )?;
-            }
+            b"snapshot_detail" => self.snapshot_detail = one_of(value, SnapshotDetail::NAMES)?,
+            b"hardened" => self.hardened = one_of(value, YES_OR_NO)?,
+            b"misuse" => self.misuse = one_of(value, MisuseChoice::NAMES)?,
             b"background_thread" => {
-                self.background_thread = one_of(
-                    value,
-                    &[
-                        (b"auto", BackgroundThread::Auto),
-                        (b"true", BackgroundThread::On),
-                        (b"false", BackgroundThread::Off),
-                    ],
-                )?;
+                self.background_thread = one_of(value, BackgroundThread::NAMES)?
             }
-            b"system_calls" => {
-                self.system_calls = one_of(
-                    value,
-                    &[(b"auto", SystemCalls::Auto), (b"memory", SystemCalls::Memory)],
-                )?;
-            }
+            b"system_calls" => self.system_calls = one_of(value, SystemCalls::NAMES)?,
             b"release_rate" => self.release_rate = bytes(value)?,
             b"memory_limit" => self.memory_limit = limit(value)?,
             b"soft_memory_limit" => self.soft_memory_limit = limit(value)?,
             b"release_inside_spans" => {
-                self.release_inside_spans = one_of(value, &[(b"true", true), (b"false", false)])?;
+                self.release_inside_spans = one_of(value, YES_OR_NO)?;
             }
             b"release_delay" => self.release_delay_ms = milliseconds(value)?,
             b"skip_subrelease_short_interval" => {
@@ -390,46 +195,6 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self::DEFAULT
-    }
-}
-
-/// Why a pair was not understood.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Problem {
-    /// There is no such key.
-    UnknownKey,
-    /// The key has no value.
-    NoValue,
-    /// The key does not take this value.
-    BadValue,
-}
-
-/// A pair that was not understood.
-#[derive(Clone, Copy, Debug)]
-pub struct Complaint<'a> {
-    /// The key, as it was given.
-    pub key: &'a [u8],
-    /// The value, as it was given.
-    pub value: &'a [u8],
-    /// What is wrong.
-    pub problem: Problem,
-}
-
-impl fmt::Display for Complaint<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.problem {
-            Problem::UnknownKey => "unknown key",
-            Problem::NoValue => "no value for key",
-            Problem::BadValue => "bad value for key",
-        };
-        write!(
-            f,
-            "STRATA_CONF: {what} '{}', value '{}'",
-            self.key.escape_ascii(),
-            self.value.escape_ascii()
-        )?;
-        write!(f, ": ignored")
     }
 }
 
@@ -456,87 +221,9 @@ fn usable_path(value: &[u8]) -> Option<PathText> {
     PathText::new(value).filter(|path| !path.is_empty())
 }
 
-/// Values of `page_heap`.
-const PAGE_HEAPS: &[(&[u8], PageHeapChoice)] =
-    &[(b"temeraire", PageHeapChoice::Temeraire), (b"legacy", PageHeapChoice::Legacy)];
-
-#[unsafe(link_section = ".text_rarely")]
-fn one_of<T: Copy>(value: &[u8], choices: &[(&[u8], T)]) -> Result<T, Problem> {
-    choices
-        .iter()
-        .find(|(name, _)| *name == value)
-        .map(|(_, choice)| *choice)
-        .ok_or(Problem::BadValue)
-}
-
-/// A number of bytes: decimal, or hexadecimal behind `0x`, with an optional suffix K, M, G or T (powers of 1 024).
-#[unsafe(link_section = ".text_rarely")]
-fn bytes(value: &[u8]) -> Result<usize, Problem> {
-    let (digits, shift) = match value.split_last() {
-        Some((b'k' | b'K', digits)) => (digits, 10),
-        Some((b'm' | b'M', digits)) => (digits, 20),
-        Some((b'g' | b'G', digits)) => (digits, 30),
-        Some((b't' | b'T', digits)) => (digits, 40),
-        _ => (value, 0),
-    };
-    let text = core::str::from_utf8(digits).map_err(|_| Problem::BadValue)?;
-    let number = match text.strip_prefix("0x") {
-        Some(hexadecimal) => usize::from_str_radix(hexadecimal, 16),
-        None if text.starts_with('+') => return Err(Problem::BadValue),
-        None => text.parse::<usize>(),
-    };
-    let number = number.map_err(|_| Problem::BadValue)?;
-    number.checked_mul(1 << shift).ok_or(Problem::BadValue)
-}
-
-/// A number of seconds: decimal.
-#[unsafe(link_section = ".text_rarely")]
-fn seconds(value: &[u8]) -> Result<u64, Problem> {
-    let is_number = value.iter().all(u8::is_ascii_digit);
-    let text = core::str::from_utf8(value).ok().filter(|_| is_number);
-    text.and_then(|text| text.parse().ok()).ok_or(Problem::BadValue)
-}
-
-/// A limit on memory: `none`, `cgroup`, or a number of bytes that is not 0.
-#[unsafe(link_section = ".text_rarely")]
-fn limit(value: &[u8]) -> Result<MemoryLimit, Problem> {
-    match value {
-        b"none" => Ok(MemoryLimit::None),
-        b"cgroup" => Ok(MemoryLimit::Cgroup),
-        _ => match bytes(value)? {
-            0 => Err(Problem::BadValue),
-            bytes => Ok(MemoryLimit::Bytes(bytes as u64)),
-        },
-    }
-}
-
-/// As [`milliseconds`], but that never is none.
-fn interval(value: &[u8]) -> Result<u64, Problem> {
-    milliseconds(value).ok().filter(|interval| *interval != u64::MAX).ok_or(Problem::BadValue)
-}
-
-/// A time in milliseconds: decimal with the unit `ms` or `s`, up to an hour; `never` is `u64::MAX`.
-#[unsafe(link_section = ".text_rarely")]
-fn milliseconds(value: &[u8]) -> Result<u64, Problem> {
-    const LONGEST: u64 = 3_600_000;
-    if value == b"never" {
-        return Ok(u64::MAX);
-    }
-    let (digits, unit) = match (value.strip_suffix(b"ms"), value.strip_suffix(b"s")) {
-        (Some(digits), _) => (digits, 1),
-        (None, Some(digits)) => (digits, 1000),
-        (None, None) => return Err(Problem::BadValue),
-    };
-    let number = bytes(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
-    number
-        .and_then(|number| (number as u64).checked_mul(unit))
-        .filter(|milliseconds| *milliseconds <= LONGEST)
-        .ok_or(Problem::BadValue)
-}
-
-#[cfg(test)]
-mod tests;
-
 static_assertions::const_assert!(
     Config::DEFAULT.release_rate as u64 == ReleasePolicy::DEFAULT.rate
 );
+
+#[cfg(test)]
+mod tests;

@@ -1,28 +1,20 @@
 //! What the lock of the legacy page heap guards.
 
+mod address_space;
 mod extend;
+mod figures;
+mod limits;
 
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
-    AllocationRecords, Density, FreeSpans, HasStats, LegacyFigures, LimitFigures, PageHeapStats,
-    ReleaseReason, ReleasedBytes, Reserve, SpanAges, TakenRange, allocation_records::EXACT_LENGTHS,
-    free_set::FreeSet,
+    AllocationRecords, Density, LimitFigures, ReleaseReason, ReleasedBytes, Reserve,
+    allocation_records::EXACT_LENGTHS, free_set::FreeSet,
 };
-use strata_os::{AddressRange, Advice, Clock, PageSource, ThpMode};
-use strata_span::SizeClass;
+use strata_os::PageSource;
 use strata_span::{
-    Address, HUGEPAGE_BYTES, HugepageCount, MetadataKind, PageCount, PageId, PageSize, Platform,
-    SpanHandle, SpanPlace, report_not_in_use,
+    Address, PageCount, PageId, PageSize, Platform, SizeClass, SpanHandle, SpanPlace,
+    report_not_in_use,
 };
-
-/// From this much in use on the kernel is asked for hugepages, where it wants to be asked. Small
-/// heaps do without: a hugepage costs them up to 2 MiB. At half as much a mid-sized process pays
-/// for hugepages that it hardly fills; at twice, it has its first 32 MiB on small pages.
-const HUGEPAGES_FROM_BYTES: usize = 16 << 20;
-
-/// Spans that one step of taking figures looks at: each may be a cache miss or two, so that the lock is held for some 50
-/// microseconds. At twice, for twice as long; at half, the lock is taken twice as often.
-const LOOKS: usize = 512;
 
 /// Spans that are looked at for one that is aligned by chance. At half, more of great alignment is had from the
 /// source again; at twice, a wish that grows in the end takes some microseconds more.
@@ -201,174 +193,9 @@ impl<P: PageSize> State<P> {
         (enough && self.free > PageCount::ZERO).then_some(self.free)
     }
 
-    /// Whether `pages` pages more are beyond the hard limit whatever is given back.
-    pub(super) fn is_forbidden<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> bool {
-        self.limits.forbids(platform, self.in_use, pages)
-    }
-
-    /// Whether a limit is to be looked at closely, with `pages` pages that are to be backed besides.
-    pub(super) fn is_beyond_limits<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> bool {
-        self.limits.any() && self.limits.is_beyond(platform, self.in_use + self.free, pages)
-    }
-
-    /// The same for the hard one alone.
-    pub(super) fn is_beyond_hard_limit<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> bool {
-        self.limits.is_beyond_hard(platform, self.in_use + self.free, pages)
-    }
-
-    /// Pages above the soft limit.
-    pub(super) fn soft_excess<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> Option<PageCount<P>> {
-        self.limits.soft_excess(platform, self.in_use + self.free, pages)
-    }
-
-    /// Pages above the hard limit.
-    pub(super) fn hard_excess<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> Option<PageCount<P>> {
-        self.limits.hard_excess(platform, self.in_use + self.free, pages)
-    }
-
-    /// Whether all that was not enough.
-    pub(super) fn fails_limits<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        pages: PageCount<P>,
-    ) -> bool {
-        self.limits.fails(platform, self.in_use + self.free, pages)
-    }
-
     /// After pages came into use, which may have been unbacked: raises the peak.
     fn note_peak(&mut self) {
         self.peak_backed = self.peak_backed.max(self.in_use + self.free);
-    }
-
-    /// The most pages in use since the last call.
-    pub(super) fn take_peak(&mut self) -> PageCount<P> {
-        self.records.take_peak_pages()
-    }
-
-    /// Fills in all figures but the ages.
-    pub(super) fn fill_in(&self, figures: &mut LegacyFigures, now_ns: u64) {
-        let length_of =
-            |set: &FreeSet<P>, index| set.list(index).map_or(0, |list| list.len() as u64);
-        for (index, counts) in figures.by_length.iter_mut().enumerate().skip(1) {
-            counts.backed = u32::try_from(length_of(&self.normal, index)).unwrap_or(u32::MAX);
-            counts.unmapped = u32::try_from(length_of(&self.returned, index)).unwrap_or(u32::MAX);
-        }
-        let page_bytes = P::BYTES as u64;
-        figures.page_bytes = page_bytes;
-        figures.large_pages = FreeSet::<P>::LARGE.get() as u64;
-        figures.large = FreeSpans {
-            pages: figures.large_pages,
-            backed_spans: length_of(&self.normal, 0),
-            unmapped_spans: length_of(&self.returned, 0),
-            backed_bytes: self.normal.large_pages() * page_bytes,
-            unmapped_bytes: self.returned.large_pages() * page_bytes,
-        };
-        let elapsed_ns = now_ns.saturating_sub(self.started_ns.unwrap_or(now_ns));
-        self.records.fill_in(&mut figures.allocations, elapsed_ns);
-    }
-
-    /// Adds the ages of the free spans that begin from `at` on, up to `end` or as far as one step goes. Says where the
-    /// next step begins.
-    pub(super) fn record_ages<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        mut at: PageId<P>,
-        end: PageId<P>,
-        now_ns: u64,
-        ages: &mut SpanAges,
-    ) -> PageId<P> {
-        for _ in 0..LOOKS {
-            if at >= end {
-                break;
-            }
-            // Spans lie side by side; none is found behind the last, and within one that grew or merged meanwhile.
-            let Some(span) = platform.map().span_of(at).filter(|span| span.end() > at) else {
-                at = at + PageCount::ONE;
-                continue;
-            };
-            let table = match span.place() {
-                SpanPlace::Free | SpanPlace::Releasing => Some(&mut ages.live),
-                SpanPlace::Released => Some(&mut ages.unmapped),
-                SpanPlace::InUse | SpanPlace::Unused => None,
-            };
-            if let Some(table) = table.filter(|_| span.first() == at) {
-                table.record(span.pages() as u64, now_ns.saturating_sub(span.note()));
-            }
-            at = span.end();
-        }
-        at
-    }
-
-    /// A part of what was reserved ahead goes back, or, where nothing was, a free span that is not backed.
-    pub(super) fn give_back_reserve<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
-        match self.reserve.give_back_half(platform) {
-            0 => self.give_back_longest(platform),
-            bytes => bytes,
-        }
-    }
-
-    /// Where address space is short, all that is reserved ahead and the longest free span that is not backed go back to
-    /// the source: one step of that. False if nothing went.
-    pub(super) fn give_back_space<E: Platform<Pages = P>>(&mut self, platform: &E) -> bool {
-        self.reserve.is_short()
-            && (self.reserve.give_back_ahead(platform) > 0 || self.give_back_longest(platform) > 0)
-    }
-
-    /// The hugepages of the longest free span that is not backed go back to the source; says how many bytes.
-    #[unsafe(link_section = ".text_rarely")]
-    fn give_back_longest<E: Platform<Pages = P>>(&mut self, platform: &E) -> usize {
-        let Some(span) = self.returned.longest() else { return 0 };
-        let Some(first) = span.start::<P>().align_up(HUGEPAGE_BYTES) else { return 0 };
-        let first = PageId::<P>::from_address(first.value());
-        let end = PageId::<P>::from_address(span.range::<P>().end() & !(HUGEPAGE_BYTES - 1));
-        if first >= end || self.isolate(platform, span, first, end - first).is_none() {
-            return 0;
-        }
-        let range = span.range::<P>();
-        // Nobody may take its neighbourhood for this heap's once it is gone.
-        platform.map().clear_ends(first, end - first);
-        let hugepages = || (0..range.bytes / HUGEPAGE_BYTES).map(HugepageCount::new);
-        hugepages().for_each(|count| platform.map().set_tracker(first.hugepage() + count, None));
-        let gone = PageCount::<P>::new(self.reserve.give_back(platform, range) >> P::SHIFT);
-        self.unmapped -= gone;
-        if gone == end - first {
-            Self::give_up(platform, span);
-            return range.bytes;
-        }
-        // The source refused the rest.
-        let rest = first + gone;
-        span.set_range(rest, end - rest);
-        let identity = self.identity.and_then(Address::non_null).map(core::ptr::NonNull::cast);
-        hugepages()
-            .skip(gone.hugepages_up().get())
-            .for_each(|count| platform.map().set_tracker(first.hugepage() + count, identity));
-        platform.map().set_ends(span);
-        self.enter(platform, span, SpanPlace::Released, span.note());
-        gone.bytes()
-    }
-
-    pub(super) fn for_each_reservation(&self, visit: impl FnMut(AddressRange)) {
-        self.reserve.for_each_reservation(visit);
     }
 
     /// A free span that the wish fits in: by length, of equals a backed one below 1 MiB and the
@@ -530,73 +357,6 @@ impl<P: PageSize> State<P> {
         Self::give_up(platform, neighbour);
     }
 
-    /// Takes whole hugepages from the reserve, enough for the wish, and enters them as unbacked.
-    #[cold]
-    #[unsafe(link_section = ".text_rarely")]
-    fn grow<E: Platform<Pages = P>>(&mut self, platform: &E, wish: Wish<P>) -> Option<SpanHandle> {
-        let (count, align) = (wish.pages.hugepages_up(), wish.align.hugepages_up().get());
-        self.grow_by(platform, |reserve| reserve.take_aligned(platform, count, align))
-    }
-
-    /// Enters what `take` takes from the reserve as unbacked.
-    fn grow_by<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        take: impl FnOnce(&mut Reserve) -> Option<TakenRange>,
-    ) -> Option<SpanHandle> {
-        let identity = self.identity(platform)?;
-        let span = platform.spans().allocate_span(platform.arena(), platform.metadata())?;
-        let Some(taken) = take(&mut self.reserve) else {
-            Self::give_up(platform, span);
-            return None;
-        };
-        let first = PageId::from_address(taken.range.start);
-        let pages = PageCount::new(taken.range.bytes >> P::SHIFT);
-        if !platform.map().ensure(platform.arena(), platform.metadata(), first, pages) {
-            self.reserve.put_back(taken);
-            Self::give_up(platform, span);
-            return None;
-        }
-        for index in 0..pages.hugepages_up().get() {
-            let hugepage = first.hugepage() + HugepageCount::new(index);
-            platform.map().set_tracker(hugepage, identity.non_null().map(core::ptr::NonNull::cast));
-        }
-        self.advise(platform, taken.range);
-        self.unmapped += pages;
-        span.set_range(first, pages);
-        span.set_zeroed(taken.zeroed);
-        platform.map().set_ends(span);
-        let now_ns = platform.clock().now_ns();
-        self.started_ns.get_or_insert(now_ns);
-        self.enter(platform, span, SpanPlace::Released, now_ns);
-        Some(span)
-    }
-
-    /// Asks for hugepages behind a range that was just taken. A hint: the answer does not matter.
-    fn advise<E: Platform<Pages = P>>(&mut self, platform: &E, range: AddressRange) {
-        if self.in_use.bytes() < HUGEPAGES_FROM_BYTES {
-            return;
-        }
-        if matches!(self.asks_for_hugepages, Asks::NotKnown) {
-            let asks = platform.source().thp_mode() == ThpMode::Madvise;
-            self.asks_for_hugepages = if asks { Asks::Yes } else { Asks::No };
-        }
-        if matches!(self.asks_for_hugepages, Asks::Yes) {
-            let _ = platform.source().advise(range, Advice::Hugepage);
-        }
-    }
-
-    /// The address that marks this heap's hugepages; made at the first growth.
-    fn identity<E: Platform<Pages = P>>(&mut self, platform: &E) -> Option<Address> {
-        if self.identity.is_none() {
-            let (arena, source) = (platform.arena(), platform.metadata());
-            let bytes = size_of::<u64>();
-            let place = arena.allocate(source, bytes, bytes, MetadataKind::Other)?;
-            self.identity = Some(Address::of(place.as_ptr().cast_const()));
-        }
-        self.identity
-    }
-
     /// The part of a free span that is whole kernel pages.
     fn releasable<E: Platform<Pages = P>>(
         platform: &E,
@@ -627,25 +387,6 @@ impl<P: PageSize> State<P> {
 
     fn pages_at(&mut self, backed: bool) -> &mut PageCount<P> {
         if backed { &mut self.free } else { &mut self.unmapped }
-    }
-}
-
-impl<P: PageSize> HasStats for State<P> {
-    fn stats(&self) -> PageHeapStats {
-        let reserve = self.reserve.stats();
-        PageHeapStats {
-            reserved_bytes: reserve.reserved_bytes,
-            system_bytes: reserve.taken_bytes,
-            in_use_bytes: self.in_use.bytes() as u64,
-            free_bytes: self.free.bytes() as u64,
-            unmapped_bytes: self.unmapped.bytes() as u64,
-            peak_backed_bytes: self.peak_backed.bytes() as u64,
-            spans_in_use: self.spans_in_use,
-            released: self.released,
-            release_failures: self.release_failures,
-            limits: self.limits,
-            ..PageHeapStats::default()
-        }
     }
 }
 

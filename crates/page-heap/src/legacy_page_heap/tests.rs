@@ -1,5 +1,5 @@
 use super::*;
-use crate::FreeSpans;
+use crate::{FreeSpans, limited_bytes};
 use std::vec::Vec;
 use strata_os::{
     CallKinds, FailingPages, Fault, ManualClock, PageSource, SimulatedPages, SystemPages,
@@ -460,4 +460,22 @@ fn a_span_that_came_back_does_not_leave_use_again() {
     assert_eq!(spans[1].place(), SpanPlace::Free);
     assert_eq!(get(&heap, &site, 20).first::<Pages8K>(), first(spans[1]));
     assert_eq!(heap.stats().unmapped_bytes, 0);
+}
+
+#[test]
+fn at_the_hard_limit_nobody_waits_for_others_who_gave_back_enough_itself() {
+    let (site, heap) = (site(), Heap::EMPTY);
+    let live: Vec<_> = (0..512).map(|_| get(&heap, &site, 1)).collect();
+    live.iter().step_by(2).for_each(|span| put(&heap, &site, *span));
+    let stats = heap.stats();
+    let hard_bytes = limited_bytes(&site, stats.in_use_bytes + stats.free_bytes);
+    heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes });
+    // A step of another thread that lasts as long as the test.
+    std::thread::scope(|scope| {
+        scope.spawn(|| heap.underway.begin());
+    });
+    get(&heap, &site, 2);
+    assert!(heap.underway.has_others(), "it was not waited for in vain");
+    let limits = heap.stats().limits;
+    assert!(limits.hard_hits > 0 && limits.hard_failures == 0, "{limits:?}");
 }
