@@ -84,12 +84,13 @@ where
         let mut bytes = 0;
         for class in table.classes() {
             let cache = self.tier.transfer(class);
-            let limit = usize::try_from(cache.used()).unwrap_or(usize::MAX);
-            if limit > 0 {
-                bytes +=
-                    self.empty_with(class, |out| cache.plunder(out), limit) * table.size(class);
-                cache.end_plunder();
+            // One that was never used stays untouched.
+            if cache.stats().max_capacity == 0 {
+                continue;
             }
+            let limit = usize::try_from(cache.used()).unwrap_or(usize::MAX);
+            bytes += self.empty_with(class, |out| cache.plunder(out), limit) * table.size(class);
+            cache.end_plunder();
         }
         bytes
     }

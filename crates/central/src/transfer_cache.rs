@@ -53,8 +53,11 @@ struct Stack {
     low_water: usize,
     /// Misses of both kinds up to the last round of resizing.
     misses_seen: u64,
-    /// Whether objects were missed since the capacity last grew.
-    missed_objects: bool,
+    /// Objects for which there was no room in this period, and that nobody missed since.
+    turned_away: usize,
+    /// Objects that were missed after they had been turned away: with so much more capacity they would have been here. The cache
+    /// has not grown by these yet.
+    regretted: usize,
 }
 
 // SAFETY: the pieces are metadata that this stack alone refers to, and its lock guards.
@@ -76,7 +79,8 @@ impl<T: TransferPolicy> TransferCache<T> {
                     max_capacity: 0,
                     low_water: 0,
                     misses_seen: 0,
-                    missed_objects: false,
+                    turned_away: 0,
+                    regretted: 0,
                 }),
                 used: AtomicU64::new(0),
                 capacity: AtomicU64::new(0),
@@ -96,8 +100,8 @@ impl<T: TransferPolicy> TransferCache<T> {
     /// Puts in as many of `objects` as there is room for, from the front; says how many. The cache only
     /// keeps the pointers.
     ///
-    /// A cache that has no room, and had no objects when some were wanted since it last grew, grows by a batch: who only
-    /// gives fills no cache for others.
+    /// A cache that has no room grows by as many objects as it turned away before they were missed: who only gives fills no
+    /// cache for others.
     pub fn insert<E: Platform>(
         &self,
         platform: &E,
@@ -111,11 +115,10 @@ impl<T: TransferPolicy> TransferCache<T> {
             stack.begin::<T>(info);
             self.publish_capacity(&stack);
         }
-        if stack.missed_objects
-            && stack.used + objects.len() > stack.capacity
+        if stack.regretted > 0
             && info.size as usize <= T::GROWS_UP_TO
+            && stack.grow_for(objects.len()) > 0
         {
-            stack.grow_by_batch(info);
             self.publish_capacity(&stack);
         }
         let inserted = stack.push(platform, objects);
@@ -126,6 +129,7 @@ impl<T: TransferPolicy> TransferCache<T> {
         } else {
             add(&self.insert_misses, 1);
             add(&self.insert_object_misses, missed as u64);
+            stack.turned_away += missed;
         }
         inserted
     }
@@ -144,7 +148,7 @@ impl<T: TransferPolicy> TransferCache<T> {
         } else {
             add(&self.remove_misses, 1);
             add(&self.remove_object_misses, missed as u64);
-            stack.missed_objects = true;
+            stack.note_missed(missed);
         }
         removed
     }
@@ -190,10 +194,12 @@ impl<T: TransferPolicy> TransferCache<T> {
         moved
     }
 
-    /// Begins a new period for [`plunder`](Self::plunder): what stays from here on is unused.
+    /// Begins a new period for [`plunder`](Self::plunder): what stays from here on is unused, and what was turned away is
+    /// missed no more.
     pub fn end_plunder(&self) {
         let mut stack = self.stack.lock();
         stack.low_water = stack.used;
+        (stack.turned_away, stack.regretted) = (0, 0);
     }
 
     /// Moves objects into `out`, whether they are wanted or not; says how many. Not counted as a use.
@@ -291,10 +297,20 @@ impl Stack {
         self.piece_length = bounds.max.div_ceil(PIECES).next_power_of_two();
     }
 
-    /// Lets it hold a batch more, up to its greatest capacity.
-    fn grow_by_batch(&mut self, info: &ClassInfo) {
-        self.capacity = (self.capacity + usize::from(info.batch)).min(self.max_capacity);
-        self.missed_objects = false;
+    /// Makes room for `objects` more, as far as such were missed, up to its greatest capacity; says by how many it grew.
+    fn grow_for(&mut self, objects: usize) -> usize {
+        let needed = (self.used + objects).saturating_sub(self.capacity);
+        let grown = needed.min(self.regretted).min(self.max_capacity.saturating_sub(self.capacity));
+        self.capacity += grown;
+        self.regretted -= grown;
+        grown
+    }
+
+    /// Notes that so many objects were wanted and not there.
+    fn note_missed(&mut self, objects: usize) {
+        let regretted = objects.min(self.turned_away);
+        self.turned_away -= regretted;
+        self.regretted += regretted;
     }
 
     /// Puts objects on top, as many as there is room for.

@@ -12,7 +12,7 @@ pub trait TransferPolicy {
     const INITIAL_BATCHES: usize = 16;
     /// Bytes of objects that it may hold before its first resize, a batch in any case.
     const INITIAL_BYTES: usize = 128 << 10;
-    /// Objects of up to this size let their cache grow where it missed and overflowed in turn; larger ones cost more to
+    /// Objects of up to this size let their cache grow by those that it turned away and missed; larger ones cost more to
     /// touch than to fetch. 0 leaves growth to the rounds of resizing.
     const GROWS_UP_TO: usize = 2 << 10;
     /// Objects of up to this size are kept although only one cache comes for them; larger ones go on to their spans then, whose

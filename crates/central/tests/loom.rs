@@ -132,6 +132,25 @@ fn flush_while_another_flushes_into_the_last_place() {
 }
 
 #[test]
+fn flush_into_a_cache_that_grows_while_another_refills() {
+    explore(3, || {
+        let model = Model::new(0);
+        assert_eq!(model.insert(&[1, 2, 3]), 2, "one is turned away");
+        assert_eq!(model.remove(3).len(), 2, "and missed");
+        let other = {
+            let model = Arc::clone(&model);
+            thread::spawn(move || model.insert(&[1, 2]))
+        };
+        let mine = model.insert(&[3]);
+        let had = model.remove(1);
+        assert_eq!(mine + other.join().expect("no panic"), 3, "there is room for one more");
+        let stats = model.cache.stats();
+        assert!(stats.capacity <= 3, "it grew by one at most");
+        assert_eq!(sorted([had, model.end(), vec![]]), [1, 2, 3]);
+    });
+}
+
+#[test]
 fn shrink_while_another_flushes() {
     explore(3, || {
         let model = Model::new(0);

@@ -55,21 +55,58 @@ impl TransferPolicy for Fixed {
     const GROWS_UP_TO: usize = 0;
 }
 
+/// A cache of objects of 1 KiB, and what it holds at first: 128 objects.
+fn kilobytes() -> (TransferCache<StandardTransfer>, SizeClass, usize) {
+    (TransferCache::new(), class_of(1024), (128 << 10) / 1024)
+}
+
 #[test]
-fn a_cache_that_missed_and_overflows_grows_by_a_batch() {
+fn a_cache_grows_by_what_it_turned_away_and_missed_afterwards() {
     let world = world();
-    let info = Pages8K::TABLE.info(class_of(1024));
-    let cache = TransferCache::<StandardTransfer>::new();
-    let all = pointers(1100);
-    let batch = usize::from(info.batch);
-    let initial = cache.insert(&world, info, &all);
-    assert_eq!(initial, (128 << 10) / 1024);
+    let (cache, class, initial) = kilobytes();
+    let info = Pages8K::TABLE.info(class);
+    let all = pointers(300);
+    let mut out = vec![core::ptr::null_mut(); 300];
+    assert_eq!(cache.remove(&mut out[..100]), 0, "what it never had is no reason to grow");
+    assert_eq!(cache.insert(&world, info, &all[..initial + 50]), initial);
     assert_eq!(cache.insert(&world, info, &all[initial..]), 0, "nobody missed an object");
-    let mut out = vec![core::ptr::null_mut(); initial + 1];
+    assert_eq!(cache.remove(&mut out[..initial + 70]), initial);
+    assert_eq!(cache.stats().capacity, initial as u64, "it grows when the room is needed");
+    assert_eq!(cache.insert(&world, info, &all[..initial + 20]), initial + 20);
+    assert_eq!(cache.insert(&world, info, &all[initial + 20..]), 50, "70 were missed");
+    assert_eq!(cache.stats().capacity, initial as u64 + 70);
+    assert_eq!(cache.insert(&world, info, &all[..1]), 0, "each of them once");
+    assert_eq!(cache.remove(&mut out), initial + 70);
+    assert_eq!(cache.insert(&world, info, &pointers(2000)), 300, "as many as were wanted");
+}
+
+#[test]
+fn a_cache_does_not_grow_by_what_was_turned_away_long_ago() {
+    let world = world();
+    let (cache, class, initial) = kilobytes();
+    let info = Pages8K::TABLE.info(class);
+    let all = pointers(300);
+    let mut out = vec![core::ptr::null_mut(); 300];
+    assert_eq!(cache.insert(&world, info, &all), initial);
+    cache.end_plunder();
     assert_eq!(cache.remove(&mut out), initial);
-    assert_eq!(cache.insert(&world, info, &all), initial + batch);
-    assert_eq!(cache.insert(&world, info, &all), 0, "once a miss");
-    assert_eq!(cache.stats().capacity, (initial + batch) as u64);
+    assert_eq!(cache.insert(&world, info, &all), initial);
+}
+
+#[test]
+fn a_cache_that_misses_never_grows_beyond_its_greatest_capacity() {
+    let world = world();
+    let (cache, class, _) = kilobytes();
+    let info = Pages8K::TABLE.info(class);
+    let all = pointers(3000);
+    let mut out = vec![core::ptr::null_mut(); 3000];
+    for _ in 0..3 {
+        cache.insert(&world, info, &all);
+        cache.remove(&mut out);
+    }
+    assert_eq!(cache.insert(&world, info, &all), 1024);
+    let stats = cache.stats();
+    assert_eq!((stats.capacity, stats.max_capacity), (1024, 1024));
 }
 
 #[test]
