@@ -1,5 +1,6 @@
 //! Time, as the policies see it.
 
+use crate::kernel_clock::clock_gettime;
 use crate::{KeepErrno, restraint};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -50,7 +51,7 @@ pub fn thread_time_ns() -> u64 {
     let _keep = KeepErrno::new();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is ours to write for the length of the call, and stays zero if that fails.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
+    unsafe { clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
@@ -71,7 +72,7 @@ fn read(clock: libc::clockid_t) -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is ours to write for the length of the call. On failure, which a kernel
     // without this clock alone could cause, it stays zero.
-    unsafe { libc::clock_gettime(clock, &raw mut now) };
+    unsafe { clock_gettime(clock, &raw mut now) };
     let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(now.tv_nsec).unwrap_or(0);
     seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds)
@@ -84,7 +85,7 @@ pub fn unix_time_seconds() -> u64 {
     let _keep = KeepErrno::new();
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is ours to write for the length of the call, and stays zero if that fails.
-    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
+    unsafe { clock_gettime(libc::CLOCK_REALTIME, &raw mut now) };
     u64::try_from(now.tv_sec).unwrap_or(0)
 }
 

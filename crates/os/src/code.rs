@@ -1,5 +1,6 @@
 //! Code of this object that is written anew, for what is decided once, when it is loaded.
 
+use crate::system_call::system_call;
 use crate::system_pages::pointer;
 use crate::{KeepErrno, kernel_page_bytes};
 use core::ptr;
@@ -20,7 +21,7 @@ pub unsafe fn replace_code(at: *mut u8, code: &[u8]) -> bool {
     let bytes = (at.addr() + code.len()).next_multiple_of(page) - start;
     let protect = |protection| {
         // SAFETY: pages of this object's code, which stay readable and executable throughout.
-        unsafe { libc::mprotect(pointer(start), bytes, protection) == 0 }
+        unsafe { system_call!(libc::SYS_mprotect, pointer(start), bytes, protection) == 0 }
     };
     let runs = libc::PROT_READ | libc::PROT_EXEC;
     if !protect(runs | libc::PROT_WRITE) {

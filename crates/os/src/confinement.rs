@@ -1,6 +1,8 @@
 //! How much the process may map.
 
+use crate::system_call::system_call;
 use core::mem::MaybeUninit;
+use core::ptr;
 
 /// Below a limit of that many bytes, address space is to be spared.
 const AMPLE_BYTES: u64 = 1 << 30;
@@ -10,8 +12,12 @@ const AMPLE_BYTES: u64 = 1 << 30;
 pub fn is_confined() -> bool {
     [libc::RLIMIT_AS, libc::RLIMIT_DATA].into_iter().any(|kind| {
         let mut limit = MaybeUninit::<libc::rlimit>::uninit();
+        let (this_process, no_new_one) = (0, ptr::null::<libc::rlimit>());
         // SAFETY: it writes a rlimit.
-        if unsafe { libc::getrlimit(kind, limit.as_mut_ptr()) } != 0 {
+        let result = unsafe {
+            system_call!(libc::SYS_prlimit64, this_process, kind, no_new_one, limit.as_mut_ptr())
+        };
+        if result != 0 {
             return false;
         }
         // SAFETY: it was written.

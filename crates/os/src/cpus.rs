@@ -1,6 +1,7 @@
 //! CPUs: how many there may be, how many are allowed, which one this is.
 
 use crate::kernel_file::KernelFile;
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 
 /// Words of the largest CPU mask that Linux can have (8192 CPUs).
@@ -28,7 +29,7 @@ impl CpuMask {
         // SAFETY: the mask is ours to write, as far as its size says. Directly: the C library
         // does not tell how long the kernel's own mask is.
         let bytes = unsafe {
-            libc::syscall(libc::SYS_sched_getaffinity, 0, size_of::<Self>(), mask.0.as_mut_ptr())
+            system_call!(libc::SYS_sched_getaffinity, 0, size_of::<Self>(), mask.0.as_mut_ptr())
         };
         usize::try_from(bytes).map(|bytes| (mask, bytes)).map_err(|_| errno())
     }
@@ -37,7 +38,7 @@ impl CpuMask {
     pub(crate) fn bind_this_thread(&self) -> Result<(), i32> {
         // SAFETY: the kernel reads the mask, as far as its size says.
         let result = unsafe {
-            libc::syscall(libc::SYS_sched_setaffinity, 0, size_of::<Self>(), self.0.as_ptr())
+            system_call!(libc::SYS_sched_setaffinity, 0, size_of::<Self>(), self.0.as_ptr())
         };
         if result == 0 { Ok(()) } else { Err(errno()) }
     }

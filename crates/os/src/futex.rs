@@ -1,5 +1,6 @@
 //! Sleeping until a word changes: futex(2), within this process.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno};
 use core::ptr;
 use core::sync::atomic::AtomicU32;
@@ -33,7 +34,7 @@ pub fn futex_wait(word: &AtomicU32, expected: u32, timeout_ns: Option<u64>) -> W
     // SAFETY: the kernel reads the word, which lives as long as the borrow, atomically, and the
     // time, which lives until the end of this function, and writes neither.
     let result = unsafe {
-        libc::syscall(
+        system_call!(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG,
@@ -59,7 +60,7 @@ pub fn futex_wake(word: &AtomicU32, count: u32) -> u32 {
     let count = i32::try_from(count).unwrap_or(i32::MAX);
     // SAFETY: the kernel takes the address as a key; it does not read or write there.
     let woken = unsafe {
-        libc::syscall(
+        system_call!(
             libc::SYS_futex,
             word.as_ptr(),
             libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG,

@@ -1,5 +1,6 @@
 //! A file that is written while a program runs.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, new_file::Path};
 use core::ffi::{c_int, c_long};
 use core::num::NonZeroI32;
@@ -41,7 +42,7 @@ impl GrowingFile {
         // SAFETY: the path ends in a zero byte and outlives the call, which reads nothing else. Directly: the C
         // library's `open` is a point where a thread may be cancelled.
         let descriptor =
-            unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, mode) };
+            unsafe { system_call!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, mode) };
         c_int::try_from(descriptor)
             .ok()
             .filter(|descriptor| *descriptor >= 0)
@@ -61,7 +62,7 @@ impl GrowingFile {
             // SAFETY: the bytes are readable for the length of the call. Directly: the C library's `write` is a point where a
             // thread may be cancelled.
             let wrote = unsafe {
-                libc::syscall(libc::SYS_write, self.descriptor(), bytes.as_ptr(), bytes.len())
+                system_call!(libc::SYS_write, self.descriptor(), bytes.as_ptr(), bytes.len())
             };
             match usize::try_from(wrote) {
                 // A file that takes nothing would be asked for ever.
@@ -83,7 +84,7 @@ impl Drop for GrowingFile {
     fn drop(&mut self) {
         let _keep = KeepErrno::new();
         // SAFETY: the descriptor is ours alone and not used after this.
-        unsafe { libc::syscall(libc::SYS_close, self.descriptor()) };
+        unsafe { system_call!(libc::SYS_close, self.descriptor()) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! Standard error at the end of a program, which by then may have closed it.
 
 use crate::gathered::Gathered;
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno};
 use core::ffi::c_int;
 use core::fmt::{self, Write};
@@ -56,8 +57,10 @@ impl KeptStderr {
     pub fn keep(&self) {
         let _keep = KeepErrno::new();
         // SAFETY: copies a descriptor; touches no memory.
-        let descriptor =
-            unsafe { libc::fcntl(libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, LOWEST_KEPT) };
+        let descriptor = unsafe {
+            system_call!(libc::SYS_fcntl, libc::STDERR_FILENO, libc::F_DUPFD_CLOEXEC, LOWEST_KEPT)
+        };
+        let descriptor = c_int::try_from(descriptor).unwrap_or(-1);
         let Some((device, inode)) = identity(descriptor) else { return };
         self.descriptor.store(descriptor, Ordering::Relaxed);
         self.device.store(device, Ordering::Relaxed);
@@ -89,7 +92,15 @@ fn identity(descriptor: c_int) -> Option<(u64, u64)> {
     }
     let mut status = MaybeUninit::<libc::stat>::uninit();
     // SAFETY: the kernel writes the structure, which is ours, or answers with an error.
-    let result = unsafe { libc::fstat(descriptor, status.as_mut_ptr()) };
+    let result = unsafe {
+        system_call!(
+            libc::SYS_newfstatat,
+            descriptor,
+            c"".as_ptr(),
+            status.as_mut_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
     if result != 0 {
         return None;
     }
@@ -125,8 +136,7 @@ fn write(descriptor: c_int, text: &[u8]) -> bool {
     while !rest.is_empty() {
         // SAFETY: the kernel reads `rest`, as far as it is long. Directly: the C library's
         // `write` is a point where a thread may be cancelled.
-        let wrote =
-            unsafe { libc::syscall(libc::SYS_write, descriptor, rest.as_ptr(), rest.len()) };
+        let wrote = unsafe { system_call!(libc::SYS_write, descriptor, rest.as_ptr(), rest.len()) };
         match usize::try_from(wrote) {
             Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
             Err(_) if may_go_on(descriptor, errno()) => {}
@@ -147,7 +157,7 @@ fn may_go_on(descriptor: c_int, error: c_int) -> bool {
             // SAFETY: the kernel reads and writes the two structures, which are ours. Directly, as above; by the
             // call that every architecture has.
             let ready = unsafe {
-                libc::syscall(libc::SYS_ppoll, &raw mut wanted, 1, &raw const patience, no_mask, 0)
+                system_call!(libc::SYS_ppoll, &raw mut wanted, 1, &raw const patience, no_mask, 0)
             };
             ready > 0
         }

@@ -1,5 +1,6 @@
 //! Files that the kernel writes: /proc and /sys, read without allocating.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 use core::ffi::{CStr, c_int, c_long};
 
@@ -19,7 +20,7 @@ impl KernelFile {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC;
         // SAFETY: `path` ends in a zero byte and outlives the call, which reads nothing else.
         let fd = unsafe {
-            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0 as c_int)
+            system_call!(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags, 0 as c_int)
         };
         if fd < 0 { Err(errno()) } else { Ok(Self(fd)) }
     }
@@ -35,7 +36,7 @@ impl KernelFile {
         loop {
             // SAFETY: `into` is ours to write for the length of the call, as far as it says.
             let had =
-                unsafe { libc::syscall(libc::SYS_read, self.0, into.as_mut_ptr(), into.len()) };
+                unsafe { system_call!(libc::SYS_read, self.0, into.as_mut_ptr(), into.len()) };
             match usize::try_from(had) {
                 Ok(had) => return Ok(had),
                 Err(_) if errno() == libc::EINTR => {}
@@ -101,7 +102,7 @@ impl Drop for KernelFile {
     fn drop(&mut self) {
         let _keep = KeepErrno::new();
         // SAFETY: the descriptor is ours alone and not used after this.
-        unsafe { libc::syscall(libc::SYS_close, self.0) };
+        unsafe { system_call!(libc::SYS_close, self.0) };
     }
 }
 

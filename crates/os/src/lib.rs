@@ -60,6 +60,7 @@ mod futex;
 mod gathered;
 mod growing_file;
 mod kept_stderr;
+mod kernel_clock;
 mod kernel_file;
 mod kernel_pages;
 pub mod membarrier;
@@ -79,6 +80,7 @@ mod seed;
 #[cfg(any(test, feature = "std"))]
 mod simulated_pages;
 mod stream_list;
+mod system_call;
 mod system_pages;
 mod thp;
 mod thread;

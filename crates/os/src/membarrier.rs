@@ -14,6 +14,7 @@
 //! ```
 
 use crate::cpus::CpuMask;
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, possible_cpus, restraint};
 use core::ffi::c_int;
 
@@ -138,7 +139,7 @@ pub fn visit_cpu(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
 fn call(command: c_int, flags: c_int, cpu: c_int) -> Result<(), i32> {
     // SAFETY: orders memory and restarts sections, which sections are written to bear; reads and
     // writes no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_membarrier, command, flags, cpu) };
+    let result = unsafe { system_call!(libc::SYS_membarrier, command, flags, cpu) };
     if result == 0 { Ok(()) } else { Err(errno()) }
 }
 

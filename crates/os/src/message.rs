@@ -1,5 +1,6 @@
 //! One line to standard error, from where neither allocation nor a lock can be had.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, keeps_to_memory_calls};
 use core::ffi::{c_int, c_long};
 use core::fmt::{self, Write};
@@ -108,7 +109,7 @@ fn write_to(descriptor: c_int, line: &[u8]) -> Result<(), i32> {
     loop {
         // SAFETY: the kernel reads `line`, as far as it is long, and nothing else. Directly: the
         // C library's `write` is a point where a thread may be cancelled.
-        let had = unsafe { libc::syscall(libc::SYS_write, descriptor, line.as_ptr(), line.len()) };
+        let had = unsafe { system_call!(libc::SYS_write, descriptor, line.as_ptr(), line.len()) };
         if had >= 0 {
             return Ok(());
         }
@@ -122,21 +123,21 @@ fn write_to(descriptor: c_int, line: &[u8]) -> Result<(), i32> {
 /// A descriptor of this thread's for the standard error of the process (Linux 5.6), as its main thread has it.
 fn stderr_of_process() -> Option<c_int> {
     // SAFETY: takes nothing and cannot fail.
-    let this_process = unsafe { libc::getpid() };
+    let this_process = unsafe { system_call!(libc::SYS_getpid) };
     // SAFETY: makes a descriptor; touches no memory.
-    let process = unsafe { libc::syscall(libc::SYS_pidfd_open, this_process, 0) };
+    let process = unsafe { system_call!(libc::SYS_pidfd_open, this_process, 0) };
     if process < 0 {
         return None;
     }
     // SAFETY: as above.
-    let stderr = unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, libc::STDERR_FILENO, 0) };
+    let stderr = unsafe { system_call!(libc::SYS_pidfd_getfd, process, libc::STDERR_FILENO, 0) };
     close(process);
     c_int::try_from(stderr).ok().filter(|stderr| *stderr >= 0)
 }
 
 fn close(descriptor: c_long) {
     // SAFETY: closes a descriptor that was made above, and is used by nobody else.
-    unsafe { libc::syscall(libc::SYS_close, descriptor) };
+    unsafe { system_call!(libc::SYS_close, descriptor) };
 }
 
 #[cfg(test)]

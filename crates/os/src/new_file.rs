@@ -1,5 +1,6 @@
 //! A file that appears whole or not at all.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, kept_stderr::StderrWriter, process_id};
 use core::ffi::{CStr, c_int, c_long};
 use core::fmt::{self, Write};
@@ -55,7 +56,7 @@ impl NewFile {
         // SAFETY: the path ends in a zero byte and outlives the call, which reads nothing else. Directly: the C
         // library's `open` is a point where a thread may be cancelled.
         let descriptor = unsafe {
-            libc::syscall(libc::SYS_openat, libc::AT_FDCWD, temporary.as_ptr(), flags, mode)
+            system_call!(libc::SYS_openat, libc::AT_FDCWD, temporary.as_ptr(), flags, mode)
         };
         match c_int::try_from(descriptor) {
             Ok(descriptor) if descriptor >= 0 => {
@@ -84,7 +85,15 @@ impl NewFile {
             return Err(errno);
         }
         // SAFETY: both paths end in a zero byte and outlive the call.
-        let renamed = unsafe { libc::rename(self.temporary.as_ptr(), self.path.as_ptr()) };
+        let renamed = unsafe {
+            system_call!(
+                libc::SYS_renameat,
+                libc::AT_FDCWD,
+                self.temporary.as_ptr(),
+                libc::AT_FDCWD,
+                self.path.as_ptr(),
+            )
+        };
         if renamed != 0 {
             return Err(errno());
         }
@@ -97,7 +106,7 @@ impl NewFile {
             let descriptor: c_long = self.descriptor.into();
             self.descriptor = -1;
             // SAFETY: the descriptor is ours alone and not used after this.
-            unsafe { libc::syscall(libc::SYS_close, descriptor) };
+            unsafe { system_call!(libc::SYS_close, descriptor) };
         }
     }
 }
@@ -116,7 +125,7 @@ impl Drop for NewFile {
         self.close();
         if !self.temporary.is_none() {
             // SAFETY: the path ends in a zero byte and outlives the call.
-            unsafe { libc::unlink(self.temporary.as_ptr()) };
+            unsafe { system_call!(libc::SYS_unlinkat, libc::AT_FDCWD, self.temporary.as_ptr(), 0) };
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::KeepErrno;
 use crate::address_space::auxiliary;
 use crate::kernel_file::{KernelFile, leading_number};
+use crate::system_call::system_call;
 use crate::{restraint, weak};
 use core::ffi::{CStr, c_int, c_void};
 
@@ -30,7 +31,7 @@ pub fn environment(name: &CStr) -> Option<&'static [u8]> {
 /// The kernel's number of this thread. One system call.
 pub fn thread_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.
-    let id = unsafe { libc::syscall(libc::SYS_gettid) };
+    let id = unsafe { system_call!(libc::SYS_gettid) };
     u32::try_from(id).unwrap_or(0)
 }
 
@@ -49,13 +50,13 @@ pub fn has_thread(id: u32) -> bool {
     }
     let process = process_id();
     // SAFETY: signal 0 is a question, and goes to nobody.
-    unsafe { libc::syscall(libc::SYS_tgkill, process, id, 0) == 0 }
+    unsafe { system_call!(libc::SYS_tgkill, process, id, 0) == 0 }
 }
 
 /// The kernel's number of this process. One system call.
 pub fn process_id() -> u32 {
     // SAFETY: takes nothing and cannot fail.
-    let id = unsafe { libc::getpid() };
+    let id = unsafe { system_call!(libc::SYS_getpid) };
     u32::try_from(id).unwrap_or(0)
 }
 
@@ -84,10 +85,18 @@ pub fn read_own_memory(address: usize, words: &mut [u64]) -> Result<(), i32> {
     let remote =
         libc::iovec { iov_base: core::ptr::with_exposed_provenance_mut(address), iov_len: bytes };
     // SAFETY: takes nothing and cannot fail.
-    let this_process = unsafe { libc::getpid() };
+    let this_process = unsafe { system_call!(libc::SYS_getpid) };
     // SAFETY: the kernel checks the other range, and writes no more than the local one holds.
     let read = unsafe {
-        libc::process_vm_readv(this_process, &raw const local, 1, &raw const remote, 1, 0)
+        system_call!(
+            libc::SYS_process_vm_readv,
+            this_process,
+            &raw const local,
+            1,
+            &raw const remote,
+            1,
+            0,
+        )
     };
     match usize::try_from(read) {
         Ok(read) if read == bytes => Ok(()),

@@ -2,6 +2,7 @@
 
 use crate::KeepErrno;
 use crate::address_space::auxiliary;
+use crate::system_call::system_call;
 
 /// 64 random bits: from the kernel's generator, or, where it refuses or has none yet, from those that the kernel gave the
 /// program at its start. One system call.
@@ -10,7 +11,7 @@ pub fn random_bits() -> u64 {
     let mut bits = 0_u64;
     // SAFETY: the kernel writes into `bits`, as far as it is long.
     let had = unsafe {
-        libc::syscall(
+        system_call!(
             libc::SYS_getrandom,
             (&raw mut bits).cast::<u8>(),
             size_of::<u64>(),

@@ -1,7 +1,8 @@
 //! Memory that moves to another address without being copied.
 
 use crate::kernel_file::KernelFile;
-use crate::system_pages::pointer;
+use crate::system_call::system_call;
+use crate::system_pages::{map_memory, pointer};
 use crate::{AddressRange, MapError, errno};
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -52,8 +53,10 @@ pub(crate) fn move_pages(from: AddressRange, to: usize) -> Result<usize, MapErro
     MOVES.fetch_add(1, Ordering::Relaxed);
     let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED | libc::MREMAP_DONTUNMAP;
     // SAFETY: the caller owns both ranges, and needs nothing at the target; the source stays mapped.
-    let moved = unsafe { libc::mremap(pointer(from.start), bytes, bytes, flags, pointer(to)) };
-    if moved != libc::MAP_FAILED {
+    let moved = unsafe {
+        system_call!(libc::SYS_mremap, pointer(from.start), bytes, bytes, flags, pointer(to))
+    };
+    if moved != -1 {
         return Ok(bytes);
     }
     let errno = errno();
@@ -71,7 +74,7 @@ fn end_of_mapping(address: usize) -> Result<usize, i32> {
     };
     // SAFETY: the query has the kernel's layout and says its size; it is ours to write for the length of the call.
     let answer =
-        unsafe { libc::syscall(libc::SYS_ioctl, file.descriptor(), PROCMAP_QUERY, &raw mut query) };
+        unsafe { system_call!(libc::SYS_ioctl, file.descriptor(), PROCMAP_QUERY, &raw mut query) };
     if answer != 0 {
         return Err(errno());
     }
@@ -83,8 +86,7 @@ fn close_hole(target: AddressRange) {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
     // SAFETY: nothing that is mapped is replaced.
-    let mapped =
-        unsafe { libc::mmap(pointer(target.start), target.bytes, protection, flags, -1, 0) };
+    let mapped = unsafe { map_memory(pointer(target.start), target.bytes, protection, flags) };
     if mapped == libc::MAP_FAILED && errno() != libc::EEXIST {
         // Whoever maps something there next would share it with a block.
         crate::crash!(

@@ -2,9 +2,9 @@
 
 use crate::kernel_file::KernelFile;
 use crate::process::kibibytes;
+use crate::system_call::system_call;
 use crate::{AddressRange, KeepErrno, KernelPages, Residency, errno, kernel_page_bytes, restraint};
 use bitflags::bitflags;
-use core::ptr;
 use static_assertions::const_assert_eq;
 
 /// What of `range` stands in memory: by `PAGEMAP_SCAN` (Linux 6.7), which tells hugepages and
@@ -168,9 +168,8 @@ fn scan(
     };
     // SAFETY: the request has the kernel's layout and size; the regions that it points to are
     // ours to write, as many as it says, for the length of the call.
-    let found = unsafe {
-        libc::syscall(libc::SYS_ioctl, file.descriptor(), PAGEMAP_SCAN, &raw mut request)
-    };
+    let found =
+        unsafe { system_call!(libc::SYS_ioctl, file.descriptor(), PAGEMAP_SCAN, &raw mut request) };
     let found = usize::try_from(found).map_err(|_| errno())?;
     Ok((found, usize::try_from(request.walk_end).map_err(|_| libc::EIO)?))
 }
@@ -200,9 +199,7 @@ fn by_mincore(range: AddressRange) -> Result<Residency, i32> {
         let bytes = (range.end() - at).min(MINCORE_PAGES * page);
         // SAFETY: writes one byte a page of the part, of which the array has as many; memory
         // that is not mapped is an error.
-        let result = unsafe {
-            libc::mincore(ptr::with_exposed_provenance_mut(at), bytes, pages.as_mut_ptr())
-        };
+        let result = unsafe { system_call!(libc::SYS_mincore, at, bytes, pages.as_mut_ptr()) };
         if result != 0 {
             return Err(errno());
         }

@@ -14,6 +14,7 @@
 //! ```
 
 use crate::address_space::auxiliary;
+use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 use core::ffi::c_int;
 
@@ -157,7 +158,7 @@ unsafe fn call(area: *mut u8, bytes: u32, flags: c_int) -> Result<(), i32> {
     let _keep = KeepErrno::new();
     // SAFETY: the kernel will write into the area when the thread is scheduled; the caller
     // promises that it is long enough and stays.
-    let result = unsafe { libc::syscall(libc::SYS_rseq, area, bytes, flags, SIGNATURE) };
+    let result = unsafe { system_call!(libc::SYS_rseq, area, bytes, flags, SIGNATURE) };
     if result == 0 { Ok(()) } else { Err(errno()) }
 }
 

@@ -1,11 +1,12 @@
 //! The kernel's address space.
 
+use crate::system_call::system_call;
 use crate::{
     AddressRange, Advice, KeepErrno, KernelPages, MapError, PageScan, PageSource, Purpose, Release,
     Reservation, ReserveRequest, Residency, errno, keeps_to_memory_calls, kernel_page_bytes,
     makes_no_calls, relocation, residency,
 };
-use core::ffi::{CStr, c_int, c_void};
+use core::ffi::{CStr, c_int, c_long, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -221,11 +222,27 @@ fn map(bytes: usize) -> Result<AddressRange, MapError> {
     // kernel's own judgement of what is too much, so that absurd sizes are refused.
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: without a fixed address the kernel chooses one that nobody uses.
-    let start = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+    let start = unsafe { map_memory(ptr::null_mut(), bytes, libc::PROT_NONE, flags) };
     if start == libc::MAP_FAILED {
         return Err(MapError::new(bytes, errno()));
     }
     Ok(AddressRange::new(start.expose_provenance(), bytes))
+}
+
+/// mmap(2) of memory without a file: where it is, or `MAP_FAILED` with `errno`.
+///
+/// # Safety
+///
+/// As mmap(2) has it: a fixed address replaces what is there.
+pub(crate) unsafe fn map_memory(
+    at: *mut c_void,
+    bytes: usize,
+    protection: c_int,
+    flags: c_int,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let start = unsafe { system_call!(libc::SYS_mmap, at, bytes, protection, flags, -1, 0) };
+    usize::try_from(start).map_or(libc::MAP_FAILED, ptr::with_exposed_provenance_mut)
 }
 
 fn unmap(range: AddressRange) -> Result<(), MapError> {
@@ -234,7 +251,7 @@ fn unmap(range: AddressRange) -> Result<(), MapError> {
     }
     // SAFETY: the range is a part of what `map` gave, and its user promised `unreserve` that
     // nobody needs it any more, or never heard of it.
-    let result = unsafe { libc::munmap(pointer(range.start), range.bytes) };
+    let result = unsafe { system_call!(libc::SYS_munmap, pointer(range.start), range.bytes) };
     answer(range, result)
 }
 
@@ -244,7 +261,8 @@ fn protect(range: AddressRange, protection: c_int) -> Result<(), MapError> {
     }
     // SAFETY: the range is reserved memory of ours; who takes access away promised that nobody
     // uses it.
-    let result = unsafe { libc::mprotect(pointer(range.start), range.bytes, protection) };
+    let result =
+        unsafe { system_call!(libc::SYS_mprotect, pointer(range.start), range.bytes, protection) };
     answer(range, result)
 }
 
@@ -277,11 +295,12 @@ fn advise(range: AddressRange, advice: c_int) -> Result<(), MapError> {
     }
     // SAFETY: the range is reserved memory of ours; who asks for its pages to be dropped promised
     // that nothing in them is needed. No other advice changes contents.
-    let result = unsafe { libc::madvise(pointer(range.start), range.bytes, advice) };
+    let result =
+        unsafe { system_call!(libc::SYS_madvise, pointer(range.start), range.bytes, advice) };
     answer(range, result)
 }
 
-fn answer(range: AddressRange, result: c_int) -> Result<(), MapError> {
+fn answer(range: AddressRange, result: c_long) -> Result<(), MapError> {
     if result == 0 { Ok(()) } else { Err(MapError::new(range.bytes, errno())) }
 }
 
@@ -295,7 +314,8 @@ fn set_name(range: AddressRange, purpose: Purpose) {
     }
     // SAFETY: names a mapping of ours; the kernel copies the name, which ends in a zero byte.
     let result = unsafe {
-        libc::prctl(
+        system_call!(
+            libc::SYS_prctl,
             libc::PR_SET_VMA,
             PR_SET_VMA_ANON_NAME,
             range.start,

@@ -1,6 +1,7 @@
 //! Whether the kernel makes hugepages of its own accord.
 
 use crate::kernel_file::KernelFile;
+use crate::system_call::system_call;
 use crate::{KeepErrno, keeps_to_memory_calls};
 use core::sync::atomic::{AtomicU8, Ordering};
 
@@ -71,7 +72,7 @@ fn find_mode() -> ThpMode {
 fn disabled_for_this_process() -> bool {
     const NONE: libc::c_ulong = 0;
     // SAFETY: asks a question about this process; the four numbers must be 0 and point nowhere.
-    unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, NONE, NONE, NONE, NONE) == 1 }
+    unsafe { system_call!(libc::SYS_prctl, libc::PR_GET_THP_DISABLE, NONE, NONE, NONE, NONE) == 1 }
 }
 
 /// The word in brackets: `always [madvise] never`.

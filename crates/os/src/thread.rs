@@ -1,10 +1,10 @@
 //! A thread of the allocator's own.
 
+use crate::system_call::system_call;
 use crate::{KeepErrno, keeps_to_memory_calls, kernel_page_bytes, restraint};
 use core::ffi::{CStr, c_int, c_void};
 use core::marker::PhantomData;
 use core::mem::MaybeUninit;
-use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 /// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides the thread-local storage of what was loaded
@@ -107,7 +107,7 @@ pub fn name_this_thread(name: &CStr) {
     }
     let _keep = KeepErrno::new();
     // SAFETY: the kernel copies the name, which ends in a zero byte.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
+    unsafe { system_call!(libc::SYS_prctl, libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
 }
 
 /// Gives the calling thread an empty table of descriptors of its own (Linux 5.9; nothing happens where the kernel cannot).
@@ -122,7 +122,7 @@ pub fn own_descriptors() {
     let _keep = KeepErrno::new();
     // SAFETY: in a table that no other thread has, and that nobody has a descriptor of yet: a kernel that does not know
     // the flag refuses the call.
-    unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    unsafe { system_call!(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
 /// Keeps signals from the calling thread while it lives, but for those that the C library needs. Keeps `errno`. In a process
@@ -131,7 +131,7 @@ pub fn own_descriptors() {
 #[must_use = "signals come again when it is dropped"]
 pub struct SignalsBlocked {
     /// Those that were blocked before.
-    before: Option<libc::sigset_t>,
+    before: Option<Signals>,
     /// It ends in the thread that made it.
     _of_one_thread: PhantomData<*mut ()>,
 }
@@ -168,31 +168,40 @@ impl Drop for SignalsBlocked {
     fn drop(&mut self) {
         if let Some(before) = &self.before {
             let _keep = KeepErrno::new();
-            // SAFETY: the set lives as long as the borrow; nothing is asked about the one before.
-            unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before, ptr::null_mut()) };
+            let _ = set_signals(libc::SIG_SETMASK, *before);
         }
     }
 }
 
+/// A set of signals as the kernel has it: the lowest bit is signal 1.
+type Signals = u64;
+
+/// Two signals of glibc's own, which it never lets anybody block: a thread that may be cancelled, or is to change its user with the
+/// others, is told by them.
+const OF_C_LIBRARY: [c_int; 2] = [32, 33];
+
 /// Blocks every signal of this thread but these; says which were blocked before.
-fn block_signals(but: &[c_int]) -> Option<libc::sigset_t> {
+fn block_signals(but: &[c_int]) -> Option<Signals> {
     let _keep = KeepErrno::new();
-    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
-    let mut before = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: the place is ours.
-    unsafe { libc::sigfillset(signals.as_mut_ptr()) };
-    for &signal in but {
-        // SAFETY: the line above filled it.
-        unsafe { libc::sigdelset(signals.as_mut_ptr(), signal) };
-    }
-    // SAFETY: both places are ours, and the first was filled. What is blocked already stays so.
-    let result =
-        unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, signals.as_ptr(), before.as_mut_ptr()) };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: the call succeeded, and has filled the second.
-    Some(unsafe { before.assume_init() })
+    let let_through =
+        but.iter().chain(&OF_C_LIBRARY).fold(0, |set, signal| set | 1 << (signal - 1));
+    set_signals(libc::SIG_BLOCK, !let_through)
+}
+
+/// Changes the signals that are blocked in this thread as `how` says; those that were before.
+fn set_signals(how: c_int, signals: Signals) -> Option<Signals> {
+    let mut before: Signals = 0;
+    // SAFETY: the kernel reads the one set and writes the other, both of the size that it is told.
+    let result = unsafe {
+        system_call!(
+            libc::SYS_rt_sigprocmask,
+            how,
+            &raw const signals,
+            &raw mut before,
+            size_of::<Signals>(),
+        )
+    };
+    (result == 0).then_some(before)
 }
 
 fn answer(number: c_int) -> Result<(), i32> {
