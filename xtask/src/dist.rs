@@ -62,19 +62,31 @@ pub(crate) fn command(workspace: &Workspace) -> PathBuf {
 pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> Result<()> {
     let target = workspace.target().join("dist-build").join(page_size.name());
     compile_library(workspace, workspace.root(), &target, page_size, "")?;
-    // A static program's start and its fork are the C library's alone; and one that has operators new and delete of its own keeps them,
-    // though all of the library is one object.
-    run(Command::new("objcopy")
-        .args(["--localize-symbol", "__libc_start_main", "--localize-symbol", "fork"])
-        .arg("--wildcard")
-        .args(["--weaken-symbol", "_Zn[wa]m*", "--weaken-symbol", "_Zd[la]Pv*"])
-        .arg(target.join(PROFILE).join("libstrata.a")))?;
-    for extension in ["so", "a"] {
-        let built = target.join(PROFILE).join(format!("libstrata.{extension}"));
+    let built = target.join(PROFILE);
+    // Cargo's own file stays as it is: it is not made anew where nothing changed.
+    let archive = target.join("libstrata.a");
+    make_archive(&built.join("libstrata.a"), &archive)?;
+    for (from, extension) in [(&built.join("libstrata.so"), "so"), (&archive, "a")] {
         let name = format!("{}.{extension}", page_size.library());
-        replace(&built, &workspace.dist().join("lib").join(name))?;
+        replace(from, &workspace.dist().join("lib").join(name))?;
     }
     Ok(())
+}
+
+/// The archive for programs that are linked with it. A static program's start, its fork and its list of fork handlers are the C library's
+/// alone; and one that has operators new and delete of its own keeps them, though all of the library is one object.
+fn make_archive(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("objcopy")
+        .args(["--localize-symbol", "__libc_start_main", "--localize-symbol", "fork"])
+        .args(["--redefine-sym", "__register_atfork=strata_register_atfork"])
+        .args(["--localize-symbol", "strata_register_atfork"])
+        .arg("--wildcard")
+        .args(["--weaken-symbol", "_Zn[wa]m*", "--weaken-symbol", "_Zd[la]Pv*"])
+        .args([from, to]))?;
+    // Whom the heap tells of its own handlers.
+    run(Command::new("objcopy")
+        .args(["--redefine-sym", "strata_register_atfork_of_libc=__register_atfork"])
+        .arg(to))
 }
 
 /// Builds the shared library with pages of 8 KiB whose frees look at nothing; says where it is.

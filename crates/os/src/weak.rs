@@ -85,9 +85,10 @@ pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
 type ForkHandler = unsafe extern "C" fn();
 
 /// glibc's `__register_atfork`, which its `pthread_atfork` calls with the object that it stands in: three handlers and that object;
-/// answers 0 or an error. `None` on C libraries without it.
+/// answers 0 or an error. `None` where the name below is nobody's: who makes an archive for static programs gives glibc's
+/// function that name (`cargo xtask dist`). Its own name may be defined beside this code, and then is no weak one.
 pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
-    let place = weak!("__register_atfork" as ());
+    let place = weak!("strata_register_atfork_of_libc" as ());
     // SAFETY: null, or glibc's function of this type (nptl), part of its binary interface since 2.3.2.
     (!place.is_null()).then(|| unsafe { transmute::<*const (), RegisterAtfork>(place) })
 }

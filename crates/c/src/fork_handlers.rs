@@ -1,0 +1,60 @@
+//! `__register_atfork`, by which all fork handlers of a process are registered.
+//!
+//! Preparations run in the opposite order of their registration, so that who is first locks last. The heap must be that: a
+//! handler that runs while the heap's locks are taken and allocates would wait for the thread that it runs in. The heap
+//! registers with the constructor, but libraries that are loaded behind this one run theirs before, and some (those that stand before
+//! the C library to give it other users or other files) register handlers there that allocate. So whoever registers first comes by here, and finds
+//! the heap's registered before its own.
+//!
+//! `pthread_atfork` is a part of each object (glibc links it in), and calls this one by name. In `libstrata.a` the
+//! name is made local (`cargo xtask dist`): a static program has no second one to call.
+
+use crate::main_begins::dlsym;
+use core::ffi::{CStr, c_int, c_void};
+use core::mem::transmute;
+use core::ptr;
+use strata_os::crash;
+use strata_sync::atomic::{AtomicPtr, Ordering};
+
+const REGISTER: &CStr = c"__register_atfork";
+
+/// The C library's. Written by who registers first, which the constructor does at the latest.
+static NEXT: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+type Handler = unsafe extern "C" fn();
+
+type Register =
+    unsafe extern "C" fn(Option<Handler>, Option<Handler>, Option<Handler>, *const c_void) -> c_int;
+
+/// Has the handlers called around each fork until the object of that handle is unloaded; 0, or the error. What pthread_atfork(3) calls.
+///
+/// # Safety
+///
+/// The handlers bear to be called in any fork.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __register_atfork(
+    prepare: Option<Handler>,
+    parent: Option<Handler>,
+    child: Option<Handler>,
+    object: *const c_void,
+) -> c_int {
+    // Comes back here for the heap's own handlers, once.
+    strata_alloc::watch_forks();
+    let register = next();
+    // SAFETY: the caller's promise.
+    unsafe { register(prepare, parent, child, object) }
+}
+
+/// The C library's function, or that of another library between.
+fn next() -> Register {
+    if NEXT.load(Ordering::Relaxed).is_null() {
+        // SAFETY: a name that ends in zero. This library is one of those that the loader knows.
+        let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_NEXT, REGISTER.as_ptr()) });
+        match found {
+            Some(found) if !found.is_null() => NEXT.store(found, Ordering::Relaxed),
+            _ => crash!("the C library has no __register_atfork"),
+        }
+    }
+    // SAFETY: the loader knows it under the name of a function of this type, part of glibc's binary interface since 2.3.2.
+    unsafe { transmute::<*mut c_void, Register>(NEXT.load(Ordering::Relaxed)) }
+}
