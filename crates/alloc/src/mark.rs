@@ -32,7 +32,7 @@ pub(crate) const fn word_of_taken(bytes: usize) -> u64 {
 }
 
 /// Objects from this size on have spans of one object, or a few: they are looked at when a CPU's cache has no room for them. (Each such look
-/// goes through what all caches have of the class.)
+/// goes through what the caches nearby have of the class.)
 pub(crate) const LONG: usize = 8 << 10;
 
 /// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for those who

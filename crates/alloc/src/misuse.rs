@@ -73,8 +73,32 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether an object of a class is the program's; if it is not, that is told.
-    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {
+        let is_cached = |object| self.cpu_cache().holds(class, object);
+        self.is_live_unless(is_cached, class, address, function)
+    }
+
+    /// The same for who asks often: what the cache of a CPU far from `id` has is not found
+    /// ([`CpuCache::holds_near`](strata_cpu_cache::CpuCache::holds_near)).
+    pub(crate) fn is_live_near(
+        &self,
+        id: u32,
+        class: SizeClass,
+        address: Address,
+        function: Function,
+    ) -> bool {
+        let is_cached = |object| self.cpu_cache().holds_near(id, class, object);
+        self.is_live_unless(is_cached, class, address, function)
+    }
+
+    #[unsafe(link_section = ".text_rarely")]
+    fn is_live_unless(
+        &self,
+        is_cached: impl Fn(*mut u8) -> bool,
+        class: SizeClass,
+        address: Address,
+        function: Function,
+    ) -> bool {
         let freed = match function {
             Function::Free | Function::SizedFree => Offence::DoubleFree,
             _ => Offence::UseOfFreedBlock,
@@ -89,9 +113,7 @@ impl<C: HeapConfig> Core<C> {
                 Whereabouts::Free(span) => (freed, span, LastOperation::Freed),
                 Whereabouts::Out(span) => {
                     let object = address.pointer();
-                    if !self.cpu_cache().holds(class, object)
-                        && !self.middle().transfer(class).holds(object)
-                    {
+                    if !is_cached(object) && !self.middle().transfer(class).holds(object) {
                         return true;
                     }
                     (freed, span, LastOperation::FreedIntoCache)

@@ -214,13 +214,14 @@ impl<C: HeapConfig> Core<C> {
         class: SizeClass,
         pointer: *mut u8,
     ) {
-        // A span of long objects goes when they are back, and one that is freed twice would be in a cache and in no span.
-        if C::MARKS_FREE_BLOCKS
-            && mark::LOOKS
-            && C::Pages::TABLE.size(class) >= mark::LONG
-            && !self.is_live(class, Address::of(pointer), self.freeing_function(class, pointer))
-        {
-            return;
+        if C::MARKS_FREE_BLOCKS && mark::LOOKS && C::Pages::TABLE.size(class) >= mark::LONG {
+            // SAFETY: the caches are set up, since one of them had no room, and this thread is registered.
+            let id = unsafe { self.cpu_cache().current_id() };
+            let function = self.freeing_function(class, pointer);
+            // A span of long objects goes when they are back, and one that is freed twice would be in a cache and in no span.
+            if !self.is_live_near(id, class, Address::of(pointer), function) {
+                return;
+            }
         }
         // SAFETY: the block is of this class and given up, and no cache took it.
         unsafe { self.deallocate_uncounted(slot, class, pointer) };

@@ -46,3 +46,36 @@ fn what_was_popped_is_not_found_between_headers_that_are_put_back_and_the_length
     set(empty.moved(from, to).pushed(1));
     assert!(cache.holds(class, object));
 }
+
+#[test]
+fn a_look_at_the_caches_nearby_begins_with_ones_own_and_ends_after_so_many() {
+    let table = Pages8K::TABLE;
+    let class = table.entry(64 << 10).expect("a class").class();
+    let cache = CpuCache::new();
+    let ids = 3 * CpuCache::NEARBY_IDS;
+    let setup = Setup { table, ids, id_kind: IdKind::Cpu, area: 0, limit_bytes: 1 << 20 };
+    // SAFETY: no section runs in this test, so that no area is looked at.
+    if unsafe { cache.set_up(&SystemPages::new(), setup) }.is_err() {
+        return std::println!("left out: no caches here");
+    }
+    let object = core::ptr::without_provenance_mut::<u8>(64 << 10);
+    assert!(!cache.holds_near(0, class, object), "no cache was ever used");
+    let begin = cache.layouts.of(RegionSize::LEAST).begin(class);
+    for id in 0..ids {
+        cache.populate(cache.state(id).expect("an id"), id);
+    }
+    for holder in [0, 1, ids / 2, ids - 1] {
+        let word = cache.header_word(holder, class).expect("an id");
+        let slot = cache.slot(holder, usize::from(begin) + 1).expect("a slot");
+        slot.store(object, Ordering::Relaxed);
+        let full = Header::default().begun_at(begin).with_end(begin + 1).pushed(1);
+        word.store(full.bits(), Ordering::Release);
+        for id in 0..ids {
+            let steps = (holder + ids - id) % ids;
+            assert_eq!(cache.holds_near(id, class, object), steps < CpuCache::NEARBY_IDS);
+        }
+        assert!(cache.holds(class, object));
+        assert!(cache.holds_near(ids + holder, class, object), "an id that is not used yet");
+        word.store(full.popped(1).bits(), Ordering::Release);
+    }
+}
