@@ -1,27 +1,31 @@
 //! One class's spans, cut into objects.
 
+mod figures;
+mod inside;
+mod place;
+mod spans;
+
+pub(crate) use inside::Claimed;
+pub use place::Whereabouts;
+pub(crate) use spans::{give_span_back, give_spans_back};
+
 use crate::{
-    BackEnd, CentralStats, MARKED_BYTES, OtherBackEnds, SAME_SPAN_BUCKETS, SpanCounts,
+    BackEnd, OtherBackEnds, SAME_SPAN_BUCKETS,
     granules::{GranuleSet, Granules},
     occupancy::OccupancyLists,
     span_objects,
     stats::SPANS_A_BATCH_BUCKETS,
 };
-mod inside;
-
-pub(crate) use inside::Claimed;
-
 use core::marker::PhantomData;
-use strata_page_heap::{Density, PageHeap, SpanRequest, kernel_page_bytes};
-use strata_size_classes::{ClassInfo, PageSize, SizeClass, SizeClassTable};
-use strata_span::{
-    Address, Function, LastOperation, Misuse, Offence, PageCount, Platform, Span, SpanHandle,
-    SpanList, SpanPlace,
-};
+use place::{Place, locate, put_object};
+use spans::new_span;
+use strata_page_heap::{PageHeap, kernel_page_bytes};
+use strata_size_classes::{PageSize, SizeClass};
+use strata_span::{Address, Platform, SpanHandle, SpanList};
 use strata_sync::{
-    LockStats, Mutex, SeqWord,
+    Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
-    const_fn, prefetch_for_write, spin_hint,
+    const_fn, prefetch_for_write,
 };
 
 /// Objects whose spans are looked up before the lock is taken once for all of them: 512 bytes of stack.
@@ -54,26 +58,6 @@ pub struct CentralFreeList<P: PageSize> {
     /// the same moment one may go uncounted.
     spans_a_batch: [AtomicU32; SPANS_A_BATCH_BUCKETS],
     pages: PhantomData<P>,
-}
-
-/// What an address is to a class.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Whereabouts {
-    /// In no span of the class.
-    Elsewhere,
-    /// In a span of the class, where no object begins.
-    Inside(SpanHandle),
-    /// A free object, as its span knows.
-    Free(SpanHandle),
-    /// An object that is out of the span: the program's, or in a cache.
-    Out(SpanHandle),
-}
-
-/// Where an object is.
-#[derive(Clone, Copy)]
-struct Place {
-    span: SpanHandle,
-    index: u32,
 }
 
 impl<P: PageSize> CentralFreeList<P> {
@@ -171,89 +155,6 @@ impl<P: PageSize> CentralFreeList<P> {
             let whole = self.put_back(back_end.platform, class, &places);
             give_spans_back(back_end, whole);
         }
-    }
-
-    /// What an address is to the class: for those who have time, and for the line about a misuse.
-    pub fn whereabouts<E>(&self, platform: &E, class: SizeClass, address: Address) -> Whereabouts
-    where
-        E: Platform<Pages = P>,
-    {
-        let Some(span) = platform.map().span_at(address.value()) else {
-            return Whereabouts::Elsewhere;
-        };
-        let spans = self.spans.lock();
-        if span.class() != class || span.place() != SpanPlace::InUse {
-            return Whereabouts::Elsewhere;
-        }
-        let info = P::TABLE.info(class);
-        let offset = address.offset_from(span.objects_start::<P>());
-        let index = info.object_index(offset);
-        if index >= span.object_capacity() || index as usize * info.size as usize != offset {
-            return Whereabouts::Inside(span);
-        }
-        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
-        let is_free = unsafe { span_objects::is_free(&span, index) };
-        drop(spans);
-        if is_free { Whereabouts::Free(span) } else { Whereabouts::Out(span) }
-    }
-
-    /// Whether what is noted of a span of the class adds up: its objects are as many as its pages have room for, and those
-    /// without a bit among the free ones are as many as are out. A span that is not the class's any more is sound. Takes the
-    /// lock, for a look at each word of the span's bitmap.
-    pub fn is_sound(&self, class: SizeClass, span: &Span) -> bool {
-        let _spans = self.spans.lock();
-        if span.class() != class || span.place() != SpanPlace::InUse {
-            return true;
-        }
-        let (info, capacity) = (P::TABLE.info(class), span.object_capacity());
-        let room = span.objects_offset() + capacity as usize * info.size as usize;
-        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
-        let free = unsafe { span_objects::free_count(span) };
-        room <= span.pages() << P::SHIFT
-            && u64::from(span.objects_out()) + free == u64::from(capacity)
-    }
-
-    /// The figures. Takes the lock only if they are in flux at each of many looks.
-    pub fn stats(&self, class: SizeClass) -> CentralStats {
-        for _ in 0..64 {
-            if let Some(stats) = self.stats_unless_in_flux(class) {
-                return stats;
-            }
-            spin_hint();
-        }
-        // Whoever interrupted the holder, in a signal handler, reads figures of which each is right in itself.
-        let guard = self.spans.lock_for_figures();
-        CentralStats { is_unknown: guard.is_none(), ..self.read_figures(class) }
-    }
-
-    /// The figures, unless they are just being changed. Takes no lock and never waits.
-    pub fn stats_unless_in_flux(&self, class: SizeClass) -> Option<CentralStats> {
-        self.sequence.read(|| self.read_figures(class))
-    }
-
-    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), how many it took to fill batches, and how those
-    /// that went had lived. Takes the lock.
-    pub fn span_counts(&self) -> SpanCounts {
-        let spans = self.spans.lock();
-        SpanCounts {
-            occupancy: spans.lengths(),
-            utilization: spans.utilization(),
-            spans_a_batch: self.spans_a_batch.each_ref().map(|count| count.load(Ordering::Relaxed)),
-            completed_lifetimes: spans.tallies.completed_lifetimes,
-            same_span_returns: spans.tallies.same_span_returns,
-        }
-    }
-
-    /// The most objects that were out at any moment since the last call, which begins anew. There is one asker: the background.
-    /// Takes the lock.
-    pub fn take_peak_out(&self) -> u64 {
-        let _spans = self.spans.lock();
-        self.peak_out.swap(self.objects_out.load(Ordering::Relaxed), Ordering::Relaxed)
-    }
-
-    /// The lock's figures.
-    pub fn lock_stats(&self) -> LockStats {
-        self.spans.stats()
     }
 
     /// Forgets all spans, whose objects nobody uses any more: see
@@ -420,30 +321,6 @@ impl<P: PageSize> CentralFreeList<P> {
         change();
         self.sequence.end();
     }
-
-    fn read_figures(&self, class: SizeClass) -> CentralStats {
-        let info = P::TABLE.info(class);
-        let objects_out = self.objects_out.load(Ordering::Relaxed);
-        let spans_requested = self.spans_requested.load(Ordering::Relaxed);
-        let spans_returned = self.spans_returned.load(Ordering::Relaxed);
-        let spans_in_use = spans_requested.wrapping_sub(spans_returned);
-        let objects_per_span = u64::from(info.objects);
-        let tail_bytes = (u64::from(info.pages) << P::SHIFT)
-            .wrapping_sub(objects_per_span.wrapping_mul(u64::from(info.size)));
-        CentralStats {
-            objects_out,
-            free_objects: spans_in_use.wrapping_mul(objects_per_span).wrapping_sub(objects_out),
-            spans_in_use,
-            spans_requested,
-            spans_returned,
-            objects_per_span,
-            live_pages: spans_in_use.wrapping_mul(u64::from(info.pages)),
-            tail_bytes: spans_in_use.wrapping_mul(tail_bytes),
-            released_bytes: self.released_bytes.load(Ordering::Relaxed),
-            is_unknown: false,
-            lock: self.spans.stats(),
-        }
-    }
 }
 
 impl<P: PageSize> Default for CentralFreeList<P> {
@@ -485,185 +362,4 @@ fn forget_released<E: Platform>(platform: &E, class: SizeClass, span: SpanHandle
 #[inline(always)]
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-}
-
-/// A span for objects of `class`, all of them free, entered in the page map.
-fn new_span<P, E, H>(
-    back_end: BackEnd<'_, E, H>,
-    class: SizeClass,
-    info: &ClassInfo,
-) -> Option<SpanHandle>
-where
-    P: PageSize,
-    E: Platform<Pages = P>,
-    H: PageHeap<P>,
-{
-    let BackEnd { platform, page_heap, object_maps, number } = back_end;
-    if info.objects == 0 {
-        return None;
-    }
-    let pages = PageCount::new(usize::from(info.pages));
-    let density = if info.is_dense() { Density::Dense } else { Density::Sparse };
-    let span = page_heap.allocate(platform, SpanRequest { density, ..SpanRequest::of(pages) })?;
-    let entered = platform.map().ensure(platform.arena(), platform.metadata(), span.first(), pages);
-    if !entered || !span_objects::prepare(platform, object_maps, span, info.objects) {
-        // SAFETY: the span was just allocated there, and nobody knows it.
-        unsafe { page_heap.deallocate(platform, span) };
-        return None;
-    }
-    span.set_objects_offset(stagger::<P>(class, span));
-    span.set_back_end(number);
-    if let Some(word) = object_maps.first_word() {
-        mark_objects::<P>(span, info, word);
-    }
-    platform.map().set_range(span, class);
-    Some(span)
-}
-
-/// Bytes of a new span that are touched before they are used: a kernel page.
-const TOUCHED_BYTES: usize = 4 << 10;
-
-/// Writes `word` into the first word of each object of a new span, which nobody knows yet. Of a span that nobody had since it came
-/// from the kernel it writes those on the first kernel page, if the span is short, and leaves the others the zeroes that they
-/// are: a program of few blocks does not pay for them, one more page a class.
-fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
-    let first = span.objects_start::<P>();
-    let size = (info.size as usize).max(1);
-    let touched = match (span.is_zeroed(), span.bytes::<P>() <= MARKED_BYTES) {
-        (false, _) => usize::MAX,
-        (true, true) => TOUCHED_BYTES.saturating_sub(span.objects_offset()).div_ceil(size),
-        (true, false) => 0,
-    };
-    for index in 0..touched.min(info.objects as usize) {
-        let object = first.add(index * size).pointer().cast::<u64>();
-        // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the word said that
-        // such memory may be touched.
-        unsafe { object.write(word) };
-    }
-}
-
-/// Where the first object of a new span begins: for staggered classes at the next offset in turn, by the span's place, so that
-/// neighbours differ.
-fn stagger<P: PageSize>(class: SizeClass, span: SpanHandle) -> usize {
-    let steps = P::TABLE.stagger_bytes(class) / SizeClassTable::STAGGER_ALIGN + 1;
-    let turn = span.first::<P>().number() / span.pages().max(1);
-    turn % steps * SizeClassTable::STAGGER_ALIGN
-}
-
-/// Gives spans, whose objects are all free, to the page heap.
-pub(crate) fn give_spans_back<P, E, H>(back_end: BackEnd<'_, E, H>, mut whole: SpanList)
-where
-    P: PageSize,
-    E: Platform<Pages = P>,
-    H: PageHeap<P>,
-{
-    while let Some(span) = whole.pop_front() {
-        // SAFETY: no object of the span is out, no list has it, and it is not counted any more.
-        unsafe { give_span_back(back_end, span) };
-    }
-}
-
-/// Gives one span to the page heap, as that handed it out: in the page map with its ends alone and
-/// without a class.
-///
-/// # Safety
-///
-/// The span came from `new_span` with the same back end; nobody uses its objects, and no list has it.
-pub(crate) unsafe fn give_span_back<P, E, H>(back_end: BackEnd<'_, E, H>, span: SpanHandle)
-where
-    P: PageSize,
-    E: Platform<Pages = P>,
-    H: PageHeap<P>,
-{
-    let BackEnd { platform, page_heap, object_maps, .. } = back_end;
-    span.set_class(SizeClass::NONE);
-    let pages = span.page_count::<P>();
-    let inner = pages.saturating_sub(PageCount::new(2));
-    platform.map().clear_range(span.first() + PageCount::ONE, inner);
-    platform.map().set_ends(span);
-    // SAFETY: `new_span` prepared it, and the caller has it alone.
-    unsafe { span_objects::discard(object_maps, span) };
-    span.set_back_end(0);
-    // Its objects were written: what the page heap said of zeroes holds no longer.
-    span.set_zeroed(false);
-    // SAFETY: `new_span` got it from this page heap, and the caller gives it up.
-    unsafe { page_heap.deallocate(platform, span) };
-}
-
-/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and left alone if
-/// the process goes on.
-#[inline]
-fn locate<P: PageSize>(
-    class: SizeClass,
-    span: Option<SpanHandle>,
-    object: *mut u8,
-) -> Option<Place> {
-    let address = Address::of(object);
-    let Some(span) = span else {
-        report::<P>(Offence::NeverHandedOut, address, None, freed_with::<P>(class));
-        return None;
-    };
-    if span.class() != class {
-        wrong_class::<P>(class, address, span);
-        return None;
-    }
-    let info = P::TABLE.info(class);
-    let offset = address.offset_from(span.objects_start::<P>());
-    let index = info.object_index(offset);
-    if index >= span.object_capacity() || index as usize * info.size as usize != offset {
-        report::<P>(Offence::InsideABlock, address, Some(span), freed_with::<P>(class));
-        return None;
-    }
-    Some(Place { span, index })
-}
-
-/// Marks one object as free; false if it was free already, which is reported. The lock is held.
-#[inline]
-fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
-    let Place { span, index } = *place;
-    // Between the look-up and the lock the span can only have left the class if another free of the same
-    // object was in the way.
-    //
-    // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
-    if span.class() != class || !unsafe { span_objects::put(&span, index) } {
-        freed_twice::<P>(class, place);
-        return false;
-    }
-    true
-}
-
-#[cold]
-#[inline(never)]
-fn report<P: PageSize>(
-    offence: Offence,
-    address: Address,
-    span: Option<SpanHandle>,
-    last: LastOperation,
-) {
-    let span = span.as_deref();
-    Misuse { offence, function: Function::Flush, address, span, last }.report::<P>();
-}
-
-/// How an object of the class came: with its size, or with a pointer of which the page map says so.
-fn freed_with<P: PageSize>(class: SizeClass) -> LastOperation {
-    LastOperation::FreedWith { bytes: P::TABLE.size(class) }
-}
-
-#[cold]
-#[inline(never)]
-fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) {
-    // A span that went back to the page heap had all its objects: this one came twice.
-    let (offence, last) = match span.place() {
-        SpanPlace::InUse => (Offence::WrongSize, freed_with::<P>(class)),
-        _ => (Offence::DoubleFree, LastOperation::Freed),
-    };
-    report::<P>(offence, address, Some(span), last);
-}
-
-#[cold]
-#[inline(never)]
-fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) {
-    let Place { span, index } = *place;
-    let address = span.objects_start::<P>().add(index as usize * P::TABLE.size(class));
-    report::<P>(Offence::DoubleFree, address, Some(span), LastOperation::Freed);
 }

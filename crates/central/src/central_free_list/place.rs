@@ -1,0 +1,148 @@
+//! Where an address stands in a class's spans, and what is told of one that is none of its objects.
+
+use super::CentralFreeList;
+use crate::span_objects;
+use strata_size_classes::{PageSize, SizeClass};
+use strata_span::{
+    Address, Function, LastOperation, Misuse, Offence, Platform, Span, SpanHandle, SpanPlace,
+};
+
+/// What an address is to a class.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Whereabouts {
+    /// In no span of the class.
+    Elsewhere,
+    /// In a span of the class, where no object begins.
+    Inside(SpanHandle),
+    /// A free object, as its span knows.
+    Free(SpanHandle),
+    /// An object that is out of the span: the program's, or in a cache.
+    Out(SpanHandle),
+}
+
+/// Where an object is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) span: SpanHandle,
+    pub(super) index: u32,
+}
+
+impl<P: PageSize> CentralFreeList<P> {
+    /// What an address is to the class: for those who have time, and for the line about a misuse.
+    pub fn whereabouts<E>(&self, platform: &E, class: SizeClass, address: Address) -> Whereabouts
+    where
+        E: Platform<Pages = P>,
+    {
+        let Some(span) = platform.map().span_at(address.value()) else {
+            return Whereabouts::Elsewhere;
+        };
+        let spans = self.spans.lock();
+        if span.class() != class || span.place() != SpanPlace::InUse {
+            return Whereabouts::Elsewhere;
+        }
+        let info = P::TABLE.info(class);
+        let offset = address.offset_from(span.objects_start::<P>());
+        let index = info.object_index(offset);
+        if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+            return Whereabouts::Inside(span);
+        }
+        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
+        let is_free = unsafe { span_objects::is_free(&span, index) };
+        drop(spans);
+        if is_free { Whereabouts::Free(span) } else { Whereabouts::Out(span) }
+    }
+
+    /// Whether what is noted of a span of the class adds up: its objects are as many as its pages have room for, and those
+    /// without a bit among the free ones are as many as are out. A span that is not the class's any more is sound. Takes the
+    /// lock, for a look at each word of the span's bitmap.
+    pub fn is_sound(&self, class: SizeClass, span: &Span) -> bool {
+        let _spans = self.spans.lock();
+        if span.class() != class || span.place() != SpanPlace::InUse {
+            return true;
+        }
+        let (info, capacity) = (P::TABLE.info(class), span.object_capacity());
+        let room = span.objects_offset() + capacity as usize * info.size as usize;
+        // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
+        let free = unsafe { span_objects::free_count(span) };
+        room <= span.pages() << P::SHIFT
+            && u64::from(span.objects_out()) + free == u64::from(capacity)
+    }
+}
+
+/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and left alone if
+/// the process goes on.
+#[inline]
+pub(super) fn locate<P: PageSize>(
+    class: SizeClass,
+    span: Option<SpanHandle>,
+    object: *mut u8,
+) -> Option<Place> {
+    let address = Address::of(object);
+    let Some(span) = span else {
+        report::<P>(Offence::NeverHandedOut, address, None, freed_with::<P>(class));
+        return None;
+    };
+    if span.class() != class {
+        wrong_class::<P>(class, address, span);
+        return None;
+    }
+    let info = P::TABLE.info(class);
+    let offset = address.offset_from(span.objects_start::<P>());
+    let index = info.object_index(offset);
+    if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+        report::<P>(Offence::InsideABlock, address, Some(span), freed_with::<P>(class));
+        return None;
+    }
+    Some(Place { span, index })
+}
+
+/// Marks one object as free; false if it was free already, which is reported. The lock is held.
+#[inline]
+pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
+    let Place { span, index } = *place;
+    // Between the look-up and the lock the span can only have left the class if another free of the same
+    // object was in the way.
+    //
+    // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
+    if span.class() != class || !unsafe { span_objects::put(&span, index) } {
+        freed_twice::<P>(class, place);
+        return false;
+    }
+    true
+}
+
+#[cold]
+#[inline(never)]
+fn report<P: PageSize>(
+    offence: Offence,
+    address: Address,
+    span: Option<SpanHandle>,
+    last: LastOperation,
+) {
+    let span = span.as_deref();
+    Misuse { offence, function: Function::Flush, address, span, last }.report::<P>();
+}
+
+/// How an object of the class came: with its size, or with a pointer of which the page map says so.
+fn freed_with<P: PageSize>(class: SizeClass) -> LastOperation {
+    LastOperation::FreedWith { bytes: P::TABLE.size(class) }
+}
+
+#[cold]
+#[inline(never)]
+fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) {
+    // A span that went back to the page heap had all its objects: this one came twice.
+    let (offence, last) = match span.place() {
+        SpanPlace::InUse => (Offence::WrongSize, freed_with::<P>(class)),
+        _ => (Offence::DoubleFree, LastOperation::Freed),
+    };
+    report::<P>(offence, address, Some(span), last);
+}
+
+#[cold]
+#[inline(never)]
+fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) {
+    let Place { span, index } = *place;
+    let address = span.objects_start::<P>().add(index as usize * P::TABLE.size(class));
+    report::<P>(Offence::DoubleFree, address, Some(span), LastOperation::Freed);
+}
