@@ -285,6 +285,11 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
         if self.thread == ThreadKind::Auto && !self.has_thread {
             let stats = self.layers.page_heap.stats();
             self.has_thread = stats.in_use_bytes + stats.free_bytes >= THREAD_FROM_BYTES;
+            // A thread begins with a step.
+            if self.has_thread {
+                self.due_ns = now_ns.max(1);
+                return;
+            }
         }
         if self.due_ns == 0 {
             self.due_ns = now_ns.saturating_add(INTERVAL_NS);

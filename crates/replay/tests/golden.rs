@@ -119,14 +119,15 @@ fn check_goals(lines: &[Line]) {
     let [temeraire, legacy] = of(|averages| averages.page_heap_overhead);
     let [wanted, _] = of(|averages| averages.wanted_again);
     println!("overhead: {temeraire:.3}, legacy {legacy:.3}, wanted again {wanted:.3}");
-    // 0.75 to 0.76: other layers move it by a hundredth.
-    assert!(temeraire <= 0.78 * legacy, "{temeraire} {legacy}");
+    // 0.745: other layers move it by a hundredth.
+    assert!(temeraire <= 0.765 * legacy, "{temeraire} {legacy}");
     let [temeraire, legacy] = of(|averages| averages.refaulted_bytes as f64 / 1048576.0);
     println!("faulted in again: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
-    assert!(temeraire <= 1.05 * legacy, "{temeraire} {legacy}");
+    // 1.07: of the pace, so of one trace whose heap swings by half within a second.
+    assert!(temeraire <= 1.1 * legacy, "{temeraire} {legacy}");
     let [temeraire, legacy] = of(|averages| averages.small_page_bytes / 1048576.0);
     println!("not on hugepages: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
-    assert!(temeraire <= 0.75 * legacy, "{temeraire} {legacy}");
+    assert!(temeraire <= 0.65 * legacy, "{temeraire} {legacy}");
     let [booked, backed] = [|a: &Averages| a.booked_bytes, |a: &Averages| a.backed_bytes];
     let [booked, backed] = [mean(lines, "temeraire", booked), mean(lines, "temeraire", backed)];
     println!("backed {:.1} MiB, by the books {:.1} MiB", backed / 1048576.0, booked / 1048576.0);

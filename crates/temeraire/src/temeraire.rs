@@ -200,9 +200,11 @@ impl<P: PageSize> Temeraire<P> {
         let can_fit =
             self.limits.excess(platform, ReleaseReason::HardLimit, now.in_use_bytes, pages)
                 == PageCount::ZERO;
+        // The books of what is to come count as well, and are less than a page.
+        let wanted = pages + PageCount::ONE;
         for reason in [ReleaseReason::SoftLimit, ReleaseReason::HardLimit] {
             let backed = self.stats().backed_bytes();
-            let excess = self.limits.excess(platform, reason, backed, pages);
+            let excess = self.limits.excess(platform, reason, backed, wanted);
             let mut given = PageCount::ZERO;
             for other in self.heaps().filter(|other| !core::ptr::eq(*other, own)) {
                 if can_fit && given < excess {
@@ -258,7 +260,9 @@ impl<P: PageSize> Temeraire<P> {
         let mut gave = false;
         for other in others() {
             let stats = other.stats();
-            let all = PageCount::new((stats.free_bytes >> P::SHIFT) as usize);
+            // What threads have in hand there is free when they have given it back.
+            other.underway.wait_for_others();
+            let all = PageCount::new((other.stats().free_bytes >> P::SHIFT) as usize);
             other.release(platform, all, ReleaseReason::HardLimit);
             while other.give_back_reserve(platform) > 0 {}
             gave |= other.stats().reserved_bytes < stats.reserved_bytes;

@@ -1,4 +1,4 @@
-use strata_os::{ManualClock, SimulatedPages};
+use strata_os::{ManualClock, SimulatedPages, ThpMode};
 use strata_page_heap::{LegacyPageHeap, PageHeap, ReleaseReason};
 use strata_size_classes::{PageSize, Pages8K, Pages32K};
 use strata_temeraire::HugePageAware;
@@ -55,6 +55,23 @@ fn every_backed_byte_is_live_or_in_one_layer() {
     sums_hold::<Pages8K, HugePageAware<Pages8K>>();
     sums_hold::<Pages8K, LegacyPageHeap<Pages8K>>();
     sums_hold::<Pages32K, HugePageAware<Pages32K>>();
+}
+
+#[test]
+fn a_heap_that_grows_past_what_gives_it_a_thread_is_put_in_shape_at_once() {
+    let pages = SimulatedPages::new().with_faults().with_thp_mode(ThpMode::Madvise);
+    let clock = ManualClock::new(1_000_000_000);
+    let upkeep = Upkeep { policy: ReleasePolicy::DEFAULT, thread: ThreadKind::Auto };
+    let mut heap = SimulatedHeap::<Pages8K, HugePageAware<Pages8K>>::new(&pages, &clock, 4, upkeep)
+        .expect("x86-64");
+    (0..45_000).for_each(|_| assert!(heap.allocate(0, 1024, 1).is_some()));
+    let small = |heap: &SimulatedHeap<'_, _, _>| {
+        let moment = heap.moment(0);
+        moment.backed_bytes - moment.hugepage_bytes
+    };
+    assert!(small(&heap) >= 14 << 20, "the first 16 MiB: {}", small(&heap));
+    heap.pass_to(1_050_000_000);
+    assert!(small(&heap) <= 4 << 20, "{}", small(&heap));
 }
 
 #[test]

@@ -1,12 +1,15 @@
 use super::Temeraire;
-use crate::test_ground::{SECOND_NS, TestGround, ground};
-use std::{boxed::Box, vec::Vec};
+use crate::{
+    departures::{Cause, Departures},
+    test_ground::{SECOND_NS, TestGround, ground},
+};
+use std::{boxed::Box, sync::Barrier, vec::Vec};
 use strata_os::{AddressRange, CallKinds, Fault, ThpMode};
 use strata_page_heap::{
     HugepageBreak, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, Temperature, limited_bytes,
 };
 use strata_size_classes::Pages8K;
-use strata_span::{PageCount, SpanHandle};
+use strata_span::{HugepageCount, PageCount, SpanHandle};
 
 const MIB: usize = 1 << 20;
 const ALL: [Temperature; 3] = [Temperature::Normal, Temperature::Sampled, Temperature::Cold];
@@ -147,6 +150,26 @@ fn a_hard_limit_holds_for_all_heaps_together_and_what_others_have_free_goes_firs
 }
 
 #[test]
+fn a_hard_limit_refuses_no_span_for_what_its_books_need_while_others_have_memory_to_give() {
+    let heap = Heap::new();
+    let mut spans = Vec::new();
+    for number in 0..40 {
+        heap.heap.set_limits(MemoryLimits::NONE);
+        let cold = heap.allocate(8 * MIB, Temperature::Cold);
+        heap.deallocate(cold);
+        let stats = heap.heap.stats();
+        assert!(stats.free_bytes >= 8 * MIB as u64, "{stats:?}");
+        let hard_bytes = limited_bytes(&heap.ground, stats.backed_bytes());
+        heap.heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes });
+        let span = heap.try_allocate(2 * MIB, Temperature::Normal);
+        spans.push(span.unwrap_or_else(|| panic!("{number}: {:?}", heap.heap.stats())));
+        let now = limited_bytes(&heap.ground, heap.heap.stats().backed_bytes());
+        assert!(now <= hard_bytes, "{now} of {hard_bytes}");
+    }
+    spans.into_iter().for_each(|span| heap.deallocate(span));
+}
+
+#[test]
 fn at_a_soft_limit_all_heaps_give_back_and_nothing_fails() {
     let heap = Heap::new();
     let soft_bytes = limited_bytes(&heap.ground, 16 * MIB as u64);
@@ -173,6 +196,40 @@ fn a_heap_that_finds_no_address_space_takes_that_of_the_others() {
     let normal = heap.try_allocate(60 * MIB, Temperature::Normal);
     assert!(normal.is_some(), "{:?}", heap.heap.stats());
     assert!(heap.heap.stats_of(Temperature::Cold).expect("made").reserved_bytes < 64 * MIB as u64);
+}
+
+#[test]
+fn a_heap_that_finds_no_address_space_waits_for_what_others_have_in_hand() {
+    let heap = Heap::new();
+    let span = heap.allocate(64 * MIB, Temperature::Cold);
+    heap.deallocate(span);
+    let reserved = heap.heap.stats().reserved_bytes;
+    heap.ground.source.source().set_limit(usize::try_from(reserved).expect("64 bits"));
+    let began = Barrier::new(2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // All that the cold heap has goes to the kernel, in this thread's hands.
+            let cold = heap.heap.heap(Temperature::Cold).expect("made");
+            let mut departures = Departures::new();
+            {
+                let mut state = cold.state.lock();
+                let state = &mut *state;
+                let keep = HugepageCount::ZERO;
+                while let Some(range) =
+                    state.cache.take_excess(&heap.ground, keep, &mut state.nodes, SECOND_NS)
+                {
+                    state.depart_backed(range, Cause::Periodic, &mut departures);
+                }
+                cold.underway.begin();
+            }
+            began.wait();
+            (0..1000).for_each(|_| std::thread::yield_now());
+            cold.carry_out(&heap.ground, &departures);
+        });
+        began.wait();
+        let normal = heap.try_allocate(60 * MIB, Temperature::Normal);
+        assert!(normal.is_some(), "{:?}", heap.heap.stats());
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::{
 };
 use std::{boxed::Box, vec::Vec};
 use strata_os::{AddressRange, Advice, CallKinds, Fault, PageSource};
-use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
+use strata_page_heap::{MemoryLimits, PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::{PageSize, Pages8K};
 use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
 
@@ -90,6 +90,65 @@ fn a_hugepage_is_looked_at_again_after_five_minutes_at_the_earliest() {
         assert_eq!(heap.maintain(10).asked, 12);
     }
     assert_eq!(heap.maintain(60).collapsed, 12);
+}
+
+#[test]
+fn a_hugepage_that_is_nearly_full_is_made_whole_although_pages_of_it_are_away() {
+    let mut heap = Heap::full(12);
+    let whole = heap.hugepage_bytes();
+    for index in (0..heap.live.len() / 8).rev() {
+        heap.free(index * 8);
+    }
+    let all = PageCount::new(heap.live.len());
+    let given = heap.heap.release(&heap.ground, all, ReleaseReason::HardLimit);
+    assert!(given >= PageCount::new(11 * PER_HUGEPAGE / 8), "{given:?}");
+    let before = heap.heap.stats();
+    let figures = heap.maintain(1);
+    assert_eq!((figures.sparse, figures.failures), (0, 0), "{figures:?}");
+    assert!(figures.collapsed >= 11, "{figures:?}");
+    assert!(heap.hugepage_bytes() >= whole - HUGEPAGE_BYTES);
+    let after = heap.heap.stats();
+    // What the kernel filled is free memory again.
+    assert_eq!(after.in_use_bytes, before.in_use_bytes);
+    assert!(after.free_bytes >= before.free_bytes + given.bytes() as u64 / 2, "{after:?}");
+    let again = heap.heap.release(&heap.ground, all, ReleaseReason::HardLimit);
+    assert_eq!(again.bytes() as u64, after.free_bytes);
+}
+
+#[test]
+fn a_hugepage_that_was_broken_since_is_looked_at_again_after_half_a_minute() {
+    let mut heap = Heap::full(12);
+    assert_eq!(heap.maintain(1).whole, 12);
+    heap.heap.advice.pretend(strata_os::ThpMode::Always);
+    heap.break_all();
+    for _ in 0..2 {
+        assert_eq!(heap.maintain(10).asked, 12);
+    }
+    let figures = heap.maintain(10);
+    assert_eq!((figures.asked, figures.collapsed), (24, 12));
+    assert_eq!(heap.heap.figures(&heap.ground).advice.forbidden_hugepages, 0);
+}
+
+#[test]
+fn at_a_limit_nothing_is_put_together() {
+    let mut heap = Heap::full(12);
+    heap.break_all();
+    let backed = heap.heap.stats().backed_bytes();
+    let limit = strata_page_heap::limited_bytes(&heap.ground, backed) + HUGEPAGE_BYTES as u64 / 2;
+    heap.heap.set_limits(MemoryLimits { soft_bytes: limit, hard_bytes: 0 });
+    assert_eq!(heap.maintain(10).asked, 0);
+    heap.heap.set_limits(MemoryLimits { soft_bytes: limit * 2, hard_bytes: 0 });
+    assert_eq!(heap.maintain(10).collapsed, 12);
+}
+
+#[test]
+fn a_heap_that_was_small_is_looked_at_a_second_later() {
+    let mut heap = Heap::full(7);
+    let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
+    assert_eq!(heap.heap.maintain(&heap.ground, now_ns), now_ns + SECOND_NS);
+    heap.fill(12 * PER_HUGEPAGE);
+    heap.break_all();
+    assert_eq!(heap.maintain(1).collapsed, 12);
 }
 
 #[test]
