@@ -87,11 +87,12 @@ impl<C: HeapConfig> Core<C> {
             let last = LastOperation::FreedWith { bytes: size };
             return report(Offence::WrongSize, Some(span), last);
         }
-        self.large.note_deallocated(bytes);
-        self.count_deallocated(slot, bytes);
         // SAFETY: the span is a block of this heap, which the caller gives up.
-        unsafe { self.page_heap().deallocate(self, span) };
-        self.note_large(bytes, Call::Deallocation);
+        if unsafe { self.page_heap().deallocate(self, span) } {
+            self.large.note_deallocated(bytes);
+            self.count_deallocated(slot, bytes);
+            self.note_large(bytes, Call::Deallocation);
+        }
     }
 
     /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.

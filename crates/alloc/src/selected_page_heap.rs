@@ -126,13 +126,13 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.allocate(platform, request))
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         if self.is_legacy() {
             // SAFETY: the span came from this page heap, whose choice never changes.
-            unsafe { self.legacy.deallocate(platform, span) };
+            unsafe { self.legacy.deallocate(platform, span) }
         } else {
             // SAFETY: as above.
-            unsafe { self.temeraire.deallocate(platform, span) };
+            unsafe { self.temeraire.deallocate(platform, span) }
         }
     }
 

@@ -237,9 +237,9 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         let now_ns = platform.clock().now_ns();
-        self.state.lock().deallocate(platform, span, now_ns);
+        self.state.lock().deallocate(platform, span, now_ns)
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -121,14 +121,14 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         request: SpanRequest<P>,
     ) -> Option<SpanHandle>;
 
-    /// Takes a span back. One that is not in use, since another thread gave it back a moment ago, is reported as a misuse, and left
-    /// alone if the process goes on.
+    /// Takes a span back, and says so. One that is not in use, since another thread gave it back a moment ago, is reported as a misuse,
+    /// and left alone if the process goes on.
     ///
     /// # Safety
     ///
     /// The span came from this heap's `allocate` on the same platform, and nobody uses it or its
     /// pages.
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle);
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool;
 
     /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it has
     /// so many now. The entry of its last page moves along, the contents stay, and so does

@@ -169,10 +169,10 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         self.note_home(span.range::<P>());
         // SAFETY: the span came from the inner heap, by `allocate`, and goes back as it came.
-        unsafe { self.heap.deallocate(platform, span) };
+        unsafe { self.heap.deallocate(platform, span) }
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -288,13 +288,14 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         self.underway.let_forks_pass();
         // All that is needed of the span is read before its structure goes.
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         let donated_tail = span.has_donated_tail();
         if !span.leave_use() {
-            return report_not_in_use(first, &span);
+            report_not_in_use(first, &span);
+            return false;
         }
         if span.is_watched() {
             self.advice.learn(platform, pages.range_from(first));
@@ -308,11 +309,12 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             let mut state = self.state.lock();
             state.deallocate(platform, first, pages, donated_tail, &mut departures);
             if departures.is_empty() {
-                return;
+                return true;
             }
             self.underway.begin();
         }
         self.carry_out(platform, &departures);
+        true
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -332,10 +332,11 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         // SAFETY: the span came from this heap, as the caller says.
-        unsafe { self.heap_of(span).deallocate(platform, span) };
+        let taken = unsafe { self.heap_of(span).deallocate(platform, span) };
         self.note_peak();
+        taken
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

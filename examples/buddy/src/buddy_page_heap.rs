@@ -133,13 +133,14 @@ unsafe impl<P: PageSize> PageHeap<P> for BuddyPageHeap<P> {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         span.set_place(SpanPlace::Unused);
         platform.map().clear_ends(first, pages);
         // SAFETY: the caller gives the span up, and its entries in the page map are gone.
         unsafe { platform.spans().deallocate_span(span) };
         self.state.lock().deallocate(platform, first, pages.get());
+        true
     }
 
     fn release<E: Platform<Pages = P>>(

@@ -64,7 +64,11 @@ unsafe impl PageHeap<Short> for Shelf {
         Some(span)
     }
 
-    unsafe fn deallocate<E: Platform<Pages = Short>>(&self, platform: &E, span: SpanHandle) {
+    unsafe fn deallocate<E: Platform<Pages = Short>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
         let mut state = self.state.lock().expect("no panic");
         assert_eq!(span.place(), SpanPlace::InUse, "a span is returned once");
         let address = span.start::<Short>().value();
@@ -74,6 +78,7 @@ unsafe impl PageHeap<Short> for Shelf {
         span.set_place(SpanPlace::Free);
         state.free.push(span);
         state.returned += 1;
+        true
     }
 
     fn release<E: Platform<Pages = Short>>(

@@ -112,16 +112,17 @@ impl<P: PageSize> State<P> {
         Some(span)
     }
 
-    /// Takes a span back that the application had.
+    /// Takes a span back that the application had; says whether it had it.
     pub(super) fn deallocate<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
         span: SpanHandle,
         now_ns: u64,
-    ) {
+    ) -> bool {
         let pages = span.page_count();
         if !span.leave_use() {
-            return report_not_in_use::<P>(span.first(), &span);
+            report_not_in_use::<P>(span.first(), &span);
+            return false;
         }
         self.in_use -= pages;
         self.free += pages;
@@ -134,6 +135,7 @@ impl<P: PageSize> State<P> {
         span.set_object_capacity(0);
         platform.map().set_ends(span);
         self.enter(platform, span, SpanPlace::Free, now_ns);
+        true
     }
 
     /// Takes the backed span that waited longest out of the next list that has one, for the kernel.

@@ -34,7 +34,7 @@ fn one_needs_what_the_other_gives<P: PageSize, H: PageHeap<P>>(refused: CallKind
     spans.extend(core::iter::from_fn(|| heap.allocate(&*ground, request)));
     let give_back = |span: Option<SpanHandle>| {
         // SAFETY: the span came from this heap, and nobody has it any more.
-        span.into_iter().for_each(|span| unsafe { heap.deallocate(&*ground, span) });
+        span.into_iter().for_each(|span| _ = unsafe { heap.deallocate(&*ground, span) });
     };
     give_back(spans.pop());
     let failures = ground.faults().failures();
