@@ -198,6 +198,36 @@ fn threads_hand_blocks_over_and_end() {
     assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
 }
 
+/// A program that asks for large blocks of one length again and again has the same few, zeroed, each after others were freed.
+#[test]
+fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    let mut freed: Vec<usize> = Vec::new();
+    for round in 0..300 {
+        // Of three lengths, aligned in turn to more than a page.
+        let (size, align) = (300_000 + round % 3 * 100_000, 1 << (round % 2 * 15));
+        let block = heap.allocate_aligned(size, align);
+        assert!(!block.is_null() && block.addr().is_multiple_of(align));
+        // SAFETY: the block is ours, and this long.
+        let content = unsafe { core::slice::from_raw_parts(block, size) };
+        assert!(content.iter().all(|&byte| byte == 0), "{round}: what was there is gone");
+        let last = &freed[freed.len().saturating_sub(24)..];
+        assert!(!last.contains(&block.addr()), "{round}: nobody has it so soon");
+        // SAFETY: as above.
+        unsafe { block.write_bytes(0xaa, size) };
+        freed.push(block.addr());
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+    freed.sort_unstable();
+    freed.dedup();
+    assert!(freed.len() < 150, "{} addresses", freed.len());
+    check_figures(&heap);
+    heap.release(usize::MAX);
+    assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
+}
+
 /// What a program frees that is told of, and goes on, is never handed out again.
 #[test]
 fn where_misuse_is_reported_only_the_program_goes_on() {

@@ -4,8 +4,9 @@
 //! mark when it was freed; its object map the block's address; its note which guards stand. What of the last page lies
 //! behind the block is canary.
 //!
-//! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again. Both, guards
-//! and queue, have budgets: the kernel lets a process have 65 530 mappings, and address space may be limited.
+//! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again: with its guards, where a
+//! block of the same length is asked for, or else by way of the page heap. Both, guards and queue, have budgets: the kernel lets a process have
+//! 65 530 mappings, and address space may be limited.
 
 use super::canary::Canary;
 use crate::{
@@ -33,12 +34,19 @@ const MOST_GUARDED: u64 = 8192;
 const MOST_WAITING: usize = 32;
 const MOST_WAITING_BYTES: usize = 64 << 20;
 
+/// So many blocks, or bytes of them, were freed after one that is had again with its guards. At half, an attacker waits half as long for
+/// a stale pointer's block; at the whole budget a block that has waited so long has just gone to the page heap.
+const LEAST_BEHIND: usize = 24;
+const LEAST_BYTES_BEHIND: usize = 48 << 20;
+
 /// Set in the span's word when the block was freed.
 const FREED: usize = 1 << 63;
 
 /// In the span's note: the guard before the block stands; the one behind it does.
 const GUARDED_BEFORE: u64 = 1;
 const GUARDED_BEHIND: u64 = 2;
+/// The block's pages are inaccessible, and were given back: they are zero once they are accessible.
+const CLOSED: u64 = 4;
 
 /// Freed large blocks that wait before their pages are used again. All zero bits are none.
 #[derive(Debug)]
@@ -86,6 +94,10 @@ impl<C: HeapConfig> Core<C> {
         let Some(guarded) = self::request::<C::Pages>(request.size, request.align) else {
             return core::ptr::null_mut();
         };
+        if let Some(span) = self.reopen(guarded, request.align) {
+            let start = Address::new(span.object_map());
+            return self.hand_out_guarded(slot, span, start, guarded.body, request.size);
+        }
         let Some(span) = self.page_heap().allocate(self, guarded.span) else {
             return core::ptr::null_mut();
         };
@@ -104,10 +116,42 @@ impl<C: HeapConfig> Core<C> {
         }
         span.set_zeroed(false);
         span.set_object_map(start.value());
-        self.write_large_canary(start, guarded.body, request.size);
         self.raise_guards(span, start, guarded.body);
+        self.hand_out_guarded(slot, span, start, guarded.body, request.size)
+    }
+
+    /// A freed block's span that waited long enough and stands between its guards, its pages accessible again and zero: one for such a
+    /// request.
+    fn reopen(&self, request: GuardedRequest<C::Pages>, align: usize) -> Option<SpanHandle> {
+        let span = self.hardened.large.take_again::<C::Pages>(|span| {
+            let start = span.start::<C::Pages>().value();
+            span.note() == GUARDED_BEFORE | GUARDED_BEHIND | CLOSED
+                && span.page_count::<C::Pages>() == request.span.pages
+                && span.object_map() == start.wrapping_add(request.lead)
+                && span.object_map().is_multiple_of(align)
+        })?;
+        let block = AddressRange::new(span.object_map(), request.body);
+        if self.source().commit(block).is_err() {
+            // Without the mappings of its guards it may do.
+            self.give_back(span);
+            return None;
+        }
+        span.set_note(GUARDED_BEFORE | GUARDED_BEHIND);
+        Some(span)
+    }
+
+    /// Makes a span that is ours a block of `size` bytes, and counts it.
+    fn hand_out_guarded(
+        &self,
+        slot: Slot,
+        span: SpanHandle,
+        start: Address,
+        body: usize,
+        size: usize,
+    ) -> *mut u8 {
+        self.write_large_canary(start, body, size);
         span.set_thread(self.thread_number(slot));
-        span.set_records(request.size);
+        span.set_records(size);
         self.large.note_allocated(span.bytes::<C::Pages>());
         self.note_large(span.bytes::<C::Pages>(), Call::Allocation);
         self.count_allocated(slot, span.bytes::<C::Pages>());
@@ -240,6 +284,7 @@ impl<C: HeapConfig> Core<C> {
         let body = self.body(span, start);
         // SAFETY: the block was given up, by this call alone, as the exchange of its word says.
         if unsafe { self.source().decommit(body) }.is_ok() {
+            span.set_note(span.note() | CLOSED);
             return;
         }
         // SAFETY: as above.
@@ -262,7 +307,7 @@ impl<C: HeapConfig> Core<C> {
     /// lost.
     #[unsafe(link_section = ".text_rarely")]
     fn give_back(&self, span: SpanHandle) {
-        if span.note() != 0 {
+        if span.note() & (GUARDED_BEFORE | GUARDED_BEHIND) != 0 {
             self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
         }
         if self.source().commit(span.range::<C::Pages>()).is_err() {
@@ -346,6 +391,11 @@ impl LargeQuarantine {
         if waiting.is_surplus() { waiting.pop::<P>() } else { None }
     }
 
+    /// Takes the span out that waited longest of those that `fits`, if enough others wait behind it.
+    fn take_again<P: PageSize>(&self, fits: impl Fn(SpanHandle) -> bool) -> Option<SpanHandle> {
+        self.waiting.lock().take_again::<P>(fits)
+    }
+
     fn take_oldest<P: PageSize>(&self) -> Option<SpanHandle> {
         self.waiting.lock().pop::<P>()
     }
@@ -359,11 +409,41 @@ impl Waiting {
 
     /// Takes the oldest span out.
     fn pop<P: PageSize>(&mut self) -> Option<SpanHandle> {
-        let span = self.spans.get_mut(self.first)?.take()?;
+        self.remove::<P>(0)
+    }
+
+    /// Takes the oldest span out that `fits`, as long as enough wait behind it.
+    fn take_again<P: PageSize>(&mut self, fits: impl Fn(SpanHandle) -> bool) -> Option<SpanHandle> {
+        let mut bytes_behind = self.bytes;
+        for place in 0..self.count {
+            let span = (*self.place(place)?)?;
+            bytes_behind = bytes_behind.saturating_sub(span.bytes::<P>());
+            let behind = self.count - 1 - place;
+            if behind < LEAST_BEHIND && bytes_behind < LEAST_BYTES_BEHIND {
+                return None;
+            }
+            if fits(span) {
+                return self.remove::<P>(place);
+            }
+        }
+        None
+    }
+
+    /// Takes the span out that waits behind `place` others; those move up.
+    fn remove<P: PageSize>(&mut self, place: usize) -> Option<SpanHandle> {
+        let span = self.place(place)?.take()?;
+        for before in (0..place).rev() {
+            *self.place(before + 1)? = self.place(before)?.take();
+        }
         self.first = (self.first + 1) % MOST_WAITING;
         self.count -= 1;
         self.bytes -= span.bytes::<P>();
         Some(span)
+    }
+
+    /// Where the span stands that waits behind `place` others.
+    fn place(&mut self, place: usize) -> Option<&mut Option<SpanHandle>> {
+        self.spans.get_mut((self.first + place) % MOST_WAITING)
     }
 }
 
