@@ -408,7 +408,9 @@ impl<C: HeapConfig> Heap<C> {
                 return self.allocate_doubtful(block, slot, class, exhausted);
             }
             // SAFETY: the block is ours, and of a class: what is none has no mark.
-            unsafe { mark::clear(block, if SMALL { mark::CLEARED } else { mark::TAKEN }) };
+            unsafe {
+                mark::clear(block, if SMALL { mark::word_of_small(bytes) } else { mark::TAKEN })
+            };
             return block;
         }
         // SAFETY: as above.
@@ -480,7 +482,7 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() {
             return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
         }
-        if mark::LOOKS && entry.size() <= mark::LARGEST_CLEARED {
+        if mark::LOOKS {
             // SAFETY: the block is ours, and of a class; the word is a link, or the mark.
             unsafe { mark::clear(block, mark::CLEARED) };
         }

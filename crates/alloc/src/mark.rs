@@ -19,16 +19,23 @@ use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 /// A word that fits an instruction, as a negative number of 32 bits.
 pub(crate) const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
 
-/// What an allocation on the shortest path overwrites it with.
+/// What is written over it where a block was in no CPU's cache.
 pub(crate) const CLEARED: u64 = 0;
 
-/// The same for what is larger than 1 KiB: not 0, so that a block of which nobody wrote the first word is told from an object that
-/// nobody had. (The shortest path keeps to 0, as programs that read what they never wrote are used to it.)
+/// What an allocation of more than 1 KiB overwrites it with: not 0, so that a block of which nobody wrote the first word is told from
+/// an object that nobody had.
 pub(crate) const TAKEN: u64 = 1;
+
+/// The same for the shortest path, from the size of the class, which is at hand there: 0 for less than 256 bytes, of which every object is
+/// marked. (Programs that read what they never wrote are used to a 0.)
+#[inline(always)]
+pub(crate) const fn word_of_small(bytes: u64) -> u64 {
+    bytes >> 8
+}
 
 /// What an allocation past the shortest path overwrites the mark with, in a block of so many bytes: the same.
 pub(crate) const fn word_of_taken(bytes: usize) -> u64 {
-    if bytes > 1 << 10 { TAKEN } else { CLEARED }
+    if bytes > 1 << 10 { TAKEN } else { word_of_small(bytes as u64) }
 }
 
 /// Objects from this size on have spans of one object, or a few: they are looked at when a CPU's cache has no room for them. (Each such look
@@ -44,8 +51,8 @@ pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);
 /// found out when they are handed out twice.
 pub(crate) const LARGEST_MARKED: usize = 256;
 
-/// Blocks of a class above this keep what a thread's cache left in their first word: a write would take memory, under hugepages
-/// 2 MiB, for a page that the program may never touch.
+/// Blocks of a class above this that come from the middle tier, past a thread's cache, keep what stands in their first word: a write would take
+/// memory, under hugepages 2 MiB, for a page that the program may never touch.
 pub(crate) const LARGEST_CLEARED: usize = 4096;
 
 /// Whether a block has the mark.

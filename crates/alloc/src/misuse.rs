@@ -1,12 +1,13 @@
 //! The lines about pointers that a heap did not give out.
 
-use crate::{Core, HeapConfig, observer::Said};
+use crate::{Core, HeapConfig, observer::Said, own_cache::OwnCache};
 use strata_central::Whereabouts;
 use strata_page_heap::PageHeap;
 use strata_size_classes::{Pages8K, SizeClass};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, PageId, Platform, SpanHandle, SpanPlace,
 };
+use strata_sync::thread_block::{self, Slot};
 
 /// A pointer was given back to a heap that has not had its first block.
 #[cold]
@@ -113,7 +114,10 @@ impl<C: HeapConfig> Core<C> {
                 Whereabouts::Free(span) => (freed, span, LastOperation::Freed),
                 Whereabouts::Out(span) => {
                     let object = address.pointer();
-                    if !is_cached(object) && !self.middle().transfer(class).holds(object) {
+                    if !is_cached(object)
+                        && !self.middle().transfer(class).holds(object)
+                        && !self.has_own_last(class, object)
+                    {
                         return true;
                     }
                     (freed, span, LastOperation::FreedIntoCache)
@@ -121,6 +125,19 @@ impl<C: HeapConfig> Core<C> {
             };
         self.report_misuse(offence, function, address, Some(span), last);
         false
+    }
+
+    /// Whether an object was the last of its class that this thread put into its own cache, if it has one.
+    pub(crate) fn has_own_last(&self, class: SizeClass, object: *mut u8) -> bool {
+        let slot = self.slot();
+        if slot == Slot::UNBOUND {
+            return false;
+        }
+        let own = thread_block::block();
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*own.words(slot) };
+        OwnCache::<C::Pages>::at_hand(own, words)
+            .is_some_and(|cache| cache.is_last_in(class, object))
     }
 
     /// Whether an address lies in what the page heap reserved.

@@ -112,14 +112,17 @@ impl<C: HeapConfig> Heap<C> {
         block
     }
 
-    /// Whether an object looks as if it were the program's: begins where objects do, and has no mark. One that does not is
-    /// looked for, and told of if it is not the program's.
+    /// Whether an object looks as if it were the program's: begins where objects do, has no mark, and is not what the thread put
+    /// into a cache of its own last. One that does not is looked for, and told of if it is not the program's.
     #[inline]
     fn is_as_live(&self, class: SizeClass, pointer: *mut u8, function: Function) -> bool {
         let address = Address::of(pointer).value();
         let is_no_beginning = C::Pages::TABLE.is_no_beginning(class, address);
         // SAFETY: the page is one of a class's, and followed by the rest of its span or another page of the source's.
-        let is_suspect = is_no_beginning || unsafe { mark::is_set(pointer) };
+        let is_marked = unsafe { mark::is_set(pointer) };
+        let is_suspect = is_no_beginning
+            || is_marked
+            || mark::LOOKS && self.core().is_some_and(|core| core.has_own_last(class, pointer));
         !is_suspect || self.is_live(class, pointer, function)
     }
 }

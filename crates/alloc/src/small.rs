@@ -49,13 +49,16 @@ impl<C: HeapConfig> Core<C> {
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own.
                 let mut block = unsafe { cache.pop(class, bytes) };
+                // What stood in the cache had a link written into it, and its page is there.
+                let is_touched = !block.is_null();
                 if block.is_null() {
                     // SAFETY: as above.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
                     drop(cache);
                     self.note_miss(Call::Allocation);
                 }
-                if mark::LOOKS && !block.is_null() && bytes <= mark::LARGEST_CLEARED {
+                if mark::LOOKS && !block.is_null() && (is_touched || bytes <= mark::LARGEST_CLEARED)
+                {
                     // SAFETY: the block is ours, and of a class; the word is a link, or the mark.
                     unsafe { mark::clear(block, mark::CLEARED) };
                 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use std::{env, os::unix::process::ExitStatusExt, process::Command};
+use std::{env, os::unix::process::ExitStatusExt, process::Command, sync::Barrier};
 use strata_alloc::{Config, FrontEnd, Heap, HeapConfig, Standard};
 
 const CHILD: &str = "STRATA_ALLOC_MISUSE";
@@ -231,13 +231,55 @@ misuse!(a_freed_block_resized,
     }
 );
 
-/// A page behind or before a large block is no memory of anybody's.
+misuse!(a_block_resized_that_its_thread_freed_last,
+    "front_end:per_thread" => "use of a freed block: realloc(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                               last: freed into a cache";
+    |heap| {
+        let blocks = [heap.allocate(100), heap.allocate(100)];
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(blocks[0]) };
+        // SAFETY: none: this is the misuse. Its size rounds to the same.
+        unsafe { heap.reallocate(blocks[0], 1, 101) };
+    }
+);
+
+misuse!(a_block_measured_that_its_thread_freed_last,
+    "front_end:per_thread" => "use of a freed block: malloc_usable_size(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, \
+                               thread _; last: freed into a cache";
+    |heap| {
+        let blocks = [heap.allocate(100), heap.allocate(100)];
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(blocks[0]) };
+        // SAFETY: none: this is the misuse.
+        unsafe { heap.usable_size(blocks[0]) };
+    }
+);
+
+misuse!(a_long_block_freed_twice_into_its_threads_cache,
+    "front_end:per_thread" => "write after free: malloc(0x_), class 49, thread _; last: freed by thread _";
+    |heap| {
+        let blocks = [(); 3].map(|()| heap.allocate(10_000));
+        for block in [blocks[0], blocks[1], blocks[0]] {
+            // SAFETY: two are ours; the third is the misuse.
+            unsafe { heap.deallocate(block) };
+        }
+        let again = [(); 3].map(|()| heap.allocate(10_000));
+        assert!(again[0] != again[2], "handed out twice");
+    }
+);
+
+/// A page behind or before a large block is no memory of anybody's, whether the block is of new pages or of some that were freed before.
 #[test]
 fn the_pages_around_a_large_block_fault() {
-    for offset in [500_000 + 8192, -1] {
+    for (offset, freed_before) in [(500_000 + 8192, 0), (-1, 0), (500_000 + 8192, 100), (-1, 100)] {
         let name = "the_pages_around_a_large_block_fault";
-        if env::var(CHILD).is_ok_and(|child| child == format!("{name} {offset}")) {
+        let this = format!("{name} {offset} {freed_before}");
+        if env::var(CHILD).is_ok_and(|child| child == this) {
             let heap: Heap = Heap::with(Config::parse(b"hardened:true", |_| ()));
+            for _ in 0..freed_before {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(heap.allocate(500_000)) };
+            }
             let block = heap.allocate(500_000);
             // SAFETY: none: this is the misuse.
             unsafe { block.wrapping_offset(offset).write(1) };
@@ -247,10 +289,10 @@ fn the_pages_around_a_large_block_fault() {
         }
         let child = Command::new(env::current_exe().unwrap())
             .args([name, "--exact", "--nocapture"])
-            .env(CHILD, format!("{name} {offset}"))
+            .env(CHILD, &this)
             .output()
             .unwrap();
-        assert_eq!(child.status.signal(), Some(libc::SIGSEGV), "{offset}: {child:?}");
+        assert_eq!(child.status.signal(), Some(libc::SIGSEGV), "{this}: {child:?}");
     }
 }
 
@@ -313,6 +355,26 @@ fn stay_on_one_cpu() {
 
 const AGAIN: &str = "strata: block freed twice, or written after free: malloc(0x_), class 8 of 112 bytes, \
                      span 0x_ of 1 pages, thread _; last: freed into a cache\n";
+
+/// Nobody wrote into it: so it does not look like an object that nobody had.
+#[test]
+fn a_block_of_a_kibibyte_freed_twice_is_not_handed_out_twice() {
+    let line =
+        line_of_marked("a_block_of_a_kibibyte_freed_twice_is_not_handed_out_twice", |heap| {
+            stay_on_one_cpu();
+            let blocks = [(); 3].map(|()| heap.allocate(1000));
+            for block in [blocks[0], blocks[1], blocks[0]] {
+                // SAFETY: two are ours; the third is the misuse.
+                unsafe { heap.deallocate(block) };
+            }
+            for _ in 0..3 {
+                heap.allocate(1000);
+            }
+        });
+    let said = "strata: block freed twice, or written after free: malloc(0x_), class 28 of 1024 bytes, \
+                span 0x_ of 1 pages, thread _; last: freed into a cache\n";
+    assert!(line.as_deref().is_none_or(|line| line == said), "{line:?}");
+}
 
 #[test]
 fn a_block_freed_twice_is_not_handed_out_twice() {
@@ -394,6 +456,46 @@ fn nothing_is_told_of_a_heap_that_is_used_as_it_may_be() {
     for (block, _) in blocks {
         // SAFETY: the block is ours.
         unsafe { heap.deallocate(block) };
+    }
+}
+
+/// Two threads free `rounds` blocks of their own spans, each both, at the same moment; says what the heap counts then.
+fn free_large_blocks_twice_at_once(heap: &Heap, rounds: usize) -> (u64, i64) {
+    let at_once = Barrier::new(2);
+    for _ in 0..rounds {
+        let block = heap.allocate(1 << 20).expose_provenance();
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    at_once.wait();
+                    // SAFETY: none for one of the two: this is the misuse.
+                    unsafe { heap.deallocate(core::ptr::with_exposed_provenance_mut(block)) };
+                });
+            }
+        });
+    }
+    let figures = heap.core().unwrap().figures();
+    let counted = figures.threads.allocated_bytes.wrapping_sub(figures.threads.deallocated_bytes);
+    (figures.large.blocks, counted.wrapping_sub(figures.in_use_bytes()).cast_signed())
+}
+
+#[test]
+fn a_large_block_that_two_threads_free_at_the_same_moment_is_counted_once() {
+    const NAME: &str = "a_large_block_that_two_threads_free_at_the_same_moment_is_counted_once";
+    for conf in ["misuse:report", "misuse:report,page_heap:legacy"] {
+        if env::var_os(CHILD).is_some_and(|child| child == *format!("{NAME} {conf}")) {
+            let heap = Heap::with(Config::parse(conf.as_bytes(), |_| ()));
+            assert_eq!(free_large_blocks_twice_at_once(&heap, 400), (0, 0));
+            return;
+        }
+        if env::var_os(CHILD).is_none() {
+            let child = Command::new(env::current_exe().unwrap())
+                .args([NAME, "--exact", "--nocapture"])
+                .env(CHILD, format!("{NAME} {conf}"))
+                .output()
+                .unwrap();
+            assert!(child.status.success(), "{conf}: {child:?}");
+        }
     }
 }
 

@@ -120,6 +120,11 @@ impl FreeList {
         lost
     }
 
+    /// Whether an object is the first of the list.
+    pub(crate) fn is_first(&self, object: *mut u8) -> bool {
+        self.first.load(Ordering::Relaxed) == object
+    }
+
     /// Puts an object on the list; says how many there are then. One that is the first already is told of.
     ///
     /// # Safety

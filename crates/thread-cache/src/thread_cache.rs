@@ -149,6 +149,11 @@ impl<P: PageSize> ThreadCache<P> {
         Some(length > list.max_length() || held > self.max_bytes())
     }
 
+    /// Whether an object of `class` is the one that was put in last. Costs a load.
+    pub fn is_last_in(&self, class: SizeClass, object: *mut u8) -> bool {
+        self.list(class).is_first(object)
+    }
+
     /// Takes objects of `class` from `source`, and answers with one of them; null when it has no more. The
     /// others stay in the cache, and the list may get longer from now on.
     ///
