@@ -72,6 +72,10 @@ const COLDEST_FIRST: [Temperature; 3] =
     [Temperature::Cold, Temperature::Normal, Temperature::Sampled];
 
 impl<P: PageSize> Temeraire<P> {
+    /// What a span may add to the metadata that limits are about: structures of some hundred bytes, and a few kernel pages of the page map
+    /// that nobody had touched. At less, spans are refused at a limit although others have memory to give.
+    const MOST_METADATA_BYTES: usize = 64 << 10;
+
     strata_sync::const_fn! {
         /// A heap that has nothing yet.
         pub const fn new() -> Self {
@@ -200,8 +204,9 @@ impl<P: PageSize> Temeraire<P> {
         let can_fit =
             self.limits.excess(platform, ReleaseReason::HardLimit, now.in_use_bytes, pages)
                 == PageCount::ZERO;
-        // The books of what is to come count as well, and are less than a page.
-        let wanted = pages + PageCount::ONE;
+        // What it adds to the metadata counts as well.
+        let wanted =
+            pages + PageCount::holding(Self::MOST_METADATA_BYTES).unwrap_or(PageCount::ONE);
         for reason in [ReleaseReason::SoftLimit, ReleaseReason::HardLimit] {
             let backed = self.stats().backed_bytes();
             let excess = self.limits.excess(platform, reason, backed, wanted);

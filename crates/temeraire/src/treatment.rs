@@ -256,8 +256,7 @@ impl<P: PageSize> HugePageAware<P> {
                 state.treatment.due_ns = now_ns.saturating_add(SMALL_PAUSE_NS);
                 return state.treatment.due_ns;
             }
-            let has_room = !state.is_beyond_limits(platform, PageCount::PER_HUGEPAGE);
-            if !has_room || !self.advice.collapses(platform) {
+            if !self.advice.collapses(platform) {
                 return state.treatment.due_ns;
             }
             now_ns.saturating_add(STEP_NS)
@@ -287,14 +286,18 @@ impl<P: PageSize> HugePageAware<P> {
         treatment.due_ns
     }
 
-    /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk came to the end of the
-    /// address space, to begin anew with the next step.
+    /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk is over: it came to the end of the
+    /// address space, to begin anew with the next step, or the heap to a limit.
     fn next_patient<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         now_ns: u64,
     ) -> (Option<Patient>, bool) {
         let mut state = self.state.lock();
+        // The kernel takes a hugepage before it gives up the pages that stood there, and keeps what it filled.
+        if state.is_beyond_limits(platform, PageCount::PER_HUGEPAGE) {
+            return (None, true);
+        }
         let cursor = state.treatment.cursor;
         let mut next: Option<(usize, usize)> = None;
         state.allocator.reserve().for_each_reservation(|range| {
