@@ -15,12 +15,15 @@
 
 mod canary;
 mod large;
+mod located;
 mod owned;
 mod record;
+mod reports;
 mod shard;
 mod sweep;
 
 use self::canary::Canary;
+use self::located::Located;
 pub(crate) use self::owned::Token;
 use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
@@ -33,9 +36,7 @@ use crate::{
 use core::ptr::NonNull;
 use strata_os::{possible_cpus, random_bits, thread_pointer};
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SizeClassTable};
-use strata_span::{
-    Address, Function, LastOperation, MetadataKind, Offence, Platform, SpanHandle, SpanPlace,
-};
+use strata_span::{Address, Function, MetadataKind, Offence, Platform};
 use strata_sync::{
     asymmetric::prepare_heavy_fence,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
@@ -52,17 +53,6 @@ pub(crate) struct Hardened {
     /// How many there are.
     count: AtomicU32,
     large: large::LargeQuarantine,
-}
-
-/// A slot, and what is known of it.
-#[derive(Clone, Copy)]
-struct Located<'a> {
-    span: SpanHandle,
-    class: SizeClass,
-    start: Address,
-    bytes: usize,
-    index: u32,
-    record: &'a AtomicU64,
 }
 
 /// The entry of a slot for a request: the block and its canary; none for a large block.
@@ -360,114 +350,6 @@ impl<C: HeapConfig> Core<C> {
             Err(span) => self.guarded_size(address, span, Function::UsableSize).unwrap_or(0),
         }
     }
-
-    /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that of the slot before it.
-    #[inline(always)]
-    fn is_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
-        let is_size = said.said().is_none_or(|(said, _)| said == size);
-        let canary = self.hardened.canary(located.start);
-        is_size
-            // SAFETY: the slot is a block's, and as long as its class says.
-            && unsafe { canary.is_whole(located.start, located.bytes, size) }
-            && self.is_neighbour_whole(located)
-    }
-
-    /// Tells in what way a block that is given back is not as it was handed out.
-    #[cold]
-    #[inline(never)]
-    fn report_damaged(&self, pointer: *mut u8, record: Record, said: Said) {
-        let Ok(located) = self.locate_slot(Address::of(pointer)) else { return };
-        let canary = self.hardened.canary(located.start);
-        let offence = if said.said().is_some_and(|(said, _)| said != record.size()) {
-            Offence::WrongSize
-        // SAFETY: the slot is a block's, and as long as its class says.
-        } else if !unsafe { canary.is_whole(located.start, located.bytes, record.size()) } {
-            Offence::Overflow
-        } else {
-            Offence::Underflow
-        };
-        self.report_slot(offence, said.function(), &located, record);
-    }
-
-    /// Whether the last bytes of the slot before are canary still, if they ever were.
-    #[inline(always)]
-    fn is_neighbour_whole(&self, located: &Located<'_>) -> bool {
-        if located.index == 0 {
-            return true;
-        }
-        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first.
-        let record = unsafe { core::ptr::from_ref(located.record).sub(1) };
-        // SAFETY: as above; records stay mapped, and are shared only as atomics.
-        let record = unsafe { &*record };
-        let start = Address::new(located.start.value().wrapping_sub(located.bytes));
-        let canary = self.hardened.canary(start);
-        Record::is_borne_out(record, |state| match state {
-            State::New => true,
-            // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
-            State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
-            // SAFETY: as above.
-            State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
-        })
-    }
-
-    /// The slot that begins at an address, or else the span that the address lies in.
-    #[inline(always)]
-    fn locate_slot(&self, address: Address) -> Result<Located<'_>, Option<SpanHandle>> {
-        let span = self.map().span_at(address.value()).ok_or(None)?;
-        let class = span.class();
-        if class.is_none() || span.place() != SpanPlace::InUse {
-            return Err(Some(span));
-        }
-        let info = C::Pages::TABLE.info(class);
-        let bytes = info.size as usize;
-        let offset = address.offset_from(span.objects_start::<C::Pages>());
-        let index = info.object_index(offset);
-        if index >= span.object_capacity() || index as usize * bytes != offset {
-            return Err(Some(span));
-        }
-        let first = Address::new(span.records()).non_null().ok_or(Some(span))?.cast::<AtomicU64>();
-        // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
-        let record = unsafe { first.add(index as usize) };
-        // SAFETY: as above; zeroed words are records, shared only as atomics.
-        let record = unsafe { record.as_ref() };
-        Ok(Located { span, class, start: address, bytes, index, record })
-    }
-
-    /// Tells of a slot that is no block, and was given back.
-    #[cold]
-    #[inline(never)]
-    fn report_no_longer_out(&self, located: &Located<'_>, old: Record, said: Said) {
-        let offence = match old.state() {
-            State::Freed => Offence::DoubleFree,
-            State::New | State::Live => Offence::NeverHandedOut,
-        };
-        self.report_slot(offence, said.function(), located, old);
-    }
-
-    /// Tells of a slot that was to be handed out, and is a block, or was written to while it was none.
-    #[cold]
-    #[inline(never)]
-    fn report_taken(&self, start: Address, old: Record) {
-        let offence = match old.state() {
-            State::Live => Offence::DoubleFree,
-            State::New | State::Freed => Offence::WriteAfterFree,
-        };
-        let span = self.map().span_at(start.value());
-        self.report_misuse(offence, Function::Malloc, start, span, old.last_operation());
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn report_slot(
-        &self,
-        offence: Offence,
-        function: Function,
-        located: &Located<'_>,
-        record: Record,
-    ) {
-        let last = record.last_operation();
-        self.report_misuse(offence, function, located.start, Some(located.span), last);
-    }
 }
 
 impl Hardened {
@@ -540,15 +422,5 @@ impl Hardened {
 
     fn canary(&self, start: Address) -> Canary {
         Canary::of(start, self.secret.load(Ordering::Relaxed))
-    }
-}
-
-impl Record {
-    fn last_operation(self) -> LastOperation {
-        match self.state() {
-            State::New => LastOperation::None,
-            State::Live => LastOperation::Allocated { thread: self.thread(), bytes: self.size() },
-            State::Freed => LastOperation::FreedBy { thread: self.thread() },
-        }
     }
 }
