@@ -545,9 +545,23 @@ static void memory_runs_out_for_many_threads_at_once(void) {
     churn(1, 1000);
 }
 
+/* The C library tells each thread by a signal, and waits for all: also for one of the heap's own, which a heap of that size has. */
+static void threads_follow_a_change_of_user(void) {
+    enum { COUNT = 3000, SIZE = 20000 };
+    alarm(300);
+    char **blocks = malloc(COUNT * sizeof(char *));
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < COUNT; i++) memset(blocks[i] = malloc(SIZE), 1, SIZE);
+        CHECK(setgid(getgid()) == 0 && setuid(getuid()) == 0);
+        for (int i = 0; i < COUNT; i++) free(blocks[i]);
+    }
+    free(blocks);
+}
+
 static const struct test_case cases[] = {
     ON_STRATA(threads_by_the_thousand),
     ON_BOTH(detached_threads),
+    ON_BOTH(threads_follow_a_change_of_user),
     ON_BOTH(fork_while_others_allocate),
     ON_BOTH(forks_from_several_threads),
     ON_BOTH(atfork_handlers_that_allocate),

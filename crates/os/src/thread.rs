@@ -176,16 +176,21 @@ impl Drop for SignalsBlocked {
 /// A set of signals as the kernel has it: the lowest bit is signal 1.
 type Signals = u64;
 
-/// Two signals of glibc's own, which it never lets anybody block: a thread that may be cancelled, or is to change its user with the
-/// others, is told by them.
-const OF_C_LIBRARY: [c_int; 2] = [32, 33];
-
 /// Blocks every signal of this thread but these; says which were blocked before.
 fn block_signals(but: &[c_int]) -> Option<Signals> {
     let _keep = KeepErrno::new();
-    let let_through =
-        but.iter().chain(&OF_C_LIBRARY).fold(0, |set, signal| set | 1 << (signal - 1));
-    set_signals(libc::SIG_BLOCK, !let_through)
+    let let_through = but.iter().fold(0, |set, signal| set | 1 << (signal - 1));
+    set_signals(libc::SIG_BLOCK, all_signals() & !let_through)
+}
+
+/// All but the C library's own, which it never lets anybody block: by these it tells threads that they are cancelled, or to change their user with
+/// the others. Which they are, it knows.
+fn all_signals() -> Signals {
+    let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the place is ours.
+    unsafe { libc::sigfillset(signals.as_mut_ptr()) };
+    // SAFETY: the line above filled it, and the kernel's set is its beginning.
+    unsafe { signals.as_ptr().cast::<Signals>().read() }
 }
 
 /// Changes the signals that are blocked in this thread as `how` says; those that were before.

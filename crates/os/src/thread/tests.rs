@@ -18,6 +18,8 @@ extern "C" fn run(argument: *mut c_void) -> *mut c_void {
     let [kill, stop] = [libc::SIGKILL, libc::SIGSTOP].map(|signal| 1_u64 << (signal - 1));
     let (own, all) = (0b11 << 31, !0);
     assert_eq!(blocked | kill | stop | own, all, "{blocked:#x}");
+    #[cfg(target_env = "gnu")]
+    assert_eq!(blocked & own, 0, "{blocked:#x}");
     SEEN.store(u32::try_from(argument.addr()).unwrap(), Ordering::Release);
     core::ptr::null_mut()
 }
