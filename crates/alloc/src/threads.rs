@@ -263,10 +263,16 @@ impl<C: HeapConfig> Core<C> {
     /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never come to their
     /// end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing it twice; who interrupted the
     /// holder leaves it to the next call.
+    ///
+    /// Not those of a thread that has two lives: what these lose of a counter between them may look as if it had come so far, and each
+    /// step brings it nearer to being open.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     fn move_counters_on(&self, words: &SlotWords) {
         let threads = &self.threads;
+        if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
+            return;
+        }
         let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
         let sums = [
             (&words.allocated, &threads.past_allocated),

@@ -118,3 +118,40 @@ fn counters_that_were_used_up_by_hits_alone_open_again() {
         assert!(words.allocated.is_open() && words.deallocated.is_open(), "{left}");
     }
 }
+
+/// A child that shares its parent's memory and words, and runs beside it, has closed them far below 0; what both count at the same
+/// moment is lost, in either direction.
+#[test]
+fn counters_of_which_two_lives_lose_do_not_open() {
+    let _alone = alone();
+    let [heap, ..] = heaps();
+    work(&heap);
+    if !matches!(heap.core().expect("blocks were had").front_end(), FrontEnd::PerCpu(_)) {
+        return;
+    }
+    let words = own_words();
+    let counters = [&words.allocated, &words.deallocated];
+    let counted = counters.map(Counter::bytes);
+    let reentry = &thread_block::block().reentry;
+    reentry.store(1, Ordering::Relaxed);
+    for counter in counters {
+        counter.close();
+        counter.count(Counter::OPEN);
+        // From nothing counted to less than nothing.
+        counter.take_back(counter.bytes() + 4096);
+    }
+    for round in 0..20 {
+        work(&heap);
+        for counter in counters {
+            assert!(!counter.is_open(), "in round {round}");
+            if round % 2 == 0 { counter.count(8192) } else { counter.take_back(8192) }
+        }
+    }
+    reentry.store(0, Ordering::Relaxed);
+    for (counter, bytes) in counters.into_iter().zip(counted) {
+        counter.clear();
+        counter.count(bytes);
+        counter.open();
+    }
+    work(&heap);
+}

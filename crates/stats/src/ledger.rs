@@ -316,16 +316,18 @@ impl Ledger {
 
     /// Bytes in all categories of a part.
     pub fn part_bytes(&self, part: Part) -> u64 {
-        Category::all()
-            .filter(|category| category.part() == part)
-            .fold(0, |sum, category| sum.wrapping_add(self.bytes(category)))
+        self.bytes_where(|of| of == part)
     }
 
     /// Bytes that have memory behind them, in memory or swap: in use, free and metadata.
     pub fn actual_bytes(&self) -> u64 {
-        self.part_bytes(Part::InUse)
-            .wrapping_add(self.part_bytes(Part::Free))
-            .wrapping_add(self.part_bytes(Part::Metadata))
+        self.bytes_where(|part| matches!(part, Part::InUse | Part::Free | Part::Metadata))
+    }
+
+    fn bytes_where(&self, is_meant: impl Fn(Part) -> bool) -> u64 {
+        Category::all()
+            .filter(|category| is_meant(category.part()))
+            .fold(0, |sum, category| sum.wrapping_add(self.bytes(category)))
     }
 
     /// Bytes that had memory behind them once: the actual and the released.

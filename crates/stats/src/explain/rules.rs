@@ -32,7 +32,7 @@ pub(super) fn apply(
     let snapshot = figures.snapshot;
     // What was handed out and never touched is no memory that anybody has.
     let resident = snapshot.process.map_or(u64::MAX, |process| process.resident_bytes as u64);
-    let least = LEAST_BYTES.max(ledger.actual_bytes().min(resident) / LEAST_PART);
+    let least = LEAST_BYTES.max(findings.actual_bytes.min(resident) / LEAST_PART);
     fragmented_classes(snapshot, least, findings);
     idle_cpus(snapshot, earlier, least, findings);
     caches(ledger, least, findings);
