@@ -87,8 +87,8 @@ impl Display for Finding {
                 f,
                 "Broken hugepages: {} of the program's spans stand on small pages.\n   {} were given back out of {hugepages} \
                  hugepages that are in use, which the hardware can no longer map as one: more misses of its address \
-                 caches.{DO}give less back, or less often: a program that will want the memory again soon should not be \
-                 trimmed. Where memory matters more than time, this is as it should be.",
+                 caches.{DO}give less back, or less often (fewer calls of malloc_trim, a longer release_delay, a lower release_rate), if \
+                 the program will want the memory again soon. Where memory matters more than time, this is as it should be.",
                 Amount(*used_bytes),
                 Amount(*released_bytes),
             ),
@@ -299,11 +299,13 @@ fn fragmented_classes(finding: &Finding, f: &mut Formatter<'_>) -> Result {
 
 /// Who keeps spans from going back.
 fn holders(objects_in_use: u64, cached_objects: u64, f: &mut Formatter<'_>) -> Result {
-    write!(f, "{objects_in_use} objects of the program")?;
-    if cached_objects != 0 {
-        write!(f, " and {cached_objects} free ones in caches")?;
+    let objects = if objects_in_use == 1 { "object" } else { "objects" };
+    write!(f, "{objects_in_use} {objects} of the program")?;
+    match cached_objects {
+        0 => Ok(()),
+        1 => write!(f, " and a free one in a cache"),
+        _ => write!(f, " and {cached_objects} free ones in caches"),
     }
-    Ok(())
 }
 
 /// Whether spans would go back if caches were empty, more or less.
