@@ -148,8 +148,9 @@ impl CpuCache {
     /// machine.
     pub fn holds_near(&self, id: u32, class: SizeClass, object: *mut u8) -> bool {
         let used = self.used_ids();
-        let near = (0..used.min(Self::NEARBY_IDS)).map(|step| id.wrapping_add(step) % used.max(1));
-        { near }.any(|id| self.is_held_by(id, class, object))
+        (0..used.min(Self::NEARBY_IDS))
+            .map(|step| id.wrapping_add(step) % used.max(1))
+            .any(|id| self.is_held_by(id, class, object))
     }
 
     fn is_held_by(&self, id: u32, class: SizeClass, object: *mut u8) -> bool {
