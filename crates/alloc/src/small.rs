@@ -243,7 +243,7 @@ impl<C: HeapConfig> Core<C> {
         // ends.
         let id = unsafe { self.cpu_cache().current_id() };
         if self.cpu_cache().is_short(id) {
-            self.with_cpu_cache_stops(|cpu| cpu.lengthen(id));
+            self.with_cpu_cache_stops(|cpu| cpu.lengthen(C::source(), id));
         }
     }
 }

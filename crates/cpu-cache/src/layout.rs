@@ -19,7 +19,7 @@ pub(crate) const FIRST_SLOT: usize = 384;
 /// How many classes there may be: few where a model has to make a word for each.
 pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS };
 
-/// How much of its address space a CPU's region uses: one of a few sizes, each twice the one before.
+/// How much of its address space a CPU's region uses: one of a few sizes, each four times the one before, the last one twice.
 ///
 /// All CPUs begin with the least. Slots are memory as soon as they are used, and those of each class lie together: in a longer
 /// region the same objects lie on more pages.
@@ -27,8 +27,8 @@ pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS 
 pub struct RegionSize(u8);
 
 impl RegionSize {
-    /// What every CPU begins with: 64 KiB. At half, a class of small objects has 170 slots, a third of which one batch
-    /// fills; at twice, a program of some fifty classes touches twice the pages for its first objects.
+    /// What every CPU begins with: 16 KiB, some 70 objects of each small size. At half, a batch does not fit; at four times, a program of
+    /// four threads has 0.25 MiB more for its first objects of a few dozen classes (`threads` of the benchmarks).
     pub const LEAST: Self = Self(0);
     /// The greatest: as long as a region can be.
     pub const GREATEST: Self = Self(Self::COUNT as u8 - 1);
@@ -49,9 +49,21 @@ impl RegionSize {
         self.0
     }
 
+    /// How often the greatest is halved to get each.
+    #[cfg(not(strata_loom))]
+    const HALVINGS: [u32; Self::COUNT] = [5, 3, 1, 0];
+    /// How often the greatest is halved to get each.
+    #[cfg(strata_loom)]
+    const HALVINGS: [u32; Self::COUNT] = [1, 0];
+
+    const fn halvings(self) -> u32 {
+        let last = Self::COUNT - 1;
+        Self::HALVINGS[if (self.0 as usize) < last { self.0 as usize } else { last }]
+    }
+
     /// Bytes that it has.
     pub const fn bytes(self) -> usize {
-        REGION_BYTES >> (Self::GREATEST.0 - self.0)
+        REGION_BYTES >> self.halvings()
     }
 
     /// Slots of 8 bytes that it has, headers included.
@@ -71,8 +83,8 @@ impl RegionSize {
 }
 
 /// Greatest number of objects of one class on one CPU in the greatest region, by size: twice what the fleet's tables of
-/// TCMalloc give at half this region size, rounded; half as many in each smaller size. The standard tables wish for an eighth
-/// more slots than a region has, so each class gets 89 % of this: in all but the two least sizes a batch of a thousand small
+/// TCMalloc give at half this region size, rounded; in each smaller size as many fewer as it is shorter. The standard tables wish for an
+/// eighth more slots than a region has, so each class gets 89 % of this: in all but the two least sizes a batch of a thousand small
 /// objects fits.
 #[cfg(not(strata_loom))]
 const GREATEST_CAPACITY: [(usize, u16); 5] =
@@ -154,7 +166,7 @@ impl Layout {
 
 fn greatest_capacity(size: RegionSize, object_bytes: usize) -> u16 {
     let greatest = GREATEST_CAPACITY.iter().find(|(limit, _)| object_bytes <= *limit);
-    greatest.map_or(1, |(_, count)| *count) >> (RegionSize::GREATEST.0 - size.0)
+    greatest.map_or(1, |(_, count)| *count) >> size.halvings()
 }
 
 fn as_slot(number: usize) -> u16 {

@@ -79,25 +79,29 @@ impl CpuCache {
             && state.region().size().larger().is_some()
     }
 
-    /// Makes the region of `id` twice as long; the objects in it stay. `Ok(false)` if it is as long as can be.
+    /// Makes the region of `id` longer by a step; the objects in it stay. Memory where none stands any more goes back to `pages`.
+    /// `Ok(false)` if it is as long as can be.
     ///
     /// Any thread may ask, for any id, at any time. Costs a system call that interrupts the CPU, or all CPUs of this process
-    /// where concurrency ids pick the caches, at least twice, and a copy of what stands in the region.
-    pub fn lengthen(&self, id: u32) -> Result<bool, StopRefusal> {
+    /// where concurrency ids pick the caches, at least twice, a copy of what stands in the region, and a call for each stretch of
+    /// memory that goes.
+    pub fn lengthen<S: PageSource>(&self, pages: &S, id: u32) -> Result<bool, StopRefusal> {
         if let Some(state) = self.state(id) {
             // Whatever comes of it: where the kernel refuses, nobody asks at each miss.
             think_again(state);
         }
         let mut stopped = self.stop(id)?;
-        let Some(larger) = stopped.size().larger() else { return Ok(false) };
+        let before = stopped.size();
+        let Some(larger) = before.larger() else { return Ok(false) };
         self.layouts.prepare(larger, stopped.table);
         stopped.spread(larger);
+        stopped.release_between(pages, before.bytes());
         stopped.state.note_resize();
         count_change(&self.region_changes.growths, larger);
         Ok(true)
     }
 
-    /// Makes the region of `id` half as long; objects for which there is no slot then go to `source`, and the memory
+    /// Makes the region of `id` shorter by a step; objects for which there is no slot then go to `source`, and the memory
     /// behind it to `pages`. `Ok(false)` if it is as short as can be.
     ///
     /// Who may ask, and what it costs: as for [`lengthen`](Self::lengthen).
@@ -117,8 +121,8 @@ impl CpuCache {
         Ok(true)
     }
 
-    /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and a quarter of the
-    /// slots would do for all capacities, four times in a row. At most `most` a call; says how many.
+    /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and half the slots of one that is
+    /// shorter by a step would do for all capacities, four times in a row. At most `most` a call; says how many.
     ///
     /// For the background, each few seconds. Costs a load for each class and CPU that was ever used.
     pub fn shorten_roomy<O, S>(&self, source: &O, pages: &S, most: u32) -> u32
@@ -147,16 +151,14 @@ impl CpuCache {
     fn was_roomy(&self, id: u32) -> bool {
         let (Some(state), Some(table)) = (self.state(id), self.table()) else { return false };
         let size = state.region().size();
-        if !state.is_populated() || size == RegionSize::LEAST {
-            return false;
-        }
+        let Some(smaller) = size.smaller().filter(|_| state.is_populated()) else { return false };
         let layout = self.layouts.of(size);
         let slots =
             |class: SizeClass| usize::from(self.header(id, class).capacity(layout.begin(class)));
         let used: usize = table.classes().map(slots).sum();
         let (misses, slot_misses) = since_last_thought(state);
         think_again(state);
-        let roomy = slot_misses <= misses / 100 && used <= size.slots() / 4;
+        let roomy = slot_misses <= misses / 100 && used <= smaller.slots() / 2;
         let looks = if roomy { state.seen.roomy_looks.load(Ordering::Relaxed) + 1 } else { 0 };
         let enough = looks >= ROOMY_LOOKS;
         state.seen.roomy_looks.store(if enough { 0 } else { looks }, Ordering::Relaxed);

@@ -8,7 +8,7 @@
 use crate::{
     CpuCache, Header, RegionSize,
     cpu_state::CpuState,
-    layout::{Layout, REGION_SLOTS},
+    layout::{FIRST_SLOT, Layout, REGION_BYTES, REGION_SLOTS},
 };
 use core::ops::RangeInclusive;
 use strata_os::{AddressRange, PageSource, Release, keeps_to_memory_calls};
@@ -17,6 +17,9 @@ use strata_sync::{
     atomic::{AtomicU64, Ordering},
     spin_hint,
 };
+
+/// Bytes of a slot: a pointer.
+const SLOT_BYTES: usize = size_of::<*mut u8>();
 
 /// Objects given at a time.
 const BATCH: usize = 64;
@@ -154,18 +157,42 @@ impl Stopped<'_> {
     /// Gives the memory of what lies behind the first `kept_bytes` of the region back to where it came from. No
     /// object stands there.
     pub(crate) fn release_behind<S: PageSource>(&self, pages: &S, kept_bytes: usize) {
+        let kept = kept_bytes.next_multiple_of(pages.page_bytes().max(1)).min(REGION_BYTES);
+        self.release(pages, kept, REGION_BYTES);
+    }
+
+    /// Gives the memory back that lies in the first `bytes` of the region, behind the headers, and on whose pages no marker and
+    /// no object stands: what classes left there that moved up.
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn release_between<S: PageSource>(&self, pages: &S, bytes: usize) {
         let granule = pages.page_bytes().max(1);
-        let region = self.cache.region_range(self.id);
-        let kept = kept_bytes.next_multiple_of(granule).min(region.bytes);
-        let rest = AddressRange::new(region.start + kept, region.bytes - kept);
-        if !rest.is_empty() && pages.touchable() {
-            // SAFETY: the headers are with us, so that nobody looks at these slots before they are written again. Where it is
-            // refused, the memory stays.
-            let released = unsafe { pages.release(rest, Release::Forced) };
-            if released.is_err() {
-                let refused = &self.cache.region_changes.refused_bytes;
-                refused.fetch_add(rest.bytes as u64, Ordering::Relaxed);
+        let mut left = (FIRST_SLOT * SLOT_BYTES).next_multiple_of(granule);
+        // Classes lie in their order, each behind the one before.
+        for class in self.table.classes() {
+            let (header, begin) = (self.header(class), self.layout().begin(class));
+            if !header.is_set_up() {
+                continue;
             }
+            let first = usize::from(begin) * SLOT_BYTES;
+            let used = usize::from(header.objects(begin)) + 1;
+            self.release(pages, left, (first / granule * granule).min(bytes));
+            left = left.max((first + used * SLOT_BYTES).next_multiple_of(granule));
+        }
+        self.release(pages, left, bytes);
+    }
+
+    /// Gives the memory between two offsets in the region back to where it came from. No object stands there.
+    fn release<S: PageSource>(&self, pages: &S, from: usize, to: usize) {
+        if from >= to || !pages.touchable() {
+            return;
+        }
+        let range = AddressRange::new(self.cache.region_range(self.id).start + from, to - from);
+        // SAFETY: the headers are with us, so that nobody looks at these slots before they are written again. Where it is
+        // refused, the memory stays.
+        let released = unsafe { pages.release(range, Release::Forced) };
+        if released.is_err() {
+            let refused = &self.cache.region_changes.refused_bytes;
+            refused.fetch_add(range.bytes as u64, Ordering::Relaxed);
         }
     }
 

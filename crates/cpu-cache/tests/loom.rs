@@ -310,7 +310,7 @@ fn region_gets_longer_while_owner_pops_and_pushes() {
                 model.give(small(), object);
             }
         });
-        assert_eq!(model.cache.lengthen(0), Ok(true));
+        assert_eq!(model.cache.lengthen(&SimulatedPages::new(), 0), Ok(true));
         owner.join().expect("no panic");
         assert_eq!(model.source.count(small(), WITH_THREAD), 0);
         assert!(held_and_out(&model, 0).0 <= held, "nothing appears");
@@ -329,7 +329,7 @@ fn what_was_popped_is_never_found_while_the_region_gets_longer_and_shorter() {
         assert!(model.cache.holds(large(), object));
         let object = model.pop(large()).expect("it was given just now");
         let other = spawn(&model, |model| {
-            assert_eq!(model.cache.lengthen(0), Ok(true));
+            assert_eq!(model.cache.lengthen(&SimulatedPages::new(), 0), Ok(true));
             let pages = SimulatedPages::new();
             assert_eq!(model.cache.shorten(&model.source, &pages, 0), Ok(true));
         });
@@ -353,7 +353,7 @@ fn region_gets_longer_while_a_slow_path_gives_classes_slots() {
             let object = model.refill(small()).expect("the source has enough");
             model.give(small(), object);
         });
-        assert_eq!(model.cache.lengthen(0), Ok(true));
+        assert_eq!(model.cache.lengthen(&SimulatedPages::new(), 0), Ok(true));
         owner.join().expect("no panic");
         model.assert_whole();
     });
@@ -363,7 +363,7 @@ fn region_gets_longer_while_a_slow_path_gives_classes_slots() {
 fn region_gets_shorter_while_owner_moves_batches() {
     explore(3, || {
         let model = Model::new(1 << 20);
-        assert_eq!(model.cache.lengthen(0), Ok(true));
+        assert_eq!(model.cache.lengthen(&SimulatedPages::new(), 0), Ok(true));
         let first = model.take(small());
         let second = model.take(small());
         model.give(small(), first);
@@ -393,7 +393,7 @@ fn region_gets_longer_while_it_is_drained() {
             let drained = model.drain(0);
             assert!(drained.is_ok() || drained == Err(StopRefusal::Busy));
         });
-        let longer = model.cache.lengthen(0);
+        let longer = model.cache.lengthen(&SimulatedPages::new(), 0);
         assert!(matches!(longer, Ok(true) | Err(StopRefusal::Busy)), "{longer:?}");
         other.join().expect("no panic");
         model.give(small(), first);

@@ -22,6 +22,9 @@ pub struct SimulatedCpus {
     misses: Cell<u64>,
 }
 
+/// Bytes of slots of a CPU that works.
+const SLOTS_BYTES: usize = 64 << 10;
+
 /// As long as the kernel's, and as aligned.
 #[repr(C, align(32))]
 struct Area {
@@ -85,7 +88,7 @@ impl SimulatedCpus {
         if !object.is_null() {
             return object;
         }
-        self.misses.set(self.misses.get() + 1);
+        self.note_miss(cpu);
         // SAFETY: as above.
         unsafe { self.cache.refill(source, class) }
     }
@@ -107,9 +110,18 @@ impl SimulatedCpus {
         if unsafe { self.cache.push(class, object) } {
             return;
         }
-        self.misses.set(self.misses.get() + 1);
+        self.note_miss(cpu);
         // SAFETY: as above.
         unsafe { self.cache.overflow(source, class, object) };
+    }
+
+    /// Counts a miss, and gives the CPU the slots that a program's has after its first moments.
+    fn note_miss(&self, cpu: u32) {
+        self.misses.set(self.misses.get() + 1);
+        if self.cache.region_bytes(cpu) < SLOTS_BYTES {
+            // Where the kernel refuses, it stays as short as it is.
+            let _ = self.cache.lengthen(&SystemPages::new(), cpu);
+        }
     }
 
     /// Bytes of free objects in all caches.

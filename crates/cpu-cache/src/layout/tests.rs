@@ -26,9 +26,9 @@ fn sizes() -> impl Iterator<Item = RegionSize> {
 }
 
 #[test]
-fn lengths_double_from_the_least_to_the_greatest() {
+fn lengths_grow_by_steps_from_the_least_to_the_greatest() {
     let bytes: Vec<_> = sizes().map(RegionSize::bytes).collect();
-    assert_eq!(bytes, [64 << 10, 128 << 10, 256 << 10, REGION_BYTES]);
+    assert_eq!(bytes, [16 << 10, 64 << 10, 256 << 10, REGION_BYTES]);
     for size in sizes() {
         assert_eq!(RegionSize::from_number(size.number()), size);
         assert_eq!(size.larger().and_then(RegionSize::smaller).unwrap_or(size), size);
@@ -75,10 +75,15 @@ fn the_standard_tables_get_most_of_what_they_wish() {
         for size in sizes() {
             let layout = Layout::new();
             layout.set_up(size, table);
+            // Of the least, headers take a fifth.
+            let eighths = if size == RegionSize::LEAST { 5 } else { 6 };
             for class in table.classes() {
                 let wished = usize::from(greatest_capacity(size, table.size(class)));
                 let got = usize::from(layout.greatest(class));
-                assert!(got <= wished && got + 2 >= wished * 6 / 8, "{name}: {got} of {wished}");
+                assert!(
+                    got <= wished && got + 2 >= wished * eighths / 8,
+                    "{name}: {got} of {wished}"
+                );
             }
             let smallest = SizeClass::from_index(1).expect("a class");
             assert!(usize::from(layout.greatest(smallest)) >= size.slots() / 32, "{name}");

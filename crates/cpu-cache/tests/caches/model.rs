@@ -184,14 +184,14 @@ impl Walk<'_> {
     fn resize(&mut self, longer: bool) {
         let before = self.cache.region_bytes(self.cpu);
         let resized = if longer {
-            self.cache.lengthen(self.cpu)
+            self.cache.lengthen(&SystemPages::new(), self.cpu)
         } else {
             self.cache.shorten(self.source, &SystemPages::new(), self.cpu)
         };
         let after = self.cache.region_bytes(self.cpu);
         match (resized.expect("a fence, and nobody else"), longer) {
-            (true, true) => assert_eq!(after, 2 * before),
-            (true, false) => assert_eq!(2 * after, before),
+            (true, true) => assert!(after > before),
+            (true, false) => assert!(after < before),
             (false, true) => assert_eq!((before, after), (REGION_BYTES, REGION_BYTES)),
             (false, false) => assert_eq!(before, after, "the least"),
         }

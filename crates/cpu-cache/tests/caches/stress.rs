@@ -150,7 +150,7 @@ impl Storm {
             let id = u32::try_from(id).expect("an id");
             let stopped = match random.below(8) {
                 0..2 => cache.drain(source, id).map(|_| ()),
-                2..4 => cache.lengthen(id).map(|_| ()),
+                2..4 => cache.lengthen(&pages, id).map(|_| ()),
                 4..6 => cache.shorten(source, &pages, id).map(|_| ()),
                 6 => {
                     cache.shuffle(source);

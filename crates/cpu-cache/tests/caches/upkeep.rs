@@ -66,6 +66,10 @@ fn a_cpu_that_misses_gains_what_a_quiet_one_has_until_that_has_a_fifth_and_limit
     let Some((busy, quiet)) = two_cpus() else { return };
     let source = CountedSource::new(3000);
     let (small, large) = (ground::class(1024), ground::class(4096));
+    // Slots are not what they want for.
+    for cpu in [busy, quiet] {
+        while cache.lengthen(&SystemPages::new(), id(cpu)) == Ok(true) {}
+    }
     // Both fill their limits; then one goes on.
     use_cpu(&cache, &source, quiet, large, 400);
     use_cpu(&cache, &source, quiet, small, 400);
@@ -124,7 +128,7 @@ fn a_cpu_that_stands_still_is_drained_whole_and_a_busy_one_is_not() {
     let Some((busy, idle)) = two_cpus() else { return };
     let (source, pages, class) = (CountedSource::new(3000), SystemPages::new(), ground::class(256));
     use_cpu(&cache, &source, idle, class, 100);
-    assert_eq!(cache.lengthen(id(idle)), Ok(true));
+    assert_eq!(cache.lengthen(&pages, id(idle)), Ok(true));
     TABLE.classes().for_each(|class| use_cpu(&cache, &source, idle, class, 3));
     use_cpu(&cache, &source, busy, class, 100);
     let held = cache.cpu_stats(id(idle)).held_bytes;
@@ -158,15 +162,17 @@ fn a_region_that_is_longer_than_it_need_be_gets_shorter_at_the_fourth_look() {
     let Some(cache) = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
     let (source, pages, class) = (CountedSource::new(3000), SystemPages::new(), ground::class(64));
     let cpu = ground::pin() as usize;
-    use_cpu(&cache, &source, cpu, class, 200);
+    use_cpu(&cache, &source, cpu, class, 60);
     assert_eq!(cache.shorten(&source, &pages, id(cpu)), Ok(false), "it is as short as can be");
-    while cache.lengthen(id(cpu)) == Ok(true) {}
+    while cache.lengthen(&pages, id(cpu)) == Ok(true) {}
     assert_eq!(cache.region_bytes(id(cpu)), REGION_BYTES);
     let held = cache.cpu_stats(id(cpu)).held_bytes;
+    let mut size = RegionSize::GREATEST;
     for look in 1..=12 {
         let shortened = cache.shorten_roomy(&source, &pages, 1);
         assert_eq!(shortened, u32::from(look % 4 == 0), "look {look}");
-        assert_eq!(cache.region_bytes(id(cpu)), REGION_BYTES >> (look / 4));
+        size = size.smaller().filter(|_| look % 4 == 0).unwrap_or(size);
+        assert_eq!(cache.region_bytes(id(cpu)), size.bytes());
         assert_eq!(cache.cpu_stats(id(cpu)).held_bytes, held, "all of it has a slot in each");
     }
     assert_eq!(cache.shorten_roomy(&source, &pages, 1), 0);
@@ -185,8 +191,9 @@ fn a_region_of_a_cpu_that_was_never_used_has_the_length_that_it_was_given() {
     let (source, pages) = (CountedSource::new(3000), SystemPages::new());
     for id in 0..cache.ids() {
         assert_eq!(cache.region_bytes(id), RegionSize::LEAST.bytes());
-        assert_eq!(cache.lengthen(id), Ok(true));
-        assert_eq!(cache.region_bytes(id), 2 * RegionSize::LEAST.bytes());
+        assert_eq!(cache.lengthen(&pages, id), Ok(true));
+        let larger = RegionSize::LEAST.larger().expect("there is a longer one");
+        assert_eq!(cache.region_bytes(id), larger.bytes());
         assert_eq!(cache.shorten(&source, &pages, id), Ok(true));
         assert_eq!(cache.region_bytes(id), RegionSize::LEAST.bytes());
     }
@@ -203,4 +210,30 @@ fn an_absurd_limit_is_a_tebibyte() {
     use_cpu(&cache, &source, cpu, ground::class(64), 10);
     assert_adds_up(&cache);
     assert!(cache.drain(&source, id(cpu)).is_ok());
+}
+
+#[test]
+fn a_region_that_gets_longer_keeps_memory_where_something_stands_alone() {
+    let Some(cache) = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
+    let (source, pages) = (CountedSource::new(3000), SystemPages::new());
+    let cpu = ground::pin() as usize;
+    TABLE.classes().for_each(|class| use_cpu(&cache, &source, cpu, class, 3));
+    let held = cache.cpu_stats(id(cpu)).held_bytes;
+    assert!(held > 0);
+    while cache.lengthen(&pages, id(cpu)) == Ok(true) {}
+    assert_eq!(cache.cpu_stats(id(cpu)).held_bytes, held, "all of it has moved");
+    assert_eq!(cache.refused_bytes(), 0);
+
+    // The headers, and for each class the pages from its marker to its last object: two at most for so few.
+    let region =
+        strata_os::AddressRange::new(cache.slab_range().start + cpu * REGION_BYTES, REGION_BYTES);
+    let resident = pages.residency(region).expect("a mapping of ours").resident_bytes;
+    let most = (1 + 2 * TABLE.classes().count()) * pages.page_bytes();
+    assert!(resident <= most, "{resident} bytes are in memory, {most} at most may be");
+    let first = RegionSize::LEAST.bytes();
+    let passed = strata_os::AddressRange::new(region.start + first, 3 * first);
+    let resident = pages.residency(passed).expect("a mapping of ours").resident_bytes;
+    assert!(resident < passed.bytes, "{resident} bytes of those that classes passed are in memory");
+    assert!(cache.drain(&source, id(cpu)).is_ok());
+    source.assert_whole();
 }

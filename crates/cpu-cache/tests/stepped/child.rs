@@ -75,7 +75,7 @@ pub(crate) fn play(cache: &CpuCache, scene: Scene, times: usize) {
         cache,
         source: CountedSource::new(500),
         cpu,
-        class: ground::class(2048),
+        class: ground::class(512),
         stack: Vec::new(),
         own: Vec::new(),
     };
