@@ -1,26 +1,28 @@
 //! The threads that use a heap: their words, their caches, and what they allocated and freed.
 
+mod counts;
+mod ends;
+mod records;
+
 use crate::{
     Core, FrontEnd, HeapConfig, front_end,
     hardened::{Shard, Token},
     own_cache::OwnCache,
 };
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::{ExitKey, keeps_to_memory_calls, read_own_memory, thread_id, thread_pointer};
+use ends::{end_thread, watch_this_thread};
+use strata_os::{keeps_to_memory_calls, thread_id, thread_pointer};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
-    FIGURES_PATIENCE_NS, LockStats, Mutex,
+    LockStats, Mutex,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::{self, Counter, Slot, SlotWords},
+    thread_block::{self, Slot, SlotWords},
 };
 use strata_thread_cache::{Occupancy, ThreadCache};
 
 /// Taken when a thread ends and when a heap does, so that neither misses the other; the outermost lock.
 pub(crate) static ENDS: Mutex<()> = Mutex::new(());
-
-/// The key whose destructor tells that a thread ends, plus one; 0 before there is one.
-static EXIT_KEY: AtomicU32 = AtomicU32::new(0);
 
 /// The thread has ended as far as heaps are concerned: what it still allocates goes past all caches.
 pub(crate) const ENDED: u32 = 1;
@@ -217,97 +219,6 @@ impl<C: HeapConfig> Core<C> {
         Some(HardenedUser { words, shard, thread, token: Token::of_thread(thread_pointer()) })
     }
 
-    /// Sees to counters that have counted half of what they can count.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn see_to_counters(&self, slot: Slot) {
-        let _ = self.standing(slot);
-    }
-
-    /// Counts what this thread allocated past the caches.
-    pub(crate) fn count_allocated(&self, slot: Slot, bytes: usize) {
-        match self.standing(slot) {
-            Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
-                words.allocated.count(bytes as u64);
-            }
-            Standing::Alone => self.count_allocated_alone(bytes),
-        }
-    }
-
-    /// Counts what this thread freed past the caches.
-    pub(crate) fn count_deallocated(&self, slot: Slot, bytes: usize) {
-        match self.standing(slot) {
-            Standing::PerCpu(words) | Standing::Cached(words, _) | Standing::Observed(words) => {
-                words.deallocated.count(bytes as u64);
-            }
-            Standing::Alone => self.count_deallocated_alone(bytes),
-        }
-    }
-
-    /// Counts what a thread allocated past the words of [`Standing`].
-    pub(crate) fn count_allocated_alone(&self, bytes: usize) {
-        self.threads.past_allocated.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Counts what a thread freed past the words of [`Standing`].
-    pub(crate) fn count_deallocated_alone(&self, bytes: usize) {
-        self.threads.past_deallocated.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Takes back what some thread counted as freed, and was not.
-    #[cold]
-    pub(crate) fn take_back_deallocated(&self, bytes: usize) {
-        self.threads.past_deallocated.fetch_sub(bytes as u64, Ordering::Relaxed);
-    }
-
-    /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never come to their
-    /// end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing it twice; who interrupted the
-    /// holder leaves it to the next call.
-    ///
-    /// Not those of a thread that has two lives: what these lose of a counter between them may look as if it had come so far, and each
-    /// step brings it nearer to being open.
-    #[cold]
-    #[unsafe(link_section = ".text_rarely")]
-    fn move_counters_on(&self, words: &SlotWords) {
-        let threads = &self.threads;
-        if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
-            return;
-        }
-        let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
-        let sums = [
-            (&words.allocated, &threads.past_allocated),
-            (&words.deallocated, &threads.past_deallocated),
-        ];
-        for (counter, past) in sums {
-            if counter.is_near_end() {
-                past.fetch_add(Counter::STEP, Ordering::Relaxed);
-                counter.move_on(Counter::STEP);
-            }
-        }
-    }
-
-    /// Opens counters again of a thread of per-CPU caches that counted all they could, 2^61 bytes and more in one go past this
-    /// place: not those of a thread that is just being made known, or has two lives.
-    #[cold]
-    #[unsafe(link_section = ".text_rarely")]
-    fn reopen_used_up(&self, words: &SlotWords) {
-        let threads = &self.threads;
-        if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
-            return;
-        }
-        let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
-        let sums = [
-            (&words.allocated, &threads.past_allocated),
-            (&words.deallocated, &threads.past_deallocated),
-        ];
-        for (counter, past) in sums {
-            if counter.is_used_up() {
-                past.fetch_add(Counter::OPEN, Ordering::Relaxed);
-                counter.move_on(Counter::OPEN);
-            }
-        }
-    }
-
     /// What all threads did. Takes the list's lock; costs a few loads a thread. In a signal handler that interrupted the
     /// holder of the lock, only what threads did that are gone is counted, and the figures say so.
     pub fn thread_stats(&self) -> ThreadStats {
@@ -464,154 +375,6 @@ impl<P: PageSize> Threads<P> {
         }
         shard
     }
-}
-
-impl ThreadRecord {
-    /// What the thread allocated and freed; none if it is gone without a word.
-    ///
-    /// A thread whose first call comes from the last round of its destructors is never reported as ended, and its words
-    /// go with its stack. So another thread's words are read by way of the kernel, and believed only if they still
-    /// name this record.
-    fn counts(&self) -> Option<(u64, u64)> {
-        let mut words = [0; size_of::<SlotWords>() / size_of::<u64>()];
-        match read_own_memory(self.words.expose_provenance(), &mut words) {
-            Ok(()) => {}
-            Err(EFAULT) => return None,
-            Err(_) => {
-                // The kernel does not let us ask.
-                // SAFETY: a linked record's thread has not ended (or, in the child of a fork, its words are still
-                // there), but for the threads described above.
-                let words = unsafe { &*self.words };
-                return Some(words_counts(words));
-            }
-        }
-        let [allocated, deallocated, _, _, record] = words;
-        let this = core::ptr::from_ref(self).expose_provenance();
-        let bytes = |word| Counter::bytes_of(word);
-        (record == this as u64).then(|| (bytes(allocated), bytes(deallocated)))
-    }
-}
-
-/// `EFAULT`: the memory is not there.
-const EFAULT: i32 = 14;
-
-/// What a thread's words say that it allocated and freed.
-fn words_counts(words: &SlotWords) -> (u64, u64) {
-    (words.allocated.bytes(), words.deallocated.bytes())
-}
-
-impl Records {
-    fn push(&mut self, place: NonNull<ThreadRecord>) {
-        let mut place = place;
-        // SAFETY: the caller gives the record to the list, whose lock is held.
-        let record = unsafe { place.as_mut() };
-        record.previous = None;
-        record.next = self.first;
-        if let Some(mut second) = self.first {
-            // SAFETY: linked records are valid; the lock is held.
-            unsafe { second.as_mut() }.previous = Some(place);
-        }
-        self.first = Some(place);
-        self.count += 1;
-    }
-
-    fn remove(&mut self, place: NonNull<ThreadRecord>) {
-        // SAFETY: the record is linked; the lock is held.
-        let &ThreadRecord { next, previous, .. } = unsafe { place.as_ref() };
-        match previous {
-            // SAFETY: linked records are valid.
-            Some(mut previous) => unsafe { previous.as_mut() }.next = next,
-            None => self.first = next,
-        }
-        if let Some(mut next) = next {
-            // SAFETY: as above.
-            unsafe { next.as_mut() }.previous = previous;
-        }
-        self.count -= 1;
-    }
-
-    pub(crate) fn for_each(&self, mut visit: impl FnMut(&ThreadRecord)) {
-        let mut next = self.first;
-        while let Some(place) = next {
-            // SAFETY: linked records are valid; whoever has the list holds its lock.
-            let record = unsafe { place.as_ref() };
-            next = record.next;
-            visit(record);
-        }
-    }
-}
-
-/// Has the end of this thread told to the heaps. False where that cannot be.
-fn watch_this_thread() -> bool {
-    let key = match EXIT_KEY.load(Ordering::Acquire) {
-        0 => {
-            let Some(key) = ExitKey::create(thread_ends) else { return false };
-            let bits = key.to_bits() + 1;
-            // Two threads may make a key at once: the second stays unused.
-            match EXIT_KEY.compare_exchange(0, bits, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => key,
-                // SAFETY: the bits are another thread's key, plus one.
-                Err(other) => unsafe { ExitKey::from_bits(other - 1) },
-            }
-        }
-        // SAFETY: the bits are a key's, plus one.
-        bits => unsafe { ExitKey::from_bits(bits - 1) },
-    };
-    key.set(core::ptr::dangling_mut())
-}
-
-/// This thread ends: closes its common paths and has each heap take its record and cache back.
-unsafe extern "C" fn thread_ends(_: *mut c_void) {
-    let block = thread_block::block();
-    block.state.store(block.state.load(Ordering::Relaxed) | ENDED, Ordering::Relaxed);
-    let _ends = ENDS.lock();
-    for slot in [Slot::FIRST, Slot::SECOND] {
-        if slot == Slot::SECOND && strata_os::rseq::glibc_area().is_none() {
-            // Our own rseq area stands there.
-            continue;
-        }
-        // SAFETY: the words are this thread's own.
-        let words = unsafe { &*thread_block::words(slot) };
-        let Some(record) =
-            NonNull::new(words.record.load(Ordering::Relaxed).cast::<ThreadRecord>())
-        else {
-            continue;
-        };
-        // SAFETY: the record is this thread's; a heap that ended has taken it out of the words under `ENDS`.
-        let &ThreadRecord { core, end, .. } = unsafe { record.as_ref() };
-        if let Some(end) = end {
-            // SAFETY: the record names its own heap, which stands, since `ENDS` is held.
-            unsafe { end(core, record) };
-        }
-    }
-    front_end::unregister_own();
-}
-
-/// # Safety
-///
-/// `core` points to the core of this configuration that `record`, this thread's, belongs to.
-unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadRecord>) {
-    // SAFETY: the core stands as long as a thread has a record of it, as this one has.
-    let core = unsafe { Core::<C>::of_raw(core) };
-    // SAFETY: the record is this thread's and linked.
-    let ThreadRecord { words, cache, shard, .. } = unsafe { record.as_ref() };
-    let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
-    // SAFETY: null, or a shard of this heap, which stays.
-    if let Some(shard) = unsafe { shard.as_ref() } {
-        shard.remove_user(Token::of_thread(thread_pointer()));
-    }
-    // SAFETY: the words are this thread's, which has not ended yet.
-    let words = unsafe { &*words };
-    core.end_cache(cache);
-    let mut records = core.threads.records.lock();
-    let (allocated, deallocated) = words_counts(words);
-    core.threads.past_allocated.fetch_add(allocated, Ordering::Relaxed);
-    core.threads.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
-    close(words);
-    records.remove(record);
-    drop(records);
-    // SAFETY: the record came from this pool and is in no list.
-    unsafe { core.threads.record_pool.deallocate(record) };
 }
 
 /// Makes a thread's words of a heap as they were before it knew the heap.

@@ -1,7 +1,11 @@
 //! Small allocations, packed densely into hugepages.
 
+mod counters;
+mod listing;
+mod release;
+
 use crate::{
-    demand::{Demand, FillerMoment, History},
+    demand::{Demand, History},
     empties::Empties,
     filler_lists::{FillerLists, PageLists, SparseLists},
     filler_totals::FillerTotals,
@@ -10,7 +14,8 @@ use crate::{
     tracker::{FillerSet, HugepageTracker, TrackedPages},
 };
 use core::marker::PhantomData;
-use strata_page_heap::{Density, LIFETIME_BUCKETS, SpanRequest, count_lifetime};
+pub use counters::FillerCounters;
+use strata_page_heap::{Density, SpanRequest};
 use strata_span::{PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
@@ -50,57 +55,6 @@ pub(crate) struct Filler<P: PageSize> {
     pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
     empties: Empties,
     pages: PhantomData<P>,
-}
-
-/// What the filler did since the start.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default))]
-pub struct FillerCounters {
-    /// Tails of large allocations that came.
-    pub donations: u64,
-    /// Large allocations that went while others lived on their tails.
-    pub abandonments: u64,
-    /// Pages given back to the kernel from hugepages in use.
-    pub subreleased_pages: u64,
-    /// The same, because a limit was hit.
-    pub subreleased_pages_for_limit: u64,
-    /// Hugepages that were wholly backed before pages of them were given back.
-    pub broken_hugepages: u64,
-    /// The same, because a limit was hit.
-    pub broken_hugepages_for_limit: u64,
-    /// Released hugepages that became full again.
-    pub refilled_hugepages: u64,
-    /// Donated tails on which a span came to stand.
-    pub reused_tails: u64,
-    /// Spans that came to stand on hugepages of which parts had been given back.
-    pub reused_partial: u64,
-    /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`](crate::LIFETIME_BOUNDS_MS)): first
-    /// those whose spans held few objects, then those of many.
-    pub completed_lifetimes: [[u32; LIFETIME_BUCKETS]; 2],
-}
-
-impl FillerCounters {
-    pub(crate) const NONE: Self = Self {
-        donations: 0,
-        abandonments: 0,
-        subreleased_pages: 0,
-        subreleased_pages_for_limit: 0,
-        broken_hugepages: 0,
-        broken_hugepages_for_limit: 0,
-        refilled_hugepages: 0,
-        reused_tails: 0,
-        reused_partial: 0,
-        completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
-    };
-
-    /// Counts pages that were given back from a hugepage in use.
-    fn count_subrelease(&mut self, pages: usize, for_limit: bool) {
-        self.subreleased_pages += pages as u64;
-        if for_limit {
-            self.subreleased_pages_for_limit += pages as u64;
-        }
-    }
 }
 
 /// Spans that share hugepages with their like alone.
@@ -322,79 +276,6 @@ impl<P: PageSize> Filler<P> {
         self.counters.abandonments += 1;
     }
 
-    /// Takes a wholly backed tracker off the lists so that nothing is allocated from it, and it is not retired, while the
-    /// kernel is asked to make a hugepage of it. [`Self::end_release`] ends that.
-    pub(crate) fn begin_treatment(&mut self, tracker: Handle<HugepageTracker>) {
-        self.unlist(tracker);
-        self.list_releasing(tracker);
-    }
-
-    /// Takes a tracker off the lists so that nothing is allocated from it while pages of it are
-    /// given back. They are counted as free all the while.
-    pub(crate) fn begin_release(&mut self, tracker: Handle<HugepageTracker>, for_limit: bool) {
-        self.unlist(tracker);
-        tracker.donated.set(false);
-        if tracker.allocations() == 0 {
-            self.empties.remove(tracker);
-        }
-        if tracker.released_pages() == 0 && !tracker.is_by_page() {
-            self.counters.broken_hugepages += 1;
-            self.counters.broken_hugepages_for_limit += u64::from(for_limit);
-        }
-        self.list_releasing(tracker);
-    }
-
-    /// Ends what `begin_release` began, `note` noting what was given back. The tracker comes back
-    /// if it emptied meanwhile.
-    pub(crate) fn end_release(
-        &mut self,
-        tracker: Handle<HugepageTracker>,
-        note: impl FnOnce(),
-        now_ns: u64,
-    ) -> Option<Handle<HugepageTracker>> {
-        self.unlist(tracker);
-        note();
-        let emptied = self.list_or_retire(tracker);
-        self.report(now_ns);
-        emptied
-    }
-
-    /// The hugepage from which to give pages back next: among partly released ones, and if there is
-    /// none (`break_more`: none of these) among all others, that with the fewest pages in use, as
-    /// far as a look at the ends of the lists tells. None where no free page is backed.
-    ///
-    /// The lists are sorted by longest free run, which bounds the pages in use from above: looking
-    /// at [`Self::CANDIDATES`] trackers a set finds the emptiest or one much like it, in constant
-    /// time where a search over all hugepages would hold the lock for as long as the heap is large.
-    ///
-    /// `may_go` says of which of them pages may go: one that may not does not stand in the way of those that may.
-    pub(crate) fn release_candidate(
-        &self,
-        granule: usize,
-        may_go: impl Fn(&HugepageTracker) -> bool,
-    ) -> Option<Handle<HugepageTracker>> {
-        let with_pages = |tracker: &Handle<HugepageTracker>| {
-            tracker.free_pages() >= granule
-                && may_go(tracker)
-                && tracker.backed_gaps(granule).next().is_some()
-        };
-        let fewest = |candidates: &mut dyn Iterator<Item = Handle<HugepageTracker>>| {
-            candidates.filter(with_pages).min_by_key(|tracker| tracker.used_pages())
-        };
-        let partial = self.partial.backwards().take(Self::CANDIDATES);
-        let partial_dense = self.partial_dense.backwards().take(Self::CANDIDATES);
-        let regular = self.regular.backwards().take(Self::CANDIDATES);
-        let regular_dense = self.regular_dense.backwards().take(Self::CANDIDATES);
-        let donated = self.donated.backwards().take(Self::CANDIDATES);
-        fewest(&mut partial.chain(partial_dense))
-            .or_else(|| fewest(&mut regular.chain(regular_dense).chain(donated)))
-    }
-
-    /// Trackers of a set that a search for the emptiest looks at. At 4 times as many the lock is
-    /// held for microseconds more; at one, a hugepage with a long hole and much else wins over an
-    /// emptier one.
-    const CANDIDATES: usize = 8;
-
     /// What the hugepages add up to.
     pub(crate) const fn totals(&self) -> &FillerTotals {
         &self.totals
@@ -457,149 +338,6 @@ impl<P: PageSize> Filler<P> {
         self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         Some(tracker)
     }
-
-    /// Puts a tracker, which is on no list, on the list that its counts say.
-    fn list(&mut self, tracker: Handle<HugepageTracker>) {
-        let (set, place) = Self::place_of(&tracker);
-        self.totals.add(set, &tracker);
-        self.insert(tracker, set, place);
-    }
-
-    /// The set and the list that a tracker belongs to.
-    #[inline]
-    fn place_of(tracker: &HugepageTracker) -> (FillerSet, usize) {
-        let longest = tracker.longest_free();
-        if tracker.donated.get() {
-            return (FillerSet::Donated, longest);
-        }
-        let dense = tracker.dense.get();
-        let set = match (tracker.released_pages(), tracker.free_pages()) {
-            (0, _) if dense => FillerSet::RegularDense,
-            (0, _) => FillerSet::Regular,
-            (_, 0) if dense => FillerSet::ReleasedDense,
-            (_, 0) => FillerSet::Released,
-            _ if dense => FillerSet::PartialDense,
-            _ => FillerSet::Partial,
-        };
-        let place = if dense {
-            tracker.length() - tracker.allocations()
-        } else {
-            longest * Self::CHUNKS + chunk(tracker.allocations())
-        };
-        (set, place)
-    }
-
-    /// Changes a tracker, and puts it on the list that it belongs to then. Most changes leave it where it
-    /// is, and then its neighbours on the list are not touched.
-    #[inline]
-    fn change<R>(
-        &mut self,
-        tracker: Handle<HugepageTracker>,
-        change: impl FnOnce(&HugepageTracker) -> R,
-    ) -> R {
-        let old = tracker.set.get();
-        self.totals.subtract(old, &tracker);
-        let result = change(&tracker);
-        let (set, place) = match old {
-            FillerSet::Releasing => (old, 0),
-            _ => Self::place_of(&tracker),
-        };
-        self.totals.add(set, &tracker);
-        if set != old || place != usize::from(tracker.list.get()) {
-            self.remove(tracker);
-            self.insert(tracker, set, place);
-        }
-        result
-    }
-
-    fn insert(&mut self, tracker: Handle<HugepageTracker>, set: FillerSet, place: usize) {
-        match set {
-            FillerSet::Regular | FillerSet::Nowhere => {
-                self.regular.insert(tracker, FillerSet::Regular, place);
-            }
-            FillerSet::RegularDense => self.regular_dense.insert(tracker, set, place),
-            FillerSet::Donated => self.donated.insert(tracker, set, place),
-            FillerSet::Partial => self.partial.insert(tracker, set, place),
-            FillerSet::PartialDense => self.partial_dense.insert(tracker, set, place),
-            FillerSet::Released => self.released.insert(tracker, set, place),
-            FillerSet::ReleasedDense => self.released_dense.insert(tracker, set, place),
-            FillerSet::Releasing => self.releasing.insert(tracker, set, place),
-        }
-    }
-
-    fn remove(&mut self, tracker: Handle<HugepageTracker>) {
-        match tracker.set.get() {
-            FillerSet::Regular => self.regular.remove(tracker),
-            FillerSet::RegularDense => self.regular_dense.remove(tracker),
-            FillerSet::Donated => self.donated.remove(tracker),
-            FillerSet::Partial => self.partial.remove(tracker),
-            FillerSet::PartialDense => self.partial_dense.remove(tracker),
-            FillerSet::Released => self.released.remove(tracker),
-            FillerSet::ReleasedDense => self.released_dense.remove(tracker),
-            FillerSet::Releasing => self.releasing.remove(tracker),
-            FillerSet::Nowhere => {}
-        }
-    }
-
-    fn list_releasing(&mut self, tracker: Handle<HugepageTracker>) {
-        self.totals.add(FillerSet::Releasing, &tracker);
-        self.releasing.insert(tracker, FillerSet::Releasing, 0);
-    }
-
-    /// Counts a hugepage that leaves because it is empty.
-    pub(crate) fn count_completed(&mut self, tracker: &HugepageTracker, now_ns: u64) {
-        let density = usize::from(tracker.dense.get());
-        if let Some(buckets) = self.counters.completed_lifetimes.get_mut(density) {
-            count_lifetime(buckets, tracker.age_ms(now_ns));
-        }
-    }
-
-    /// Counts pages that were given back from a hugepage in use.
-    pub(crate) fn count_subrelease(&mut self, now_ns: u64, pages: usize, for_limit: bool) {
-        self.counters.count_subrelease(pages, for_limit);
-        if let Some(minute) = self.subreleased.at(now_ns) {
-            minute.0 += pages as u64;
-        }
-    }
-
-    /// Takes a tracker off its list.
-    fn unlist(&mut self, tracker: Handle<HugepageTracker>) {
-        self.totals.subtract(tracker.set.get(), &tracker);
-        self.remove(tracker);
-    }
-
-    /// Takes in how the filler is: its demand at each step, and all of it now and then and when
-    /// hugepages come and go.
-    /// Counts a hugepage that was released in part and became full again.
-    #[inline]
-    fn count_refill(&mut self, tracker: Handle<HugepageTracker>) {
-        if tracker.was_released.get() && tracker.unused_pages() == 0 {
-            tracker.was_released.set(false);
-            tracker.refilled.set(true);
-            self.counters.refilled_hugepages += 1;
-        }
-    }
-
-    /// Takes in how the filler is now.
-    #[inline]
-    pub(crate) fn report(&mut self, now_ns: u64) {
-        let all = self.totals.all();
-        self.demand.report(now_ns, all.used);
-        self.reports = self.reports.wrapping_add(1);
-        if self.reports.is_multiple_of(Self::REPORTS_BY_MOMENT)
-            || all.hugepages != self.reported_hugepages
-        {
-            self.reported_hugepages = all.hugepages;
-            let moment: FillerMoment = self.totals.moment();
-            self.history.report(now_ns, &moment);
-        }
-    }
-}
-
-/// Many allocations come first: 0 for more than 64, 7 for one.
-fn chunk(allocations: usize) -> usize {
-    let step = usize::BITS - allocations.saturating_sub(1).leading_zeros();
-    7usize.saturating_sub(step as usize)
 }
 
 #[cfg(test)]
