@@ -159,10 +159,15 @@ impl<C: HeapConfig> Core<C> {
         if !C::MARKS_FREE_BLOCKS || !mark::LOOKS || block.is_null() {
             return true;
         }
-        // SAFETY: the block came from the cache or the middle tier, and is of a class.
+        let bytes = C::Pages::TABLE.size(class);
+        if (mark::LARGEST_MARKED + 1..=mark::LARGEST_CLEARED).contains(&bytes) {
+            // SAFETY: the block came from the cache or the middle tier, is of a class, and nobody else knows it.
+            unsafe { mark::set_if_new(block, false) };
+        }
+        // SAFETY: as above.
         if unsafe { mark::is_set(block) } {
             // SAFETY: as above.
-            unsafe { mark::clear(block, mark::word_of_taken(C::Pages::TABLE.size(class))) };
+            unsafe { mark::clear(block, mark::word_of_taken(bytes)) };
             return true;
         }
         // SAFETY: as above.
