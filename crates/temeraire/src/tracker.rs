@@ -122,7 +122,7 @@ pub(crate) struct HugepageTracker {
     between_allocations_ns: Cell<u64>,
     /// It became full after pages of it had been given back; for reports, as long as it is full.
     pub(crate) refilled: Cell<bool>,
-    /// Too much of it was missing to make it whole, when that was last looked at; for reports.
+    /// Too much of it was missing to make it whole, when that was last looked at: that it is broken is nothing new then.
     pub(crate) passed_over: Cell<bool>,
 }
 
