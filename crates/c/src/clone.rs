@@ -14,6 +14,36 @@ use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use strata_sync::thread_block::Counter;
 
+/// Closes a counter whose word is also in `kept`, where it leaves by how much to lift the counter afterwards: a multiple of
+/// [`Counter::OPEN`], which is in r11. Changes rcx and flags.
+///
+/// The word comes to stand half a count or less from -[`Counter::OPEN`]: two lives that count in it lose of both
+/// counts, upwards and downwards, and neither 0 nor the least number there is, below which words are positive again, is near.
+macro_rules! closed_far_below_zero {
+    ($kept:literal, $counter:literal) => {
+        concat!(
+            "mov rcx, ",
+            $kept,
+            "\n",
+            // What was counted, the upper bits as the highest of it.
+            "shl rcx, 2\n",
+            "sar rcx, 2\n",
+            "sub rcx, r11\n",
+            "sub ",
+            $kept,
+            ", rcx\n",
+            "mov rcx, ",
+            $kept,
+            "\n",
+            // One instruction: who interrupts it and counts is counted.
+            "sub qword ptr ",
+            $counter,
+            ", rcx",
+        )
+    };
+}
+pub(crate) use closed_far_below_zero;
+
 /// A child as `flags` say, which calls `function(argument)` on the stack that ends at `stack`, and ends with its
 /// result; its number, or -1 with `errno`. (clone(2))
 ///
@@ -53,21 +83,9 @@ unsafe extern "C" fn clone(
         "and ecx, {shares}",
         "cmp ecx, {vm}",
         "jne 2f",
-        "movabs rcx, {closed}",
-        "dec qword ptr fs:[rax + {allocated}]",
-        "or qword ptr fs:[rax + {allocated}], rcx",
-        "dec qword ptr fs:[rax + {deallocated}]",
-        "or qword ptr fs:[rax + {deallocated}], rcx",
-        // Far below 0: two lives that count in one word may lose of it, and must not come to open it.
-        "btr qword ptr fs:[rax + {allocated}], 62",
-        "inc qword ptr fs:[rax + {allocated}]",
-        "btr qword ptr fs:[rax + {deallocated}], 62",
-        "inc qword ptr fs:[rax + {deallocated}]",
-        // By how much they were lifted before.
-        "mov rcx, qword ptr fs:[rax + {allocated}]",
-        "sub qword ptr [rsp + 8], rcx",
-        "mov rcx, qword ptr fs:[rax + {deallocated}]",
-        "sub qword ptr [rsp], rcx",
+        "movabs r11, {open}",
+        closed_far_below_zero!("qword ptr [rsp + 8]", "fs:[rax + {allocated}]"),
+        closed_far_below_zero!("qword ptr [rsp]", "fs:[rax + {deallocated}]"),
         "mov dword ptr fs:[rax + {reentry}], 1",
         "2:",
         "mov eax, {clone}",
@@ -119,7 +137,7 @@ unsafe extern "C" fn clone(
         invalid = const -libc::EINVAL,
         allocated = const ALLOCATED,
         deallocated = const DEALLOCATED,
-        closed = const Counter::CLOSED,
+        open = const Counter::OPEN,
         reentry = const REENTRY,
         failed = sym failed,
     )

@@ -12,6 +12,7 @@
 //!
 //! `posix_spawn`, `popen` and `system` make their children in the C library, which allocates nothing in them.
 
+use crate::clone::closed_far_below_zero;
 use core::arch::naked_asm;
 use core::ffi::c_long;
 use core::mem::offset_of;
@@ -49,23 +50,13 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         ".cfi_def_cfa_offset 0",
         ".cfi_register rip, rdi",
         "mov r8, qword ptr [rip + strata_thread_block@GOTTPOFF]",
-        "movabs rcx, {closed}",
         "mov rsi, qword ptr fs:[r8 + {allocated}]",
         "mov rdx, qword ptr fs:[r8 + {deallocated}]",
         "mov r9d, dword ptr fs:[r8 + {reentry}]",
-        "dec qword ptr fs:[r8 + {allocated}]",
-        "or qword ptr fs:[r8 + {allocated}], rcx",
-        "dec qword ptr fs:[r8 + {deallocated}]",
-        "or qword ptr fs:[r8 + {deallocated}], rcx",
-        // Far below 0, as in `clone`.
-        "btr qword ptr fs:[r8 + {allocated}], 62",
-        "inc qword ptr fs:[r8 + {allocated}]",
-        "btr qword ptr fs:[r8 + {deallocated}], 62",
-        "inc qword ptr fs:[r8 + {deallocated}]",
+        "movabs r11, {open}",
+        closed_far_below_zero!("rsi", "fs:[r8 + {allocated}]"),
+        closed_far_below_zero!("rdx", "fs:[r8 + {deallocated}]"),
         "mov dword ptr fs:[r8 + {reentry}], 1",
-        // By how much they were lifted before.
-        "sub rsi, qword ptr fs:[r8 + {allocated}]",
-        "sub rdx, qword ptr fs:[r8 + {deallocated}]",
         "mov eax, {vfork}",
         "syscall", // changes rax, rcx and r11 only
         "push rdi",
@@ -86,7 +77,7 @@ unsafe extern "C" fn vfork() -> libc::pid_t {
         ".cfi_endproc",
         allocated = const ALLOCATED,
         deallocated = const DEALLOCATED,
-        closed = const Counter::CLOSED,
+        open = const Counter::OPEN,
         reentry = const REENTRY,
         vfork = const libc::SYS_vfork,
         failed = sym failed,
