@@ -5,8 +5,13 @@ use strata_c_tests::{Allocator, Linking, Program, shared_library};
 
 /// Runs all cases with these libraries preloaded.
 fn run(program: &Program, libraries: &[&Path]) {
+    run_some(program, libraries, |_| true);
+}
+
+/// Runs the cases with such names.
+fn run_some(program: &Program, libraries: &[&Path], is_meant: impl Fn(&str) -> bool) {
     let paths: Vec<_> = libraries.iter().map(|path| path.to_string_lossy()).collect();
-    for case in program.cases() {
+    for case in program.cases().iter().filter(|case| is_meant(case.name())) {
         let mut command = program.command(Allocator::System);
         let output = command.arg(case.name()).env("LD_PRELOAD", paths.join(":")).output();
         let output = output.expect("it can be started");
@@ -23,4 +28,13 @@ fn a_library_that_stands_before_system_calls_and_has_fork_handlers_goes_before_i
     run(&program, &[&other]);
     run(&program, &[&other, &ours]);
     run(&program, &[&ours, &other]);
+}
+
+/// The loader looks for "the next" behind who calls `dlsym`: here that library.
+#[test]
+fn a_library_with_a_dlsym_of_its_own_goes_before_it() {
+    let other = Program::compile_library("own_dlsym.c");
+    let program = Program::compile("beside_others.c", Linking::Preloaded);
+    let is_meant = |name: &str| name == "threads_and_forks_and_reports_go_on";
+    run_some(&program, &[&other, &shared_library()], is_meant);
 }

@@ -9,7 +9,7 @@
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
-use crate::main_begins::dlsym;
+use crate::next::next_definition;
 use core::ffi::{CStr, c_void};
 use core::mem::transmute;
 use core::ptr;
@@ -25,10 +25,7 @@ type Fork = unsafe extern "C" fn() -> libc::pid_t;
 
 /// Looks for the next library's `fork` while nobody has interrupted the loader. By the constructor.
 pub(crate) fn find_next() {
-    // SAFETY: a name that ends in zero. This library is one of those that the loader knows.
-    if let Some(found) = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_NEXT, FORK.as_ptr()) }) {
-        NEXT.store(found, Ordering::Relaxed);
-    }
+    NEXT.store(next_definition(FORK, fork as *const ()), Ordering::Relaxed);
 }
 
 /// A copy of the process with the calling thread alone. 0 in the child, its number in the parent, -1 with `errno` if there is none.

@@ -9,7 +9,7 @@
 //! `pthread_atfork` is a part of each object (glibc links it in), and calls this one by name. In `libstrata.a` the
 //! name is made local (`cargo xtask dist`): a static program has no second one to call.
 
-use crate::main_begins::dlsym;
+use crate::next::next_definition;
 use core::ffi::{CStr, c_int, c_void};
 use core::mem::transmute;
 use core::ptr;
@@ -48,12 +48,11 @@ unsafe extern "C" fn __register_atfork(
 /// The C library's function, or that of another library between.
 fn next() -> Register {
     if NEXT.load(Ordering::Relaxed).is_null() {
-        // SAFETY: a name that ends in zero. This library is one of those that the loader knows.
-        let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_NEXT, REGISTER.as_ptr()) });
-        match found {
-            Some(found) if !found.is_null() => NEXT.store(found, Ordering::Relaxed),
-            _ => crash!("the C library has no __register_atfork"),
+        let found = next_definition(REGISTER, __register_atfork as *const ());
+        if found.is_null() {
+            crash!("the C library has no __register_atfork");
         }
+        NEXT.store(found, Ordering::Relaxed);
     }
     // SAFETY: the loader knows it under the name of a function of this type, part of glibc's binary interface since 2.3.2.
     unsafe { transmute::<*mut c_void, Register>(NEXT.load(Ordering::Relaxed)) }

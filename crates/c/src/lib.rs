@@ -66,6 +66,8 @@ mod main_begins;
 mod malloc;
 mod malloc_extension;
 mod mallopt;
+#[cfg(target_arch = "x86_64")]
+mod next;
 mod operator_delete;
 mod operator_new;
 #[cfg(panic = "abort")]

@@ -8,56 +8,36 @@
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
+use crate::next::{first_definition, next_definition};
 use crate::reports;
 use core::arch::naked_asm;
-use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use strata_sync::atomic::{AtomicPtr, Ordering};
 
 /// The program's main. Written by `find_start`, in the only thread, before it is called.
 static MAIN: AtomicPtr<c_void> = AtomicPtr::new(core::ptr::null_mut());
 
-pub(crate) type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
-
 const START: &CStr = c"__libc_start_main";
+const OURS: *const () = __libc_start_main as *const ();
 
 /// Whether the program is going to begin by our `__libc_start_main`; then the heap waits with threads until main begins. By
 /// the constructor; one that runs because the library was loaded late finds the C library's.
 pub(crate) fn expect_main() -> bool {
-    let ours: *const c_void = (__libc_start_main as *const ()).cast();
-    // SAFETY: a name that ends in zero.
-    let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_DEFAULT, START.as_ptr()) });
-    let is_ours = found.is_some_and(|found| core::ptr::eq(found, ours));
+    let is_ours = core::ptr::eq(first_definition(START).cast_const(), OURS.cast());
     if is_ours {
         strata_alloc::wait_with_threads();
     }
     is_ours
 }
 
-/// The loader's `dlsym`, which a static program has not.
-pub(crate) fn dlsym() -> Option<Dlsym> {
-    let found: *const c_void;
-    // SAFETY: loads an entry of this object's own offset table, which the loader has filled; touches nothing else.
-    unsafe {
-        core::arch::asm!(
-            ".weak dlsym",
-            "mov {found}, qword ptr [rip + dlsym@GOTPCREL]",
-            found = out(reg) found,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    // SAFETY: null, or the C library's function, which has this type.
-    unsafe { core::mem::transmute::<*const c_void, Option<Dlsym>>(found) }
-}
-
 /// Remembers main, and finds the C library's `__libc_start_main`.
 extern "C" fn find_start(main: *mut c_void) -> *mut c_void {
     MAIN.store(main, Ordering::Relaxed);
-    // SAFETY: a name that ends in zero. This library is one of those that the loader knows.
-    let found = dlsym().map(|dlsym| unsafe { dlsym(libc::RTLD_NEXT, START.as_ptr()) });
-    match found {
-        Some(found) if !found.is_null() => found,
-        _ => strata_os::crash!("the C library has no __libc_start_main"),
+    let found = next_definition(START, OURS);
+    if found.is_null() {
+        strata_os::crash!("the C library has no __libc_start_main");
     }
+    found
 }
 
 extern "C" fn note_main() {

@@ -30,7 +30,9 @@ pub fn environment(name: &CStr) -> Option<&'static [u8]> {
 
 /// The kernel's number of this thread. One system call.
 pub fn thread_id() -> u32 {
-    // SAFETY: takes nothing and cannot fail.
+    // A filter of system calls may answer with an error.
+    let _keep = KeepErrno::new();
+    // SAFETY: takes nothing.
     let id = unsafe { system_call!(libc::SYS_gettid) };
     u32::try_from(id).unwrap_or(0)
 }
@@ -55,7 +57,8 @@ pub fn has_thread(id: u32) -> bool {
 
 /// The kernel's number of this process. One system call.
 pub fn process_id() -> u32 {
-    // SAFETY: takes nothing and cannot fail.
+    let _keep = KeepErrno::new();
+    // SAFETY: takes nothing.
     let id = unsafe { system_call!(libc::SYS_getpid) };
     u32::try_from(id).unwrap_or(0)
 }

@@ -106,7 +106,7 @@ unsafe fn call_with(number: c_long, [a, b, c, d, e, f]: [u64; 6]) -> c_long {
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn call_with(number: c_long, [a, b, c, d, e, f]: [u64; 6]) -> c_long {
     // SAFETY: the caller's promise.
-    unsafe { system_call!(number, a, b, c, d, e, f) }
+    unsafe { libc::syscall(number, a, b, c, d, e, f) }
 }
 
 /// What the kernel's answer is to a caller of the C library.
