@@ -39,6 +39,10 @@ pub(crate) struct Options {
     /// Only these steps, by the names in the table
     #[arg(long, value_name = "STEP", value_delimiter = ',')]
     only: Vec<String>,
+
+    /// Not these steps
+    #[arg(long, value_name = "STEP", value_delimiter = ',')]
+    without: Vec<String>,
 }
 
 /// The package that needs a cargo invocation of its own: it is `no_std` with a panic handler, and
@@ -115,11 +119,14 @@ const STEPS: [Step; 13] = [
 ];
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    for name in &options.only {
+    for name in options.only.iter().chain(&options.without) {
         let known = STEPS.iter().any(|(step, _)| step == name);
         anyhow::ensure!(known, "there is no step {name}");
     }
-    let wanted = |name: &str| options.only.is_empty() || options.only.iter().any(|o| o == name);
+    let has = |names: &[String], name: &str| names.iter().any(|one| one == name);
+    let wanted = |name: &str| {
+        (options.only.is_empty() || has(&options.only, name)) && !has(&options.without, name)
+    };
     let mut lines = Vec::new();
     for (name, step) in STEPS {
         if wanted(name) {
