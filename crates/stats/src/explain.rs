@@ -113,13 +113,17 @@ pub enum Finding {
         /// By how much that grew, in bytes.
         class_grown_bytes: u64,
     },
-    /// Memory was given back because a limit was reached.
+    /// A limit of the heap was met, or memory was given back because of one, or because the kernel had no more.
     LimitReached {
+        /// How often growth met a limit of the heap.
+        hits: u64,
+        /// Of these, how often nothing was handed out.
+        refused: u64,
         /// Bytes given back for the soft limit.
         soft_bytes: u64,
         /// Bytes given back for the hard limit, or because the kernel had no more.
         hard_bytes: u64,
-        /// Whether all of it went since the earlier snapshot; else since the start.
+        /// Whether all of it was since the earlier snapshot; else since the start.
         since_earlier: bool,
     },
     /// The allocator's own structures are large compared with what the program has.

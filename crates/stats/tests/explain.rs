@@ -325,6 +325,35 @@ fn a_limit_that_is_met_is_told() {
 }
 
 #[test]
+fn a_limit_that_is_met_when_nothing_is_free_is_told() {
+    let _alone = alone();
+    for page_heap in [PageHeapChoice::Legacy, PageHeapChoice::Temeraire] {
+        for is_hard in [false, true] {
+            let mut config = Config::DEFAULT;
+            config.page_heap = page_heap;
+            let heap: Heap = Heap::with(config);
+            let mut blocks = many(&heap, 10, 2 << 20);
+            let bytes = 40 << 20;
+            let limits = match is_hard {
+                true => MemoryLimits { soft_bytes: 0, hard_bytes: bytes },
+                false => MemoryLimits { soft_bytes: bytes, hard_bytes: 0 },
+            };
+            heap.core().unwrap().page_heap().set_limits(limits);
+            let is_it = |finding: &Finding| matches!(finding, Finding::LimitReached { .. });
+            assert!(!has(&found(&heap, None), is_it), "it is below the limit");
+            let more = (0..20).map(|_| heap.allocate(2 << 20)).filter(|block| !block.is_null());
+            blocks.extend(more);
+            assert_eq!(blocks.len() < 30, is_hard, "{page_heap:?}: {}", blocks.len());
+            let of_this_kind = |finding: &Finding| matches!(finding, Finding::LimitReached { hits: 1.., refused, .. } if (*refused > 0) == is_hard);
+            assert!(has(&found(&heap, None), of_this_kind), "{page_heap:?}, {is_hard}");
+            let earlier = snapshot(&heap);
+            assert!(!has(&found(&heap, Some(&earlier)), is_it), "not since then");
+            free(&heap, blocks);
+        }
+    }
+}
+
+#[test]
 fn books_that_outgrow_the_program_are_told() {
     let _alone = alone();
     let heap: Heap = Heap::with(Config::DEFAULT);

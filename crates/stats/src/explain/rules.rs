@@ -5,7 +5,7 @@ use crate::total::{total, total_change};
 use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Place, Snapshot};
 use strata_alloc::{BackgroundThread, FrontEnd, WhyPerThread};
 use strata_cpu_cache::IdKind;
-use strata_page_heap::ReleasedBytes;
+use strata_page_heap::{LimitFigures, ReleasedBytes};
 
 /// A finding is about at least so many bytes: of less, nobody would act.
 const LEAST_BYTES: u64 = 1 << 20;
@@ -223,9 +223,18 @@ fn limits(snapshot: &Snapshot, earlier: Option<&Snapshot>, findings: &mut Findin
     let then = earlier.map_or(ReleasedBytes::NONE, |earlier| earlier.heap.page_heap.released);
     let soft_bytes = released.soft_limit.saturating_sub(then.soft_limit);
     let hard_bytes = released.hard_limit.saturating_sub(then.hard_limit);
-    if soft_bytes.saturating_add(hard_bytes) != 0 {
+    // Where nothing is free, a limit is met and nothing goes for it.
+    let met = snapshot.heap.page_heap.limits;
+    let then = earlier.map_or(LimitFigures::NONE, |earlier| earlier.heap.page_heap.limits);
+    let soft_hits = met.soft_hits.saturating_sub(then.soft_hits);
+    let hard_hits = met.hard_hits.saturating_sub(then.hard_hits);
+    let refused = met.hard_failures.saturating_sub(then.hard_failures);
+    let hits = soft_hits.saturating_add(hard_hits);
+    if hits != 0 || soft_bytes.saturating_add(hard_bytes) != 0 {
         let since_earlier = earlier.is_some();
-        findings.add(Finding::LimitReached { soft_bytes, hard_bytes, since_earlier });
+        let reached =
+            Finding::LimitReached { hits, refused, soft_bytes, hard_bytes, since_earlier };
+        findings.add(reached);
     }
 }
 

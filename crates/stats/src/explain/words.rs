@@ -85,7 +85,7 @@ impl Display for Finding {
             }
             Self::BrokenHugepages { hugepages, used_bytes, released_bytes } => write!(
                 f,
-                "Broken hugepages: {} of the program's spans stand on small pages.\n   {} were given back out of {hugepages} \
+                "Broken hugepages: {} of the program's spans lie on hugepages that gave pages back.\n   {} were given back out of {hugepages} \
                  hugepages that are in use, which the hardware can no longer map as one: more misses of its address \
                  caches.{DO}give less back, or less often (fewer calls of malloc_trim, a longer release_delay, a lower release_rate), if \
                  the program will want the memory again soon. Where memory matters more than time, this is as it should be.",
@@ -118,9 +118,10 @@ impl Display for Finding {
                  mlockall) cannot be given back.{DO}unlock it, or do without the release."
             ),
             Self::Growth { .. } => growth(self, f),
-            Self::LimitReached { soft_bytes, hard_bytes, since_earlier } => write!(
+            Self::LimitReached { hits, refused, soft_bytes, hard_bytes, since_earlier } => write!(
                 f,
-                "A limit is reached: {} were given back because of it {}.\n   {} for the soft limit, {} for the hard limit \
+                "A limit is reached: {} were given back because of it {}.\n   The heap met a limit {hits} times, and handed out \
+                 nothing {refused} times. {} went for the soft limit, {} for the hard limit \
                  or because the system had no more. What is given back so is often wanted again at once, and faulted \
                  in.{DO}raise the limit, or find what grew: two snapshots and --diff tell.",
                 Amount(self.weight_bytes()),
