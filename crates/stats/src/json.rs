@@ -55,23 +55,26 @@ pub fn report_json<C: HeapConfig>(
 where
     FiguresOf<C>: RenderPageHeap,
 {
-    let written = with_figures(core, Extra::Details, |taken| write_taken(core, taken, extent, out));
+    // What the background work gives back between the figures and the kernel's would be a difference.
+    let mut still = (extent == Extent::Map).then(|| core.hold_background());
+    let written = with_figures(core, Extra::Details, |taken| {
+        let kernel = still.is_some().then(|| reconcile_with(core, taken.snapshot));
+        drop(still.take());
+        write_taken(core, taken, kernel, out)
+    });
     written.unwrap_or(Err(fmt::Error))
 }
 
 fn write_taken<C: HeapConfig>(
     core: &Core<C>,
     taken: &Taken<'_, FiguresOf<C>>,
-    extent: Extent,
+    kernel: Option<Reconciliation>,
     out: &mut dyn fmt::Write,
 ) -> fmt::Result
 where
     FiguresOf<C>: RenderPageHeap,
 {
-    let (kernel, map) = match extent {
-        Extent::Figures => (None, None),
-        Extent::Map => (Some(reconcile_with(core, taken.snapshot)), Some(LiveMap::of(core))),
-    };
+    let map = kernel.is_some().then(|| LiveMap::of(core));
     let name = process_name();
     let provenance = Provenance::of_this_process(name.as_str());
     let (snapshot, page_heap) = (taken.snapshot, taken.page_heap.details());

@@ -127,10 +127,12 @@ impl PlaceFigures {
 /// unsafe { heap.deallocate(block) };
 /// ```
 pub fn reconcile<C: HeapConfig>(core: &Core<C>) -> Reconciliation {
+    // What it gave back between the two would be a difference.
+    let _still = core.hold_background();
     reconcile_with(core, &Snapshot::take(core))
 }
 
-/// The same with a snapshot that was just taken.
+/// The same with a snapshot that was just taken, since when the caller has held the background work.
 pub(crate) fn reconcile_with<C: HeapConfig>(core: &Core<C>, snapshot: &Snapshot) -> Reconciliation {
     let mut kernel = expected(snapshot);
     walk_page_heap(core, &mut kernel);
