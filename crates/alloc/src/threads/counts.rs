@@ -61,21 +61,7 @@ impl<C: HeapConfig> Core<C> {
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn move_counters_on(&self, words: &SlotWords) {
-        let threads = &self.threads;
-        if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
-            return;
-        }
-        let Some(_records) = threads.records.lock_unless_held(FIGURES_PATIENCE_NS) else { return };
-        let sums = [
-            (&words.allocated, &threads.past_allocated),
-            (&words.deallocated, &threads.past_deallocated),
-        ];
-        for (counter, past) in sums {
-            if counter.is_near_end() {
-                past.fetch_add(Counter::STEP, Ordering::Relaxed);
-                counter.move_on(Counter::STEP);
-            }
-        }
+        self.move_on_where(words, Counter::STEP, Counter::is_near_end);
     }
 
     /// Opens counters again of a thread of per-CPU caches that counted all they could, 2^61 bytes and more in one go past this
@@ -83,6 +69,11 @@ impl<C: HeapConfig> Core<C> {
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn reopen_used_up(&self, words: &SlotWords) {
+        self.move_on_where(words, Counter::OPEN, Counter::is_used_up);
+    }
+
+    /// Moves `bytes` of this thread's counters that are so to what threads did that are gone.
+    fn move_on_where(&self, words: &SlotWords, bytes: u64, is_so: fn(&Counter) -> bool) {
         let threads = &self.threads;
         if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
             return;
@@ -93,9 +84,9 @@ impl<C: HeapConfig> Core<C> {
             (&words.deallocated, &threads.past_deallocated),
         ];
         for (counter, past) in sums {
-            if counter.is_used_up() {
-                past.fetch_add(Counter::OPEN, Ordering::Relaxed);
-                counter.move_on(Counter::OPEN);
+            if is_so(counter) {
+                past.fetch_add(bytes, Ordering::Relaxed);
+                counter.move_on(bytes);
             }
         }
     }
