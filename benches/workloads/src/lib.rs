@@ -31,6 +31,7 @@ mod random;
 mod scale;
 mod sizes;
 mod threads;
+mod warm;
 mod watch;
 mod workload;
 
@@ -41,5 +42,6 @@ pub use memory::Memory;
 pub use program::main;
 pub use random::Random;
 pub use scale::Scale;
+pub use warm::warm_up;
 pub use watch::Latencies;
 pub use workload::{Kind, Pace, STEADY_HEAP, WORKLOADS, Workload};

@@ -59,6 +59,17 @@ impl Workload {
         }
     }
 
+    /// How many bytes the work may touch, for [`warm_up`](crate::warm_up): as many as any allocator was seen to need, and some.
+    pub fn reach(&self) -> usize {
+        const MIB: usize = 1 << 20;
+        match self.work {
+            Work::Nothing => 0,
+            Work::BigHeap { .. } | Work::SteadyHeap { .. } => 3072 * MIB,
+            Work::Churn { .. } => 512 * MIB,
+            _ => 192 * MIB,
+        }
+    }
+
     fn measure_with<W: Watch + 'static>(&self, scale: Scale) -> Figures {
         let mut session = Session::<W>::new();
         self.work.perform(&mut session, scale);

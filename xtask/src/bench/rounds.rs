@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use strata_workloads::{Kind, Workload};
+use strata_workloads::{Kind, WORKLOADS, Workload, warm_up};
 
 use super::contender::Contender;
 use super::record::{Cell, Part, Row};
@@ -129,6 +129,7 @@ pub(crate) fn in_turns(
 }
 
 fn run_once(contender: &Contender, workload: &str, kind: Kind, percent: usize) -> Result<Sample> {
+    warm_up(reach(workload));
     let mut command = contender.command();
     command.arg(workload).arg(percent.to_string());
     let run = run_measured(&mut command, LIMIT)?;
@@ -141,6 +142,11 @@ fn run_once(contender: &Contender, workload: &str, kind: Kind, percent: usize) -
         part.ns = start_up(contender, workload)?;
     }
     Ok(sample)
+}
+
+/// How many bytes the workload of that name touches.
+pub(crate) fn reach(name: &str) -> usize {
+    WORKLOADS.iter().find(|workload| workload.name == name).map_or(0, Workload::reach)
 }
 
 /// The median time of a process from its start to its end, in ns.

@@ -7,10 +7,11 @@ use std::process::{Child, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use strata_workloads::warm_up;
 
 use super::contender::Contender;
 use super::record::{Cell, Row};
-use super::rounds::{Sample, float, in_turns, rounded};
+use super::rounds::{Sample, float, in_turns, reach, rounded};
 
 /// A process that did its work and now sleeps.
 struct Idler {
@@ -71,6 +72,7 @@ fn start(
     idle_seconds: u64,
     cell: &mut Cell,
 ) -> Result<Idler> {
+    warm_up(reach(workload));
     let mut command = contender.command();
     command.arg(workload).arg(percent.to_string()).arg("watched").arg(idle_seconds.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
