@@ -30,7 +30,7 @@ impl Audit {
     }
 
     /// What is wrong with the books of the process that ended. A case that may write no files, or ends without its exit handlers, left
-    /// none; of one that ended beside other threads of its own nothing can be said.
+    /// none; of one that ended beside other threads of its own, or in a signal handler that interrupted the heap, nothing can be said.
     pub(crate) fn verdict(self, process: u32) -> Result<(), String> {
         let Ok(text) = fs::read(self.file_of(process)) else { return Ok(()) };
         let document = Document::read(&text).map_err(|error| format!("its snapshot: {error}"))?;
@@ -39,7 +39,7 @@ impl Audit {
         let ledger = document.figures().ledger();
         match (ledger.unexplained(), ledger.in_use_difference()) {
             (0, 0) => Ok(()),
-            _ if threads > 1 + own => Ok(()),
+            _ if threads > 1 + own || !document.snapshot.is_complete() => Ok(()),
             (unexplained, difference) => Err(format!(
                 "at its end {unexplained} bytes were unexplained, and in use differed by {difference}"
             )),

@@ -53,6 +53,13 @@ pub(crate) enum Format {
     Html,
 }
 
+impl Format {
+    /// Whether a doubt about the snapshots stands in the text itself, which may be kept; else it goes to standard error.
+    const fn is_for_reading(self) -> bool {
+        matches!(self, Self::Brief | Self::Explain)
+    }
+}
+
 /// Why nothing is shown.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -99,7 +106,9 @@ fn show(options: &Options) -> Result<(), Failure> {
     let later = read(&options.file)?;
     let earlier = options.diff.as_deref().map(read).transpose()?;
     let text = render(options.format, &later, earlier.as_ref())?;
-    if let Some(doubt) = earlier.as_ref().and_then(|earlier| doubt(&later, earlier)) {
+    if !options.format.is_for_reading()
+        && let Some(doubt) = doubt(&later, earlier.as_ref())
+    {
         eprintln!("strata: {doubt}");
     }
     let written = match &options.output {
@@ -115,7 +124,8 @@ fn show(options: &Options) -> Result<(), Failure> {
 
 /// Why two snapshots are not an earlier and a later one of one program, if they are not. They are compared all the same: who
 /// compares two runs knows what it means.
-fn doubt(later: &Document, earlier: &Document) -> Option<String> {
+fn doubt(later: &Document, earlier: Option<&Document>) -> Option<String> {
+    let earlier = earlier?;
     if later.process_id != earlier.process_id || later.process_name != earlier.process_name {
         let (one, other) = (earlier.title(), later.title());
         return Some(format!(
@@ -139,6 +149,16 @@ fn read(path: &Path) -> Result<Document, Failure> {
     Document::read(&text).map_err(|error| Failure::NoSnapshot(path.to_owned(), error))
 }
 
+/// What a text begins with: of what it is, and what speaks against reading a difference as a change.
+fn head(later: &Document, earlier: Option<&Document>) -> String {
+    let mut head = later.title();
+    head.push('\n');
+    if let Some(doubt) = doubt(later, earlier) {
+        let _ = writeln!(head, "Beware: {doubt}");
+    }
+    head
+}
+
 fn render(format: Format, later: &Document, earlier: Option<&Document>) -> Result<String, Failure> {
     let mut text = String::new();
     let before = earlier.map(|earlier| &*earlier.snapshot);
@@ -147,11 +167,11 @@ fn render(format: Format, later: &Document, earlier: Option<&Document>) -> Resul
     let _ = match format {
         Format::Html => return Ok(render_html(later, earlier)),
         Format::Brief => {
-            let _ = writeln!(text, "{}", later.title());
+            text.push_str(&head(later, earlier));
             render_brief(figures, before, &mut text)
         }
         Format::Explain => {
-            let _ = writeln!(text, "{}", later.title());
+            text.push_str(&head(later, earlier));
             write!(text, "{}", explain(figures, before))
         }
         Format::Kernel if earlier.is_some() => return Err(Failure::NoDifference),

@@ -55,15 +55,25 @@ fn who_compares_what_cannot_be_compared_is_told() {
             .expect("it is written");
         file
     }
-    let said = |file: &Path, other: &Path| {
-        let output = stats(file, &["--diff", other.to_str().expect("text")]);
-        assert!(output.status.success() && !output.stdout.is_empty());
-        String::from_utf8(output.stderr).expect("text")
-    };
     let (later, earlier) = (copy("later.json", 7), copy("earlier.json", 7));
-    assert_eq!(said(&later, &earlier), "");
-    assert!(said(&earlier, &later).contains("backwards"));
-    assert!(said(&later, &copy("earlier.json", 8)).contains("of two processes"));
+    let another = copy("earlier.json", 8);
+    for (form, is_in_the_text) in
+        [("brief", true), ("explain", true), ("json", false), ("html", false)]
+    {
+        let said = |file: &Path, other: &Path| {
+            let other = other.to_str().expect("text");
+            let output = stats(file, &["--diff", other, "--format", form]);
+            assert!(output.status.success() && !output.stdout.is_empty());
+            let [text, aside] =
+                [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).expect("text"));
+            assert!(!is_in_the_text || aside.is_empty(), "{form}: {aside}");
+            if is_in_the_text { text } else { aside }
+        };
+        let usual = said(&later, &earlier);
+        assert!(!usual.contains("backwards") && !usual.contains("of two processes"), "{usual}");
+        assert!(said(&earlier, &later).contains("backwards"), "{form}");
+        assert!(said(&later, &another).contains("of two processes"), "{form}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use strata_alloc::{Core, HeapConfig, WhyPerThread};
 #[serde(rename_all = "snake_case", tag = "finding")]
 #[non_exhaustive]
 pub enum Finding {
-    /// Spans of a size class are held by few objects.
+    /// Much of a size class's spans is free: more than half, or so much that it is a large part of the heap.
     FragmentedClass {
         /// Size of an object in bytes.
         object_bytes: u64,
@@ -29,7 +29,8 @@ pub enum Finding {
         /// Bytes of free objects in them.
         free_bytes: u64,
     },
-    /// Spans of many size classes are held by few objects each, none of which is worth a finding of its own.
+    /// Much of the spans of several size classes is free, none of which is worth a finding of its own: those of which more than half is,
+    /// or, where that is a large part of the heap, all that have something free.
     FragmentedClasses {
         /// How many classes.
         classes: u64,

@@ -158,6 +158,44 @@ fn few_objects_in_spans_of_many_classes_are_fragmentation_too() {
     free(&heap, ground);
 }
 
+/// A third of each span is free: too little for a class to be called hollow, and a large part of the heap.
+#[test]
+fn holes_that_are_a_large_part_of_the_heap_are_fragmentation_whatever_part_of_its_spans_they_are() {
+    let _alone = alone();
+    let is_one =
+        |finding: &Finding| matches!(finding, Finding::FragmentedClass { object_bytes: 512, .. });
+    let are_several = |finding: &Finding| matches!(finding, Finding::FragmentedClasses { classes: 8..=10, free_bytes, .. } if *free_bytes > 5 << 20);
+    let sizes = [100, 140, 200, 300, 400, 600, 800, 1200, 2000, 3000];
+    type IsIt = fn(&Finding) -> bool;
+    for (sizes, bytes, is_it) in
+        [(&[512][..], 24 << 20, is_one as IsIt), (&sizes[..], 2 << 20, are_several as IsIt)]
+    {
+        let heap: Heap = Heap::with(Config::DEFAULT);
+        let mut blocks = Vec::new();
+        for size in sizes {
+            let mut of_a_size = many(&heap, bytes / size, *size).into_iter();
+            while let Some(go) = of_a_size.next() {
+                blocks.push((go, false));
+                blocks.extend(of_a_size.by_ref().take(2).map(|stay| (stay, true)));
+            }
+        }
+        assert!(!has(&found(&heap, None), is_it), "all of them are in use");
+        let (stay, go): (Vec<_>, Vec<_>) = blocks.into_iter().partition(|(_, stays)| *stays);
+        free(&heap, go.into_iter().map(|(block, _)| block));
+        heap.release(0);
+        assert!(has(&found(&heap, None), is_it), "a third is free");
+        // Beside as much as makes it a small part, it is none.
+        let ground = many(&heap, 16, 8 << 20);
+        for block in &ground {
+            // SAFETY: the block is ours and so long.
+            unsafe { block.write_bytes(1, 8 << 20) };
+        }
+        assert!(!has(&found(&heap, None), is_it), "it is a twentieth of the heap now");
+        free(&heap, ground);
+        free(&heap, stay.into_iter().map(|(block, _)| block));
+    }
+}
+
 #[test]
 fn caches_in_which_nothing_moves_are_idle() {
     let _alone = alone();
@@ -250,10 +288,23 @@ fn pages_that_recent_demand_may_want_again_are_told_as_such() {
     heap.release(0);
     let core = heap.core().unwrap();
     core.page_heap().release(core, PageCount::<Pages8K>::new(8000), ReleaseReason::Policy);
-    assert!(has(&found(&heap, None), |finding| matches!(
-        finding,
-        Finding::UnreleasedPages { why: WhyNotReleased::RecentDemand { .. }, .. }
-    )));
+    let is_recent_demand = |finding: &Finding| {
+        matches!(finding, Finding::UnreleasedPages { why: WhyNotReleased::RecentDemand { .. }, .. })
+    };
+    assert!(has(&found(&heap, None), is_recent_demand));
+    // It is the reason beside a thread, too, which leaves such pages.
+    let page_heap = core.page_heap().figures(core);
+    let mut snapshot = snapshot(&heap);
+    snapshot.heap.background.has_thread = true;
+    let figures = Figures { snapshot: &snapshot, page_heap: page_heap.details(), kernel: None };
+    assert!(has(&explain(figures, None), is_recent_demand));
+    // Beside more that would go it is not.
+    let others = many(&heap, 300, 1 << 20);
+    free(&heap, others);
+    let findings = found(&heap, None);
+    assert!(has(&findings, |finding| matches!(finding, Finding::UnreleasedPages { .. })));
+    assert!(!has(&findings, is_recent_demand));
+    assert!(findings.to_string().contains(" stay, on hugepages that are in use"));
     free(&heap, stay.into_iter().map(|(_, block)| block));
 }
 

@@ -2,7 +2,9 @@
 
 use super::{Finding, Findings, WhyNoThread, WhyNotReleased};
 use crate::total::{total, total_change};
-use crate::{Category, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Place, Snapshot};
+use crate::{
+    Category, ClassFigures, CpuFigures, Figures, Ledger, PageHeapDetails, Part, Place, Snapshot,
+};
 use strata_alloc::{BackgroundThread, FrontEnd, WhyPerThread};
 use strata_cpu_cache::IdKind;
 use strata_page_heap::{LimitFigures, ReleasedBytes};
@@ -13,6 +15,10 @@ const LEAST_BYTES: u64 = 1 << 20;
 /// And about at least this part of what the heap has, one fiftieth: at twice, a program of 10 GiB would not hear of 300
 /// MiB; at half, the list of a large program is of classes that do not matter.
 const LEAST_PART: u64 = 50;
+
+/// Free objects in spans stand out, however they are spread, from this part of what the heap has, an eighth: at twice, a program of
+/// which a fifth is holes hears nothing; at half, programs hear of what any mix of sizes leaves free.
+const HOLES_PART: u64 = 8;
 
 /// Caches stand out from a quarter of what the program has, and from 8 MiB: what 5 CPUs may hold each by default.
 const CACHES_PART: u64 = 4;
@@ -32,8 +38,12 @@ pub(super) fn apply(
     let snapshot = figures.snapshot;
     // What was handed out and never touched is no memory that anybody has.
     let resident = snapshot.process.map_or(u64::MAX, |process| process.resident_bytes as u64);
-    let least = LEAST_BYTES.max(findings.actual_bytes.min(resident) / LEAST_PART);
-    fragmented_classes(snapshot, least, findings);
+    let has_bytes = findings.actual_bytes.min(resident);
+    let least = LEAST_BYTES.max(has_bytes / LEAST_PART);
+    // What went back to the kernel from inside of spans is free, and costs nothing.
+    let holes_bytes = ledger.bytes(Category::Central);
+    let many = least.max(has_bytes / HOLES_PART);
+    fragmented_classes(snapshot, least, (holes_bytes >= many).then_some(many), findings);
     idle_cpus(snapshot, earlier, least, findings);
     caches(ledger, least, findings);
     unreleased_pages(figures, ledger, least, findings);
@@ -54,47 +64,112 @@ pub(super) fn apply(
     }
 }
 
-/// More than half of a class's spans are free objects that lie in the central free list. Classes of which that is too little
-/// to be told singly are told together.
-fn fragmented_classes(snapshot: &Snapshot, least: u64, findings: &mut Findings) {
-    let (mut all, mut most) = ([0u64; 6], (0, 0));
+/// Free objects that lie in the central free list: more than half of a class's spans, or `many` bytes, if so many are free in all.
+/// Classes of which that is too little to be told singly are told together, whatever part of their spans it is where it is many.
+fn fragmented_classes(snapshot: &Snapshot, least: u64, many: Option<u64>, findings: &mut Findings) {
+    let (mut hollow, mut all) = (Holes::NONE, Holes::NONE);
     for (_, class) in snapshot.classes.iter() {
-        let span_bytes = class.live_pages.saturating_mul(snapshot.heap.page_bytes);
-        let free_bytes = class.central_objects.saturating_mul(class.object_bytes);
-        let objects_in_use = class.objects_in_use();
-        let cached_objects = class.objects_out.saturating_sub(objects_in_use);
-        if free_bytes <= span_bytes / 2 {
+        let holes = Holes::of(class, snapshot.heap.page_bytes);
+        let is_hollow = holes.free_bytes > holes.span_bytes / 2;
+        let from_bytes = if is_hollow { Some(least) } else { many };
+        if from_bytes.is_some_and(|bytes| holes.free_bytes >= bytes) {
+            findings.add(holes.of_one_class());
             continue;
         }
-        if free_bytes >= least {
-            let (object_bytes, spans) = (class.object_bytes, class.spans);
-            findings.add(Finding::FragmentedClass {
-                object_bytes,
-                spans,
-                objects_in_use,
-                cached_objects,
-                span_bytes,
-                free_bytes,
-            });
-            continue;
-        }
-        most = most.max((free_bytes, class.object_bytes));
-        let these = [1, class.spans, objects_in_use, cached_objects, span_bytes, free_bytes];
-        for (sum, more) in all.iter_mut().zip(these) {
-            *sum = sum.saturating_add(more);
+        all.add(&holes);
+        if is_hollow {
+            hollow.add(&holes);
         }
     }
-    let [classes, spans, objects_in_use, cached_objects, span_bytes, free_bytes] = all;
-    if free_bytes >= least {
-        findings.add(Finding::FragmentedClasses {
-            classes,
-            spans,
+    if many.is_some_and(|many| all.free_bytes >= many) {
+        findings.add(all.of_several_classes());
+    } else if hollow.free_bytes >= least {
+        findings.add(hollow.of_several_classes());
+    }
+}
+
+/// What is free in spans of one class or several.
+struct Holes {
+    classes: u64,
+    spans: u64,
+    objects_in_use: u64,
+    cached_objects: u64,
+    span_bytes: u64,
+    free_bytes: u64,
+    /// Size of an object of the class that has most of it, and how much that is.
+    most_object_bytes: u64,
+    most_free_bytes: u64,
+}
+
+impl Holes {
+    const NONE: Self = Self {
+        classes: 0,
+        spans: 0,
+        objects_in_use: 0,
+        cached_objects: 0,
+        span_bytes: 0,
+        free_bytes: 0,
+        most_object_bytes: 0,
+        most_free_bytes: 0,
+    };
+
+    fn of(class: &ClassFigures, page_bytes: u64) -> Self {
+        let free_bytes = class.central_objects.saturating_mul(class.object_bytes);
+        let objects_in_use = class.objects_in_use();
+        Self {
+            classes: 1,
+            spans: class.spans,
             objects_in_use,
-            cached_objects,
-            span_bytes,
+            cached_objects: class.objects_out.saturating_sub(objects_in_use),
+            span_bytes: class.live_pages.saturating_mul(page_bytes),
             free_bytes,
-            most_object_bytes: most.1,
-        });
+            most_object_bytes: class.object_bytes,
+            most_free_bytes: free_bytes,
+        }
+    }
+
+    /// Adds those of another class, if it has any.
+    fn add(&mut self, other: &Self) {
+        if other.free_bytes == 0 {
+            return;
+        }
+        for (sum, more) in [
+            (&mut self.classes, other.classes),
+            (&mut self.spans, other.spans),
+            (&mut self.objects_in_use, other.objects_in_use),
+            (&mut self.cached_objects, other.cached_objects),
+            (&mut self.span_bytes, other.span_bytes),
+            (&mut self.free_bytes, other.free_bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+        if other.most_free_bytes >= self.most_free_bytes {
+            self.most_object_bytes = other.most_object_bytes;
+            self.most_free_bytes = other.most_free_bytes;
+        }
+    }
+
+    const fn of_one_class(&self) -> Finding {
+        Finding::FragmentedClass {
+            object_bytes: self.most_object_bytes,
+            spans: self.spans,
+            objects_in_use: self.objects_in_use,
+            cached_objects: self.cached_objects,
+            span_bytes: self.span_bytes,
+            free_bytes: self.free_bytes,
+        }
+    }
+
+    const fn of_several_classes(&self) -> Finding {
+        Finding::FragmentedClasses {
+            classes: self.classes,
+            spans: self.spans,
+            objects_in_use: self.objects_in_use,
+            cached_objects: self.cached_objects,
+            span_bytes: self.span_bytes,
+            free_bytes: self.free_bytes,
+            most_object_bytes: self.most_object_bytes,
+        }
     }
 }
 
@@ -153,7 +228,8 @@ fn unreleased_pages(figures: &Figures<'_>, ledger: &Ledger, least: u64, findings
         return;
     }
     let releasable_bytes = figures.releasable_bytes();
-    let why = why_not_released(figures, free_bytes - releasable_bytes.min(free_bytes));
+    let why =
+        why_not_released(figures, releasable_bytes, free_bytes.saturating_sub(releasable_bytes));
     findings.add(Finding::UnreleasedPages {
         free_bytes,
         between_spans_bytes: ledger.bytes(Category::FillerFree),
@@ -162,7 +238,12 @@ fn unreleased_pages(figures: &Figures<'_>, ledger: &Ledger, least: u64, findings
     });
 }
 
-fn why_not_released(figures: &Figures<'_>, kept_by_demand_bytes: u64) -> WhyNotReleased {
+/// The reason for most of it; what could go beside what demand keeps, or the reverse, is told in the words.
+fn why_not_released(
+    figures: &Figures<'_>,
+    releasable_bytes: u64,
+    kept_back_bytes: u64,
+) -> WhyNotReleased {
     let (heap, config) = (&figures.snapshot.heap, &figures.snapshot.config);
     let skipped_pages = match figures.page_heap {
         PageHeapDetails::Temeraire(temeraire) => temeraire.filler.skipped.pending_pages,
@@ -173,13 +254,14 @@ fn why_not_released(figures: &Figures<'_>, kept_by_demand_bytes: u64) -> WhyNotR
         WhyNotReleased::Refused { times: heap.page_heap.release_failures }
     } else if heap.background.is_off || (never && config.release_rate == 0) {
         WhyNotReleased::SwitchedOff
+    } else if skipped_pages != 0 && kept_back_bytes > releasable_bytes {
+        // Nor would a thread, or a call, take it.
+        WhyNotReleased::RecentDemand { kept_back_bytes }
     } else if heap.background.has_thread && !never {
         WhyNotReleased::Delay {
             delay_ms: config.release_delay_ms,
             rate_bytes: config.release_rate as u64,
         }
-    } else if skipped_pages != 0 && kept_by_demand_bytes != 0 {
-        WhyNotReleased::RecentDemand { kept_back_bytes: kept_by_demand_bytes }
     } else if heap.page_heap.released.total() == 0 {
         WhyNotReleased::NobodyAsked { no_thread: why_no_thread(figures) }
     } else {

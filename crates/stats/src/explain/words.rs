@@ -63,25 +63,7 @@ impl Display for Finding {
                     )?;
                 }
                 write!(f, "{why}")?;
-                match why {
-                    WhyNotReleased::Refused { .. } | WhyNotReleased::RecentDemand { .. } => Ok(()),
-                    _ => write!(
-                        f,
-                        " malloc_trim(0) gives {} of it back now, and what is in caches",
-                        Amount(*releasable_bytes)
-                    ),
-                }?;
-                // What was wanted within the last minutes is told by its own reason, where that is the reason.
-                let kept_bytes = free_bytes.saturating_sub(*releasable_bytes);
-                match why {
-                    WhyNotReleased::Refused { .. } | WhyNotReleased::RecentDemand { .. } => Ok(()),
-                    _ if kept_bytes < 1 << 20 => f.write_str("."),
-                    _ => write!(
-                        f,
-                        "; {} stay, on hugepages that are in use: the program wanted as much within the last minutes.",
-                        Amount(kept_bytes)
-                    ),
-                }
+                what_goes_now(why, *free_bytes, *releasable_bytes, f)
             }
             Self::BrokenHugepages { hugepages, used_bytes, released_bytes } => write!(
                 f,
@@ -150,6 +132,37 @@ impl Display for Finding {
                  threads.{DO}a kernel and a C library with restartable sequences (Linux 4.18, glibc 2.35) are what it needs.",
                 why.as_str()
             ),
+        }
+    }
+}
+
+/// Less than this is not worth a half sentence.
+const LEAST_TOLD_BYTES: u64 = 1 << 20;
+
+/// What a call would give back of free pages, and what it would not.
+fn what_goes_now(
+    why: &WhyNotReleased,
+    free_bytes: u64,
+    releasable_bytes: u64,
+    f: &mut Formatter<'_>,
+) -> Result {
+    match why {
+        WhyNotReleased::Refused { .. } => Ok(()),
+        WhyNotReleased::RecentDemand { .. } if releasable_bytes < LEAST_TOLD_BYTES => Ok(()),
+        WhyNotReleased::RecentDemand { .. } => {
+            write!(f, " malloc_trim(0) gives {} of the rest back now.", Amount(releasable_bytes))
+        }
+        _ => {
+            let releasable = Amount(releasable_bytes);
+            write!(f, " malloc_trim(0) gives {releasable} of it back now, and what is in caches")?;
+            match free_bytes.saturating_sub(releasable_bytes) {
+                0..LEAST_TOLD_BYTES => f.write_str("."),
+                kept_bytes => write!(
+                    f,
+                    "; {} stay, on hugepages that are in use: the program wanted as much within the last minutes.",
+                    Amount(kept_bytes)
+                ),
+            }
         }
     }
 }
@@ -292,7 +305,7 @@ fn fragmented_classes(finding: &Finding, f: &mut Formatter<'_>) -> Result {
         return f.write_str(HELD_BY_CACHES);
     }
     f.write_str(
-        "a span goes back when its last object is freed. Something frees most of what it allocated, of all sizes, and keeps \
+        "a span goes back when its last object is freed. Something frees much of what it allocated, of many sizes, and keeps \
          some of it: allocate what stays apart, or at another time. Until then the room is used again for objects of the same \
          sizes.",
     )
