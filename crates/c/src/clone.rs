@@ -12,37 +12,7 @@ use crate::frame::{pop, push};
 use crate::vfork::{ALLOCATED, DEALLOCATED, REENTRY, failed};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
-use strata_sync::thread_block::Counter;
-
-/// Closes a counter whose word is also in `kept`, where it leaves by how much to lift the counter afterwards: a multiple of
-/// [`Counter::OPEN`], which is in r11. Changes rcx and flags.
-///
-/// The word comes to stand half a count or less from -[`Counter::OPEN`]: two lives that count in it lose of both
-/// counts, upwards and downwards, and neither 0 nor the least number there is, below which words are positive again, is near.
-macro_rules! closed_far_below_zero {
-    ($kept:literal, $counter:literal) => {
-        concat!(
-            "mov rcx, ",
-            $kept,
-            "\n",
-            // What was counted, the upper bits as the highest of it.
-            "shl rcx, 2\n",
-            "sar rcx, 2\n",
-            "sub rcx, r11\n",
-            "sub ",
-            $kept,
-            ", rcx\n",
-            "mov rcx, ",
-            $kept,
-            "\n",
-            // One instruction: who interrupts it and counts is counted.
-            "sub qword ptr ",
-            $counter,
-            ", rcx",
-        )
-    };
-}
-pub(crate) use closed_far_below_zero;
+use strata_sync::{closed_far_below_zero, thread_block::Counter};
 
 /// A child as `flags` say, which calls `function(argument)` on the stack that ends at `stack`, and ends with its
 /// result; its number, or -1 with `errno`. (clone(2))

@@ -12,18 +12,20 @@
 //!
 //! `posix_spawn`, `popen` and `system` make their children in the C library, which allocates nothing in them.
 
-use crate::clone::closed_far_below_zero;
 use core::arch::naked_asm;
 use core::ffi::c_long;
 use core::mem::offset_of;
 use strata_os::set_errno;
-use strata_sync::thread_block::{Counter, Slot, SlotWords, ThreadBlock};
+use strata_sync::{
+    closed_far_below_zero,
+    thread_block::{Counter, Slot, SlotWords, ThreadBlock},
+};
 
 /// Where the words stand in the block. The only heap of the library has the first slot, if any.
 pub(crate) const REENTRY: usize = offset_of!(ThreadBlock, reentry);
-/// As above.
+/// Where the counter of what was allocated does.
 pub(crate) const ALLOCATED: usize = Slot::FIRST.byte_offset() + offset_of!(SlotWords, allocated);
-/// As above.
+/// Where the counter of what was freed does.
 pub(crate) const DEALLOCATED: usize =
     Slot::FIRST.byte_offset() + offset_of!(SlotWords, deallocated);
 

@@ -278,6 +278,54 @@ fn a_counter_shared_by_two_lives_stays_far_below_zero_when_it_moves_on() {
     }
 }
 
+/// Whatever two lives lost of what they counted, and however often: where it was closed by the upper bits as they were, a word that had
+/// risen came to stand just above the least number there is, and was open a few bytes later.
+#[cfg(all(target_arch = "x86_64", not(strata_loom)))]
+#[test]
+fn a_counter_that_is_closed_for_two_lives_stands_far_from_where_it_would_be_open_whatever_was_lost()
+{
+    /// What the assembly leaves: by how much to lift.
+    fn close(counter: &Counter) -> u64 {
+        let mut kept = counter.0.load(Ordering::Relaxed);
+        // SAFETY: changes the word, which is this test's, and the registers that it names.
+        unsafe {
+            core::arch::asm!(
+                crate::closed_far_below_zero!("{kept}", "[{counter}]"),
+                kept = inout(reg) kept,
+                counter = in(reg) counter.0.as_ptr(),
+                in("r11") Counter::OPEN,
+                out("rcx") _,
+                options(nostack),
+            );
+        }
+        kept
+    }
+    let edges = [0, 1 << 61, 1 << 62, 3 << 61, 1 << 63, 5 << 61, 3 << 62, 7 << 61];
+    let near =
+        |edge: u64| [edge.wrapping_sub(4097), edge.wrapping_sub(1), edge, edge.wrapping_add(8)];
+    for start in edges.into_iter().flat_map(near) {
+        let counter = Counter(core::sync::atomic::AtomicU64::new(start));
+        // A clone of a thread, another of the same thread, and so on: each time as much is lost as can be lost of a count.
+        for lost in [0, 1, Counter::STEP / 3, Counter::STEP - 1] {
+            for lost in [lost, lost.wrapping_neg()] {
+                let (word, bytes) = (counter.0.load(Ordering::Relaxed), counter.bytes());
+                let lift = close(&counter);
+                let closed = counter.0.load(Ordering::Relaxed).cast_signed();
+                let far = closed.wrapping_add(Counter::OPEN.cast_signed()).unsigned_abs();
+                assert!(far <= Counter::STEP, "{word:#x} became {closed:#x}");
+                assert_eq!((counter.bytes(), lift % Counter::OPEN), (bytes, 0), "{word:#x}");
+                assert_eq!(
+                    lift.wrapping_add(closed.cast_unsigned()),
+                    word,
+                    "it is lifted to where it was"
+                );
+                counter.move_on(lost);
+                assert!(!counter.is_open(), "{word:#x}, of which {lost:#x} was lost");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_counter_that_was_used_up_to_its_last_byte_or_beyond_opens_again() {
     for beyond in [0, 1, 4096] {

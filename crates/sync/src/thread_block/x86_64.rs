@@ -16,6 +16,38 @@ global_asm!(
     bytes = const super::BLOCK_BYTES,
 );
 
+/// Assembly that closes a [`Counter`](crate::thread_block::Counter) of a thread that is about to have two lives, as after `vfork`: for
+/// functions that may not call any. The counter's word is also in `kept` (a register, or memory), where it leaves by how much to
+/// lift the counter when one life is over: a multiple of [`Counter::OPEN`](crate::thread_block::Counter::OPEN), which is in r11. Changes rcx and flags.
+///
+/// The word comes to stand half a count or less from -`OPEN`, wherever it stood: two lives that count in it lose of both
+/// counts, upwards and downwards, and neither 0 nor the least number there is, below which words are positive again, is near. What
+/// was counted stays.
+#[macro_export]
+macro_rules! closed_far_below_zero {
+    ($kept:literal, $counter:literal) => {
+        concat!(
+            "mov rcx, ",
+            $kept,
+            "\n",
+            // What was counted, the upper bits as the highest of it.
+            "shl rcx, 2\n",
+            "sar rcx, 2\n",
+            "sub rcx, r11\n",
+            "sub ",
+            $kept,
+            ", rcx\n",
+            "mov rcx, ",
+            $kept,
+            "\n",
+            // One instruction: who interrupts it and counts is counted.
+            "sub qword ptr ",
+            $counter,
+            ", rcx",
+        )
+    };
+}
+
 /// How far the block stands from the thread pointer, in every thread of the process.
 ///
 /// One load from the global offset table; in an executable the linker makes it a constant.
