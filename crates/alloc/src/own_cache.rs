@@ -161,7 +161,6 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Gives what a thread's cache holds back, and the cache too; null is none. Says how many bytes it held.
-    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn end_cache(&self, cache: *mut c_void) -> u64 {
         let Some(item) = NonNull::new(cache.cast::<CacheItem<C::Pages>>()) else { return 0 };
         // SAFETY: the cache came from `new_cache` and was not ended before.

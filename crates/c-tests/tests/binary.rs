@@ -86,6 +86,80 @@ fn operators_throw_without_a_frame_of_their_own_and_common_paths_call_nothing() 
     }
 }
 
+/// What the kernel maps at once around a page of a file that is touched.
+const PIECE: u64 = 64 << 10;
+
+#[test]
+fn what_each_program_runs_and_reads_stands_at_the_beginning_of_few_pieces() {
+    let segments = said("readelf", &["-lW"]);
+    let loaded = segments.lines().filter(|line| line.trim_start().starts_with("LOAD"));
+    for line in loaded {
+        let address = line.split_whitespace().nth(2).map(number_after_0x);
+        assert_eq!(address.map(|address| address % PIECE), Some(0), "{line}");
+        assert!(line.trim_end().ends_with("0x10000"), "the loader puts it at a piece: {line}");
+    }
+    let constants = end_of_section(".rodata.often");
+    assert!(constants <= PIECE, "beside the tables of symbols: {constants:#x}");
+    // The kernel's signature in front of where sections go on, and behind it the code.
+    let (begin, end) = bounds_of_section(".text.begin");
+    assert!(begin % PIECE < 4096, "{begin:#x}");
+    // Two pieces, and a little of a third for large blocks.
+    assert!(end - begin <= 2 * PIECE + PIECE / 4, "{begin:#x} to {end:#x}");
+    let symbols = said("nm", &["-C"]);
+    let found: Vec<(u64, &str)> = symbols
+        .lines()
+        .filter_map(|line| Some((u64::from_str_radix(line.get(..16)?, 16).ok()?, line.get(19..)?)))
+        .collect();
+    for (name, module) in [
+        ("malloc", ""),
+        ("free", ""),
+        ("realloc", ""),
+        ("set_up_core", "strata_alloc::heap"),
+        ("refill", "strata_cpu_cache"),
+        ("overflow", "strata_cpu_cache"),
+        ("take_from_new_span", "strata_central"),
+        ("give_to_central", "strata_central"),
+        ("allocate", "HugePageAware"),
+        ("allocate", "strata_temeraire::state"),
+        ("figures", "published"),
+    ] {
+        let is_it = |symbol: &str| {
+            symbol == name && module.is_empty()
+                || !module.is_empty()
+                    && symbol.contains(module)
+                    && symbol.rsplit("::").find(|part| !is_hash(part)) == Some(name)
+        };
+        let places: Vec<u64> =
+            found.iter().filter(|(_, symbol)| is_it(symbol)).map(|(place, _)| *place).collect();
+        let stands = |place: &u64| (begin..begin + 2 * PIECE).contains(place);
+        // One that the compiler put into its callers is where they are.
+        assert!(places.iter().all(stands), "{module} {name}: {places:x?}");
+    }
+}
+
+/// The end of a name as it is mangled.
+fn is_hash(part: &str) -> bool {
+    part.len() == 17 && part.starts_with('h')
+}
+
+fn number_after_0x(text: &str) -> u64 {
+    u64::from_str_radix(text.trim_start_matches("0x"), 16).expect("a number")
+}
+
+fn end_of_section(name: &str) -> u64 {
+    bounds_of_section(name).1
+}
+
+/// Where a section begins and ends in memory.
+fn bounds_of_section(name: &str) -> (u64, u64) {
+    let said = said("readelf", &["-SW"]);
+    let line = said.lines().find(|line| line.split_whitespace().any(|word| word == name));
+    let line = line.expect("it is there");
+    let words: Vec<&str> = line.split_whitespace().skip_while(|word| *word != name).collect();
+    let begin = number_after_0x(words[2]);
+    (begin, begin + number_after_0x(words[4]))
+}
+
 /// The instructions of a function, which calls nothing and has no frame.
 fn body_without_frame<'a>(disassembly: &'a str, symbols: &str, name: &str) -> Vec<&'a str> {
     let address = address_of(symbols, name);

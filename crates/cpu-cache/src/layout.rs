@@ -86,12 +86,14 @@ impl RegionSize {
 /// TCMalloc give at half this region size, rounded; in each smaller size as many fewer as it is shorter. The standard tables wish for an
 /// eighth more slots than a region has, so each class gets 89 % of this: in all but the two least sizes a batch of a thousand small
 /// objects fits.
+///
+/// A static, so that it has a name by which it stands with what each start reads.
 #[cfg(not(strata_loom))]
-const GREATEST_CAPACITY: [(usize, u16); 5] =
+static GREATEST_CAPACITY: [(usize, u16); 5] =
     [(256, 3072), (1 << 10, 1280), (8 << 10, 320), (64 << 10, 96), (usize::MAX, 48)];
 /// Greatest number of objects of one class on one CPU in the greatest region of a model.
 #[cfg(strata_loom)]
-const GREATEST_CAPACITY: [(usize, u16); 1] = [(usize::MAX, 4)];
+static GREATEST_CAPACITY: [(usize, u16); 1] = [(usize::MAX, 4)];
 
 /// The layouts of all sizes of a region.
 #[derive(Debug)]

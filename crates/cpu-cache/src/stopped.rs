@@ -50,7 +50,6 @@ pub(crate) struct Stopped<'a> {
 
 impl CpuCache {
     /// Stops the cache of `id` and takes its headers away.
-    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn stop(&self, id: u32) -> Result<Stopped<'_>, StopRefusal> {
         let (Some(state), Some(table)) = (self.state(id), self.table()) else {
             return Err(StopRefusal::NoSuchId);
