@@ -4,6 +4,7 @@
 //! and without it. `#[linkage]` is not stable, hence the reference is made in assembly, through
 //! the global offset table. On architectures whose assembly is not here it is as if nobody defined them.
 
+use crate::loader::{Dlopen, Dlsym};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use core::arch::asm;
 use core::{
@@ -27,7 +28,7 @@ macro_rules! weak {
                 options(pure, nomem, nostack, preserves_flags),
             );
         }
-        // SAFETY: as above.
+        // SAFETY: the same entry, by its page and its place in that.
         #[cfg(target_arch = "aarch64")]
         unsafe {
             asm!(
@@ -59,7 +60,7 @@ pub(crate) fn rseq_offset() -> Option<&'static isize> {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn rseq_size() -> Option<&'static u32> {
     let place = weak!("__rseq_size" as u32);
-    // SAFETY: as in `rseq_offset`.
+    // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before any other object's code runs.
     unsafe { place.as_ref() }
 }
 
@@ -96,6 +97,20 @@ pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
 /// The type of `__register_atfork`.
 pub(crate) type RegisterAtfork =
     unsafe extern "C" fn(ForkHandler, ForkHandler, ForkHandler, *const c_void) -> c_int;
+
+/// The loader's `dlopen`; `None` in a program that was linked statically.
+pub(crate) fn dlopen() -> Option<Dlopen> {
+    let place = weak!("dlopen" as c_void);
+    // SAFETY: null, or the C library's function, which has this type (dlopen(3)).
+    unsafe { transmute::<*const c_void, Option<Dlopen>>(place) }
+}
+
+/// The loader's `dlsym`, as [`dlopen`].
+pub(crate) fn dlsym() -> Option<Dlsym> {
+    let place = weak!("dlsym" as c_void);
+    // SAFETY: null, or the C library's function, which has this type (dlsym(3)).
+    unsafe { transmute::<*const c_void, Option<Dlsym>>(place) }
+}
 
 /// Whether glibc's `__libc_single_threaded` says that the process has one thread; false where nobody says it.
 pub(crate) fn is_single_threaded() -> bool {

@@ -1,10 +1,9 @@
 //! What is taken of a C++ runtime, if there is one.
 
 use super::x86_64::words;
-use core::ffi::{CStr, c_char, c_int, c_void};
-use core::mem::transmute;
+use core::ffi::{CStr, c_void};
 use core::ptr;
-use strata_os::KeepErrno;
+use strata_os::{KeepErrno, Loader};
 use strata_sync::atomic::{AtomicPtr, Ordering};
 
 /// A word for each thing of the C++ runtime, null where it is not there. Filled by the loader, or else by [`find_runtime`],
@@ -29,14 +28,7 @@ pub(super) struct Runtime {
     pub(super) personality: AtomicPtr<c_void>,
     /// `__cxa_throw`: stored last
     pub(super) throw: AtomicPtr<c_void>,
-    /// The loader's `dlopen`, which a static program has not
-    pub(super) dlopen: AtomicPtr<c_void>,
-    /// The loader's `dlsym`
-    pub(super) dlsym: AtomicPtr<c_void>,
 }
-
-type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
-type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
 /// The runtimes of C++ by their file names, each with all that is needed of it or of what it depends on.
 const RUNTIMES: [&CStr; 2] = [c"libstdc++.so.6", c"libc++.so.1"];
@@ -48,28 +40,15 @@ pub(super) extern "C" fn find_runtime() {
     if !words.throw.load(Ordering::Relaxed).is_null() {
         return;
     }
-    let (dlopen, dlsym) =
-        (words.dlopen.load(Ordering::Relaxed), words.dlsym.load(Ordering::Relaxed));
-    if dlopen.is_null() || dlsym.is_null() {
-        return;
-    }
+    let Some(loader) = Loader::find() else { return };
     let _keep = KeepErrno::new();
-    // SAFETY: the loader put the address of the C library's dlopen there, which has this type.
-    let dlopen = unsafe { transmute::<*mut c_void, Dlopen>(dlopen) };
-    // SAFETY: as above.
-    let dlsym = unsafe { transmute::<*mut c_void, Dlsym>(dlsym) };
     for name in RUNTIMES {
-        // SAFETY: a name that ends in zero. A library that is loaded already runs no code for that, and others are not loaded.
-        let library = unsafe { dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
-        if !library.is_null() && words.fill(|name| look_up(dlsym, library, name)) {
+        if let Some(library) = loader.loaded(name)
+            && words.fill(|name| loader.in_library(library, name))
+        {
             return;
         }
     }
-}
-
-fn look_up(dlsym: Dlsym, library: *mut c_void, name: &CStr) -> *mut c_void {
-    // SAFETY: a handle of dlopen's, never closed, and a name that ends in zero.
-    unsafe { dlsym(library, name.as_ptr()) }
 }
 
 impl Runtime {

@@ -63,9 +63,7 @@ const _: () = {
     assert!(offset_of!(Runtime, end_catch) == 48);
     assert!(offset_of!(Runtime, personality) == 56);
     assert!(offset_of!(Runtime, throw) == 64);
-    assert!(offset_of!(Runtime, dlopen) == 72);
-    assert!(offset_of!(Runtime, dlsym) == 80);
-    assert!(size_of::<Runtime>() == 88);
+    assert!(size_of::<Runtime>() == 72);
 };
 
 global_asm!(
@@ -79,8 +77,6 @@ global_asm!(
     ".weak __cxa_end_catch",
     ".weak __gxx_personality_v0",
     ".weak __cxa_throw",
-    ".weak dlopen",
-    ".weak dlsym",
     ".pushsection .data.strata_c_runtime, \"aw\", @progbits",
     ".balign 8",
     ".globl strata_c_runtime",
@@ -99,8 +95,6 @@ global_asm!(
     "strata_c_personality:",
     ".quad __gxx_personality_v0",
     ".quad __cxa_throw",
-    ".quad dlopen",
-    ".quad dlsym",
     ".size strata_c_runtime, . - strata_c_runtime",
     ".popsection",
     // allocate_or_throw(size in rdi, align in rsi)
