@@ -2,7 +2,7 @@
 
 use crate::{
     AddressRange, Advice, CallKind, CallKinds, KernelPages, MapError, PageScan, PageSource,
-    Release, Reservation, ReserveRequest, Residency, ThpMode,
+    PageSourceLayer, Release, Reservation, ReserveRequest, Residency,
 };
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
@@ -156,7 +156,13 @@ impl<S> FailingPages<S> {
 // SAFETY:
 // 1., 2., 3. What is handed out is the source's, which promises the same.
 // 4. A call that is failed here changes nothing but counts; others fail as the source's do.
-unsafe impl<S: PageSource> PageSource for FailingPages<S> {
+unsafe impl<S: PageSource> PageSourceLayer for FailingPages<S> {
+    type Beneath = S;
+
+    fn beneath(&self) -> &S {
+        &self.source
+    }
+
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         self.admit(CallKind::Reserve, request.bytes)?;
         self.source.reserve(request)
@@ -209,34 +215,6 @@ unsafe impl<S: PageSource> PageSource for FailingPages<S> {
         self.admit(CallKind::Relocate, from.bytes)?;
         // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
         unsafe { self.source.relocate(from, to) }
-    }
-
-    fn may_split(&self, range: AddressRange, at: usize) -> bool {
-        self.source.may_split(range, at)
-    }
-
-    fn may_merge(&self, low: AddressRange, high: AddressRange) -> bool {
-        self.source.may_merge(low, high)
-    }
-
-    fn page_bytes(&self) -> usize {
-        self.source.page_bytes()
-    }
-
-    fn address_bits(&self) -> u32 {
-        self.source.address_bits()
-    }
-
-    fn touchable(&self) -> bool {
-        self.source.touchable()
-    }
-
-    fn thp_mode(&self) -> ThpMode {
-        self.source.thp_mode()
-    }
-
-    fn is_confined(&self) -> bool {
-        self.source.is_confined()
     }
 }
 

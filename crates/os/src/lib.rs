@@ -69,6 +69,7 @@ mod message;
 mod misuse;
 mod new_file;
 mod page_source;
+mod page_source_layer;
 mod process;
 mod random;
 mod range;
@@ -111,6 +112,7 @@ pub use new_file::NewFile;
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };
+pub use page_source_layer::PageSourceLayer;
 pub use process::{
     ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, has_thread, process_id,
     process_memory, process_name, read_own_memory, thread_id,

@@ -4,8 +4,8 @@
 use core::fmt::Write;
 use strata_alloc::{Config, Heap, HeapConfig, SelectedPageHeap};
 use strata_os::{
-    AddressRange, Advice, MapError, MonotonicClock, PageSource, Release, Reservation,
-    ReserveRequest, Residency, SystemPages,
+    AddressRange, MapError, MonotonicClock, PageScan, PageSource, PageSourceLayer, Residency,
+    SystemPages,
 };
 use strata_page_heap::PageHeap;
 use strata_size_classes::Pages8K;
@@ -54,32 +54,11 @@ impl HeapConfig for ShortOfMemory {
 }
 
 // SAFETY: every call goes to the kernel's pages, which keep the promises; what is told of residency changes nothing.
-unsafe impl PageSource for QuarterSwapped {
-    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
-        self.0.reserve(request)
-    }
+unsafe impl PageSourceLayer for QuarterSwapped {
+    type Beneath = SystemPages;
 
-    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.unreserve(range) }
-    }
-
-    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
-        self.0.commit(range)
-    }
-
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.decommit(range) }
-    }
-
-    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.release(range, how) }
-    }
-
-    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
-        self.0.advise(range, advice)
+    fn beneath(&self) -> &SystemPages {
+        &self.0
     }
 
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
@@ -90,16 +69,8 @@ unsafe impl PageSource for QuarterSwapped {
         Ok(residency)
     }
 
-    fn page_bytes(&self) -> usize {
-        self.0.page_bytes()
-    }
-
-    fn address_bits(&self) -> u32 {
-        self.0.address_bits()
-    }
-
-    fn touchable(&self) -> bool {
-        self.0.touchable()
+    fn residency_by(&self, _: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
+        PageSource::residency(self, range)
     }
 }
 

@@ -6,8 +6,7 @@
 
 use core::mem::MaybeUninit;
 use strata_os::{
-    AddressRange, Advice, ManualClock, MapError, PageSource, Release, Reservation, ReserveRequest,
-    Residency, SimulatedPages, SystemPages,
+    AddressRange, Advice, ManualClock, MapError, PageSource, Release, SimulatedPages, SystemPages,
 };
 use strata_page_heap::{PageHeap, ReleaseReason, SpanRequest};
 use strata_size_classes::Pages8K;
@@ -49,39 +48,20 @@ impl<S> Watched<S> {
 }
 
 // SAFETY: all calls go to the pages inside, which answer for every number.
-unsafe impl<S: PageSource> PageSource for Watched<S> {
-    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
-        self.pages.reserve(request)
+unsafe impl<S: PageSource> strata_os::PageSourceLayer for Watched<S> {
+    type Beneath = S;
+
+    fn beneath(&self) -> &S {
+        &self.pages
     }
-    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.pages.unreserve(range) }
-    }
-    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
-        self.pages.commit(range)
-    }
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.pages.decommit(range) }
-    }
+
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
         // SAFETY: the caller's promise is the same.
         self.call(|| unsafe { self.pages.release(range, how) })
     }
+
     fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
         self.call(|| self.pages.advise(range, advice))
-    }
-    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
-        self.pages.residency(range)
-    }
-    fn page_bytes(&self) -> usize {
-        self.pages.page_bytes()
-    }
-    fn address_bits(&self) -> u32 {
-        self.pages.address_bits()
-    }
-    fn touchable(&self) -> bool {
-        self.pages.touchable()
     }
 }
 

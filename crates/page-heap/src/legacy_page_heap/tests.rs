@@ -2,7 +2,8 @@ use super::*;
 use crate::{FreeSpans, limited_bytes};
 use std::vec::Vec;
 use strata_os::{
-    CallKinds, FailingPages, Fault, ManualClock, PageSource, SimulatedPages, SystemPages,
+    CallKinds, FailingPages, Fault, ManualClock, PageSource, PageSourceLayer, SimulatedPages,
+    SystemPages,
 };
 use strata_size_classes::{Pages4K, Pages8K};
 use strata_span::{Ground, PageId, SpanPlace};
@@ -338,7 +339,13 @@ fn memory_that_the_source_does_not_call_zeroed_is_not_called_so_merged_or_not() 
 struct Dirty(SimulatedPages);
 
 // SAFETY: all answers are the simulated pages', and it calls zeroed less than they do.
-unsafe impl PageSource for Dirty {
+unsafe impl PageSourceLayer for Dirty {
+    type Beneath = SimulatedPages;
+
+    fn beneath(&self) -> &SimulatedPages {
+        &self.0
+    }
+
     fn reserve(
         &self,
         request: strata_os::ReserveRequest,
@@ -346,39 +353,9 @@ unsafe impl PageSource for Dirty {
         let reservation = self.0.reserve(request)?;
         Ok(strata_os::Reservation { zeroed: false, ..reservation })
     }
-    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.unreserve(range) }
-    }
+
     fn commit(&self, range: AddressRange) -> Result<bool, strata_os::MapError> {
         self.0.commit(range).map(|_| false)
-    }
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.decommit(range) }
-    }
-    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.release(range, how) }
-    }
-    fn advise(
-        &self,
-        range: AddressRange,
-        advice: strata_os::Advice,
-    ) -> Result<(), strata_os::MapError> {
-        self.0.advise(range, advice)
-    }
-    fn residency(&self, range: AddressRange) -> Result<strata_os::Residency, strata_os::MapError> {
-        self.0.residency(range)
-    }
-    fn page_bytes(&self) -> usize {
-        self.0.page_bytes()
-    }
-    fn address_bits(&self) -> u32 {
-        self.0.address_bits()
-    }
-    fn touchable(&self) -> bool {
-        false
     }
 }
 

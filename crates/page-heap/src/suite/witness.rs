@@ -2,8 +2,7 @@
 
 use super::range_set::RangeSet;
 use strata_os::{
-    AddressRange, Advice, MapError, PageSource, Release, Reservation, ReserveRequest, Residency,
-    ThpMode,
+    AddressRange, MapError, PageSource, PageSourceLayer, Release, Reservation, ReserveRequest,
 };
 use strata_sync::{Mutex, MutexGuard};
 
@@ -69,7 +68,13 @@ impl<S> Witness<S> {
 }
 
 // SAFETY: all answers are the source's, which promises the same.
-unsafe impl<S: PageSource> PageSource for Witness<S> {
+unsafe impl<S: PageSource> PageSourceLayer for Witness<S> {
+    type Beneath = S;
+
+    fn beneath(&self) -> &S {
+        &self.source
+    }
+
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         let reservation = self.source.reserve(request)?;
         if reservation.committed {
@@ -119,39 +124,8 @@ unsafe impl<S: PageSource> PageSource for Witness<S> {
         Ok(())
     }
 
-    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
-        self.source.advise(range, advice)
-    }
-
-    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
-        self.source.residency(range)
-    }
-
-    fn may_split(&self, range: AddressRange, at: usize) -> bool {
-        self.source.may_split(range, at)
-    }
-
-    fn may_merge(&self, low: AddressRange, high: AddressRange) -> bool {
-        self.source.may_merge(low, high)
-    }
-
-    fn page_bytes(&self) -> usize {
-        self.source.page_bytes()
-    }
-
-    fn address_bits(&self) -> u32 {
-        self.source.address_bits()
-    }
-
-    fn touchable(&self) -> bool {
-        self.source.touchable()
-    }
-
-    fn is_confined(&self) -> bool {
-        self.source.is_confined()
-    }
-
-    fn thp_mode(&self) -> ThpMode {
-        self.source.thp_mode()
+    unsafe fn relocate(&self, from: AddressRange, _: usize) -> Result<usize, MapError> {
+        // The books know of nothing that moves.
+        Err(MapError::unsupported(from.bytes))
     }
 }

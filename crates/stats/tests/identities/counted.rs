@@ -3,8 +3,8 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 use strata_alloc::{Config, HeapConfig, SelectedPageHeap};
 use strata_os::{
-    AddressRange, Advice, MapError, MonotonicClock, PageSource, Release, Reservation,
-    ReserveRequest, Residency, SystemPages,
+    AddressRange, MapError, MonotonicClock, PageSource, PageSourceLayer, Reservation,
+    ReserveRequest, SystemPages,
 };
 use strata_size_classes::Pages8K;
 
@@ -43,7 +43,13 @@ impl HeapConfig for Counted {
 }
 
 // SAFETY: every call goes to the kernel's pages, which keep the promises; counting changes nothing.
-unsafe impl PageSource for CountedPages {
+unsafe impl PageSourceLayer for CountedPages {
+    type Beneath = SystemPages;
+
+    fn beneath(&self) -> &SystemPages {
+        &self.0
+    }
+
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         let reservation = self.0.reserve(request)?;
         OUTSTANDING.fetch_add(reservation.range.bytes as u64, Ordering::Relaxed);
@@ -55,39 +61,5 @@ unsafe impl PageSource for CountedPages {
         unsafe { self.0.unreserve(range)? };
         OUTSTANDING.fetch_sub(range.bytes as u64, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
-        self.0.commit(range)
-    }
-
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.decommit(range) }
-    }
-
-    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.release(range, how) }
-    }
-
-    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
-        self.0.advise(range, advice)
-    }
-
-    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
-        self.0.residency(range)
-    }
-
-    fn page_bytes(&self) -> usize {
-        self.0.page_bytes()
-    }
-
-    fn address_bits(&self) -> u32 {
-        self.0.address_bits()
-    }
-
-    fn touchable(&self) -> bool {
-        self.0.touchable()
     }
 }

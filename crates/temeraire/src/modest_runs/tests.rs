@@ -1,9 +1,6 @@
 use crate::hugepage_aware::HugePageAware;
 use std::{boxed::Box, vec::Vec};
-use strata_os::{
-    AddressRange, Advice, MapError, MonotonicClock, PageSource, Release, Reservation,
-    ReserveRequest, Residency, SystemPages, ThpMode,
-};
+use strata_os::{AddressRange, Advice, MapError, MonotonicClock, PageSource, SystemPages, ThpMode};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, Pages8K};
 use strata_span::{Ground, HUGEPAGE_BYTES, PageCount, SpanHandle};
@@ -15,40 +12,16 @@ struct Told {
 }
 
 // SAFETY: all four promises are those of the kernel's pages, to which every call is passed on.
-unsafe impl PageSource for Told {
-    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
-        SystemPages.reserve(request)
+unsafe impl strata_os::PageSourceLayer for Told {
+    type Beneath = SystemPages;
+
+    fn beneath(&self) -> &SystemPages {
+        &SystemPages
     }
-    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { SystemPages.unreserve(range) }
-    }
-    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
-        SystemPages.commit(range)
-    }
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { SystemPages.decommit(range) }
-    }
-    unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { SystemPages.release(range, how) }
-    }
+
     fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
         self.advice.lock().push((range, advice));
         SystemPages.advise(range, advice)
-    }
-    fn residency(&self, range: AddressRange) -> Result<Residency, MapError> {
-        SystemPages.residency(range)
-    }
-    fn page_bytes(&self) -> usize {
-        SystemPages.page_bytes()
-    }
-    fn address_bits(&self) -> u32 {
-        SystemPages.address_bits()
-    }
-    fn touchable(&self) -> bool {
-        true
     }
 }
 

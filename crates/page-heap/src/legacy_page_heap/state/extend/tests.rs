@@ -5,7 +5,9 @@ use crate::{
     },
 };
 use std::vec::Vec;
-use strata_os::{AddressRange, CallKinds, FailingPages, Fault, PageSource, SimulatedPages};
+use strata_os::{
+    AddressRange, CallKinds, FailingPages, Fault, PageSource, PageSourceLayer, SimulatedPages,
+};
 use strata_span::{PageCount, SpanHandle, SpanPlace};
 
 fn extend<S: PageSource>(heap: &Heap, site: &Site<S>, span: SpanHandle, pages: usize) -> bool {
@@ -131,52 +133,14 @@ fn a_span_that_grew_counts_in_the_record_of_its_new_length() {
 struct Apart(SimulatedPages);
 
 // SAFETY: all answers are the simulated pages', but that nothing may be merged, which is a wish.
-unsafe impl PageSource for Apart {
-    fn reserve(
-        &self,
-        request: strata_os::ReserveRequest,
-    ) -> Result<strata_os::Reservation, strata_os::MapError> {
-        self.0.reserve(request)
+unsafe impl PageSourceLayer for Apart {
+    type Beneath = SimulatedPages;
+
+    fn beneath(&self) -> &SimulatedPages {
+        &self.0
     }
-    unsafe fn unreserve(&self, range: AddressRange) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.unreserve(range) }
-    }
-    fn commit(&self, range: AddressRange) -> Result<bool, strata_os::MapError> {
-        self.0.commit(range)
-    }
-    unsafe fn decommit(&self, range: AddressRange) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.decommit(range) }
-    }
-    unsafe fn release(
-        &self,
-        range: AddressRange,
-        how: strata_os::Release,
-    ) -> Result<(), strata_os::MapError> {
-        // SAFETY: the caller's promise is the same.
-        unsafe { self.0.release(range, how) }
-    }
-    fn advise(
-        &self,
-        range: AddressRange,
-        advice: strata_os::Advice,
-    ) -> Result<(), strata_os::MapError> {
-        self.0.advise(range, advice)
-    }
-    fn residency(&self, range: AddressRange) -> Result<strata_os::Residency, strata_os::MapError> {
-        self.0.residency(range)
-    }
+
     fn may_merge(&self, _: AddressRange, _: AddressRange) -> bool {
-        false
-    }
-    fn page_bytes(&self) -> usize {
-        self.0.page_bytes()
-    }
-    fn address_bits(&self) -> u32 {
-        self.0.address_bits()
-    }
-    fn touchable(&self) -> bool {
         false
     }
 }
