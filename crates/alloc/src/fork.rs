@@ -34,7 +34,7 @@ pub(crate) struct ForkEntry {
 
 // SAFETY: the cells are changed and read under the list's lock alone.
 unsafe impl Sync for ForkEntry {}
-// SAFETY: as above.
+// SAFETY: the same: whichever thread has it takes the lock first.
 unsafe impl Send for ForkEntry {}
 
 /// What another layer does in the child of a fork: a list of statics, so that nothing is allocated for it.
@@ -198,10 +198,10 @@ unsafe extern "C" fn in_parent() {
     let has_streams = HAS_STREAMS.load(Ordering::Relaxed);
     // SAFETY: `before` took the lock in this thread.
     unsafe { HEAPS.release() };
-    // SAFETY: as above.
+    // SAFETY: `before` took it in this thread, or in the one that this is the copy of.
     unsafe { ENDS.release() };
     if has_streams {
-        // SAFETY: as above.
+        // SAFETY: `before` took the C library's lock in this thread.
         unsafe { strata_os::unlock_stream_list() };
     }
 }
@@ -221,7 +221,7 @@ unsafe extern "C" fn in_child() {
     call_watchers();
     // SAFETY: `before` took the lock in the thread that this one is the copy of.
     unsafe { HEAPS.release() };
-    // SAFETY: as above.
+    // SAFETY: `before` took it in this thread, or in the one that this is the copy of.
     unsafe { ENDS.release() };
 }
 

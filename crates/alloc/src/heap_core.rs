@@ -363,23 +363,23 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: `acquire_all` took every lock, in this thread or in the one that forked it, and no guard of any
         // lives.
         unsafe { self.arena.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.spans.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.page_heap.release_lock() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.middle.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.thread_caches.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.hardened.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.stops.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.threads.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.background.release() };
-        // SAFETY: as above.
+        // SAFETY: `acquire_all` took it.
         unsafe { self.recorder.release() };
     }
 

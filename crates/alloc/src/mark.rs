@@ -82,7 +82,7 @@ pub(crate) unsafe fn set_if_new(object: *mut u8, is_touched: bool) {
     if is_touched {
         // SAFETY: the caller's promise; an object of a class has 8 bytes.
         if unsafe { word.read_unaligned() } == 0 {
-            // SAFETY: as above.
+            // SAFETY: the object is free, of a class, and the caller's alone.
             unsafe { set(object) };
         }
     } else {
@@ -133,7 +133,7 @@ pub(crate) unsafe fn clear(block: *mut u8, word: u64) {
 pub(crate) unsafe fn clear_if_set(block: *mut u8) {
     // SAFETY: a block of a class, which nobody else knows.
     if unsafe { is_set(block) } {
-        // SAFETY: as above.
+        // SAFETY: nobody else knows the block, whose first word is its mark.
         unsafe { clear(block, CLEARED) };
     }
 }

@@ -118,7 +118,7 @@ impl<C: HeapConfig> Core<C> {
         match observer {
             // SAFETY: its owner gave the block up; whether it was one is looked up there.
             Observer::Hardened => unsafe { self.deallocate_hardened(slot, pointer, said) },
-            // SAFETY: as above.
+            // SAFETY: its owner gave the block up, which is recorded before the heap has it.
             Observer::Recording => unsafe { self.deallocate_recorded(slot, pointer, said) },
         }
     }
@@ -138,7 +138,7 @@ impl<C: HeapConfig> Core<C> {
         match observer {
             // SAFETY: the block is its owner's alone; whether it is one is looked up there.
             Observer::Hardened => unsafe { self.reallocate_hardened(slot, pointer, request) },
-            // SAFETY: as above.
+            // SAFETY: the block is its owner's alone, and of this heap.
             Observer::Recording => unsafe { self.reallocate_recorded(slot, pointer, request) },
         }
     }

@@ -168,7 +168,7 @@ impl<C: HeapConfig> Core<C> {
         let bytes = thread_cache.held_bytes();
         // SAFETY: its thread calls this, or has ended, or lost it while it was idle.
         unsafe { thread_cache.release_all(&self.source_of_objects()) };
-        // SAFETY: as above; it entered in `new_cache`.
+        // SAFETY: it entered in `new_cache`.
         unsafe { self.thread_caches().leave(thread_cache) };
         // SAFETY: it came from this pool, and left all lists.
         unsafe { self.threads.cache_pool.deallocate(item) };

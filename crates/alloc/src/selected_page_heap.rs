@@ -131,7 +131,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
             // SAFETY: the span came from this page heap, whose choice never changes.
             unsafe { self.legacy.deallocate(platform, span) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: the span came from this page heap, and the choice never changes: it is Temeraire's.
             unsafe { self.temeraire.deallocate(platform, span) }
         }
     }
@@ -146,7 +146,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
             // SAFETY: the span came from this page heap, whose choice never changes.
             unsafe { self.legacy.extend(platform, span, pages) }
         } else {
-            // SAFETY: as above.
+            // SAFETY: the span came from this page heap, and the choice never changes: it is Temeraire's.
             unsafe { self.temeraire.extend(platform, span, pages) }
         }
     }
@@ -264,7 +264,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
             // SAFETY: the caller took the same page heap's lock.
             unsafe { self.legacy.release_lock() };
         } else {
-            // SAFETY: as above.
+            // SAFETY: the caller took the lock by the same choice.
             unsafe { self.temeraire.release_lock() };
         }
     }

@@ -33,9 +33,9 @@ impl<C: HeapConfig> Core<C> {
                 let mut block = unsafe { self.cpu_cache().pop(class) };
                 if block.is_null() {
                     let source = Marking::<C>(self.source_of_objects());
-                    // SAFETY: as above.
+                    // SAFETY: set up and registered, as the standing says; only this thread runs here.
                     block = unsafe { self.cpu_cache().refill(&source, class) };
-                    // SAFETY: as above.
+                    // SAFETY: set up and registered, as the standing says.
                     unsafe { self.note_cpu_miss(Call::Allocation) };
                 }
                 let block = counted(block, &words.allocated, bytes);
@@ -52,7 +52,7 @@ impl<C: HeapConfig> Core<C> {
                 // What stood in the cache had a link written into it, and its page is there.
                 let is_touched = !block.is_null();
                 if block.is_null() {
-                    // SAFETY: as above.
+                    // SAFETY: the cache is this thread's own, until it is dropped.
                     block = unsafe { cache.refill(&self.source_of_objects(), class) };
                     drop(cache);
                     self.note_miss(Call::Allocation);
@@ -104,9 +104,9 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: this standing says that the caches are set up and the thread is registered; the block is
                 // the caller's to give.
                 if !unsafe { self.cpu_cache().push(class, pointer) } {
-                    // SAFETY: as above.
+                    // SAFETY: no cache took the block, which is still ours to give; set up and registered, as the standing says.
                     unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
-                    // SAFETY: as above.
+                    // SAFETY: set up and registered, as the standing says.
                     unsafe { self.note_cpu_miss(Call::Deallocation) };
                 }
                 words.deallocated.count(bytes as u64);
@@ -114,7 +114,7 @@ impl<C: HeapConfig> Core<C> {
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own; the block is the caller's to give.
                 if unsafe { cache.push(class, bytes, pointer) } {
-                    // SAFETY: as above; the cache is of this heap.
+                    // SAFETY: the cache is this thread's own, and of this heap.
                     unsafe { self.flush_cache(cache, class) };
                 }
                 words.deallocated.count(bytes as u64);
@@ -164,13 +164,13 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the block came from the cache or the middle tier, is of a class, and nobody else knows it.
             unsafe { mark::set_if_new(block, false) };
         }
-        // SAFETY: as above.
+        // SAFETY: the block is of a class, and nobody else knows it.
         if unsafe { mark::is_set(block) } {
-            // SAFETY: as above.
+            // SAFETY: the block is ours, and has a first word.
             unsafe { mark::clear(block, mark::word_of_taken(bytes)) };
             return true;
         }
-        // SAFETY: as above.
+        // SAFETY: the block is of a class, and nobody else knows it.
         let is_new = unsafe { mark::may_be_new::<C::Pages>(class, block) };
         if !is_new {
             self.report_unmarked(class, Address::of(block));

@@ -339,9 +339,9 @@ impl<P: PageSize> Threads<P> {
     pub(crate) unsafe fn release(&self) {
         // SAFETY: `acquire` took the locks, in this thread or in the one that forked it, and no guard of any lives.
         unsafe { self.cache_pool.release() };
-        // SAFETY: as above.
+        // SAFETY: the second of `acquire`'s locks.
         unsafe { self.record_pool.release() };
-        // SAFETY: as above.
+        // SAFETY: the first of `acquire`'s locks.
         unsafe { self.records.release() };
     }
 

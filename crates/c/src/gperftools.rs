@@ -74,12 +74,12 @@ unsafe extern "C" fn MallocExtension_MallocMemoryStats(
     let as_int = |count: u64| c_int::try_from(count).unwrap_or(c_int::MAX);
     // SAFETY: the program passes a place of this type, as gperftools' header declares it.
     unsafe { blocks.write(as_int(count)) };
-    // SAFETY: as above.
+    // SAFETY: so with this one.
     unsafe { total.write(usize::try_from(bytes).unwrap_or(usize::MAX)) };
     for (index, count) in sizes.into_iter().enumerate() {
         // SAFETY: the caller's promise: there is room for 64.
         let entry = unsafe { histogram.add(index) };
-        // SAFETY: as above.
+        // SAFETY: a place within the 64.
         unsafe { entry.write(as_int(count)) };
     }
     1

@@ -135,14 +135,14 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         // SAFETY: the caller holds all locks.
         unsafe { self.object_maps.release() };
         for list in self.central.iter().rev() {
-            // SAFETY: as above.
+            // SAFETY: one of the locks that the caller holds.
             unsafe { list.release() };
         }
         for cache in self.transfer.iter().rev() {
-            // SAFETY: as above.
+            // SAFETY: one of the locks that the caller holds.
             unsafe { cache.release() };
         }
-        // SAFETY: as above.
+        // SAFETY: the last of the locks that the caller holds.
         unsafe { self.spare_capacity.release() };
     }
 }

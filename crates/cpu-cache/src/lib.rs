@@ -48,11 +48,11 @@
 //! // SAFETY: set up, and this thread is registered.
 //! let object = unsafe { cache.pop(class) };
 //! assert!(object.is_null(), "nothing is cached yet");
-//! // SAFETY: as above.
+//! // SAFETY: set up, and this thread is registered.
 //! let object = unsafe { cache.refill(&Boxes, class) };
-//! // SAFETY: as above, and the object is ours.
+//! // SAFETY: set up and registered; and the object is ours.
 //! if !unsafe { cache.push(class, object) } {
-//!     // SAFETY: as above.
+//!     // SAFETY: set up and registered; no cache took the object.
 //!     unsafe { cache.overflow(&Boxes, class, object) };
 //! }
 //! ```

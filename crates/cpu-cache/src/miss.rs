@@ -45,7 +45,7 @@ impl CpuCache {
         let info = table.info(class);
         let capacity = self.capacity_on(state, id, class);
         let wish = wish(info, capacity, if memory.was_underflow() { memory.repeats() } else { 0 });
-        // SAFETY: as above.
+        // SAFETY: the caller's promise: set up and registered; `id` is one of the cache's.
         unsafe { self.grow(state, table, source, id, class, wish) };
 
         let mut objects = [core::ptr::null_mut(); MOST_MOVED];
@@ -92,9 +92,9 @@ impl CpuCache {
         let capacity = self.capacity_on(state, id, class);
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
         if memory.was_underflow() || capacity < first_wish(info) {
-            // SAFETY: as above.
+            // SAFETY: the caller's promise: set up and registered; `id` is one of the cache's.
             unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
-            // SAFETY: as above; the object is free, of this class, and nobody else has it.
+            // SAFETY: set up and registered; the object is free, of this class, and nobody else has it.
             if unsafe { self.push(class, object) } {
                 return;
             }
@@ -106,7 +106,7 @@ impl CpuCache {
         let Some((first, rest)) = objects.split_first_mut() else { return };
         *first = object;
         let rest = rest.get_mut(..usize::from(wanted) - 1).unwrap_or(&mut []);
-        // SAFETY: as above; a region has room for as many as are asked for.
+        // SAFETY: set up and registered; `rest` has room for as many as are asked for.
         let taken = unsafe { self.pop_batch(class, rest) } + 1;
         if let Some(objects) = objects.get_mut(..taken) {
             self.note_flushed(state, taken, table.size(class));

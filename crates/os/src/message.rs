@@ -129,7 +129,7 @@ fn stderr_of_process() -> Option<c_int> {
     if process < 0 {
         return None;
     }
-    // SAFETY: as above.
+    // SAFETY: makes a descriptor; touches no memory.
     let stderr = unsafe { system_call!(libc::SYS_pidfd_getfd, process, libc::STDERR_FILENO, 0) };
     close(process);
     c_int::try_from(stderr).ok().filter(|stderr| *stderr >= 0)

@@ -262,7 +262,7 @@ pub fn at_fork(
         // some 60 KiB of what never runs along.
         // SAFETY: three functions, which stay as long as the object that they and this handle are in.
         Some(register) => unsafe { register(prepare, parent, child, dso_handle()) },
-        // SAFETY: as above.
+        // SAFETY: three functions, which stay as long as the object that they are in.
         None => unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) },
     };
     error == 0

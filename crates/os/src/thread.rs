@@ -38,7 +38,7 @@ pub unsafe fn start_thread(
     // The C library takes the storage out of the stack, and makes no thread where that does not hold it.
     let stack_bytes = stack_bytes.saturating_add(THREAD_LOCAL_BYTES.load(Ordering::Relaxed));
     // A stack that the C library finds too small leaves the usual one.
-    // SAFETY: as above.
+    // SAFETY: the attributes were made above.
     unsafe { libc::pthread_attr_setstacksize(attributes, stack_bytes) };
     // A thread begins with its maker's signals.
     let blocked = SignalsBlocked::all();
@@ -47,7 +47,7 @@ pub unsafe fn start_thread(
     // `run`.
     let started = unsafe { libc::pthread_create(thread.as_mut_ptr(), attributes, run, argument) };
     drop(blocked);
-    // SAFETY: as above; they are not used after this.
+    // SAFETY: the attributes were made above, and are not used after this.
     unsafe { libc::pthread_attr_destroy(attributes) };
     answer(started)
 }

@@ -318,7 +318,7 @@ impl Reserve {
             }
         }
         if !self.log.push(platform.arena(), platform.metadata(), range) {
-            // SAFETY: as above.
+            // SAFETY: the range was just reserved, and is not in the log: nobody knows it.
             let _ = unsafe { platform.source().unreserve(range) };
             return None;
         }

@@ -89,7 +89,7 @@ impl SimulatedCpus {
             return object;
         }
         self.note_miss(cpu);
-        // SAFETY: as above.
+        // SAFETY: set up, on this thread, whose area has a valid number.
         unsafe { self.cache.refill(source, class) }
     }
 
@@ -111,7 +111,7 @@ impl SimulatedCpus {
             return;
         }
         self.note_miss(cpu);
-        // SAFETY: as above.
+        // SAFETY: set up, on this thread; no cache took the object.
         unsafe { self.cache.overflow(source, class, object) };
     }
 

@@ -409,7 +409,7 @@ impl<P: PageSize> PageMap<P> {
         if window && first.is_ok() {
             // SAFETY: the piece is that much longer than the root, zeroed, and stays.
             let classes = unsafe { memory.add(bytes) };
-            // SAFETY: as above; the root that stands is the one in front of it, so this is done once.
+            // SAFETY: zeroed bytes that stay; the root that stands is the one in front of it, so this is done once.
             unsafe { self.window.open(classes) };
         }
         // Release pairs with the acquire in `leaf_at`.

@@ -76,7 +76,7 @@ pub struct SpanHandle(NonNull<Span>);
 
 // SAFETY: a span's fields are atomics, so sharing a reference is harmless.
 unsafe impl Send for SpanHandle {}
-// SAFETY: as above.
+// SAFETY: the same: all that a reference allows is atomic.
 unsafe impl Sync for SpanHandle {}
 
 impl SpanHandle {

@@ -123,7 +123,7 @@ impl PlaceFigures {
 /// assert_eq!(spans.found_bytes, spans.ledger_bytes);
 /// assert!(spans.resident_bytes >= 4 << 20);
 /// println!("{kernel}");
-/// // SAFETY: as above.
+/// // SAFETY: the block is ours, and not used after this.
 /// unsafe { heap.deallocate(block) };
 /// ```
 pub fn reconcile<C: HeapConfig>(core: &Core<C>) -> Reconciliation {

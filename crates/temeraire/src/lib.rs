@@ -27,7 +27,7 @@
 //!
 //! // SAFETY: the spans came from this heap, and nobody uses them.
 //! unsafe { HEAP.deallocate(&ground, many) };
-//! // SAFETY: as above.
+//! // SAFETY: this one, too.
 //! unsafe { HEAP.deallocate(&ground, one) };
 //! HEAP.release(&ground, PageCount::new(1 << 20), ReleaseReason::Call);
 //! assert_eq!(HEAP.stats().free_bytes, 0);

@@ -64,7 +64,7 @@ pub struct Temeraire<P: PageSize> {
 
 // SAFETY: heaps may be used by any thread, and those behind the pointers are never given back.
 unsafe impl<P: PageSize> Send for Temeraire<P> {}
-// SAFETY: as above.
+// SAFETY: heaps lock for themselves.
 unsafe impl<P: PageSize> Sync for Temeraire<P> {}
 
 /// The order in which heaps give back.

@@ -211,7 +211,7 @@ impl<P: PageSize> ThreadCache<P> {
             adapt_after_overrun(list, batch);
         }
         if self.held_bytes() > self.max_bytes() {
-            // SAFETY: as above.
+            // SAFETY: the caller owns the cache, and `source` is where its objects came from.
             unsafe { self.scavenge(source) };
             caches.raise_limit(self);
         }

@@ -146,7 +146,7 @@ impl<P: PageSize> ThreadCaches<P> {
             None => registry.first = next,
         }
         if let Some(next) = next {
-            // SAFETY: as above.
+            // SAFETY: its neighbour is in the registry too, and stays where it is.
             unsafe { next.as_ref() }.previous.store(raw(previous), Ordering::Relaxed);
         }
         if registry.cursor == Some(NonNull::from(cache)) {

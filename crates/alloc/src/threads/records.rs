@@ -29,7 +29,7 @@ impl Records {
             None => self.first = next,
         }
         if let Some(mut next) = next {
-            // SAFETY: as above.
+            // SAFETY: its neighbour is linked too; the lock is held.
             unsafe { next.as_mut() }.previous = previous;
         }
         self.count -= 1;

@@ -87,7 +87,7 @@ impl<P: PageSize> PageMapWindow<P> {
         }
         // SAFETY: the window, seen through its start, has that many bytes and stays; before it is open no address comes here.
         let entry = unsafe { self.classes.load(Ordering::Relaxed).add(page) };
-        // SAFETY: as above; the bytes began as zeros, and are atomics to all who know them.
+        // SAFETY: a byte of the window: they began as zeros, and are atomics to all who know them.
         let raw = unsafe { &*entry }.load(Ordering::Relaxed);
         // SAFETY: what is entered is a class's byte.
         Some(unsafe { SizeClass::from_raw_unchecked(raw) })
@@ -153,7 +153,7 @@ impl<P: PageSize> Window<P> {
         }
         // SAFETY: the window is open: it has that many bytes and stays.
         let entry = unsafe { classes.add(index) };
-        // SAFETY: as above; the bytes began as zeros, and are atomics to all who know them.
+        // SAFETY: a byte of the window: they began as zeros, and are atomics to all who know them.
         unsafe { entry.as_ref() }.store(class.raw(), Ordering::Relaxed);
     }
 
