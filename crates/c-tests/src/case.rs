@@ -4,7 +4,7 @@ use crate::{Program, audit::Audit};
 use core::fmt;
 use core::time::Duration;
 use std::io::Read;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Instant;
 
@@ -179,6 +179,22 @@ struct Run {
     outcome: Result<(), String>,
 }
 
+/// Runs a command to its end, without input; how it ended and what it and its children said.
+///
+/// # Errors
+///
+/// That it could not be started, or that it still ran after ten minutes and was ended.
+pub fn output_within_limit(command: &mut Command) -> Result<Output, String> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
+    let stdout = read_aside(child.stdout.take());
+    let stderr = read_aside(child.stderr.take());
+    let status = wait(&mut child)?;
+    let stdout = stdout.join().unwrap_or_default();
+    let stderr = stderr.join().unwrap_or_default();
+    Ok(Output { status, stdout, stderr })
+}
+
 fn run_within_limit(command: &mut Command) -> Run {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     match command.spawn() {
@@ -188,20 +204,24 @@ fn run_within_limit(command: &mut Command) -> Run {
 }
 
 fn see_out(child: &mut Child) -> Result<(), String> {
-    let mut stderr = child.stderr.take();
-    let reader = thread::spawn(move || {
-        let mut text = String::new();
-        if let Some(stderr) = &mut stderr {
-            let _ = stderr.read_to_string(&mut text);
-        }
-        text
-    });
+    let stderr = read_aside(child.stderr.take());
     let status = wait(child)?;
+    // Children that live on may have the pipe still.
     if status.success() {
         return Ok(());
     }
-    let said = reader.join().unwrap_or_default();
-    Err(format!("{status}, {}", said.trim_end()))
+    let said = stderr.join().unwrap_or_default();
+    Err(format!("{status}, {}", String::from_utf8_lossy(&said).trim_end()))
+}
+
+fn read_aside(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            let _ = pipe.read_to_end(&mut bytes);
+        }
+        bytes
+    })
 }
 
 fn wait(child: &mut Child) -> Result<ExitStatus, String> {

@@ -69,6 +69,9 @@ impl Program {
         let path = output(source, linking);
         let mut compiler = compiler(source, linking);
         compiler.arg("-o").arg(&path).arg(programs().join(source));
+        if let Some(directory) = env::var_os("STRATA_LIBC") {
+            run_on_other_c_library(&mut compiler, linking, &PathBuf::from(directory));
+        }
         match linking {
             Linking::Preloaded => &mut compiler,
             Linking::Archive => compiler.arg(static_library()),
@@ -190,6 +193,15 @@ fn compiler(source: &str, linking: Linking) -> Command {
     compiler.args([standard, "-O1", "-g", "-w", "-fno-builtin", "-pthread"]);
     compiler.arg("-I").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../c/include"));
     compiler
+}
+
+/// Has the compiler name that directory's loader in the program, and that directory as the first place of its libraries.
+fn run_on_other_c_library(compiler: &mut Command, linking: Linking, directory: &Path) {
+    if matches!(linking, Linking::Preloaded | Linking::Archive) {
+        let loader = directory.join("ld-linux-x86-64.so.2");
+        compiler.arg(format!("-Wl,--dynamic-linker={}", loader.display()));
+        compiler.arg(format!("-Wl,--disable-new-dtags,-rpath,{}", directory.display()));
+    }
 }
 
 fn cc() -> String {

@@ -1,7 +1,7 @@
 //! Beside another library that is preloaded, before this one and behind it.
 
 use std::path::Path;
-use strata_c_tests::{Allocator, Linking, Program, shared_library};
+use strata_c_tests::{Allocator, Linking, Program, output_within_limit, shared_library};
 
 /// Runs all cases with these libraries preloaded.
 fn run(program: &Program, libraries: &[&Path]) {
@@ -13,8 +13,9 @@ fn run_some(program: &Program, libraries: &[&Path], is_meant: impl Fn(&str) -> b
     let paths: Vec<_> = libraries.iter().map(|path| path.to_string_lossy()).collect();
     for case in program.cases().iter().filter(|case| is_meant(case.name())) {
         let mut command = program.command(Allocator::System);
-        let output = command.arg(case.name()).env("LD_PRELOAD", paths.join(":")).output();
-        let output = output.expect("it can be started");
+        let output =
+            output_within_limit(command.arg(case.name()).env("LD_PRELOAD", paths.join(":")))
+                .expect("it ends");
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{}, {paths:?}: {}, {said}", case.name(), output.status);
     }

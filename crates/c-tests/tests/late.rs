@@ -2,14 +2,14 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use strata_c_tests::{Allocator, Linking, Program, has_cxx, shared_library};
+use strata_c_tests::{Allocator, Linking, Program, has_cxx, output_within_limit, shared_library};
 
 const SIGABRT: i32 = 6;
 
 fn run(case: &str, library: &Path, allocator: Allocator) {
     let program = Program::compile("late.c", Linking::Preloaded);
     let output =
-        program.command(allocator).arg(case).arg(library).output().expect("it can be started");
+        output_within_limit(program.command(allocator).arg(case).arg(library)).expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{case}, {allocator:?}: {}, {said}", output.status);
 }
@@ -50,8 +50,8 @@ fn two_copies_live_side_by_side() {
 fn operator_new_without_a_cxx_runtime_ends_the_program_with_one_line() {
     let program = Program::compile("late.c", Linking::Preloaded);
     let mut command = program.command(Allocator::Strata);
-    let output =
-        command.arg("a_program_without_cxx_ends_with_a_line").output().expect("it can be started");
+    let output = output_within_limit(command.arg("a_program_without_cxx_ends_with_a_line"))
+        .expect("it ends");
     assert_eq!(output.status.signal(), Some(SIGABRT));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),

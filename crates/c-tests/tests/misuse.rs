@@ -1,7 +1,7 @@
 //! Pointers that were never handed out, or are handed back twice: one line that names the pointer, and an end.
 
 use std::os::unix::process::ExitStatusExt;
-use strata_c_tests::{Allocator, Linking, Program};
+use strata_c_tests::{Allocator, Linking, Program, output_within_limit};
 
 const SIGABRT: i32 = 6;
 
@@ -9,7 +9,7 @@ const SIGABRT: i32 = 6;
 fn said_of(case: &str, conf: &str) -> (String, String) {
     let program = Program::compile("misuse.c", Linking::Preloaded);
     let mut command = program.command(Allocator::Strata);
-    let output = command.arg(case).env("STRATA_CONF", conf).output().expect("it can be started");
+    let output = output_within_limit(command.arg(case).env("STRATA_CONF", conf)).expect("it ends");
     let said = without_thread(&String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.signal(), Some(SIGABRT), "{case}: {}, {said}", output.status);
     (String::from_utf8_lossy(&output.stdout).trim_end().to_owned(), said)
@@ -101,7 +101,7 @@ fn lines_of_many_threads_are_whole_and_as_many_as_misuses() {
     {
         let mut command = program.command(Allocator::Strata);
         let command = command.arg("many_at_once_in_eight_threads").env("STRATA_CONF", conf);
-        let output = command.output().expect("it can be started");
+        let output = output_within_limit(command).expect("it ends");
         let said = without_thread(&String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{conf}: {}, {said}", output.status);
         let told = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -5,7 +5,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
-use strata_c_tests::{Allocator, Linking, Program, has_cxx};
+use strata_c_tests::{Allocator, Linking, Program, has_cxx, output_within_limit};
 
 /// How a case ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -286,7 +286,7 @@ fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
 /// What the program does that does `case`.
 fn run(program: &Program, case: &str, conf: &str) -> Output {
     let mut command = program.command(Allocator::Strata);
-    command.arg(case).env("STRATA_CONF", conf).output().expect("it can be started")
+    output_within_limit(command.arg(case).env("STRATA_CONF", conf)).expect("it ends")
 }
 
 /// How it ends.

@@ -1,14 +1,13 @@
 //! The report at the end of a program.
 
-use std::process::Stdio;
-use strata_c_tests::{Allocator, Linking, Program};
+use strata_c_tests::{Allocator, Linking, Program, output_within_limit};
 
 /// How many reports a program wrote to standard error.
 fn reports(case: &str, environment: &[(&str, &str)]) -> usize {
     let program = Program::compile("report.c", Linking::Preloaded);
     let mut command = program.command(Allocator::Strata);
-    command.arg(case).envs(environment.iter().copied()).stderr(Stdio::piped());
-    let output = command.output().expect("it can be started");
+    command.arg(case).envs(environment.iter().copied());
+    let output = output_within_limit(&mut command).expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{case}: {}, {said}", output.status);
     said.matches("Bytes in use by application").count()
@@ -49,7 +48,7 @@ fn only_the_named_process_writes_a_report() {
     let script = "STRATA_REPORT_PID=$$ LD_PRELOAD=\"$PRELOAD\" exec \"$@\"";
     shell.args(["-c", script, "sh"]).arg(program.path()).arg("forks");
     shell.env("PRELOAD", strata_c_tests::shared_library()).env(ASKED.0, ASKED.1);
-    let output = shell.output().expect("a shell can be started");
+    let output = output_within_limit(&mut shell).expect("it ends");
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said.matches("Bytes in use by application").count(), 1, "{said}");
 }
@@ -63,11 +62,8 @@ fn a_program_that_skips_its_exit_handlers_writes_no_report() {
 fn an_unknown_key_costs_one_line_and_the_program_runs() {
     let program = Program::compile("report.c", Linking::Preloaded);
     let mut command = program.command(Allocator::Strata);
-    let output = command
-        .arg("plain")
-        .env("STRATA_CONF", "pgae_heap:legacy")
-        .output()
-        .expect("it can be started");
+    let command = command.arg("plain").env("STRATA_CONF", "pgae_heap:legacy");
+    let output = output_within_limit(command).expect("it ends");
     assert!(output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, "strata: STRATA_CONF: unknown key 'pgae_heap', value 'legacy': ignored\n");
