@@ -3,12 +3,16 @@
 use crate::{Core, HeapConfig, threads::ENDS};
 use core::{cell::Cell, ffi::c_void, ptr::NonNull};
 use strata_sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering},
     locks_kept_over_forks,
 };
 
-/// Guards the list of the heaps that a fork has to stop. The second lock, under [`ENDS`].
+/// Held by a thread while it is in a function of the C library's that allocates under a lock for which the library's own `fork` waits.
+/// The first lock.
+static CALLS: Mutex<()> = Mutex::new(());
+
+/// Guards the list of the heaps that a fork has to stop. A lock under [`ENDS`].
 static HEAPS: Mutex<()> = Mutex::new(());
 
 /// The first entry of the list. Written under [`HEAPS`]; a fork holds that lock from before to after.
@@ -132,6 +136,29 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
     watch_forks();
 }
 
+/// As long as this lives, no fork of another thread's begins to stop heaps.
+///
+/// The C library's `fork` takes locks of its own behind the handlers that run before it. Where another thread allocates under one of
+/// these, it would wait for a heap that the fork has stopped, and the fork for that thread. So who calls such a function takes this
+/// first, and forks wait until it is through.
+#[derive(Debug)]
+#[must_use = "forks wait for as long as it lives"]
+pub struct ForksHeldOff {
+    _calls: Option<MutexGuard<'static, ()>>,
+}
+
+/// Has forks wait. One thread at a time; a thread may do it again in a signal handler, and may fork in one. To be called while no lock
+/// is held that a heap's call or an earlier fork handler takes.
+///
+/// ```
+/// let held_off = strata_alloc::hold_off_forks();
+/// // … a function of the C library's that holds a lock and allocates …
+/// drop(held_off);
+/// ```
+pub fn hold_off_forks() -> ForksHeldOff {
+    ForksHeldOff { _calls: CALLS.lock_unless_ours() }
+}
+
 /// Tells the C library what to call around a fork, if nobody did yet: before the first block of a heap, so that handlers
 /// that a program registers later run while no lock of a heap is held. A heap does it by itself with its first block.
 pub fn watch_forks() {
@@ -182,7 +209,9 @@ fn call(which: fn(&Handlers) -> unsafe fn(*const c_void)) {
 
 #[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn before() {
-    // First: the C library takes it while it copies the process, and who has it may wait for an allocation.
+    // First: who has it may want the next.
+    CALLS.acquire();
+    // Before the heaps' own: the C library takes it while it copies the process, and who has it may wait for an allocation.
     let has_streams = strata_os::lock_stream_list();
     let kept = locks_kept_over_forks();
     ENDS.acquire();
@@ -204,6 +233,8 @@ unsafe extern "C" fn in_parent() {
         // SAFETY: `before` took the C library's lock in this thread.
         unsafe { strata_os::unlock_stream_list() };
     }
+    // SAFETY: as above.
+    unsafe { CALLS.release() };
 }
 
 #[unsafe(link_section = ".text_rarely")]
@@ -223,6 +254,8 @@ unsafe extern "C" fn in_child() {
     unsafe { HEAPS.release() };
     // SAFETY: `before` took it in this thread, or in the one that this is the copy of.
     unsafe { ENDS.release() };
+    // SAFETY: as above.
+    unsafe { CALLS.release() };
 }
 
 /// # Safety

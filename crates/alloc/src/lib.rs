@@ -80,7 +80,7 @@ pub use config::{
     MemoryLimit, MisuseChoice, PageHeapChoice, Problem, SnapshotDetail, SystemCalls,
 };
 pub use figures::HeapFigures;
-pub use fork::{ForkWatcher, watch_forks};
+pub use fork::{ForkWatcher, ForksHeldOff, hold_off_forks, watch_forks};
 pub use front_end::{FrontEnd, WhyPerThread};
 pub use heap::Heap;
 pub use heap_config::{HeapConfig, Standard};

@@ -94,3 +94,53 @@ fn a_child_works_whatever_other_threads_were_doing() {
         });
     }
 }
+
+/// Whether a child ended well that says of itself whether it did.
+fn forked(in_child: impl FnOnce() -> bool) -> bool {
+    // SAFETY: the child calls what it was given, and ends without destructors.
+    match unsafe { libc::fork() } {
+        // SAFETY: ends the child.
+        0 => unsafe { libc::_exit(i32::from(!in_child())) },
+        child => child > 0 && ended_well(child),
+    }
+}
+
+#[test]
+fn a_fork_waits_for_who_holds_it_off() {
+    let heap: Heap = Heap::with(Config::parse(b"", |_| ()));
+    // SAFETY: a block of this heap.
+    unsafe { heap.deallocate(heap.allocate(100)) };
+    for _ in 0..20 {
+        let (holds, is_through) = (AtomicBool::new(false), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let held_off = strata_alloc::hold_off_forks();
+                holds.store(true, Ordering::Release);
+                thread::sleep(Duration::from_millis(1));
+                is_through.store(true, Ordering::Release);
+                drop(held_off);
+            });
+            while !holds.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            assert!(forked(|| is_through.load(Ordering::Acquire)));
+        });
+    }
+}
+
+#[test]
+fn who_holds_forks_off_may_fork_and_hold_off_again() {
+    let heap: Heap = Heap::with(Config::parse(b"", |_| ()));
+    // SAFETY: a block of this heap.
+    unsafe { heap.deallocate(heap.allocate(100)) };
+    let outer = strata_alloc::hold_off_forks();
+    drop(strata_alloc::hold_off_forks());
+    assert!(forked(|| {
+        drop(strata_alloc::hold_off_forks());
+        // SAFETY: a block of this heap.
+        unsafe { heap.deallocate(heap.allocate(100)) };
+        true
+    }));
+    drop(outer);
+    assert!(forked(|| true));
+}

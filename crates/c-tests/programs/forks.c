@@ -140,6 +140,54 @@ CASE(commands_from_32_threads, BOTH) {
     for (int i = 0; i < 32; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
+/* Newer C libraries hold a lock over what popen allocates, for which their fork waits behind the heap's handlers. */
+static void *opens_pipes(void *unused) {
+    FILE *pipes[6];
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < 6; i++) CHECK((pipes[i] = popen("read line", "w")) != NULL);
+        for (int i = 0; i < 6; i++) CHECK(fputs("text\n", pipes[i]) >= 0 && pclose(pipes[i]) == 0);
+    }
+    return unused;
+}
+static void *forks_and_churns(void *unused) {
+    while (!atomic_load(&stop)) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) churn(2, 50), _exit(0);
+        wait_for(child);
+        churn(1, 200);
+    }
+    return unused;
+}
+CASE(pipes_are_opened_while_others_fork, BOTH) {
+    pthread_t openers[6], forkers[4];
+    for (int i = 0; i < 4; i++) CHECK(pthread_create(&forkers[i], NULL, forks_and_churns, NULL) == 0);
+    for (int i = 0; i < 6; i++) CHECK(pthread_create(&openers[i], NULL, opens_pipes, NULL) == 0);
+    for (int i = 0; i < 6; i++) CHECK(pthread_join(openers[i], NULL) == 0);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 4; i++) CHECK(pthread_join(forkers[i], NULL) == 0);
+}
+
+/* The list of handlers grows under a lock that fork takes again behind the heap's handlers. */
+static atomic_int registered;
+static void *registers_handlers(void *unused) {
+    for (int i = 0; i < 3000; i++) {
+        CHECK(pthread_atfork(NULL, NULL, NULL) == 0);
+        free(hidden_pointer(malloc(300)));
+        atomic_fetch_add(&registered, 1);
+    }
+    return unused;
+}
+CASE(handlers_are_registered_while_others_fork, BOTH) {
+    pthread_t registrars[4], forkers[3];
+    for (int i = 0; i < 3; i++) CHECK(pthread_create(&forkers[i], NULL, forks_and_churns, NULL) == 0);
+    for (int i = 0; i < 4; i++) CHECK(pthread_create(&registrars[i], NULL, registers_handlers, NULL) == 0);
+    for (int i = 0; i < 4; i++) CHECK(pthread_join(registrars[i], NULL) == 0);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 3; i++) CHECK(pthread_join(forkers[i], NULL) == 0);
+    CHECK(atomic_load(&registered) == 12000);
+}
+
 static int threads_of_this_process(void) {
     DIR *directory = opendir("/proc/self/task");
     int count = -2;

@@ -41,6 +41,8 @@ unsafe extern "C" fn __register_atfork(
     // Comes back here for the heap's own handlers, once.
     strata_alloc::watch_forks();
     let register = next();
+    // The list grows by `malloc` under a lock that each fork takes again behind the handlers.
+    let _held_off = strata_alloc::hold_off_forks();
     // SAFETY: the caller's promise.
     unsafe { register(prepare, parent, child, object) }
 }

@@ -13,7 +13,7 @@
 //! | sized, as jemalloc's | `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
 //! | `MallocExtension` | TCMalloc's and gperftools', as `MallocExtension_*`: `include/strata/malloc_extension.h` |
-//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `fork`, so that no signal comes in its middle, and `__register_atfork`, so that the heap's handlers are the innermost; `prctl` and `syscall`, so that the heap knows of filters of system calls |
+//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `fork`, so that no signal comes in its middle, and `__register_atfork`, so that the heap's handlers are the innermost; `popen`, so that no fork waits for it while it waits for the heap; `prctl` and `syscall`, so that the heap knows of filters of system calls |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -72,6 +72,8 @@ mod operator_delete;
 mod operator_new;
 #[cfg(panic = "abort")]
 mod panic;
+#[cfg(target_arch = "x86_64")]
+mod popen;
 mod reports;
 #[cfg(target_arch = "x86_64")]
 mod sandbox;

@@ -75,6 +75,23 @@ impl<T: ?Sized> Mutex<T> {
         self.lock.try_acquire().then(|| MutexGuard { mutex: self, not_send: PhantomData })
     }
 
+    /// Takes the lock as [`lock`](Self::lock) does; `None` if this thread has it already, as a signal handler finds it that
+    /// interrupted the holder.
+    ///
+    /// ```
+    /// use strata_sync::Mutex;
+    ///
+    /// let lock = Mutex::new(3);
+    /// let guard = lock.lock_unless_ours();
+    /// assert_eq!(guard.as_deref(), Some(&3));
+    /// assert!(lock.lock_unless_ours().is_none(), "this thread has it");
+    /// # drop(guard);
+    /// ```
+    #[cfg_attr(strata_lock_times, track_caller)]
+    pub fn lock_unless_ours(&self) -> Option<MutexGuard<'_, T>> {
+        (!self.lock.is_ours()).then(|| self.lock())
+    }
+
     /// Takes the lock as [`lock`](Self::lock) does, but neither waits for this thread itself nor for anybody longer than
     /// `patience_ns` nanoseconds.
     ///
