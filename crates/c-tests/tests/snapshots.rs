@@ -3,9 +3,10 @@
 #![allow(clippy::panic, reason = "a test may fail")]
 
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use strata_c_tests::{Allocator, Linking, Program, shared_library};
+use strata_c_tests::{Allocator, Linking, Program, output_within_limit, shared_library};
 use strata_stats::Document;
 
 /// A directory of a test's own, empty.
@@ -109,6 +110,23 @@ fn a_place_that_cannot_be_written_costs_one_line() {
         String::from_utf8_lossy(&output.stderr),
         "strata: snapshot_file: cannot write '/nowhere/at/all' (errno 2)\n"
     );
+}
+
+#[test]
+fn what_is_no_file_costs_one_line_and_stays() {
+    let place = place("pipe");
+    let pipe = place.join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("it can be started").success());
+    let program = Program::compile("report.c", Linking::Preloaded);
+    let mut command = program.command(Allocator::Strata);
+    command.arg("plain").env("STRATA_CONF", format!("snapshot_file:{}", pipe.display()));
+    let output = output_within_limit(&mut command).expect("it ends");
+    assert!(output.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!("strata: snapshot_file: '{}' is no regular file: left as it is\n", pipe.display())
+    );
+    assert!(fs::symlink_metadata(&pipe).expect("it stands").file_type().is_fifo());
 }
 
 /// Programs of other people: what they leave adds up, and agrees with what the kernel has of them.

@@ -12,7 +12,7 @@ use crate::{Dialect, Extent, RenderPageHeap, report, write_snapshot_file};
 use strata_alloc::{
     Config, Core, ExitReport, ForkWatcher, Heap, HeapConfig, PathText, SnapshotDetail,
 };
-use strata_os::{KeptStderr, environment, process_id, warn_line};
+use strata_os::{KeptStderr, NewFile, environment, process_id, warn_line};
 use strata_page_heap::PageHeap;
 use strata_sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -157,10 +157,12 @@ where
     if let Err(error) = write_snapshot_file(core, path.as_bytes(), extent)
         && !SAID.swap(true, Ordering::Relaxed)
     {
-        warn_line!(
-            "snapshot_file: cannot write '{}' (errno {error})",
-            path.as_bytes().escape_ascii()
-        );
+        let path = path.as_bytes().escape_ascii();
+        if error == NewFile::NO_REGULAR_FILE {
+            warn_line!("snapshot_file: '{path}' is no regular file: left as it is");
+        } else {
+            warn_line!("snapshot_file: cannot write '{path}' (errno {error})");
+        }
     }
 }
 
