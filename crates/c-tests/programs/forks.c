@@ -168,26 +168,6 @@ CASE(pipes_are_opened_while_others_fork, BOTH) {
     for (int i = 0; i < 4; i++) CHECK(pthread_join(forkers[i], NULL) == 0);
 }
 
-/* The list of handlers grows under a lock that fork takes again behind the heap's handlers. */
-static atomic_int registered;
-static void *registers_handlers(void *unused) {
-    for (int i = 0; i < 3000; i++) {
-        CHECK(pthread_atfork(NULL, NULL, NULL) == 0);
-        free(hidden_pointer(malloc(300)));
-        atomic_fetch_add(&registered, 1);
-    }
-    return unused;
-}
-CASE(handlers_are_registered_while_others_fork, BOTH) {
-    pthread_t registrars[4], forkers[3];
-    for (int i = 0; i < 3; i++) CHECK(pthread_create(&forkers[i], NULL, forks_and_churns, NULL) == 0);
-    for (int i = 0; i < 4; i++) CHECK(pthread_create(&registrars[i], NULL, registers_handlers, NULL) == 0);
-    for (int i = 0; i < 4; i++) CHECK(pthread_join(registrars[i], NULL) == 0);
-    atomic_store(&stop, 1);
-    for (int i = 0; i < 3; i++) CHECK(pthread_join(forkers[i], NULL) == 0);
-    CHECK(atomic_load(&registered) == 12000);
-}
-
 static int threads_of_this_process(void) {
     DIR *directory = opendir("/proc/self/task");
     int count = -2;
