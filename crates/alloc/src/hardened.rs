@@ -14,6 +14,7 @@
 //! [`large`].
 
 mod canary;
+mod common_path;
 mod large;
 mod located;
 mod owned;
@@ -23,11 +24,15 @@ mod shard;
 mod sweep;
 
 use self::canary::Canary;
-use self::located::Located;
+use self::located::{Divisors, Located};
 pub(crate) use self::owned::Token;
 use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
 use self::shard::{FreeSlot, SHARDS};
+pub(crate) use self::{
+    common_path::{SHORT, common_entry},
+    record::Holder,
+};
 use crate::{
     Core, HeapConfig,
     background::Call,
@@ -52,6 +57,8 @@ pub(crate) struct Hardened {
     shards: AtomicPtr<Shard>,
     /// How many there are.
     count: AtomicU32,
+    /// Written before the first block.
+    divisors: Divisors,
     large: large::LargeQuarantine,
 }
 
@@ -59,6 +66,16 @@ pub(crate) struct Hardened {
 #[inline]
 fn slot_entry<C: HeapConfig>(size: usize, align: usize) -> Option<ClassEntry> {
     crate::Heap::<C>::entry(size.checked_add(Canary::BYTES)?, align)
+}
+
+/// A block whose slot was in some state before, zero if it has to be: what was free is, as far as that was looked at.
+fn cleared(free: FreeSlot, was: State, entry: ClassEntry, request: BlockRequest) -> *mut u8 {
+    let is_looked_at = entry.size() - Canary::BYTES <= canary::CHECKED_WHOLE;
+    if request.zeroed && (was != State::Freed || !is_looked_at) {
+        // SAFETY: the slot is the caller's alone, and longer than what was asked for.
+        unsafe { free.start.write_bytes(0, request.size) };
+    }
+    free.start
 }
 
 /// How many bytes a block of such a request has: what was asked for, if that can be had.
@@ -79,6 +96,7 @@ impl<C: HeapConfig> Core<C> {
         let Some(piece) = piece else { return false };
         self.hardened.secret.store(random_bits(), Ordering::Relaxed);
         self.hardened.count.store(count, Ordering::Relaxed);
+        self.hardened.divisors.begin(C::Pages::TABLE);
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
         let ownable = prepare_heavy_fence();
         for shard in self.hardened.shards() {
@@ -88,9 +106,7 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// A block; null when memory is exhausted or the request impossible.
-    ///
-    /// The common way, of a thread that is alone with a shard which has slots of the class, takes no lock and calls nothing.
+    /// A block; null when memory is exhausted or the request impossible. For what the [common way](common_path) is not open to.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allocate_hardened<const ZEROED: bool>(
@@ -104,14 +120,19 @@ impl<C: HeapConfig> Core<C> {
             && let Some(user) = self.hardened_user(slot)
             && let Some(free) = user.shard.take(user.token, entry.class())
         {
-            if self.hand_out(free, entry.size(), request, user.thread) {
-                if user.words.allocated.count_closed(entry.size() as u64) {
-                    self.see_to_counters(slot);
+            match self.hand_out::<false>(free, entry.size(), size, user.holder) {
+                Ok(was) => {
+                    if user.words.allocated.count_closed(entry.size() as u64) {
+                        self.see_to_counters(slot);
+                    }
+                    return cleared(free, was, entry, request);
                 }
-                return free.start;
+                // Somebody has it, or wrote into it: it is left alone.
+                Err(old) => {
+                    self.report_taken(Address::of(free.start), old);
+                    user.shard.note_lost(entry.class());
+                }
             }
-            // Somebody has it, or wrote into it, which was reported: it is left alone.
-            user.shard.note_lost(entry.class());
         }
         self.allocate_hardened_refilling(slot, request)
     }
@@ -132,7 +153,7 @@ impl<C: HeapConfig> Core<C> {
         let Some(entry) = slot_entry::<C>(request.size, request.align) else {
             return self.allocate_guarded(slot, request);
         };
-        let thread = self.thread_number(slot);
+        let holder = self.holder(slot);
         while let Some((shard, token)) = self.shard_of_thread(slot) {
             let (free, missed) =
                 shard.take_filling(token, &self.source_of_objects(), entry.class(), |object| {
@@ -142,47 +163,54 @@ impl<C: HeapConfig> Core<C> {
                 self.note_miss(Call::Allocation);
             }
             let Some(free) = free else { break };
-            if self.hand_out(free, entry.size(), request, thread) {
-                self.count_allocated(slot, entry.size());
-                return free.start;
+            match self.hand_out::<false>(free, entry.size(), request.size, holder) {
+                Ok(was) => {
+                    self.count_allocated(slot, entry.size());
+                    return cleared(free, was, entry, request);
+                }
+                Err(old) => {
+                    self.report_taken(Address::of(free.start), old);
+                    shard.note_lost(entry.class());
+                }
             }
-            shard.note_lost(entry.class());
         }
         core::ptr::null_mut()
     }
 
-    /// Makes a slot that is ours, of `bytes` bytes, a block. False if its record says that it is one, or its content that somebody
-    /// wrote into it.
+    /// Makes a slot that is ours, of `bytes` bytes, a block of `size`: says what it was before. `IS_SHORT`: its content has at most
+    /// [`FEW`](canary::FEW) bytes.
+    ///
+    /// # Errors
+    ///
+    /// What its record says, if that is that it is a block, or somebody wrote into it while it was none.
     #[inline(always)]
-    fn hand_out(&self, free: FreeSlot, bytes: usize, request: BlockRequest, thread: u32) -> bool {
+    fn hand_out<const IS_SHORT: bool>(
+        &self,
+        free: FreeSlot,
+        bytes: usize,
+        size: usize,
+        holder: Holder,
+    ) -> Result<State, Record> {
         let start = Address::of(free.start);
         // SAFETY: records are zeroed words in metadata that stays mapped, shared only as atomics.
         let record = unsafe { &*free.record };
         let canary = self.hardened.canary(start);
         let old = Record::load(record);
-        let content = bytes - Canary::BYTES;
         match old.state() {
             State::New => {}
             // SAFETY: the slot is ours, and as long as its class says.
-            State::Freed if unsafe { canary.is_untouched(start, bytes) } => {}
-            State::Freed | State::Live => {
-                self.report_taken(start, old);
-                return false;
-            }
-        }
-        if request.zeroed && (old.state() != State::Freed || content > canary::CHECKED_WHOLE) {
-            // SAFETY: the slot is ours, and longer than what was asked for.
-            unsafe { free.start.write_bytes(0, request.size) };
+            State::Freed if IS_SHORT && unsafe { canary.is_untouched_few(start, bytes) } => {}
+            // SAFETY: as above.
+            State::Freed if !IS_SHORT && unsafe { canary.is_untouched(start, bytes) } => {}
+            State::Freed | State::Live => return Err(old),
         }
         // SAFETY: as above.
-        unsafe { canary.write(start, bytes, request.size) };
-        Record::live(request.size, thread).store(record);
-        true
+        unsafe { canary.write(start, bytes, size) };
+        Record::live(size, holder).store(record);
+        Ok(old.state())
     }
 
-    /// Takes a block back.
-    ///
-    /// The common way, of a thread that handed the block out itself and is alone with a shard which has room, takes no lock.
+    /// Takes a block back: whoever handed it out, and what is none is told of. For what the [common way](common_path) is not open to.
     ///
     /// # Safety
     ///
@@ -190,63 +218,21 @@ impl<C: HeapConfig> Core<C> {
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn deallocate_hardened(&self, slot: Slot, pointer: *mut u8, said: Said) {
-        if let Ok(located) = self.locate_slot(Address::of(pointer))
-            && let Some(user) = self.hardened_user(slot)
-            && let Some(size) = Record::give_back_own(located.record, user.thread)
-        {
-            if !self.is_intact(&located, size, said) {
-                // The block stays as it is, for ever.
-                return self.report_damaged(pointer, Record::live(size, user.thread), said);
-            }
-            // SAFETY: the block was out and is given up, by this call alone, as its record says.
-            unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
-            let free = FreeSlot { start: pointer, record: located.record };
-            // SAFETY: the slot is free and zeroed, and nobody else has it.
-            if !unsafe { user.shard.put(user.token, located.class, free) } {
-                // SAFETY: as above.
-                unsafe { self.put_flushing(slot, located.class, free) };
-            }
-            if user.words.deallocated.count_closed(located.bytes as u64) {
-                self.see_to_counters(slot);
-            }
-            return;
-        }
-        // SAFETY: the caller's promise.
-        unsafe { self.deallocate_hardened_of_others(slot, pointer, said) };
-    }
-
-    /// The same for a block that another thread handed out, for what is no block, and for a thread that is not known.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::deallocate_hardened`].
-    #[inline(never)]
-    #[unsafe(link_section = ".text_rarely")]
-    unsafe fn deallocate_hardened_of_others(&self, slot: Slot, pointer: *mut u8, said: Said) {
         let address = Address::of(pointer);
         let located = match self.locate_slot(address) {
             Ok(located) => located,
             Err(span) => return self.deallocate_guarded(slot, address, span, said),
         };
-        let old = Record::give_back(located.record, self.thread_number(slot));
+        let old = Record::give_back(located.record, self.holder(slot));
         if old.state() != State::Live {
             return self.report_no_longer_out(&located, old, said);
         }
         if !self.is_intact(&located, old.size(), said) {
             return self.report_damaged(pointer, old, said);
         }
-        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
-        unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
         self.count_deallocated(slot, located.bytes);
-        let free = FreeSlot { start: pointer, record: located.record };
-        if let Some(user) = self.hardened_user(slot)
-            // SAFETY: the slot is free and zeroed, and nobody else has it.
-            && unsafe { user.shard.put(user.token, located.class, free) }
-        {
-            return;
-        }
-        // SAFETY: as above.
-        unsafe { self.put_flushing(slot, located.class, free) };
+        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
+        unsafe { self.take_in(slot, &located) };
     }
 
     /// Puts a slot into quarantine where that takes a lock, or makes others go.
@@ -264,6 +250,11 @@ impl<C: HeapConfig> Core<C> {
                 self.note_miss(Call::Deallocation);
             }
         }
+    }
+
+    /// This thread, as records name it.
+    fn holder(&self, slot: Slot) -> Holder {
+        Holder::of_thread(self.thread_number(slot))
     }
 
     /// The shard of this thread, and what this thread is told from others by: not where another one may run with its words.
@@ -330,7 +321,7 @@ impl<C: HeapConfig> Core<C> {
         let canary = self.hardened.canary(located.start);
         // SAFETY: the block is the caller's, and its slot as long as its class says.
         unsafe { canary.write(located.start, located.bytes, request.size) };
-        Record::live(request.size, self.thread_number(slot)).store(located.record);
+        Record::live(request.size, self.holder(slot)).store(located.record);
         located.start.pointer()
     }
 

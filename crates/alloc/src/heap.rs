@@ -2,6 +2,7 @@
 
 mod allocate;
 mod deallocate;
+mod hardened;
 
 use crate::{BackgroundThread, Config, Core, HeapConfig, Standard, set_up_lock::SetUpLock};
 use core::{marker::PhantomData, ptr::NonNull};

@@ -6,18 +6,18 @@ mod records;
 
 use crate::{
     Core, FrontEnd, HeapConfig, front_end,
-    hardened::{Shard, Token},
+    hardened::{Holder, Shard, Token},
     own_cache::OwnCache,
 };
 use core::{ffi::c_void, ptr::NonNull};
 use ends::{end_thread, watch_this_thread};
-use strata_os::{keeps_to_memory_calls, thread_id, thread_pointer};
+use strata_os::{keeps_to_memory_calls, thread_id};
 use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
     LockStats, Mutex,
-    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::{self, Slot, SlotWords},
+    atomic::{AtomicPtr, AtomicU64, Ordering},
+    thread_block::{self, Slot, SlotWords, ThreadBlock},
 };
 use strata_thread_cache::{Occupancy, ThreadCache};
 
@@ -45,8 +45,8 @@ pub(crate) struct ThreadRecord {
     /// The heap, and how to tell it that the thread ends.
     core: *const c_void,
     end: Option<unsafe fn(*const c_void, NonNull<ThreadRecord>)>,
-    /// The kernel's number of the thread; 0 before somebody wanted it. Written and read by the thread.
-    thread_id: AtomicU32,
+    /// The kernel's number of the thread, as a [`Holder`]; 0 before somebody wanted it. Written and read by the thread.
+    thread_id: AtomicU64,
     /// The thread's shard of a hardened heap; null in others. Written before the thread knows the record.
     shard: *const Shard,
 }
@@ -114,9 +114,62 @@ pub struct ThreadStats {
 pub(crate) struct HardenedUser<'a> {
     pub(crate) words: &'a SlotWords,
     pub(crate) shard: &'a Shard,
-    /// The kernel's number.
-    pub(crate) thread: u32,
+    pub(crate) holder: Holder,
     pub(crate) token: Token,
+}
+
+/// The record of a thread of a hardened heap.
+#[derive(Clone, Copy)]
+pub(crate) struct HardenedRecord<'a>(&'a ThreadRecord);
+
+impl<'a> HardenedRecord<'a> {
+    /// The record that these words name, of the thread which asks, if their heap is hardened and knows the thread.
+    #[inline(always)]
+    pub(crate) fn of(words: &'a SlotWords) -> Option<Self> {
+        let record = NonNull::new(words.record.load(Ordering::Relaxed).cast::<ThreadRecord>())?;
+        // SAFETY: the record is this thread's, and stays until the thread ends.
+        let record = unsafe { record.as_ref() };
+        (!record.shard.is_null()).then_some(Self(record))
+    }
+
+    /// The same, where that is known.
+    ///
+    /// # Safety
+    ///
+    /// [`of`](Self::of) found the record in these words, in this call of the heap.
+    #[inline(always)]
+    pub(crate) unsafe fn of_known(words: &'a SlotWords) -> Self {
+        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
+        // SAFETY: the caller's promise: the record is this thread's, and stays until the thread ends.
+        Self(unsafe { &*record })
+    }
+
+    /// The heap's state.
+    ///
+    /// # Safety
+    ///
+    /// The words are those of a heap of this configuration.
+    #[inline(always)]
+    pub(crate) unsafe fn core<C: HeapConfig>(self) -> &'a Core<C> {
+        // SAFETY: a heap's words name records of its own, and it stands as long as a thread has one.
+        unsafe { Core::of_raw(self.0.core) }
+    }
+
+    /// The thread, if it has a number, and these words of its block to itself.
+    #[inline(always)]
+    pub(crate) fn user(
+        self,
+        block: &ThreadBlock,
+        words: &'a SlotWords,
+    ) -> Option<HardenedUser<'a>> {
+        if block.reentry.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        let holder = Holder::load(&self.0.thread_id)?;
+        // SAFETY: not null, as `of` saw: a shard of the heap, which stays.
+        let shard = unsafe { &*self.0.shard };
+        Some(HardenedUser { words, shard, holder, token: Token::of(block) })
+    }
 }
 
 /// How a thread stands to a heap.
@@ -187,36 +240,24 @@ impl<C: HeapConfig> Core<C> {
         let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
         // SAFETY: the record is this thread's, not null, and stays until the thread ends.
         let number = unsafe { &(*record).thread_id };
-        match number.load(Ordering::Relaxed) {
-            0 if keeps_to_memory_calls() => 0,
-            0 => {
+        match Holder::load(number) {
+            Some(holder) => holder.thread(),
+            None if keeps_to_memory_calls() => 0,
+            None => {
                 let found = thread_id();
-                number.store(found, Ordering::Relaxed);
+                Holder::of_thread(found).store(number);
                 found
             }
-            known => known,
         }
     }
 
     /// The thread of a hardened heap, if it is known and has its words to itself.
     #[inline(always)]
     pub(crate) fn hardened_user(&self, slot: Slot) -> Option<HardenedUser<'_>> {
+        let block = thread_block::block();
         // SAFETY: the words are this thread's own, and it runs as long as the borrow is used.
-        let words = unsafe { &*thread_block::words(slot) };
-        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
-        let is_one = thread_block::block().reentry.load(Ordering::Relaxed) == 0;
-        if record.is_null() || !is_one {
-            return None;
-        }
-        // SAFETY: the record is this thread's, not null, and stays until the thread ends.
-        let record = unsafe { &*record };
-        let thread = record.thread_id.load(Ordering::Relaxed);
-        if thread == 0 {
-            return None;
-        }
-        // SAFETY: a hardened heap's records have a shard, which stays.
-        let shard = unsafe { &*record.shard };
-        Some(HardenedUser { words, shard, thread, token: Token::of_thread(thread_pointer()) })
+        let words = unsafe { &*block.words(slot) };
+        HardenedRecord::of(words)?.user(block, words)
     }
 
     /// What all threads did. Takes the list's lock; costs a few loads a thread. In a signal handler that interrupted the
@@ -292,7 +333,7 @@ impl<C: HeapConfig> Core<C> {
             steps_seen: AtomicU64::new(u64::MAX),
             core: core::ptr::from_ref(self).cast(),
             end: Some(end_thread::<C>),
-            thread_id: AtomicU32::new(0),
+            thread_id: AtomicU64::new(0),
             shard: self.hardened.new_users_shard(),
         };
         // SAFETY: the pool gave the record to this call alone.

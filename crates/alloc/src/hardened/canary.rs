@@ -1,5 +1,6 @@
 //! Bytes behind a block that nobody but the heap writes.
 
+use core::hint::cold_path;
 use strata_span::Address;
 
 /// Free slots whose content is at most this long are looked through as a whole when they are handed out again; of
@@ -48,14 +49,27 @@ impl Canary {
     pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
         // SAFETY: the word lies in the slot, which is readable to its end.
         let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
-        // Where the zero lies in the slot's last word.
-        let ended = match bytes - Self::BYTES - size {
-            0 => self.word_at(0) & !byte(1),
-            1 => self.word_at(0) & !byte(0),
-            _ => self.word_at(0),
+        let between = bytes - Self::BYTES - size;
+        let ended = if between > 1 {
+            self.word_at(0)
+        } else {
+            // The zero lies in the slot's last word.
+            self.word_at(0) & !byte(1 - between as u32)
         };
         // SAFETY: as above.
         first == self.first_word(size) && unsafe { last_word(start, bytes) } == ended
+    }
+
+    /// Whether the slot's last eight bytes are all canary, which they need not be: those behind a block that leaves fewer than ten
+    /// have a zero, and those of a free slot may be zeroes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    #[inline(always)]
+    pub(super) unsafe fn is_end_plain(self, start: Address, bytes: usize) -> bool {
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
+        (unsafe { last_word(start, bytes) }) == self.word_at(0)
     }
 
     /// Whether the slot's last eight bytes stand, however long its block is.
@@ -79,7 +93,7 @@ impl Canary {
     pub(super) unsafe fn is_free_end_whole(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let word = unsafe { last_word(start, bytes) };
-        word == 0 || self.may_end_with(word)
+        self.may_end_with(word) || word == 0
     }
 
     /// Whether a free slot is as it was left: zeroes, and its last eight bytes. Of a long slot both ends are looked at.
@@ -99,6 +113,19 @@ impl Canary {
         begins_zero && ends_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
+    /// The same of a slot whose content has at most [`FEW`] bytes.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    #[inline(always)]
+    pub(super) unsafe fn is_untouched_few(self, start: Address, bytes: usize) -> bool {
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
+        let is_zero = unsafe { are_few_zero(start, bytes - Self::BYTES) };
+        // SAFETY: as above.
+        is_zero && unsafe { self.is_free_end_whole(start, bytes) }
+    }
+
     /// The same, of every slot all of it.
     ///
     /// # Safety
@@ -115,7 +142,11 @@ impl Canary {
     #[inline(always)]
     fn may_end_with(self, word: u64) -> bool {
         let whole = self.word_at(0);
-        word == whole || word == whole & !byte(0) || word == whole & !byte(1)
+        if word == whole {
+            return true;
+        }
+        cold_path();
+        word == whole & !byte(0) || word == whole & !byte(1)
     }
 
     /// The eight bytes behind a block of `size` bytes.
@@ -152,7 +183,7 @@ unsafe fn last_word(start: Address, bytes: usize) -> u64 {
 type Piece = [u64; 2];
 
 /// What is cleared and looked at in pieces that may overlap, without a loop.
-const FEW: usize = 128;
+pub(super) const FEW: usize = 128;
 
 /// Clears `bytes` bytes from `start`, both multiples of 8.
 ///
@@ -161,18 +192,33 @@ const FEW: usize = 128;
 /// They are the caller's.
 #[inline(always)]
 pub(super) unsafe fn clear(start: Address, bytes: usize) {
-    let put = |offset: usize| {
+    if bytes <= FEW {
+        // SAFETY: the bytes are the caller's to write, and there are as many.
+        unsafe { clear_few(start, bytes) }
+    } else {
+        // SAFETY: as above.
+        unsafe { start.pointer().write_bytes(0, bytes) }
+    }
+}
+
+/// The same for at most [`FEW`], without a call.
+///
+/// # Safety
+///
+/// They are the caller's.
+#[inline(always)]
+pub(super) unsafe fn clear_few(start: Address, bytes: usize) {
+    if bytes < size_of::<Piece>() {
+        if bytes > 0 {
+            // SAFETY: the bytes are the caller's to write, and there are as many.
+            unsafe { start.pointer().cast::<u64>().write_unaligned(0) };
+        }
+        return;
+    }
+    at_both_ends(bytes, |offset| {
         // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them.
         unsafe { start.add(offset).pointer().cast::<Piece>().write_unaligned([0; 2]) }
-    };
-    match bytes {
-        0 => {}
-        // SAFETY: the bytes are the caller's to write, and there are as many.
-        8 => unsafe { start.pointer().cast::<u64>().write_unaligned(0) },
-        9..=FEW => at_both_ends(bytes, put),
-        // SAFETY: the bytes are the caller's to write, and there are as many.
-        _ => unsafe { start.pointer().write_bytes(0, bytes) },
-    }
+    });
 }
 
 /// Whether `bytes` bytes from `start`, both multiples of 8, are zero.
@@ -182,23 +228,33 @@ pub(super) unsafe fn clear(start: Address, bytes: usize) {
 /// They are readable.
 #[inline(always)]
 unsafe fn is_zero(start: Address, bytes: usize) -> bool {
+    if bytes <= FEW {
+        // SAFETY: the bytes are readable, and there are as many.
+        unsafe { are_few_zero(start, bytes) }
+    } else {
+        // SAFETY: as above.
+        unsafe { are_many_zero(start, bytes) }
+    }
+}
+
+/// The same for at most [`FEW`].
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
+    if bytes < size_of::<Piece>() {
+        // SAFETY: the bytes are readable, and there are as many.
+        return bytes == 0 || unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 };
+    }
     let mut sum = [0; 2];
-    let add = |offset: usize| {
+    at_both_ends(bytes, |offset| {
         // SAFETY: the bytes are readable, and `at_both_ends` keeps each piece within them.
         let piece = unsafe { start.add(offset).pointer().cast::<Piece>().read_unaligned() };
         sum = [sum[0] | piece[0], sum[1] | piece[1]];
-    };
-    match bytes {
-        0 => true,
-        // SAFETY: the bytes are readable, and there are as many.
-        8 => unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 },
-        9..=FEW => {
-            at_both_ends(bytes, add);
-            sum[0] | sum[1] == 0
-        }
-        // SAFETY: the bytes are readable, and there are as many.
-        _ => unsafe { are_many_zero(start, bytes) },
-    }
+    });
+    sum[0] | sum[1] == 0
 }
 
 /// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning as from the end.
@@ -220,19 +276,18 @@ fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
     }
 }
 
-/// The same as [`is_zero`] for more than [`FEW`]: the first word is zero, and each other one is what stands before it, which the C
-/// library compares as wide as the processor can.
+/// The same as [`is_zero`] for more than [`FEW`]: all of them are looked at, so that the processor looks at as many at once as it can.
 ///
 /// # Safety
 ///
 /// They are readable.
+#[inline(always)]
 unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
-    let all = core::ptr::slice_from_raw_parts(start.pointer().cast_const(), bytes);
+    let words = start.pointer().cast::<u64>().cast_const();
+    let all = core::ptr::slice_from_raw_parts(words, bytes / size_of::<u64>());
     // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
     let all = unsafe { &*all };
-    let (first, rest) = all.split_at_checked(size_of::<u64>()).unwrap_or_default();
-    let before = all.get(..rest.len()).unwrap_or_default();
-    first == [0; size_of::<u64>()] && before == rest
+    all.iter().fold(0, |sum, word| sum | word) == 0
 }
 
 #[cfg(test)]

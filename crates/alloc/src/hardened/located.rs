@@ -2,9 +2,9 @@
 
 use super::record::{Record, State};
 use crate::{Core, HeapConfig, observer::Said};
-use strata_size_classes::{PageSize, SizeClass};
+use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass, SizeClassTable};
 use strata_span::{Address, Platform, SpanHandle, SpanPlace};
-use strata_sync::atomic::AtomicU64;
+use strata_sync::atomic::{AtomicU64, Ordering};
 
 /// A slot, and what is known of it.
 #[derive(Clone, Copy)]
@@ -41,6 +41,43 @@ impl<C: HeapConfig> Core<C> {
         Ok(Located { span, class, start: address, bytes, index, record })
     }
 
+    /// The slot that begins at an address, if it is of that class: less work than [`locate_slot`](Self::locate_slot) for who knows the
+    /// class that it should be of.
+    #[inline(always)]
+    pub(super) fn locate_slot_of(&self, address: Address, class: SizeClass) -> Option<Located<'_>> {
+        let span = self.map().span_at(address.value())?;
+        if span.class() != class || span.place() != SpanPlace::InUse {
+            return None;
+        }
+        let offset = address.offset_from(span.objects_start::<C::Pages>());
+        let index = self.hardened.divisors.divide(offset, class)?;
+        if index >= u64::from(span.object_capacity()) {
+            return None;
+        }
+        let first = Address::new(span.records()).non_null()?.cast::<AtomicU64>();
+        // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
+        let record = unsafe { first.add(index as usize) };
+        // SAFETY: as above; zeroed words are records, shared only as atomics.
+        let record = unsafe { record.as_ref() };
+        let bytes = C::Pages::TABLE.size(class);
+        Some(Located { span, class, start: address, bytes, index: index as u32, record })
+    }
+
+    /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the last bytes of the slot before
+    /// are all canary.
+    #[inline(always)]
+    pub(super) fn is_plainly_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
+        let is_size = said.said().is_none_or(|(said, _)| said == size);
+        let canary = self.hardened.canary(located.start);
+        let before = Address::new(located.start.value().wrapping_sub(located.bytes));
+        let before_canary = self.hardened.canary(before);
+        is_size
+            // SAFETY: the slot is a block's, and as long as its class says.
+            && unsafe { canary.is_whole(located.start, located.bytes, size) }
+            // SAFETY: a slot that is not the first has one before it in its span, which is in use.
+            && (located.index == 0 || unsafe { before_canary.is_end_plain(before, located.bytes) })
+    }
+
     /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that of the slot before it.
     #[inline(always)]
     pub(super) fn is_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
@@ -73,3 +110,33 @@ impl<C: HeapConfig> Core<C> {
         })
     }
 }
+
+/// What is multiplied with to divide by a class's size. All zero bits divide nothing.
+#[derive(Debug)]
+pub(super) struct Divisors([AtomicU64; CLASS_SLOTS]);
+
+impl Divisors {
+    /// Before the first division, and before others know of it.
+    pub(super) fn begin(&self, table: &SizeClassTable) {
+        for class in table.classes() {
+            let size = table.size(class).max(2) as u64;
+            self.0[class.index()].store(u64::MAX / size + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many objects of a class lie before `offset`, if one begins there. Exact for offsets below 2^32; of others some answer above
+    /// any span's.
+    ///
+    /// With `c = ⌈2⁶⁴ / d⌉`, the quotient of `n` and `d` is `⌊n · c / 2⁶⁴⌋`, and there is no remainder just if `n · c mod 2⁶⁴ < c`
+    /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
+    #[inline(always)]
+    fn divide(&self, offset: usize, class: SizeClass) -> Option<u64> {
+        let factor = self.0[class.index()].load(Ordering::Relaxed);
+        let product = u128::from(offset as u64) * u128::from(factor);
+        let (quotient, fraction) = ((product >> 64) as u64, product as u64);
+        (fraction < factor).then_some(quotient)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,25 +1,30 @@
 //! A value that the thread which uses it first has to itself, until another one wants it.
 //!
-//! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads of
-//! [`Occupancy`]. Others take a lock, and keep the owner outside meanwhile; one that is not only visiting ends the ownership,
-//! so that all take the lock from then on, until the last of them has left.
+//! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads. Others take a
+//! lock, close the gate, have a fence put into every running thread, and wait until the owner is outside; one that is not only
+//! visiting ends the ownership, so that all take the lock from then on, until the last of them has left.
+//! (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock Reservation*, OOPSLA 2002, with the fence of
+//! `strata_sync::asymmetric`.)
 
 use core::{
     cell::UnsafeCell,
     ops::{Deref, DerefMut},
 };
-use strata_os::{futex_wait, keeps_to_memory_calls, membarrier, thread_pointer};
+use strata_os::{futex_wait, keeps_to_memory_calls, membarrier};
 use strata_sync::{
     Mutex,
+    asymmetric::{heavy_fence, light_fence},
     atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     spin_hint,
+    thread_block::{self, ThreadBlock},
 };
-use strata_thread_cache::{Claim, Inside, Occupancy};
 
 /// Nobody was here yet. All zero bits are a value that nobody owns, and which may be owned as soon as that is allowed.
 const NOBODY: usize = 0;
 /// Several threads were here, or fences in other threads cannot be had: all take the lock.
 const SHARED: usize = 1;
+/// Of the gate alone: somebody has the lock, and the owner stays outside.
+const CLAIMED: usize = 2;
 
 /// How long a visitor sleeps between two looks whether the owner is outside, in nanoseconds, after as many spins as below.
 const STEP_NS: u64 = 20_000;
@@ -33,23 +38,28 @@ impl Token {
     /// The caller cannot be told from others.
     pub(crate) const NONE: Self = Self(usize::MAX);
 
-    /// The thread whose block lies at `pointer`, which is aligned to more than two.
-    pub(crate) fn of_thread(pointer: usize) -> Self {
-        Self(pointer)
+    /// The thread that this block belongs to, while it runs: blocks are aligned to more than the words above.
+    #[inline(always)]
+    pub(crate) fn of(block: &ThreadBlock) -> Self {
+        Self(core::ptr::from_ref(block).addr())
     }
 }
 
 /// See the module.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Owned<T> {
-    /// The owner's token, or one of the above. Written under the lock, and read by who would come in.
+    /// Who may come inside without a lock: the owner's token; or one of the above, or [`CLAIMED`]. Written under the lock, read by who
+    /// would come in.
+    gate: AtomicUsize,
+    /// The owner is inside, or about to see that it may not be. Written by the owner alone; read by who claims the value.
+    is_inside: AtomicBool,
+    /// The owner's token, or one of the above. Written and read under the lock.
     owner: AtomicUsize,
     /// Fences in other threads cannot be had. Written before others know of the value.
     is_never_owned: AtomicBool,
     /// Whether [`acquire`](Owned::acquire) keeps the owner outside. Written and read under the lock.
     is_claimed_for_fork: AtomicBool,
-    /// Entered by the owner alone. Claimed under the lock.
-    occupancy: Occupancy,
     /// Guards the value where nobody owns it, and the claims where somebody does.
     lock: Mutex<()>,
     value: UnsafeCell<T>,
@@ -59,7 +69,7 @@ pub(crate) struct Owned<T> {
 #[derive(Debug)]
 pub(crate) struct Entered<'a, T> {
     value: &'a mut T,
-    _inside: Inside<'a>,
+    is_inside: &'a AtomicBool,
 }
 
 impl<T> Deref for Entered<'_, T> {
@@ -78,6 +88,23 @@ impl<T> DerefMut for Entered<'_, T> {
     }
 }
 
+impl<T> Drop for Entered<'_, T> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        // Release pairs with the acquire in `shut_owner_out`.
+        self.is_inside.store(false, Ordering::Release);
+    }
+}
+
+/// The owner does not come inside as long as this lives.
+struct Claim<'a, T>(&'a Owned<T>);
+
+impl<T> Drop for Claim<'_, T> {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 // SAFETY: one thread at a time has the value: the owner while it is inside, or the lock's holder while the owner is outside.
 unsafe impl<T: Send> Sync for Owned<T> {}
 
@@ -86,22 +113,27 @@ impl<T> Owned<T> {
     pub(crate) fn share(&self) {
         self.is_never_owned.store(true, Ordering::Relaxed);
         self.owner.store(SHARED, Ordering::Relaxed);
+        self.open();
     }
 
-    /// Lets this thread in, if it owns the value and nobody keeps it outside.
+    /// Lets this thread in, if it owns the value and nobody keeps it outside, and if it is not inside already (in a signal handler that
+    /// interrupted it there).
     #[inline(always)]
     pub(crate) fn enter(&self, token: Token) -> Option<Entered<'_, T>> {
-        // Who was the owner and was shut out for good may come in once more, and sees inside that it is not: nobody owns the
-        // value after it.
-        if self.owner.load(Ordering::Relaxed) != token.0 {
+        if self.gate.load(Ordering::Relaxed) != token.0 || self.is_inside.load(Ordering::Relaxed) {
             return None;
         }
-        let inside = self.occupancy.enter()?;
-        if self.owner.load(Ordering::Relaxed) != token.0 {
+        // Who was shut out since comes here once more, and sees below that it was.
+        self.is_inside.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `shut_owner_out`: either we see the claim, or who claims sees us.
+        light_fence();
+        // Acquire pairs with the release in `open`: what was done under the last claim is seen.
+        if self.gate.load(Ordering::Acquire) != token.0 {
+            self.is_inside.store(false, Ordering::Release);
             return None;
         }
         // SAFETY: the owner is inside: who takes the lock waits until it is not.
-        Some(Entered { value: unsafe { &mut *self.value.get() }, _inside: inside })
+        Some(Entered { value: unsafe { &mut *self.value.get() }, is_inside: &self.is_inside })
     }
 
     /// Works with the value, whoever owns it; the first thread that does so owns it.
@@ -121,6 +153,7 @@ impl<T> Owned<T> {
             }
         }
         drop(claim);
+        self.open();
         result
     }
 
@@ -134,6 +167,7 @@ impl<T> Owned<T> {
         {
             // All who come now find no owner, and take the lock. This thread is outside.
             self.owner.store(NOBODY, Ordering::Relaxed);
+            self.open();
         }
     }
 
@@ -141,7 +175,10 @@ impl<T> Owned<T> {
     pub(crate) fn forget_vanished(&self) {
         let _guard = self.lock.lock();
         if !self.is_never_owned.load(Ordering::Relaxed) && !self.is_owned_here() {
+            // A thread that was no longer the owner may have vanished where it was about to see that.
+            self.is_inside.store(false, Ordering::Relaxed);
             self.owner.store(NOBODY, Ordering::Relaxed);
+            self.open();
         }
     }
 
@@ -165,7 +202,7 @@ impl<T> Owned<T> {
             return;
         }
         // Claims are made under the lock: one that there is by now is the interrupted work's.
-        let is_claimed = self.occupancy.is_claimed();
+        let is_claimed = self.gate.load(Ordering::Relaxed) == CLAIMED;
         if let Some(claim) = self.shut_owner_out() {
             core::mem::forget(claim);
             self.is_claimed_for_fork.store(!is_claimed, Ordering::Relaxed);
@@ -180,8 +217,7 @@ impl<T> Owned<T> {
     pub(crate) unsafe fn release(&self) {
         if self.is_claimed_for_fork.load(Ordering::Relaxed) {
             self.is_claimed_for_fork.store(false, Ordering::Relaxed);
-            // The claim that was forgotten.
-            drop(self.occupancy.claim());
+            self.open();
         }
         // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.lock.release() };
@@ -190,20 +226,23 @@ impl<T> Owned<T> {
     /// Keeps the owner outside, if there is one; the lock is held. A thread that was interrupted inside, and comes by way of a
     /// signal handler, waits for itself, as for any lock.
     #[unsafe(link_section = ".text_rarely")]
-    fn shut_owner_out(&self) -> Option<Claim<'_>> {
+    fn shut_owner_out(&self) -> Option<Claim<'_, T>> {
         if matches!(self.owner.load(Ordering::Relaxed), NOBODY | SHARED) {
             return None;
         }
-        let claim = self.occupancy.claim();
+        self.gate.store(CLAIMED, Ordering::Relaxed);
+        let claim = Claim(self);
+        // Pairs with the light fence in `enter`.
         let is_certain = self.is_owned_here()
-            || Occupancy::fence()
+            || heavy_fence()
             || !keeps_to_memory_calls() && membarrier::visit_every_cpu(|_| ()).is_ok();
         if !is_certain {
             // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer.
             sleep(500 * STEP_NS);
         }
         let mut looks = 0;
-        while !claim.is_vacant() {
+        // Acquire pairs with the release in `Entered::drop`.
+        while self.is_inside.load(Ordering::Acquire) {
             if looks < SPINS {
                 looks += 1;
                 spin_hint();
@@ -213,12 +252,16 @@ impl<T> Owned<T> {
         }
         Some(claim)
     }
-}
 
-impl<T> Owned<T> {
+    /// Lets the owner in, if there is one. The lock is held, or nobody else knows of the value.
+    fn open(&self) {
+        // Release pairs with the acquire in `enter`.
+        self.gate.store(self.owner.load(Ordering::Relaxed), Ordering::Release);
+    }
+
     /// Whether this thread is the owner, whose own steps are no news to it.
     fn is_owned_here(&self) -> bool {
-        self.owner.load(Ordering::Relaxed) == thread_pointer()
+        self.owner.load(Ordering::Relaxed) == Token::of(thread_block::block()).0
     }
 }
 

@@ -24,15 +24,43 @@ const STATES: u64 = 3 << SIZE_BITS;
 
 static_assertions::const_assert!(strata_size_classes::MAX_SIZE < 1 << SIZE_BITS);
 
-impl Record {
-    /// A block of `size` bytes, handed out to `thread`.
-    pub(super) fn live(size: usize, thread: u32) -> Self {
-        Self(u64::from(thread) << 32 | LIVE | size as u64 & (LIVE - 1))
+/// A thread, as records name it: its number, where a record has that. Of a thread that is not known it is 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Holder(u64);
+
+impl Holder {
+    /// The thread with the kernel's number.
+    pub(crate) const fn of_thread(number: u32) -> Self {
+        Self((number as u64) << u32::BITS)
     }
 
-    /// A slot that `thread` gave back.
-    pub(super) fn freed(thread: u32) -> Self {
-        Self(u64::from(thread) << 32 | FREED)
+    /// The number.
+    pub(crate) const fn thread(self) -> u32 {
+        (self.0 >> u32::BITS) as u32
+    }
+
+    pub(crate) fn load(word: &AtomicU64) -> Option<Self> {
+        let holder = word.load(Ordering::Relaxed);
+        (holder != 0).then_some(Self(holder))
+    }
+
+    pub(crate) fn store(self, word: &AtomicU64) {
+        word.store(self.0, Ordering::Relaxed);
+    }
+}
+
+impl Record {
+    /// A block of `size` bytes, of a class, handed out to `holder`.
+    #[inline(always)]
+    pub(super) fn live(size: usize, holder: Holder) -> Self {
+        debug_assert!(size <= strata_size_classes::MAX_SIZE, "blocks of classes have records");
+        Self((holder.0 | LIVE).wrapping_add(size as u64))
+    }
+
+    /// A slot that `holder` gave back.
+    #[inline(always)]
+    pub(super) fn freed(holder: Holder) -> Self {
+        Self(holder.0 | FREED)
     }
 
     pub(super) fn state(self) -> State {
@@ -53,6 +81,7 @@ impl Record {
         (self.0 >> 32) as u32
     }
 
+    #[inline(always)]
     pub(super) fn load(word: &AtomicU64) -> Self {
         // Acquire pairs with the release in `store`: the canary of what is no longer new is seen.
         Self(word.load(Ordering::Acquire))
@@ -62,30 +91,30 @@ impl Record {
         word.store(self.0, Ordering::Release);
     }
 
-    /// Notes that `thread`, which no other one has the number of, gives the block back that it had handed out: says of how many bytes.
+    /// Notes that `holder`, whose number no other thread has, gives the block back that it had handed out: says of how many bytes.
     /// None, and nothing is noted, if that is not what it is.
     ///
     /// Of two threads that give the same block back at the same moment one sees the other, unless one of them is this one, which does
     /// without a locked instruction and may come between. Then the slot waits in two places, and is found when it is to be
     /// handed out while its record says that it is out, as it must not be.
     #[inline(always)]
-    pub(super) fn give_back_own(word: &AtomicU64, thread: u32) -> Option<usize> {
-        let difference = Self::load(word).0 ^ Self::live(0, thread).0;
+    pub(super) fn give_back_own(word: &AtomicU64, holder: Holder) -> Option<usize> {
+        let difference = Self::load(word).0 ^ Self::live(0, holder).0;
         if difference >= LIVE {
             return None;
         }
-        Self::freed(thread).store(word);
+        Self::freed(holder).store(word);
         Some(difference as usize)
     }
 
-    /// Notes that `thread` gives a block back that any thread may have handed out; says what stood there. What was no block stays as
+    /// Notes that `holder` gives a block back that any thread may have handed out; says what stood there. What was no block stays as
     /// it was.
-    pub(super) fn give_back(word: &AtomicU64, thread: u32) -> Self {
+    pub(super) fn give_back(word: &AtomicU64, holder: Holder) -> Self {
         let old = Self::load(word);
         if old.state() != State::Live {
             return old;
         }
-        let old = Self(word.swap(Self::freed(thread).0, Ordering::AcqRel));
+        let old = Self(word.swap(Self::freed(holder).0, Ordering::AcqRel));
         if old.state() != State::Live {
             old.store(word);
         }

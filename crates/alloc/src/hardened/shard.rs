@@ -1,8 +1,9 @@
-//! Slots between blocks: quarantines, and the pools that blocks are chosen from.
+//! Slots between blocks: those that wait in quarantine, and the pool that blocks are chosen from.
 //!
-//! Both are arrays of addresses, so that nothing stands in the slots. Threads are spread over shards, as many as there are
-//! CPUs: a new thread has the one with the fewest threads. One that is alone with its shard [owns](super::owned) it, and others
-//! share theirs under a lock.
+//! Both of a class are one ring of addresses, so that nothing stands in the slots: the pool is its older part. What is freed is put at the
+//! end, and by that the slot that waited longest belongs to the pool, without being moved. Threads are spread over shards, as
+//! many as there are CPUs: a new thread has the one with the fewest threads. One that is alone with its shard
+//! [owns](super::owned) it, and others share theirs under a lock.
 
 use super::owned::{Owned, Token};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
@@ -21,8 +22,16 @@ const POOL_BYTES: usize = 16 << 10;
 const QUARANTINE_SLOTS: usize = 64;
 const QUARANTINE_BYTES: usize = 32 << 10;
 
+/// Places of a ring.
+const PLACES: usize = 128;
+
+static_assertions::const_assert!(
+    PLACES.is_power_of_two() && POOL_SLOTS + QUARANTINE_SLOTS <= PLACES
+);
+
 /// The slots that the threads of a shard have freed, or are going to have. All zero bits are one without a slot.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Shard {
     /// Its lock's rank: above the thread caches' registry; the middle tier is entered under it.
     holdings: Owned<Holdings>,
@@ -44,25 +53,24 @@ pub(super) struct FreeSlot {
 #[repr(C)]
 struct Holdings {
     random: u64,
-    classes: [Holding; CLASS_SLOTS],
+    classes: [Ring; CLASS_SLOTS],
 }
 
-/// The slots of one class. How many there are, [`Counts`] says.
+/// The slots of one class. How many there are, [`Counts`] says: the oldest belong to the pool, the others wait.
 #[derive(Debug)]
 #[repr(C)]
-struct Holding {
-    /// As many as may be in the pool and in the quarantine. Written once, when the heap is prepared.
-    most_pooled: usize,
-    most_waiting: usize,
-    /// Of a full quarantine: which slot waited longest. (After some were dropped the order is another.)
-    oldest: usize,
-    pool: [FreeSlot; POOL_SLOTS],
-    quarantine: [FreeSlot; QUARANTINE_SLOTS],
+struct Ring {
+    /// As many as may be in the pool and in quarantine. Written once, when the heap is prepared.
+    most_pooled: u32,
+    most_waiting: u32,
+    /// The place of the oldest slot, modulo [`PLACES`].
+    first: u32,
+    places: [FreeSlot; PLACES],
 }
 
-/// How many slots of a class there are: beside the holdings, so that figures need no lock.
+/// How many slots of a class there are: beside the rings, so that figures need no lock.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(16))]
 struct Counts {
     pooled: AtomicU32,
     waiting: AtomicU32,
@@ -83,10 +91,10 @@ impl Shard {
         self.holdings.visit(|holdings| {
             holdings.random = bits | 1;
             for class in table.classes() {
-                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
                 let size = table.size(class);
-                holding.most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
-                holding.most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
+                ring.most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
+                ring.most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
             }
         });
     }
@@ -97,11 +105,9 @@ impl Shard {
         let counts = self.counts.get(class.index())?;
         let mut entered = self.holdings.enter(token)?;
         let Holdings { random, classes } = &mut *entered;
-        let holding = classes.get_mut(class.index())?;
-        if counts.pooled() * 2 <= holding.most_pooled {
-            return None;
-        }
-        holding.take_any(counts, next(random))
+        let ring = classes.get_mut(class.index())?;
+        let pooled = counts.pooled();
+        if ring.is_low(pooled) { None } else { Some(ring.take_any(counts, pooled, next(random))) }
     }
 
     /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was. `record_of` finds the
@@ -116,19 +122,19 @@ impl Shard {
     ) -> (Option<FreeSlot>, bool) {
         let Some(counts) = self.counts.get(class.index()) else { return (None, false) };
         self.holdings.with(token, |holdings| {
-            let Some(holding) = holdings.classes.get_mut(class.index()) else {
-                return (None, false);
-            };
-            let is_low = counts.pooled() * 2 <= holding.most_pooled;
+            let Some(ring) = holdings.classes.get_mut(class.index()) else { return (None, false) };
+            let is_low = ring.is_low(counts.pooled());
             if is_low {
-                holding.fill(counts, source, class, record_of);
+                ring.fill(counts, source, class, record_of);
             }
-            (holding.take_any(counts, next(&mut holdings.random)), is_low)
+            let random = next(&mut holdings.random);
+            let pooled = counts.pooled();
+            ((pooled > 0).then(|| ring.take_any(counts, pooled, random)), is_low)
         })
     }
 
-    /// Puts a slot of `class` into quarantine, and one that was there longer into the pool: for the owner of the shard, and unless
-    /// the pool is full. Says whether it did.
+    /// Puts a slot of `class` into quarantine, and if that is full, the one that waited longest into the pool: for the owner of the
+    /// shard, and unless the pool is full, too. Says whether it did.
     ///
     /// # Safety
     ///
@@ -137,12 +143,8 @@ impl Shard {
     pub(super) unsafe fn put(&self, token: Token, class: SizeClass, slot: FreeSlot) -> bool {
         let Some(counts) = self.counts.get(class.index()) else { return false };
         let Some(mut entered) = self.holdings.enter(token) else { return false };
-        let Some(holding) = entered.classes.get_mut(class.index()) else { return false };
-        let has_room = holding.has_room(counts);
-        if has_room {
-            holding.put(counts, slot);
-        }
-        has_room
+        let Some(ring) = entered.classes.get_mut(class.index()) else { return false };
+        ring.put(counts, slot)
     }
 
     /// The same for every thread; what the pool has no room for goes to `source`: says whether that happened.
@@ -160,14 +162,13 @@ impl Shard {
     ) -> bool {
         let Some(counts) = self.counts.get(class.index()) else { return false };
         self.holdings.with(token, |holdings| {
-            let Some(holding) = holdings.classes.get_mut(class.index()) else { return false };
-            let is_full = !holding.has_room(counts);
+            let Some(ring) = holdings.classes.get_mut(class.index()) else { return false };
+            let is_full = !ring.put(counts, slot);
             if is_full {
-                let left = holding.most_pooled / 2;
                 // SAFETY: slots of the pool are free and nobody else's.
-                unsafe { give(source, class, &holding.pool, &counts.pooled, left) };
+                unsafe { ring.give(source, class, &counts.pooled, ring.most_pooled.div_ceil(2)) };
+                ring.put(counts, slot);
             }
-            holding.put(counts, slot);
             is_full
         })
     }
@@ -177,17 +178,16 @@ impl Shard {
         self.holdings.visit(|holdings| {
             let mut emptied = 0;
             for class in table.classes() {
-                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
                 let Some(counts) = self.counts.get(class.index()) else { continue };
-                // SAFETY: slots that are held are free and nobody else's.
-                let pooled = unsafe { give(source, class, &holding.pool, &counts.pooled, 0) };
-                // SAFETY: as above.
-                let waiting =
-                    unsafe { give(source, class, &holding.quarantine, &counts.waiting, 0) };
-                holding.oldest = 0;
-                emptied += (pooled + waiting) * table.size(class);
+                for count in [&counts.pooled, &counts.waiting] {
+                    let slots = count.load(Ordering::Relaxed);
+                    // SAFETY: slots that are held are free and nobody else's.
+                    unsafe { ring.give(source, class, count, slots) };
+                    emptied += u64::from(slots) * table.size(class) as u64;
+                }
             }
-            emptied as u64
+            emptied
         })
     }
 
@@ -199,15 +199,9 @@ impl Shard {
     ) {
         self.holdings.visit(|holdings| {
             for class in table.classes() {
-                let Some(holding) = holdings.classes.get_mut(class.index()) else { continue };
+                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
                 let Some(counts) = self.counts.get(class.index()) else { continue };
-                let mut lost = retain(&mut holding.pool, &counts.pooled, |slot| keep(class, slot));
-                let waiting_lost =
-                    retain(&mut holding.quarantine, &counts.waiting, |slot| keep(class, slot));
-                if waiting_lost > 0 {
-                    lost += waiting_lost;
-                    holding.oldest = 0;
-                }
+                let lost = ring.retain(counts, |slot| keep(class, slot));
                 counts.lost.fetch_add(lost, Ordering::Relaxed);
             }
         });
@@ -270,12 +264,12 @@ impl Shard {
 }
 
 impl Counts {
-    fn pooled(&self) -> usize {
-        self.pooled.load(Ordering::Relaxed) as usize
+    fn pooled(&self) -> u32 {
+        self.pooled.load(Ordering::Relaxed)
     }
 
-    fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed) as usize
+    fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn slots(&self) -> u64 {
@@ -284,43 +278,44 @@ impl Counts {
     }
 }
 
-impl Holding {
-    /// Takes a slot out of the pool, which one is as `random` says.
+impl Ring {
+    /// The place of the slot that as many others are older than. The compiler sees that there is one.
     #[inline(always)]
-    fn take_any(&mut self, counts: &Counts, random: u64) -> Option<FreeSlot> {
-        let last = counts.pooled().checked_sub(1)?;
-        let last_slot = *self.pool.get(last)?;
-        let place = self.pool.get_mut(below(random, last + 1))?;
-        counts.pooled.store(last as u32, Ordering::Relaxed);
-        Some(core::mem::replace(place, last_slot))
+    fn place(&mut self, older: u32) -> &mut FreeSlot {
+        &mut self.places[self.first.wrapping_add(older) as usize & (PLACES - 1)]
     }
 
-    /// Whether a slot that comes needs no other one to go.
+    /// Whether a pool of so few slots is to be filled: the next one could be guessed.
     #[inline(always)]
-    fn has_room(&self, counts: &Counts) -> bool {
-        counts.waiting() < self.most_waiting || counts.pooled() < self.most_pooled
+    fn is_low(&self, pooled: u32) -> bool {
+        pooled * 2 <= self.most_pooled
     }
 
-    /// Puts a slot into quarantine, and if that is full, the one that waited longest into the pool, which has room.
+    /// Takes one of the `pooled` slots of the pool, of which there are some; which one is as `random` says.
     #[inline(always)]
-    fn put(&mut self, counts: &Counts, slot: FreeSlot) {
-        let waiting = counts.waiting();
-        if waiting < self.most_waiting {
-            if let Some(place) = self.quarantine.get_mut(waiting) {
-                *place = slot;
-                counts.waiting.store(waiting as u32 + 1, Ordering::Relaxed);
-            }
-            return;
-        }
-        let pooled = counts.pooled();
-        let oldest = self.oldest;
-        self.oldest = if oldest + 1 < waiting { oldest + 1 } else { 0 };
-        if let Some(place) = self.quarantine.get_mut(oldest)
-            && let Some(to) = self.pool.get_mut(pooled)
-        {
-            *to = core::mem::replace(place, slot);
-            counts.pooled.store(pooled as u32 + 1, Ordering::Relaxed);
-        }
+    fn take_any(&mut self, counts: &Counts, pooled: u32, random: u64) -> FreeSlot {
+        let oldest = *self.place(0);
+        let taken = core::mem::replace(self.place(below(random, pooled)), oldest);
+        self.first = self.first.wrapping_add(1);
+        counts.pooled.store(pooled.wrapping_sub(1), Ordering::Relaxed);
+        taken
+    }
+
+    /// Puts a slot behind those that wait, and counts the one that waited longest to the pool if as many wait as may. False, and
+    /// nothing is done, if both have as many as may be.
+    #[inline(always)]
+    fn put(&mut self, counts: &Counts, slot: FreeSlot) -> bool {
+        let (pooled, waiting) = (counts.pooled(), counts.waiting());
+        let (count, before) = if waiting < self.most_waiting {
+            (&counts.waiting, waiting)
+        } else if pooled < self.most_pooled {
+            (&counts.pooled, pooled)
+        } else {
+            return false;
+        };
+        *self.place(pooled + waiting) = slot;
+        count.store(before + 1, Ordering::Relaxed);
+        true
     }
 
     /// Fills the pool up from `source`.
@@ -332,75 +327,82 @@ impl Holding {
         record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
     ) {
         let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
-        let mut pooled = counts.pooled();
-        let wanted = self.most_pooled.saturating_sub(pooled);
-        let Some(room) = objects.get_mut(..wanted) else { return };
+        let wanted = self.most_pooled.saturating_sub(counts.pooled());
+        let Some(room) = objects.get_mut(..wanted as usize) else { return };
         let came = source.take(class, room);
         for &start in objects.iter().take(came) {
-            let (Some(record), Some(place)) = (record_of(start), self.pool.get_mut(pooled)) else {
+            let Some(record) = record_of(start) else {
                 // Not reached: the middle tier hands out objects of spans with records alone.
                 counts.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            *place = FreeSlot { start, record };
-            pooled += 1;
+            self.first = self.first.wrapping_sub(1);
+            *self.place(0) = FreeSlot { start, record };
+            counts.pooled.store(counts.pooled() + 1, Ordering::Relaxed);
         }
-        counts.pooled.store(pooled as u32, Ordering::Relaxed);
     }
-}
 
-/// Gives all but the first `left` of `count` slots to `source`; says how many.
-///
-/// # Safety
-///
-/// All are free slots of the class, and nobody else's.
-unsafe fn give<O: ObjectSource>(
-    source: &O,
-    class: SizeClass,
-    slots: &[FreeSlot],
-    count: &AtomicU32,
-    left: usize,
-) -> usize {
-    let given = slots.get(left..count.load(Ordering::Relaxed) as usize).unwrap_or_default();
-    for part in given.chunks(POOL_SLOTS) {
-        let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
-        let starts = part.iter().map(|slot| slot.start);
-        objects.iter_mut().zip(starts).for_each(|(object, start)| *object = start);
-        if let Some(objects) = objects.get_mut(..part.len()) {
-            // SAFETY: the caller's promise; they are counted no more.
-            unsafe { source.give(class, objects) };
+    /// Gives the oldest `slots` of those that `count` counts to `source`.
+    ///
+    /// # Safety
+    ///
+    /// All are free slots of the class, and nobody else's.
+    unsafe fn give<O: ObjectSource>(
+        &mut self,
+        source: &O,
+        class: SizeClass,
+        count: &AtomicU32,
+        slots: u32,
+    ) {
+        let mut left = slots.min(count.load(Ordering::Relaxed));
+        while left > 0 {
+            let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
+            let part = left.min(POOL_SLOTS as u32);
+            for (older, object) in (0..part).zip(&mut objects) {
+                *object = self.place(older).start;
+            }
+            self.first = self.first.wrapping_add(part);
+            count.store(count.load(Ordering::Relaxed) - part, Ordering::Relaxed);
+            left -= part;
+            if let Some(objects) = objects.get_mut(..part as usize) {
+                // SAFETY: the caller's promise; they are counted no more.
+                unsafe { source.give(class, objects) };
+            }
         }
     }
-    if !given.is_empty() {
-        count.store(left as u32, Ordering::Relaxed);
-    }
-    given.len()
-}
 
-/// Drops those of `count` slots for which `keep` answers no; says how many.
-fn retain(slots: &mut [FreeSlot], count: &AtomicU32, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
-    let before = count.load(Ordering::Relaxed);
-    let (mut at, mut end) = (0, before as usize);
-    while at < end {
-        if slots.get(at).is_none_or(|slot| keep(slot.start)) {
-            at += 1;
-        } else {
-            end -= 1;
-            slots.swap(at, end);
+    /// Drops the slots for which `keep` answers no; says how many. The others keep their order.
+    fn retain(&mut self, counts: &Counts, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
+        let mut kept = 0;
+        let mut lost = 0;
+        let mut seen = 0;
+        for count in [&counts.pooled, &counts.waiting] {
+            let slots = count.load(Ordering::Relaxed);
+            let kept_before = kept;
+            for _ in 0..slots {
+                let slot = *self.place(seen);
+                seen += 1;
+                if keep(slot.start) {
+                    *self.place(kept) = slot;
+                    kept += 1;
+                }
+            }
+            count.store(kept - kept_before, Ordering::Relaxed);
+            lost += slots - (kept - kept_before);
         }
+        lost
     }
-    count.store(end as u32, Ordering::Relaxed);
-    before - end as u32
 }
 
 /// How many slots of `size` bytes: as many as `bytes` hold, at least two, at most `slots`.
-fn most(size: usize, slots: usize, bytes: usize) -> usize {
-    (bytes / size.max(1)).clamp(2, slots)
+fn most(size: usize, slots: usize, bytes: usize) -> u32 {
+    (bytes / size.max(1)).clamp(2, slots) as u32
 }
 
-/// A number below `bound` that is as random as `random`.
-fn below(random: u64, bound: usize) -> usize {
-    ((random >> 32) as usize * bound) >> 32
+/// A number below `bound`, which is not 0, that is as random as `random`.
+#[inline(always)]
+fn below(random: u64, bound: u32) -> u32 {
+    (((random >> 32) * u64::from(bound)) >> 32) as u32
 }
 
 /// The next number of a generator (Wang Yi's wyrand: two halves of a product).

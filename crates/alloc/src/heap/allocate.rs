@@ -1,7 +1,10 @@
 //! How a block is had: the common path of one whose class is cached, and the ways past it.
 
 use super::{Heap, own_words};
-use crate::{HeapConfig, Observer, mark, observer::BlockRequest, own_cache::OwnCache};
+use crate::{
+    HeapConfig, Observer, hardened, mark, observer::BlockRequest, own_cache::OwnCache,
+    threads::HardenedRecord,
+};
 use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::Address;
@@ -134,6 +137,18 @@ impl<C: HeapConfig> Heap<C> {
         slot: Slot,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
+        let own = thread_block::block();
+        // SAFETY: the words are this thread's own.
+        if HardenedRecord::of(unsafe { &*own.words(slot) }).is_some() {
+            // Whether the block has to be zero is seen to by who asked for it.
+            return match hardened::common_entry::<C>(size, align) {
+                Some(slots) if slots.size() <= hardened::SHORT => self
+                    .allocate_hardened::<true, ZEROED>(size, entry, align, slots, own, exhausted),
+                Some(slots) => self
+                    .allocate_hardened::<false, ZEROED>(size, entry, align, slots, own, exhausted),
+                None => self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted),
+            };
+        }
         let block = Self::pop_own(slot, entry);
         if block.is_null() {
             return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
@@ -164,7 +179,7 @@ impl<C: HeapConfig> Heap<C> {
     /// The thread is new, or its cache misses, or it has none. What was counted is taken back.
     #[cold]
     #[inline(never)]
-    fn allocate_uncounted<const ZEROED: bool>(
+    pub(super) fn allocate_uncounted<const ZEROED: bool>(
         &self,
         counted_in: Slot,
         size: usize,

@@ -1,7 +1,10 @@
 //! How a block comes back: the common path of one whose class is known, the ways past it, and those of what may be no block.
 
 use super::{Heap, own_words};
-use crate::{FrontEnd, HeapConfig, Observer, mark, observer::Said, own_cache::OwnCache};
+use crate::{
+    FrontEnd, HeapConfig, Observer, hardened, mark, observer::Said, own_cache::OwnCache,
+    threads::HardenedRecord,
+};
 use strata_cpu_cache::Pushed;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::{Address, Function};
@@ -226,6 +229,27 @@ impl<C: HeapConfig> Heap<C> {
     #[inline(never)]
     // The pointer comes first in these: it stays in the register that it came in.
     unsafe fn deallocate_closed(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
+        let own = thread_block::block();
+        // SAFETY: the words are this thread's own.
+        if let Some(record) = HardenedRecord::of(unsafe { &*own.words(slot) }) {
+            if C::Pages::TABLE.size(class) <= hardened::SHORT {
+                // SAFETY: the caller's promise, as far as it holds.
+                return unsafe {
+                    self.deallocate_hardened::<true>(pointer, class, said, record, own)
+                };
+            }
+            // SAFETY: as above.
+            return unsafe { self.deallocate_hardened::<false>(pointer, class, said, record, own) };
+        }
+        // SAFETY: the block is of this class, and its owner gave it up.
+        unsafe { self.deallocate_to_own(pointer, slot, class, said) };
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_class`].
+    #[inline(never)]
+    unsafe fn deallocate_to_own(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
         // SAFETY: the block is of this class, and its owner gave it up.
         match unsafe { Self::push_own(pointer, slot, class) } {
             Some(false) => {}

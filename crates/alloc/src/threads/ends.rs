@@ -3,7 +3,7 @@
 use super::{ENDED, ENDS, ThreadRecord, close, records::words_counts};
 use crate::{Core, HeapConfig, front_end, hardened::Token};
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::{ExitKey, thread_pointer};
+use strata_os::ExitKey;
 use strata_sync::{
     atomic::{AtomicU32, Ordering},
     thread_block::{self, Slot},
@@ -69,7 +69,7 @@ pub(super) unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonN
     let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
     // SAFETY: null, or a shard of this heap, which stays.
     if let Some(shard) = unsafe { shard.as_ref() } {
-        shard.remove_user(Token::of_thread(thread_pointer()));
+        shard.remove_user(Token::of(thread_block::block()));
     }
     // SAFETY: the words are this thread's, which has not ended yet.
     let words = unsafe { &*words };

@@ -73,3 +73,39 @@ fn a_byte_in_a_free_slot_is_seen() {
         }
     }
 }
+
+#[test]
+fn a_slot_of_any_length_is_cleared_to_its_canary_and_looked_through_as_far() {
+    for bytes in (8..=400).step_by(8) {
+        let content = bytes - Canary::BYTES;
+        let mut words = [0x5a5a_5a5a_5a5a_5a5a_u64; 51];
+        let start = Address::of(words.as_mut_ptr().cast::<u8>());
+        let canary = Canary::of(start, 42);
+        // SAFETY: the words are ours, and longer than the slot.
+        unsafe { canary.write(start, bytes, content) };
+        // SAFETY: as above.
+        unsafe { clear(start, content) };
+        let is_untouched = || {
+            // SAFETY: as above.
+            let some = unsafe { canary.is_untouched(start, bytes) };
+            // SAFETY: as above.
+            let few = content > FEW || unsafe { canary.is_untouched_few(start, bytes) };
+            assert!(content > FEW || few == some, "{bytes}");
+            some
+        };
+        assert!(is_untouched(), "{bytes}");
+        let behind = start.add(bytes).pointer().cast::<u64>();
+        // SAFETY: as above.
+        assert_eq!(unsafe { behind.read() }, 0x5a5a_5a5a_5a5a_5a5a, "{bytes}");
+        for at in 0..bytes {
+            let byte = start.add(at).pointer();
+            // SAFETY: as above.
+            let old = unsafe { byte.read() };
+            // SAFETY: as above.
+            unsafe { byte.write(old ^ 0x10) };
+            assert!(!is_untouched(), "{at} of {bytes}");
+            // SAFETY: as above.
+            unsafe { byte.write(old) };
+        }
+    }
+}

@@ -4,7 +4,6 @@ use std::{
     sync::{Arc, mpsc},
     thread,
 };
-use strata_os::thread_pointer;
 use strata_sync::asymmetric::prepare_heavy_fence;
 
 fn owned() -> Arc<Owned<[u64; 2]>> {
@@ -41,7 +40,7 @@ fn visitors_and_the_owner_are_never_inside_at_once() {
     let owner = thread::spawn({
         let owned = owned.clone();
         move || {
-            let token = Token::of_thread(thread_pointer());
+            let token = Token::of(thread_block::block());
             (0..300_000).for_each(|_| work(&owned, token));
         }
     });
@@ -60,7 +59,7 @@ fn threads_that_come_after_the_first_share() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let token = Token::of_thread(thread_pointer());
+                let token = Token::of(thread_block::block());
                 (0..20_000).for_each(|_| work(&owned, token));
             });
         }
@@ -74,7 +73,7 @@ fn owner(owned: &Arc<Owned<[u64; 2]>>) -> (mpsc::Sender<()>, thread::JoinHandle<
     let (send, receive) = mpsc::channel();
     let (owned, (ready, is_ready)) = (owned.clone(), mpsc::channel());
     let owner = thread::spawn(move || {
-        let token = Token::of_thread(thread_pointer());
+        let token = Token::of(thread_block::block());
         owned.with(token, step);
         ready.send(()).expect("somebody waits");
         receive.iter().for_each(|()| work(&owned, token));
@@ -88,12 +87,12 @@ fn a_value_that_was_left_has_a_new_owner() {
     let owned = owned();
     let is_ownable = !owned.is_never_owned.load(Ordering::Relaxed);
     let owner = || owned.owner.load(Ordering::Relaxed);
-    let token = Token::of_thread(thread_pointer());
+    let token = Token::of(thread_block::block());
     owned.with(token, step);
     assert_eq!(owned.enter(token).is_some(), is_ownable);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let token = Token::of_thread(thread_pointer());
+            let token = Token::of(thread_block::block());
             owned.with(token, step);
             assert_eq!(owner(), SHARED, "two threads");
             owned.leave(token, false);
@@ -115,7 +114,7 @@ fn an_owner_stays_outside_while_another_thread_forks() {
     let (send, owner) = owner(&owned);
     owned.acquire();
     let is_shared = owned.owner.load(Ordering::Relaxed) == SHARED;
-    assert!(is_shared || owned.occupancy.enter().is_none());
+    assert!(is_shared || owned.gate.load(Ordering::Relaxed) == CLAIMED);
     send.send(()).expect("the owner lives");
     let visitor = thread::spawn({
         let owned = owned.clone();
@@ -132,7 +131,7 @@ fn an_owner_stays_outside_while_another_thread_forks() {
 #[test]
 fn an_owner_that_forks_is_the_owner_still() {
     let owned = owned();
-    let token = Token::of_thread(thread_pointer());
+    let token = Token::of(thread_block::block());
     owned.with(token, step);
     owned.acquire();
     let other = thread::spawn({
@@ -151,7 +150,7 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_work_that_it_interrupted() {
     let owned = owned();
     let is_kept_outside = || {
         let is_shared = owned.owner.load(Ordering::Relaxed) == SHARED;
-        is_shared || owned.occupancy.enter().is_none()
+        is_shared || owned.gate.load(Ordering::Relaxed) == CLAIMED
     };
     let fork = || {
         owned.acquire();
@@ -174,7 +173,7 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_work_that_it_interrupted() {
 #[test]
 fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
     let owned = owned();
-    let token = Token::of_thread(thread_pointer());
+    let token = Token::of(thread_block::block());
     owned.with(token, step);
     owned.with(token, |_| {
         owned.acquire();

@@ -1,8 +1,7 @@
 use super::*;
 use std::{boxed::Box, collections::BTreeSet, vec::Vec};
-use strata_os::thread_pointer;
 use strata_size_classes::{PageSize, Pages8K};
-use strata_sync::{Mutex, asymmetric::prepare_heavy_fence};
+use strata_sync::{Mutex, asymmetric::prepare_heavy_fence, thread_block};
 
 /// Counts upwards, and notes what came back.
 #[derive(Default)]
@@ -63,7 +62,7 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     let class = table.entry(100).unwrap().class();
     let (shard, source) = (shard(), Numbers::default());
     shard.begin(12345, prepare_heavy_fence(), table);
-    let token = Token::of_thread(thread_pointer());
+    let token = Token::of(thread_block::block());
     let mut out = BTreeSet::new();
     let mut order = Vec::new();
     for _ in 0..200 {

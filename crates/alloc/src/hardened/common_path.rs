@@ -1,0 +1,178 @@
+//! The common ways through a hardened heap: of a thread that is alone with its shard, and of blocks that it had handed out itself.
+//!
+//! No lock, no locked instruction, and no call but to clear what is long: what these paths cost is the number of their instructions.
+//! Whatever is not as usual goes another way, most of it from the beginning. The caller, a heap's closed path, knows that the thread has
+//! a record with a shard, and has counted the block as the class of its size.
+
+use super::{
+    Canary, canary,
+    located::Located,
+    record::Record,
+    shard::{FreeSlot, Shard},
+};
+use crate::{Core, HeapConfig, observer::Said, threads::HardenedUser};
+use core::ptr::NonNull;
+use strata_size_classes::{PageSize, SizeClass, SmallEntry};
+use strata_span::Address;
+use strata_sync::thread_block::{self, Slot};
+
+/// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without a frame.
+pub(crate) const SHORT: usize = canary::FEW + Canary::BYTES;
+
+/// The entry of a slot for a request that is aligned as all slots are.
+#[inline(always)]
+pub(crate) fn common_entry<C: HeapConfig>(size: usize, align: usize) -> Option<SmallEntry> {
+    // Sizes without a class do not come here.
+    let bytes = size.wrapping_add(Canary::BYTES);
+    match C::Pages::TABLE.small_entry(bytes) {
+        Some(entry) if align <= 8 => Some(entry),
+        None if align <= 16 => C::Pages::TABLE.entry_above_1k(bytes),
+        _ => None,
+    }
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// A block of a request's size in a slot of `entry`, if there is one this way. `counted` bytes, the class of its size, were counted as
+    /// allocated by the user; they become the slot's if there is a block.
+    #[inline(always)]
+    pub(crate) fn allocate_hardened_commonly<const IS_SHORT: bool>(
+        &self,
+        user: HardenedUser<'_>,
+        entry: SmallEntry,
+        size: usize,
+        counted: usize,
+    ) -> Option<NonNull<u8>> {
+        if user.words.allocated.has_come_near_end() {
+            return None;
+        }
+        let free = user.shard.take(user.token, entry.class())?;
+        if let Err(old) = self.hand_out::<IS_SHORT>(free, entry.size(), size, user.holder) {
+            return self.leave_taken(user.shard, entry.class(), free, old);
+        }
+        user.words.allocated.count((entry.size() as u64).wrapping_sub(counted as u64));
+        // SAFETY: slots are objects of spans, none of which lies at 0.
+        Some(unsafe { NonNull::new_unchecked(free.start) })
+    }
+
+    /// Tells of a slot that was to be handed out, and cannot be: it is left alone.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn leave_taken(
+        &self,
+        shard: &Shard,
+        class: SizeClass,
+        free: FreeSlot,
+        old: Record,
+    ) -> Option<NonNull<u8>> {
+        self.report_taken(Address::of(free.start), old);
+        shard.note_lost(class);
+        None
+    }
+
+    /// Takes a block back, which was counted as one of `class` that this thread gave back. `user` is this thread, if it is known.
+    ///
+    /// # Safety
+    ///
+    /// `pointer` is a block of this heap that nobody uses any more; of any other pointer it is told that it is not.
+    #[inline(always)]
+    pub(crate) unsafe fn deallocate_hardened_commonly<const IS_SHORT: bool>(
+        &self,
+        pointer: *mut u8,
+        slot: Slot,
+        user: Option<HardenedUser<'_>>,
+        class: SizeClass,
+        said: Said,
+    ) {
+        if let Some(user) = user
+            && !user.words.deallocated.has_come_near_end()
+            && let Some(located) = self.locate_slot_of(Address::of(pointer), class)
+            && let Some(size) = Record::give_back_own(located.record, user.holder)
+        {
+            if !self.is_plainly_intact(&located, size, said) {
+                // SAFETY: the block was out and is given up, by this call alone, as its record says.
+                return unsafe { self.deallocate_looking(slot, pointer, size, said) };
+            }
+            let content = located.bytes - Canary::BYTES;
+            if IS_SHORT {
+                // SAFETY: as above.
+                unsafe { canary::clear_few(located.start, content) };
+            } else {
+                // SAFETY: as above.
+                unsafe { canary::clear(located.start, content) };
+            }
+            let free = FreeSlot { start: pointer, record: located.record };
+            // SAFETY: the slot is free and zeroed, and nobody else has it.
+            if !unsafe { user.shard.put(user.token, class, free) } {
+                // SAFETY: as above.
+                unsafe { self.put_flushing(slot, class, free) };
+            }
+            return;
+        }
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
+    }
+
+    /// Takes a block back whose record says since a moment ago that this thread gave it back, and that has to be looked at again.
+    ///
+    /// # Safety
+    ///
+    /// The block, of `size` bytes, was out and is given up, by this call alone. It was counted as given back.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_looking(&self, slot: Slot, pointer: *mut u8, size: usize, said: Said) {
+        // Always: it was found there.
+        let Ok(located) = self.locate_slot(Address::of(pointer)) else { return };
+        if self.is_intact(&located, size, said) {
+            // SAFETY: the caller's promise.
+            return unsafe { self.take_in(slot, &located) };
+        }
+        // The block stays as it is, for ever.
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        words.deallocated.take_back(located.bytes as u64);
+        self.report_damaged(pointer, Record::live(size, self.holder(slot)), said);
+    }
+
+    /// Clears a slot that is free, and has it wait.
+    ///
+    /// # Safety
+    ///
+    /// The slot's block is given up, by this call alone.
+    pub(super) unsafe fn take_in(&self, slot: Slot, located: &Located<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
+        let free = FreeSlot { start: located.start.pointer(), record: located.record };
+        if let Some(user) = self.hardened_user(slot)
+            // SAFETY: the slot is free and zeroed, and nobody else has it.
+            && unsafe { user.shard.put(user.token, located.class, free) }
+        {
+            return;
+        }
+        // SAFETY: as above.
+        unsafe { self.put_flushing(slot, located.class, free) };
+    }
+
+    /// Takes a block back another way: what was counted is taken back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_hardened_commonly`].
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_hardened_counted(
+        &self,
+        slot: Slot,
+        pointer: *mut u8,
+        class: SizeClass,
+        said: Said,
+    ) {
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        words.deallocated.take_back(C::Pages::TABLE.size(class) as u64);
+        // SAFETY: the caller's promise.
+        unsafe { self.deallocate_hardened(slot, pointer, said) };
+    }
+}
