@@ -28,6 +28,18 @@ static KEPT_BEFORE: AtomicU32 = AtomicU32::new(0);
 /// Whether the C library knows our handlers. Written by the first thread that tells it.
 static REGISTERED: AtomicBool = AtomicBool::new(false);
 
+/// Whether the C library took them. Written by the thread that told it.
+static IS_HEEDED: AtomicBool = AtomicBool::new(false);
+
+/// How many forks lead to this process since handlers are called. Written in children.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// How many forks lead to this process, as far as they called handlers: the same for all processes that share its memory. None where no
+/// fork would be counted.
+pub(crate) fn generation() -> Option<u32> {
+    IS_HEEDED.load(Ordering::Relaxed).then(|| GENERATION.load(Ordering::Relaxed))
+}
+
 /// A heap's place in the list. All zero bits are an entry that is not in it.
 #[derive(Debug)]
 pub(crate) struct ForkEntry {
@@ -163,7 +175,8 @@ pub fn hold_off_forks() -> ForksHeldOff {
 /// that a program registers later run while no lock of a heap is held. A heap does it by itself with its first block.
 pub fn watch_forks() {
     if !REGISTERED.swap(true, Ordering::Relaxed) {
-        strata_os::at_fork(before, in_parent, in_child);
+        let heeded = strata_os::at_fork(before, in_parent, in_child);
+        IS_HEEDED.store(heeded, Ordering::Relaxed);
     }
 }
 
@@ -239,6 +252,7 @@ unsafe extern "C" fn in_parent() {
 
 #[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn in_child() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     if HAS_STREAMS.load(Ordering::Relaxed) {
         // SAFETY: `before` took it in the thread that this one is the copy of.
         unsafe { strata_os::reset_stream_list() };

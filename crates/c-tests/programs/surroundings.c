@@ -80,6 +80,26 @@ CASE(several_clones_share_one_threads_words, STRATA) {
     churn(9, 3000);
     for (int i = 0; i < 8; i++) wait_for(children[i]);
 }
+/* One of the two makes the heap, the other waits for it. */
+static atomic_int at_the_start;
+static int takes_first_blocks(void *unused) {
+    atomic_fetch_add(&at_the_start, 1);
+    while (atomic_load(&at_the_start) < 2) sched_yield();
+    for (size_t i = 0; i < 200; i++) {
+        char *block = malloc(100 + 37 * i);
+        if (block == NULL) _exit(3);
+        memset(block, 1, 100);
+        free(block);
+    }
+    if (unused == NULL) _exit(0);
+    return 0;
+}
+CASE(a_clone_and_its_parent_ask_for_the_first_block_at_once, STRATA) {
+    pid_t child = clone(takes_first_blocks, child_stack[0] + sizeof(child_stack[0]), CLONE_VM | SIGCHLD, NULL);
+    CHECK(child > 0);
+    takes_first_blocks(&child);
+    wait_for(child);
+}
 CASE(a_clone_that_is_waited_for_leaves_us_as_we_were, BOTH) {
     start_workers(3);
     for (int round = 0; round < 40; round++) {

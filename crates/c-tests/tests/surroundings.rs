@@ -4,7 +4,8 @@ use strata_c_tests::{Allocator, Failures, Linking, Program};
 
 /// Who counts in the words of another thread, beside it, loses of both counts.
 fn program(linking: Linking) -> Program {
-    const SHARERS: [&str; 2] = [
+    const SHARERS: [&str; 3] = [
+        "a_clone_and_its_parent_ask_for_the_first_block_at_once",
         "a_clone_with_our_memory_and_words_runs_beside_us",
         "several_clones_share_one_threads_words",
     ];

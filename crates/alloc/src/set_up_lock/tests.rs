@@ -29,9 +29,45 @@ fn who_is_inside_does_not_wait_for_itself() {
     assert_eq!(lock.alone(|| 2), Some(2));
 }
 
+/// A lock that a thread of that process has.
+fn held_by(holder: Holder) -> SetUpLock {
+    SetUpLock { holder: AtomicU32::new(holder.word()), thread: AtomicUsize::new(thread_pointer()) }
+}
+
 #[test]
 fn the_lock_of_another_process_is_taken_over() {
-    // What a child finds whose parent's other thread was inside.
-    let lock = SetUpLock { process: AtomicU32::new(process_id() + 1), thread: AtomicUsize::new(1) };
-    assert_eq!(lock.alone(|| 3), Some(3));
+    // What a child finds whose parent's other thread was inside, with handlers of forks and without.
+    let this = Holder::here();
+    let others = [
+        Holder { process: this.process ^ 1, generation: 0 },
+        Holder { process: this.process ^ 1, generation: this.generation % GENERATIONS + 1 },
+    ];
+    for other in others {
+        assert_eq!(Holder::of_word(other.word()), other);
+        assert_eq!(held_by(other).alone(|| 3), Some(3));
+    }
+}
+
+#[test]
+fn another_process_of_the_same_memory_is_waited_for() {
+    crate::watch_forks();
+    let this = Holder::here();
+    assert_ne!(this.generation, 0);
+    let lock = held_by(Holder { process: this.process ^ 1, ..this });
+    let is_left = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| lock.alone(|| is_left.load(Ordering::Relaxed)));
+        is_left.store(1, Ordering::Relaxed);
+        // As that process does at its end.
+        lock.holder.store(0, Ordering::Release);
+        assert_eq!(waits.join().unwrap(), Some(1));
+    });
+}
+
+#[test]
+fn who_never_leaves_is_not_waited_for_for_ever() {
+    crate::watch_forks();
+    let this = Holder::here();
+    let lock = held_by(Holder { process: this.process ^ 1, ..this });
+    assert_eq!(lock.alone_within(3, || 4), Some(4));
 }
