@@ -34,6 +34,13 @@ impl Population {
     /// Small objects that do not.
     pub(crate) const COLD: Self = Self::of(500_000, 16, 1024);
 
+    /// Blocks of which a span is one, or a few: 27 MiB of them.
+    pub(crate) const LONG: Self = Self {
+        live: 500,
+        sizes: Sizes::Doubling { above: 1 << 10, bound: 256 << 10 },
+        lifetimes: Lifetimes::Any,
+    };
+
     /// What a server of a fleet has.
     pub(crate) const FLEET: Self =
         Self { live: 20_000, sizes: Sizes::Fleet, lifetimes: Lifetimes::MostlyShort };

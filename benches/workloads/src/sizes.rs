@@ -7,6 +7,8 @@ use crate::Random;
 pub(crate) enum Sizes {
     /// Every size of the range is as likely.
     Even { smallest: usize, largest: usize },
+    /// Each power of two from `above` to `bound` is as likely, and every size between two of them.
+    Doubling { above: usize, bound: usize },
     /// What a fleet of servers asks for.
     Fleet,
 }
@@ -33,6 +35,7 @@ impl Sizes {
     pub(crate) fn draw(self, random: &mut Random) -> usize {
         match self {
             Self::Even { smallest, largest } => random.between(smallest, largest),
+            Self::Doubling { above, bound } => doubling(random, above, bound),
             Self::Fleet => fleet(random),
         }
     }

@@ -337,7 +337,9 @@ impl<C: HeapConfig> Core<C> {
 
     /// What caches refill from.
     pub(crate) fn source_of_objects(&self) -> Middle<'_, C> {
-        self.middle.with(self, &self.page_heap).for_one_cache(self.cpu.used_ids() == 1)
+        let out_bytes = usize::try_from(self.cpu.out_bytes()).unwrap_or(usize::MAX);
+        let source = self.middle.with(self, &self.page_heap);
+        source.for_one_cache(self.cpu.used_ids() == 1).for_program_of(out_bytes)
     }
 
     /// Takes every lock, the outermost first: see `docs/ARCHITECTURE.md` for the ranks.

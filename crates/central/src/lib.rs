@@ -66,5 +66,5 @@ pub use stats::{
     TransferStats,
 };
 pub use sweep::{Allowances, Swept};
-pub use transfer_cache::TransferCache;
+pub use transfer_cache::{InsertLimits, TransferCache};
 pub use transfer_policy::{StandardTransfer, TransferPolicy};

@@ -1,8 +1,8 @@
 //! The middle tier as caches see it.
 
 use crate::{
-    BackEnd, CentralFreeList, MiddleTier, OnlyBackEnd, OtherBackEnds, StandardTransfer,
-    TransferCache, TransferPolicy, central_free_list,
+    BackEnd, CentralFreeList, InsertLimits, MiddleTier, OnlyBackEnd, OtherBackEnds,
+    StandardTransfer, TransferCache, TransferPolicy, central_free_list,
 };
 use core::fmt;
 use strata_page_heap::PageHeap;
@@ -26,6 +26,8 @@ where
     others: R,
     /// Whether only one cache comes for objects.
     one_cache: bool,
+    /// Bytes of the objects that caches and program have together, as far as somebody knows.
+    out_bytes: usize,
 }
 
 /// How many objects [`MiddleSource::take_telling`] took.
@@ -48,7 +50,7 @@ where
         back_end: BackEnd<'a, E, H>,
         others: R,
     ) -> Self {
-        Self { tier, back_end, others, one_cache: false }
+        Self { tier, back_end, others, one_cache: false, out_bytes: 0 }
     }
 }
 
@@ -64,6 +66,13 @@ where
     #[must_use]
     pub fn for_one_cache(self, one_cache: bool) -> Self {
         Self { one_cache, ..self }
+    }
+
+    /// The same, where caches and program have objects of so many bytes: transfer caches of long objects may hold a part of that
+    /// ([`TransferPolicy::LONG_SHARE`]). None, unless this says otherwise.
+    #[must_use]
+    pub fn for_program_of(self, out_bytes: usize) -> Self {
+        Self { out_bytes, ..self }
     }
 
     /// Moves what the class's transfer cache holds to the central free list; says how many objects.
@@ -194,11 +203,10 @@ where
 
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
         let info = E::Pages::TABLE.info(class);
-        let passes = self.one_cache && info.size as usize > T::KEEPS_FOR_ONE_UP_TO;
-        let cached = if passes {
-            0
-        } else {
-            self.cache(class).insert(self.back_end.platform, info, objects)
+        let limits = InsertLimits::of::<T>(info.size as usize, self.out_bytes, self.one_cache);
+        let cached = match limits.holds {
+            0 => 0,
+            _ => self.cache(class).insert(self.back_end.platform, info, objects, limits),
         };
         if let Some(rest) = objects.get_mut(cached..)
             && !rest.is_empty()

@@ -39,6 +39,34 @@ pub struct TransferCache<T: TransferPolicy = StandardTransfer> {
     policy: PhantomData<T>,
 }
 
+/// How far one [`insert`](TransferCache::insert) may fill a cache, in objects; its greatest capacity holds in any case.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct InsertLimits {
+    /// Where there are as many, no more are put in, whatever the capacity.
+    pub holds: usize,
+    /// The capacity grows up to this by what was missed.
+    pub grows_to: usize,
+}
+
+impl InsertLimits {
+    /// None but the cache's own.
+    pub const NONE: Self = Self { holds: usize::MAX, grows_to: usize::MAX };
+
+    /// What objects of a size come under where caches and program have objects of `out_bytes`; `one_cache` says that only one
+    /// cache comes for them.
+    pub(crate) fn of<T: TransferPolicy>(size: usize, out_bytes: usize, one_cache: bool) -> Self {
+        let goes_on = one_cache && size > T::KEEPS_FOR_ONE_UP_TO;
+        if size <= T::GROWS_UP_TO && !goes_on {
+            return Self::NONE;
+        }
+        let share = out_bytes.saturating_sub(T::LONG_BEYOND) / T::LONG_SHARE.max(1) / size.max(1);
+        Self {
+            holds: if goes_on { share } else { usize::MAX },
+            grows_to: if T::GROWS_UP_TO == 0 { 0 } else { share },
+        }
+    }
+}
+
 /// The array, and how much of it may be used.
 #[derive(Debug)]
 struct Stack {
@@ -100,13 +128,14 @@ impl<T: TransferPolicy> TransferCache<T> {
     /// Puts in as many of `objects` as there is room for, from the front; says how many. The cache only
     /// keeps the pointers.
     ///
-    /// A cache that has no room grows by as many objects as it turned away before they were missed: who only gives fills no
-    /// cache for others.
+    /// A cache that has no room grows by as many objects as it turned away before they were missed, within `limits`: who only
+    /// gives fills no cache for others.
     pub fn insert<E: Platform>(
         &self,
         platform: &E,
         info: &ClassInfo,
         objects: &[*mut u8],
+        limits: InsertLimits,
     ) -> usize {
         // Another CPU was the last to write all of it, in programs that pass objects on.
         prefetch_whole_for_write(self);
@@ -115,13 +144,10 @@ impl<T: TransferPolicy> TransferCache<T> {
             stack.begin::<T>(info);
             self.publish_capacity(&stack);
         }
-        if stack.regretted > 0
-            && info.size as usize <= T::GROWS_UP_TO
-            && stack.grow_for(objects.len()) > 0
-        {
+        if stack.regretted > 0 && stack.grow_for(objects.len(), limits.grows_to) > 0 {
             self.publish_capacity(&stack);
         }
-        let inserted = stack.push(platform, objects);
+        let inserted = stack.push(platform, objects, limits.holds);
         self.publish_used(&stack);
         let missed = objects.len() - inserted;
         if missed == 0 {
@@ -297,10 +323,11 @@ impl Stack {
         self.piece_length = bounds.max.div_ceil(PIECES).next_power_of_two();
     }
 
-    /// Makes room for `objects` more, as far as such were missed, up to its greatest capacity; says by how many it grew.
-    fn grow_for(&mut self, objects: usize) -> usize {
+    /// Makes room for `objects` more, as far as such were missed, up to `most` and its greatest capacity; says by how many it grew.
+    fn grow_for(&mut self, objects: usize, most: usize) -> usize {
         let needed = (self.used + objects).saturating_sub(self.capacity);
-        let grown = needed.min(self.regretted).min(self.max_capacity.saturating_sub(self.capacity));
+        let most = most.min(self.max_capacity).saturating_sub(self.capacity);
+        let grown = needed.min(self.regretted).min(most);
         self.capacity += grown;
         self.regretted -= grown;
         grown
@@ -313,9 +340,9 @@ impl Stack {
         self.regretted += regretted;
     }
 
-    /// Puts objects on top, as many as there is room for.
-    fn push<E: Platform>(&mut self, platform: &E, objects: &[*mut u8]) -> usize {
-        let room = self.capacity.saturating_sub(self.used).min(objects.len());
+    /// Puts objects on top, as many as there is room for, and until there are `most`.
+    fn push<E: Platform>(&mut self, platform: &E, objects: &[*mut u8], most: usize) -> usize {
+        let room = self.capacity.min(most).saturating_sub(self.used).min(objects.len());
         let mut pushed = 0;
         while pushed < room
             && self.have_piece(platform, self.used)

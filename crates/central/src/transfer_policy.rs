@@ -12,13 +12,20 @@ pub trait TransferPolicy {
     const INITIAL_BATCHES: usize = 16;
     /// Bytes of objects that it may hold before its first resize, a batch in any case.
     const INITIAL_BYTES: usize = 128 << 10;
-    /// Objects of up to this size let their cache grow by those that it turned away and missed; larger ones cost more to
-    /// touch than to fetch. 0 leaves growth to the rounds of resizing.
+    /// Objects of up to this size let their cache grow by those that it turned away and missed, however little the program has;
+    /// that of larger ones grows so up to one part in [`LONG_SHARE`](Self::LONG_SHARE) of what the program has. 0 leaves growth
+    /// to the rounds of resizing.
     const GROWS_UP_TO: usize = 2 << 10;
-    /// Objects of up to this size are kept although only one cache comes for them; larger ones go on to their spans then, whose
-    /// pages serve other sizes. With half, one thread whose sizes change has 5 % more at its peak, for pages come back one by one
-    /// (`phases` of the benchmarks); with all sizes kept, 64 vectors that grow in turn have 0.6 MiB more.
+    /// Objects of up to this size are kept although only one cache comes for them. Of larger ones only as many are kept then as
+    /// [`LONG_SHARE`](Self::LONG_SHARE) allows, and the others go on to their spans, whose pages serve other sizes. With half, one
+    /// thread whose sizes change has 5 % more at its peak, for pages come back one by one (`phases` of the benchmarks); with all
+    /// sizes kept, 64 vectors that grow in turn have 0.6 MiB more.
     const KEEPS_FOR_ONE_UP_TO: usize = 8 << 10;
+    /// Of the bytes that the program has beyond [`LONG_BEYOND`](Self::LONG_BEYOND), one class of longer objects may hold one part in
+    /// so many. A span of such is one object or a few, and its way out of the page heap and back takes longer than all else.
+    const LONG_SHARE: usize = 32;
+    /// A program that has no more keeps no long objects. Without it, 64 vectors that grow in turn to 64 KiB have 0.9 MiB more.
+    const LONG_BEYOND: usize = 8 << 20;
     /// Most bytes of objects that one size class may hold.
     const MAX_BYTES: usize = 1 << 20;
 }

@@ -8,7 +8,7 @@
 mod central_free_list;
 
 use loom::{sync::Arc, thread};
-use strata_central::{TransferCache, TransferPolicy};
+use strata_central::{InsertLimits, TransferCache, TransferPolicy};
 use strata_os::{MonotonicClock, PageSource, SystemPages};
 use strata_size_classes::{ClassInfo, Pages8K};
 use strata_span::Ground;
@@ -46,7 +46,7 @@ impl Model {
     fn insert(&self, numbers: &[usize]) -> usize {
         let objects: Vec<_> =
             numbers.iter().map(|&number| core::ptr::without_provenance_mut(number * 16)).collect();
-        self.cache.insert(&self.world, &INFO, &objects)
+        self.cache.insert(&self.world, &INFO, &objects, InsertLimits::NONE)
     }
 
     fn take(count: usize, take: impl Fn(&mut [*mut u8]) -> usize) -> Vec<usize> {

@@ -410,3 +410,27 @@ fn what_the_only_cache_gives_back_stays_if_it_is_short_and_goes_to_its_span_if_i
     }
     assert_eq!(heap.in_use_bytes(), 0);
 }
+
+#[test]
+fn of_long_objects_as_many_stay_for_the_only_cache_as_the_program_s_size_allows() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    let class = class_of::<Pages8K>(64 << 10);
+    let share = |objects: usize| {
+        let bytes = objects * (64 << 10) * StandardTransfer::LONG_SHARE;
+        let program = StandardTransfer::LONG_BEYOND + bytes;
+        tier.with(&heap.ground, &heap.pages).for_one_cache(true).for_program_of(program)
+    };
+    let mut out = [core::ptr::null_mut(); 6];
+    // What is turned away is missed in the next round, and makes room for as much, up to the share.
+    for (objects, kept) in [(0, 0), (1, 1), (2, 2), (5, 5), (9, 6), (3, 3)] {
+        assert_eq!(share(objects).take(class, &mut out), 6);
+        // SAFETY: just taken, each once.
+        unsafe { share(objects).give(class, &mut out) };
+        let stats = tier.class_stats(class);
+        assert_eq!(stats.transfer.used, kept, "{objects} may stay");
+        assert_eq!(stats.central.objects_out, kept);
+    }
+    share(0).drain_transfer(class);
+    assert_eq!(heap.in_use_bytes(), 0);
+}

@@ -2,7 +2,7 @@
 
 #![cfg(not(strata_loom))]
 
-use strata_central::{MiddleTier, StandardTransfer, TransferCache, TransferPolicy};
+use strata_central::{InsertLimits, MiddleTier, StandardTransfer, TransferCache, TransferPolicy};
 use strata_os::{FailingPages, Fault, ManualClock, SystemPages};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
@@ -29,16 +29,16 @@ fn what_is_put_in_last_comes_out_first_across_all_pieces() {
     for class in Pages8K::TABLE.classes() {
         let info = Pages8K::TABLE.info(class);
         let cache = TransferCache::<StandardTransfer>::new();
-        assert_eq!(cache.insert(&world, info, &[]), 0);
+        assert_eq!(cache.insert(&world, info, &[], InsertLimits::NONE), 0);
         cache.grow(usize::MAX);
         let capacity = cache.stats().capacity as usize;
         assert_eq!(capacity, (128 * usize::from(info.batch)).min((1 << 20) / info.size as usize));
         let all = pointers(capacity + 3);
-        assert_eq!(cache.insert(&world, info, &all), capacity);
+        assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), capacity);
         assert_eq!(cache.used(), capacity as u64);
         let mut out = vec![core::ptr::null_mut(); capacity / 2];
         assert_eq!(cache.remove(&mut out), capacity / 2);
-        assert_eq!(cache.insert(&world, info, &out), capacity / 2);
+        assert_eq!(cache.insert(&world, info, &out, InsertLimits::NONE), capacity / 2);
         let mut out = vec![core::ptr::null_mut(); capacity + 10];
         assert_eq!(cache.remove(&mut out), capacity);
         let mut sorted = out[..capacity].to_vec();
@@ -68,16 +68,28 @@ fn a_cache_grows_by_what_it_turned_away_and_missed_afterwards() {
     let all = pointers(300);
     let mut out = vec![core::ptr::null_mut(); 300];
     assert_eq!(cache.remove(&mut out[..100]), 0, "what it never had is no reason to grow");
-    assert_eq!(cache.insert(&world, info, &all[..initial + 50]), initial);
-    assert_eq!(cache.insert(&world, info, &all[initial..]), 0, "nobody missed an object");
+    assert_eq!(cache.insert(&world, info, &all[..initial + 50], InsertLimits::NONE), initial);
+    assert_eq!(
+        cache.insert(&world, info, &all[initial..], InsertLimits::NONE),
+        0,
+        "nobody missed an object"
+    );
     assert_eq!(cache.remove(&mut out[..initial + 70]), initial);
     assert_eq!(cache.stats().capacity, initial as u64, "it grows when the room is needed");
-    assert_eq!(cache.insert(&world, info, &all[..initial + 20]), initial + 20);
-    assert_eq!(cache.insert(&world, info, &all[initial + 20..]), 50, "70 were missed");
+    assert_eq!(cache.insert(&world, info, &all[..initial + 20], InsertLimits::NONE), initial + 20);
+    assert_eq!(
+        cache.insert(&world, info, &all[initial + 20..], InsertLimits::NONE),
+        50,
+        "70 were missed"
+    );
     assert_eq!(cache.stats().capacity, initial as u64 + 70);
-    assert_eq!(cache.insert(&world, info, &all[..1]), 0, "each of them once");
+    assert_eq!(cache.insert(&world, info, &all[..1], InsertLimits::NONE), 0, "each of them once");
     assert_eq!(cache.remove(&mut out), initial + 70);
-    assert_eq!(cache.insert(&world, info, &pointers(2000)), 300, "as many as were wanted");
+    assert_eq!(
+        cache.insert(&world, info, &pointers(2000), InsertLimits::NONE),
+        300,
+        "as many as were wanted"
+    );
 }
 
 #[test]
@@ -87,10 +99,10 @@ fn a_cache_does_not_grow_by_what_was_turned_away_long_ago() {
     let info = Pages8K::TABLE.info(class);
     let all = pointers(300);
     let mut out = vec![core::ptr::null_mut(); 300];
-    assert_eq!(cache.insert(&world, info, &all), initial);
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), initial);
     cache.end_plunder();
     assert_eq!(cache.remove(&mut out), initial);
-    assert_eq!(cache.insert(&world, info, &all), initial);
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), initial);
 }
 
 #[test]
@@ -101,10 +113,10 @@ fn a_cache_that_misses_never_grows_beyond_its_greatest_capacity() {
     let all = pointers(3000);
     let mut out = vec![core::ptr::null_mut(); 3000];
     for _ in 0..3 {
-        cache.insert(&world, info, &all);
+        cache.insert(&world, info, &all, InsertLimits::NONE);
         cache.remove(&mut out);
     }
-    assert_eq!(cache.insert(&world, info, &all), 1024);
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), 1024);
     let stats = cache.stats();
     assert_eq!((stats.capacity, stats.max_capacity), (1024, 1024));
 }
@@ -115,8 +127,9 @@ fn a_partial_hit_is_a_miss_and_counts_what_was_missing() {
     let info = Pages8K::TABLE.info(class_of(100_000));
     let cache = TransferCache::<Fixed>::new();
     let all = pointers(12);
-    assert_eq!(cache.insert(&world, info, &all[..4]), 4);
-    assert_eq!(cache.insert(&world, info, &all[4..]), 6);
+    let fixed = InsertLimits { grows_to: 0, ..InsertLimits::NONE };
+    assert_eq!(cache.insert(&world, info, &all[..4], fixed), 4);
+    assert_eq!(cache.insert(&world, info, &all[4..], fixed), 6);
     let mut out = [core::ptr::null_mut(); 8];
     assert_eq!(cache.remove(&mut out), 8);
     assert_eq!(cache.remove(&mut out), 2);
@@ -133,9 +146,9 @@ fn without_metadata_nothing_goes_in_and_nothing_breaks() {
     world.metadata.arm(Fault::always());
     let info = Pages8K::TABLE.info(class_of(64));
     let cache = TransferCache::<StandardTransfer>::new();
-    assert_eq!(cache.insert(&world, info, &pointers(5)), 0);
+    assert_eq!(cache.insert(&world, info, &pointers(5), InsertLimits::NONE), 0);
     world.metadata.disarm();
-    assert_eq!(cache.insert(&world, info, &pointers(5)), 5);
+    assert_eq!(cache.insert(&world, info, &pointers(5), InsertLimits::NONE), 5);
 }
 
 #[test]
@@ -144,7 +157,7 @@ fn shrinking_hands_out_what_does_not_fit_any_more_the_oldest_first() {
     let info = Pages8K::TABLE.info(class_of(64));
     let cache = TransferCache::<StandardTransfer>::new();
     let all = pointers(512);
-    assert_eq!(cache.insert(&world, info, &all), 512);
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), 512);
     let mut excess = [core::ptr::null_mut(); 128];
     assert_eq!(cache.shrink(32, &mut excess), (32, 32));
     assert_eq!(excess[..32], all[..32]);
@@ -164,17 +177,35 @@ fn plunder_takes_what_nobody_wanted_and_no_more() {
     let info = Pages8K::TABLE.info(class_of(64));
     let cache = TransferCache::<StandardTransfer>::new();
     let all = pointers(100);
-    cache.insert(&world, info, &all);
+    cache.insert(&world, info, &all, InsertLimits::NONE);
     let mut out = [core::ptr::null_mut(); 128];
     assert_eq!(cache.plunder(&mut out), 0, "the period begins with an empty cache");
     cache.end_plunder();
     let mut used = [core::ptr::null_mut(); 70];
     cache.remove(&mut used);
-    cache.insert(&world, info, &used);
+    cache.insert(&world, info, &used, InsertLimits::NONE);
     assert_eq!(cache.plunder(&mut out), 30);
     assert_eq!(out[..30], all[..30]);
     assert_eq!(cache.plunder(&mut out), 0);
     assert_eq!(cache.used(), 70);
+}
+
+#[test]
+fn a_cache_grows_and_holds_no_more_than_the_one_who_inserts_allows() {
+    let world = world();
+    let info = Pages8K::TABLE.info(class_of(1024));
+    let (cache, _, initial) = kilobytes();
+    let all = pointers(400);
+    let mut out = vec![core::ptr::null_mut(); 400];
+    cache.insert(&world, info, &all, InsertLimits::NONE);
+    assert_eq!(cache.remove(&mut out), initial);
+    let grows = InsertLimits { grows_to: initial + 10, ..InsertLimits::NONE };
+    assert_eq!(cache.insert(&world, info, &all, grows), initial + 10, "272 were missed");
+    assert_eq!(cache.remove(&mut out[..20]), 20);
+    let holds = InsertLimits { holds: initial, ..InsertLimits::NONE };
+    assert_eq!(cache.insert(&world, info, &all[..15], holds), 10);
+    assert_eq!(cache.insert(&world, info, &all[..15], holds), 0);
+    assert_eq!(cache.used(), initial as u64);
 }
 
 /// Bytes that all transfer caches may hold, the spare ones included.
