@@ -93,7 +93,11 @@ impl CpuCache {
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
         if memory.was_underflow() || capacity < first_wish(info) {
             // SAFETY: the caller's promise: set up and registered; `id` is one of the cache's.
-            unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
+            let had_room =
+                unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
+            if memory.was_underflow() && !had_room {
+                state.note_costly_turn(self.allowance(state));
+            }
             // SAFETY: set up and registered; the object is free, of this class, and nobody else has it.
             if unsafe { self.push(class, object) } {
                 return;
@@ -132,7 +136,7 @@ impl CpuCache {
     }
 
     /// Adds up to `wanted` objects to the capacity of `class` on `id`, from what is available, or else from
-    /// other classes of the same CPU.
+    /// other classes of the same CPU. False if the CPU's allowance was too small for that, and other classes had to give.
     ///
     /// # Safety
     ///
@@ -145,11 +149,11 @@ impl CpuCache {
         id: u32,
         class: SizeClass,
         wanted: u16,
-    ) {
+    ) -> bool {
         let size = table.size(class);
         let word = state.region();
         if word.is_stopped() {
-            return;
+            return true;
         }
         let layout = self.layouts.of(word.size());
         let (begin, greatest) = (layout.begin(class), layout.greatest(class));
@@ -158,18 +162,19 @@ impl CpuCache {
         let wanted = wanted.min(greatest.saturating_sub(capacity));
         if wanted == 0 {
             state.note_slot_miss(class);
-            return;
+            return true;
         }
         let wanted = wanted.min(self.most_objects(state, size).saturating_sub(capacity));
         if wanted == 0 {
-            return;
+            return true;
         }
         let mut got = state.claim(wanted, size);
         if got < wanted {
             state.grant(usize::from(wanted - got) * size, self.allowance(state));
             got += state.claim(wanted - got, size);
         }
-        if got < wanted {
+        let had_room = got == wanted;
+        if !had_room {
             // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays
             // until it ends.
             unsafe {
@@ -178,7 +183,7 @@ impl CpuCache {
             got += state.claim(wanted - got, size);
         }
         if got == 0 {
-            return;
+            return had_room;
         }
         let header = self.header(id, class);
         let base = if header.is_set_up() { header } else { header.begun_at(begin) };
@@ -190,6 +195,7 @@ impl CpuCache {
             rseq::exchange(self.slabs(), id, class.index(), word, begin, header, base.with_end(end))
         };
         state.unclaim(if done { got - grown } else { got }, size);
+        had_room
     }
 
     /// How many objects of `size` bytes one class may hold beside what its slots allow.

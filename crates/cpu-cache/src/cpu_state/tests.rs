@@ -214,3 +214,34 @@ fn stolen_capacity_is_available_and_counted_by_victims() {
     assert_eq!(state.available_bytes.load(Ordering::Relaxed), 4160);
     assert_eq!(state.resizes.load(Ordering::Relaxed), 3);
 }
+
+#[test]
+fn a_cpu_earns_twice_its_allowance_by_256_costly_turns_among_8192_misses() {
+    let (state, small) = (populated(1 << 30), class(8));
+    let turn = |misses: usize, allowance: i64| {
+        for _ in 0..misses {
+            state.note_overflow(small);
+        }
+        state.note_costly_turn(allowance);
+    };
+    (0..10_000).for_each(|_| turn(33, 1000));
+    assert_eq!(state.earned_bytes(), 0, "one miss in 33");
+    turn(10_000, 1000);
+    (1..255).for_each(|_| turn(32, 1000));
+    assert_eq!(state.earned_bytes(), 0, "not yet");
+    turn(32, 1000);
+    assert_eq!(state.earned_bytes(), 2000);
+    (0..256).for_each(|_| turn(1, 2000));
+    assert_eq!(state.earned_bytes(), 4000, "and twice that by as many more");
+}
+
+#[test]
+fn what_was_granted_and_earned_is_revoked_as_far_as_no_capacity_takes_it_up() {
+    let state = populated(1 << 20);
+    state.grant(200 << 10, i64::MAX);
+    assert_eq!(state.claim(3, 10 << 10), 3);
+    (0..256).for_each(|_| state.note_costly_turn(1000));
+    state.revoke_grants();
+    assert_eq!((granted(&state), available(&state), state.earned_bytes()), (30 << 10, 0, 0));
+    assert_eq!(state.limit_bytes(), 1 << 20);
+}

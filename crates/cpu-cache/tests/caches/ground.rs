@@ -43,6 +43,14 @@ pub(crate) fn pin() -> u32 {
     u32::try_from(cpu).expect("a CPU")
 }
 
+/// Binds this thread to a CPU; false if it may not run there.
+pub(crate) fn pin_to(cpu: u32) -> bool {
+    bind(0, &[usize::try_from(cpu).expect("a number")]);
+    // SAFETY: asks a number.
+    let now = unsafe { libc::sched_getcpu() };
+    u32::try_from(now) == Ok(cpu)
+}
+
 /// Binds `thread`, 0 for this one, to `cpus`; leaves it where it is if the kernel forbids these.
 pub(crate) fn bind(thread: libc::pid_t, cpus: &[usize]) {
     // SAFETY: a set of CPUs is an array of integers.

@@ -159,6 +159,49 @@ fn a_class_of_long_objects_holds_a_sixteenth_of_what_its_cpu_may_or_two() {
 }
 
 #[test]
+fn a_cpu_through_which_objects_pass_to_and_fro_may_hold_half_of_what_is_out() {
+    /// What every CPU may hold.
+    const LEAST: u64 = 256 << 10;
+    const OUT: usize = 1 << 20;
+    const ROUNDS: usize = 2000;
+    let Some(cache) = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
+    // The first CPU alone may hold all that is out.
+    let Some(cpu) = (1..cache.ids()).find(|&cpu| ground::pin_to(cpu)) else {
+        println!("left out: no CPU but the first");
+        return;
+    };
+    // Slots are not what it wants for.
+    while cache.lengthen(&SystemPages::new(), cpu) == Ok(true) {}
+    let source = CountedSource::new(1000);
+    let classes = || TABLE.classes().filter(|&class| (512..=2048).contains(&TABLE.size(class)));
+    let share = OUT / classes().count();
+    let pass = || {
+        let taken: Vec<_> = classes()
+            // SAFETY: the cache is set up, glibc registered this thread.
+            .map(|class| unsafe { take(&cache, &source, class, share / TABLE.size(class)) })
+            .collect();
+        for (class, objects) in classes().zip(taken) {
+            // SAFETY: the objects were taken above.
+            unsafe { give(&cache, &source, class, objects) };
+        }
+        cache.cpu_stats(cpu)
+    };
+    let first = pass();
+    assert!(first.granted_bytes <= LEAST, "{} bytes at once", first.granted_bytes);
+    let stats = (0..ROUNDS).map(|_| pass()).find(|stats| stats.held_bytes > LEAST);
+    let stats = stats.expect("a CPU that earns more");
+    assert!(stats.granted_bytes <= OUT as u64 / 2, "{} bytes", stats.granted_bytes);
+    assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes);
+
+    assert!(cache.drain(&source, cpu).is_ok_and(|bytes| bytes > LEAST));
+    assert_eq!(cache.cpu_stats(cpu).granted_bytes, 0, "an empty cache begins anew");
+    let again = pass();
+    assert!(again.granted_bytes <= LEAST, "{} bytes again", again.granted_bytes);
+    assert!(cache.drain(&source, cpu).is_ok());
+    source.assert_whole();
+}
+
+#[test]
 fn a_thousand_ids_cost_address_space_and_nothing_else() {
     let Some(mut setup) = ground::setup(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
     setup.ids = setup.ids.max(1024);
