@@ -82,7 +82,7 @@ impl Config {
         misuse: MisuseChoice::Abort,
         background_thread: BackgroundThread::Auto,
         system_calls: SystemCalls::Auto,
-        release_rate: 36 << 20,
+        release_rate: 32 << 20,
         release_delay_ms: ReleasePolicy::DEFAULT.delay_ms,
         skip_subrelease_short_interval_ms: 60_000,
         skip_subrelease_long_interval_ms: 300_000,

@@ -15,6 +15,10 @@ const CPUS: u32 = 4;
 /// How much slower time passes for recorded programs.
 const STRETCH: u64 = 60;
 
+/// Traces on which more is free than 1.1 times what the legacy heap has, and how much at most: free pages of hugepages that are
+/// more than three quarters full; in the third it is 32 KiB.
+const MOST_OVERHEAD: [(&str, f64); 3] = [("browser", 1.35), ("graph", 1.35), ("jq*", 1.25)];
+
 struct Line {
     name: String,
     page_heap: &'static str,
@@ -119,15 +123,22 @@ fn check_goals(lines: &[Line]) {
     let [temeraire, legacy] = of(|averages| averages.page_heap_overhead);
     let [wanted, _] = of(|averages| averages.wanted_again);
     println!("overhead: {temeraire:.3}, legacy {legacy:.3}, wanted again {wanted:.3}");
-    // 0.745: other layers move it by a hundredth.
-    assert!(temeraire <= 0.765 * legacy, "{temeraire} {legacy}");
+    // 0.604: other layers move it by hundredths.
+    assert!(temeraire <= 0.65 * legacy, "{temeraire} {legacy}");
+    for pair in lines.chunks_exact(2) {
+        let [temeraire, legacy] = [0, 1].map(|kind| pair[kind].averages.page_heap_overhead);
+        let name = pair[0].name.as_str();
+        let most = MOST_OVERHEAD.iter().find(|(other, _)| *other == name).map_or(1.1, |it| it.1);
+        // Of what is in use; a thousandth of that is a page or two.
+        assert!(temeraire <= most * legacy + 0.001, "{name}: {temeraire} {legacy}");
+    }
     let [temeraire, legacy] = of(|averages| averages.refaulted_bytes as f64 / 1048576.0);
     println!("faulted in again: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
-    // 1.07: of the pace, so of one trace whose heap swings by half within a second.
-    assert!(temeraire <= 1.1 * legacy, "{temeraire} {legacy}");
+    // 0.99: of the pace, so of one trace whose heap swings by half within a second.
+    assert!(temeraire <= 1.05 * legacy, "{temeraire} {legacy}");
     let [temeraire, legacy] = of(|averages| averages.small_page_bytes / 1048576.0);
     println!("not on hugepages: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
-    assert!(temeraire <= 0.65 * legacy, "{temeraire} {legacy}");
+    assert!(temeraire <= 0.62 * legacy, "{temeraire} {legacy}");
     let [booked, backed] = [|a: &Averages| a.booked_bytes, |a: &Averages| a.backed_bytes];
     let [booked, backed] = [mean(lines, "temeraire", booked), mean(lines, "temeraire", backed)];
     println!("backed {:.1} MiB, by the books {:.1} MiB", backed / 1048576.0, booked / 1048576.0);

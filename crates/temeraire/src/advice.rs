@@ -160,8 +160,9 @@ impl HugepageAdvice {
     }
 
     /// Asks for hugepages behind a fresh run of which `wanted` is to be used, but for `part` of it, which is left on small pages, and for
-    /// a last one of which that has less than a quarter: the rest is for others, who may never come. At an eighth it stays in
-    /// memory after spans whose lengths swing; at half, programs that replace large blocks fault in half as much again.
+    /// a last one of which that leaves more than a quarter free: the rest is for others, who may never come, and a hugepage is broken for
+    /// as much. At a quarter used, tails that nobody needs are in memory, of spans of 1.5 hugepages a quarter of what they use; at seven eighths,
+    /// most last hugepages are on small pages.
     fn ask_around<E: Platform>(
         &self,
         platform: &E,
@@ -170,7 +171,7 @@ impl HugepageAdvice {
         wanted: AddressRange,
     ) {
         let last = run.end() - HUGEPAGE_BYTES;
-        let has_last = wanted.end() >= last + HUGEPAGE_BYTES / 4 || last == run.start;
+        let has_last = wanted.end() >= last + HUGEPAGE_BYTES / 4 * 3 || last == run.start;
         let end = if has_last { run.end() } else { last };
         let part = part.unwrap_or(AddressRange::new(end, 0));
         for (start, end) in [(run.start, part.start), (part.end(), end)] {

@@ -20,6 +20,20 @@ use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 /// a minute.
 const TAIL_RESTS_NS: u64 = 30_000_000_000;
 
+/// How much of the filler's pages is to go back.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    pages: usize,
+    /// Of these, so many for which hugepages may be broken: nobody is expected to want them.
+    unwanted_pages: usize,
+}
+
+impl Plan {
+    const fn of(pages: usize) -> Self {
+        Self { pages, unwanted_pages: pages }
+    }
+}
+
 /// A hugepage whose free pages are on their way to the kernel.
 struct Breaking {
     tracker: Handle<HugepageTracker>,
@@ -113,15 +127,18 @@ impl<P: PageSize> HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
-        let target = {
+        let plan = {
             let mut state = self.state.lock();
             let now_ns = state.time(platform);
             state.plan_subrelease(wanted, reason, now_ns)
         };
         let granule = (platform.source().page_bytes() >> P::SHIFT).max(1);
         let mut given = 0;
-        while given < target {
-            let Some(mut breaking) = self.begin_breaking(platform, granule, reason) else { break };
+        while given < plan.pages {
+            let breaks = given < plan.unwanted_pages;
+            let Some(mut breaking) = self.begin_breaking(platform, granule, reason, breaks) else {
+                break;
+            };
             if breaking.forbid {
                 let range = breaking.hugepage.range(HugepageCount::ONE);
                 breaking.forbid = self.advice.forbid(platform, range);
@@ -139,16 +156,20 @@ impl<P: PageSize> HugePageAware<P> {
         PageCount::new(given)
     }
 
+    /// `breaks`: hugepages may be broken.
     fn begin_breaking<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         granule: usize,
         reason: ReleaseReason,
+        breaks: bool,
     ) -> Option<Breaking> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
         let now_ns = state.time(platform);
-        let may_go = |tracker: &HugepageTracker| may_go(tracker, reason, now_ns);
+        let may_go = |tracker: &HugepageTracker| {
+            (breaks || is_broken(tracker)) && may_go(tracker, reason, now_ns)
+        };
         let tracker = state.filler.release_candidate(granule, may_go)?;
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
@@ -233,36 +254,43 @@ impl<P: PageSize> HugePageAware<P> {
 impl<P: PageSize> State<P> {
     /// How many pages to give back: what is wanted less what went back already as broken hugepages
     /// emptied, or more where much of broken hugepages is free, but not what recent demand would
-    /// take again. A limit that was hit knows no such regard.
+    /// take again. A limit that was hit knows no such regard; nor does the rate where that breaks no hugepage, so that it costs faults
+    /// alone.
     fn plan_subrelease(
         &mut self,
         wanted: PageCount<P>,
         reason: ReleaseReason,
         now_ns: u64,
-    ) -> usize {
-        // Who says that memory is idle has looked at demand already. And where the kernel was never asked for hugepages none is broken,
-        // so that what the rate allows costs its faults alone.
+    ) -> Plan {
+        // Who says that memory is idle has looked at demand already. And where the kernel was never asked for hugepages none is broken.
         let is_by_page = matches!(self.backing, Backing::Asked | Backing::ByPage);
         let breaks_nothing = reason == ReleaseReason::Policy && is_by_page;
         if is_for_limit(reason) || reason == ReleaseReason::Idle || breaks_nothing {
-            return wanted.get();
+            return Plan::of(wanted.get());
         }
         let credited = self.filler.unaccounted_pages.min(wanted.get());
         self.filler.unaccounted_pages = 0;
-        let missing = wanted.get() - credited;
-        if missing == 0 {
-            return 0;
-        }
-        let wish = missing.max(self.filler.totals().partially_released().free / 10);
+        let broken_free = self.filler.totals().partially_released().free;
+        let wish = match wanted.get() - credited {
+            0 => 0,
+            missing => missing.max(broken_free / 10),
+        };
         let expected = self.expected_pages(now_ns);
         let all = self.filler.totals().all();
         let mapped = all.used + all.free;
-        let target = wish.min(mapped.saturating_sub(expected));
-        let skipped = all.free.saturating_sub(target).min(wish - target);
+        let unwanted_pages = wish.min(mapped.saturating_sub(expected));
+        // What goes of broken hugepages goes first, and at the rate whatever is expected.
+        let (pages, going) = match reason {
+            ReleaseReason::Policy => {
+                (wanted.get().max(unwanted_pages), unwanted_pages.max(broken_free))
+            }
+            _ => (unwanted_pages, unwanted_pages),
+        };
+        let skipped = all.free.saturating_sub(going).min(wish.saturating_sub(going));
         if skipped > 0 {
             self.filler.demand.note_skip(now_ns, skipped, mapped.min(expected));
         }
-        target
+        Plan { pages, unwanted_pages }
     }
 
     /// Pages of the filler that recent demand is likely to want.
@@ -326,19 +354,18 @@ fn may_go(tracker: &HugepageTracker, reason: ReleaseReason, now_ns: u64) -> bool
 /// if it was broken before, or is none. At half as much a heap that is an eighth empty loses all its hugepages; at twice, a heap that
 /// shrank to half its size keeps the other half.
 fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
-    tracker.is_forbidden()
-        || tracker.is_by_page()
-        || tracker.released_pages() > 0
-        || 4 * (tracker.free_pages() + more) >= tracker.length()
+    is_broken(tracker) || 4 * (tracker.free_pages() + more) >= tracker.length()
+}
+
+/// Whether the kernel backs a hugepage page by page: what goes of it breaks nothing.
+fn is_broken(tracker: &HugepageTracker) -> bool {
+    tracker.is_forbidden() || tracker.is_by_page() || tracker.released_pages() > 0
 }
 
 /// Whether a hugepage may be broken for what the rate allows: one to which spans came a moment ago is being filled, and a heap that
 /// grows has one such at each step.
 fn rests(tracker: &HugepageTracker, now_ns: u64) -> bool {
-    tracker.is_forbidden()
-        || tracker.is_by_page()
-        || tracker.released_pages() > 0
-        || now_ns.saturating_sub(tracker.last_allocation_ns()) >= HugeCache::IDLE_NS
+    is_broken(tracker) || now_ns.saturating_sub(tracker.last_allocation_ns()) >= HugeCache::IDLE_NS
 }
 
 /// Whether memory has to go whatever that costs.

@@ -139,9 +139,14 @@ fn of_eight_large_spans_that_a_program_fills_one_has_one_hugepage_on_small_pages
 }
 
 #[test]
-fn a_last_hugepage_that_a_large_span_hardly_uses_is_not_asked_for() {
+fn a_last_hugepage_of_which_a_large_span_leaves_more_than_a_quarter_is_not_asked_for() {
     let per_mib = (1 << 20) / Pages8K::BYTES;
-    for (pages, asked) in [(4 * per_mib + per_mib / 4, 2), (4 * per_mib + per_mib / 2, 3)] {
+    let spans = [
+        (4 * per_mib + per_mib / 4, 2),
+        (5 * per_mib + per_mib / 2 - 1, 2),
+        (5 * per_mib + per_mib / 2, 3),
+    ];
+    for (pages, asked) in spans {
         let heap = Heap::under(ThpMode::Madvise);
         // The first 16 MiB are not asked for, nor is the span's neighbour there.
         let small: Vec<_> = (0..9).map(|_| heap.allocate(2 * per_mib)).collect();

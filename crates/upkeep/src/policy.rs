@@ -19,11 +19,11 @@ impl ReleasePolicy {
     /// No delay is long enough.
     pub const NEVER: u64 = u64::MAX;
 
-    /// What heaps do if nobody says otherwise: after a second what nobody wanted, and 36 MiB a second of what did not move just
+    /// What heaps do if nobody says otherwise: after a second what nobody wanted, and 32 MiB a second of what did not move just
     /// now. Peaks of a second and a third are remembered, so that programs that work once a second keep their memory; at half
-    /// the delay they would fault it in again. At this rate traces of programs fault in again about as much (7 % more) as they do with
-    /// [`WHOLE_SPANS`](Self::WHOLE_SPANS) over the legacy page heap, and have a quarter less free. At twice, they fault in a sixth more.
-    pub const DEFAULT: Self = Self { rate: 36 << 20, delay_ms: 1000, inside_spans: true };
+    /// the delay they would fault it in again. At this rate traces of programs fault in again about as much (2 % more) as they do with
+    /// [`WHOLE_SPANS`](Self::WHOLE_SPANS) over the legacy page heap, and have two fifths less free.
+    pub const DEFAULT: Self = Self { rate: 32 << 20, delay_ms: 1000, inside_spans: true };
 
     /// The same where the page heap gives back whole spans however little is asked for, and knows nothing of what moves: 4 MiB a
     /// second, and after two seconds what nobody wanted.

@@ -308,6 +308,42 @@ fn where_no_hugepage_can_be_broken_the_rate_does_not_wait_for_demand_to_stay_awa
 }
 
 #[test]
+fn the_rate_gives_back_what_is_free_of_broken_hugepages_although_demand_may_come_back() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Always);
+    let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    let free_every_second = |live: &mut Vec<SpanHandle>| {
+        let mut keep = false;
+        live.retain(|span| {
+            keep = !keep;
+            if !keep {
+                heap.deallocate(*span);
+            }
+            keep
+        });
+    };
+    free_every_second(&mut live);
+    heap.pass_seconds(1);
+    // Half of what is free goes for a limit, and breaks half of the hugepages; all of it is wanted again, and free again.
+    let broken = heap.release(5 * MIB, ReleaseReason::HardLimit);
+    let forbidden = heap.figures().advice.forbidden_hugepages;
+    assert!(broken >= 5 * MIB && forbidden >= 5);
+    let more: Vec<_> = (0..1280 - 16).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    more.iter().for_each(|span| heap.deallocate(*span));
+    heap.pass_seconds(1);
+    let figures = heap.figures().filler;
+    let (free, skipped) = (figures.free_pages, figures.skipped.skipped_pages);
+    let given = heap.release(64 * MIB, ReleaseReason::Policy);
+    assert!(given >= 4 * MIB, "{given} bytes");
+    assert_eq!(heap.figures().advice.forbidden_hugepages, forbidden, "no other is broken");
+    let figures = heap.figures().filler;
+    assert_eq!(figures.free_pages, free - (given / Pages8K::BYTES) as u64);
+    assert!(figures.free_pages >= (4 * MIB / Pages8K::BYTES) as u64, "those are kept");
+    assert!(figures.skipped.skipped_pages > skipped, "and it is said");
+    heap.check();
+}
+
+#[test]
 fn the_rate_does_not_break_the_hugepage_that_is_being_filled() {
     let heap = Heap::<Pages8K>::new();
     let _full: Vec<_> = (0..1024).map(|_| heap.allocate(Pages8K::BYTES)).collect();

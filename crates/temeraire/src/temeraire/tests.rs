@@ -153,15 +153,26 @@ fn a_hard_limit_holds_for_all_heaps_together_and_what_others_have_free_goes_firs
 fn a_hard_limit_refuses_no_span_for_what_its_books_need_while_others_have_memory_to_give() {
     let heap = Heap::new();
     let mut spans = Vec::new();
-    for number in 0..40 {
+    // Pages whose entries are in one leaf of the page map.
+    const LEAF_BYTES: usize = 256 * MIB;
+    for number in 0..4 {
         heap.heap.set_limits(MemoryLimits::NONE);
+        // What is wanted begins a leaf, of which nothing was written to.
+        loop {
+            let span = heap.allocate(2 * MIB, Temperature::Normal);
+            spans.push(span);
+            if span.range::<Pages8K>().end().is_multiple_of(LEAF_BYTES) {
+                break;
+            }
+        }
         let cold = heap.allocate(8 * MIB, Temperature::Cold);
         heap.deallocate(cold);
         let stats = heap.heap.stats();
         assert!(stats.free_bytes >= 8 * MIB as u64, "{stats:?}");
         let hard_bytes = limited_bytes(&heap.ground, stats.backed_bytes());
         heap.heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes });
-        let span = heap.try_allocate(2 * MIB, Temperature::Normal);
+        // With a page more it is what others give back: whole hugepages.
+        let span = heap.try_allocate(2 * MIB - 8192, Temperature::Normal);
         spans.push(span.unwrap_or_else(|| panic!("{number}: {:?}", heap.heap.stats())));
         let now = limited_bytes(&heap.ground, heap.heap.stats().backed_bytes());
         assert!(now <= hard_bytes, "{now} of {hard_bytes}");

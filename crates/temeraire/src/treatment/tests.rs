@@ -1,4 +1,4 @@
-use super::{CollapseFigures, MOST_MISSING_BYTES, SECOND_NS};
+use super::{CollapseFigures, MOST_DOUBLINGS, MOST_MISSING_BYTES, PAUSE_NS, SECOND_NS};
 use crate::{
     hugepage_aware::HugePageAware,
     test_ground::{TestGround, ground},
@@ -116,15 +116,15 @@ fn a_hugepage_that_is_nearly_full_is_made_whole_although_pages_of_it_are_away() 
 }
 
 #[test]
-fn a_hugepage_that_was_broken_since_is_looked_at_again_after_half_a_minute() {
+fn a_hugepage_that_was_broken_since_is_looked_at_again_after_ten_seconds() {
     let mut heap = Heap::full(12);
     assert_eq!(heap.maintain(1).whole, 12);
     heap.heap.advice.pretend(strata_os::ThpMode::Always);
     heap.break_all();
-    for _ in 0..2 {
-        assert_eq!(heap.maintain(10).asked, 12);
+    for _ in 0..9 {
+        assert_eq!(heap.maintain(1).asked, 12);
     }
-    let figures = heap.maintain(10);
+    let figures = heap.maintain(1);
     assert_eq!((figures.asked, figures.collapsed), (24, 12));
     assert_eq!(heap.heap.figures(&heap.ground).advice.forbidden_hugepages, 0);
 }
@@ -142,6 +142,27 @@ fn at_a_limit_nothing_is_put_together() {
 }
 
 #[test]
+fn a_step_puts_together_as_many_as_there_is_room_for_below_the_limit() {
+    let mut heap = Heap::full(16);
+    for index in (0..heap.live.len() / 8).rev() {
+        heap.free(index * 8);
+    }
+    let all = PageCount::new(heap.live.len());
+    heap.heap.release(&heap.ground, all, ReleaseReason::HardLimit);
+    // Each that is put together has an eighth of it filled: there is room for four, and for the one in which pages are moved.
+    let backed = heap.heap.stats().backed_bytes();
+    let room = (HUGEPAGE_BYTES + HUGEPAGE_BYTES / 2 + HUGEPAGE_BYTES / 16) as u64;
+    let limit = strata_page_heap::limited_bytes(&heap.ground, backed) + room;
+    heap.heap.set_limits(MemoryLimits { soft_bytes: 0, hard_bytes: limit });
+    let figures = heap.maintain(1);
+    assert!((4..=5).contains(&figures.collapsed), "{figures:?}");
+    let backed = heap.heap.stats().backed_bytes();
+    assert!(strata_page_heap::limited_bytes(&heap.ground, backed) <= limit);
+    heap.heap.set_limits(MemoryLimits::NONE);
+    assert!(heap.maintain(1).collapsed >= 15, "the others, once there is none");
+}
+
+#[test]
 fn a_heap_that_was_small_is_looked_at_a_second_later() {
     let mut heap = Heap::full(7);
     let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
@@ -156,10 +177,10 @@ fn steps_are_no_closer_than_the_pause_and_due_times_of_a_future_that_was_taken_b
     let heap = Heap::full(12);
     let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
     let due_ns = heap.heap.maintain(&heap.ground, now_ns);
-    assert_eq!(due_ns, now_ns + 5 * SECOND_NS);
-    assert_eq!(heap.heap.maintain(&heap.ground, now_ns + SECOND_NS), due_ns);
+    assert_eq!(due_ns, now_ns + PAUSE_NS);
+    assert_eq!(heap.heap.maintain(&heap.ground, now_ns + PAUSE_NS / 2), due_ns);
     let back_ns = now_ns / 2;
-    assert_eq!(heap.heap.maintain(&heap.ground, back_ns), back_ns + 5 * SECOND_NS);
+    assert_eq!(heap.heap.maintain(&heap.ground, back_ns), back_ns + PAUSE_NS);
 }
 
 #[test]
@@ -198,23 +219,24 @@ fn a_kernel_that_refuses_is_asked_less_and_less_often_and_nothing_changes() {
     let stats = heap.heap.stats();
     heap.ground.source.arm(Fault::always().of(CallKinds::ADVISE));
     let mut pauses = Vec::new();
-    for _ in 0..8 {
-        pauses.push(heap.maintain(161).pause_ns / SECOND_NS);
+    let longest = (PAUSE_NS << MOST_DOUBLINGS) / SECOND_NS;
+    for _ in 0..10 {
+        pauses.push(heap.maintain(longest + 1).pause_ns / SECOND_NS);
     }
-    assert_eq!(pauses[..6], [10, 20, 40, 80, 160, 160]);
+    assert_eq!(pauses[..8], [2, 4, 8, 16, 32, 64, longest, longest]);
     let figures = heap.heap.figures(&heap.ground).collapse;
-    assert_eq!((figures.collapsed, figures.failures), (0, 8));
-    // The simulated kernel refuses for want of memory. Of pauses of 10, 20, 40 … seconds all but the first five were left out.
-    assert_eq!(figures.failures_by_error, [8, 0, 0, 0, 0, 0]);
-    assert_eq!(figures.skipped_steps, 1 + 3 + 7 + 15 + 31 * 4);
+    assert_eq!((figures.collapsed, figures.failures), (0, 10));
+    // The simulated kernel refuses for want of memory. Of pauses of 2, 4, 8 … seconds all but the first one were left out.
+    assert_eq!(figures.failures_by_error, [10, 0, 0, 0, 0, 0]);
+    assert_eq!(figures.skipped_steps, 1 + 3 + 7 + 15 + 31 + 63 + 127 * 4);
     assert_eq!(heap.heap.stats().in_use_bytes, stats.in_use_bytes);
     assert_eq!(heap.heap.stats().free_bytes, stats.free_bytes);
     heap.ground.source.disarm();
     for _ in 0..10 {
-        heap.maintain(161);
+        heap.maintain(longest + 1);
     }
     let figures = heap.heap.figures(&heap.ground).collapse;
-    assert_eq!((figures.collapsed, figures.pause_ns), (12, 5 * SECOND_NS));
+    assert_eq!((figures.collapsed, figures.pause_ns), (12, PAUSE_NS));
 }
 
 impl Heap {
@@ -347,5 +369,5 @@ fn a_large_span_that_cannot_be_put_together_is_no_reason_to_leave_others() {
     heap.ground.source.arm(Fault::always().of(CallKinds::ADVISE).with_errno(22));
     let figures = heap.maintain(1);
     assert_eq!(figures.whole, 20, "all of the filler's were looked at: {figures:?}");
-    assert_eq!((figures.failures, figures.pause_ns), (2, 5 * SECOND_NS), "{figures:?}");
+    assert_eq!((figures.failures, figures.pause_ns), (2, PAUSE_NS), "{figures:?}");
 }

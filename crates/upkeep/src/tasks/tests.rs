@@ -122,6 +122,26 @@ fn a_rate_of_less_than_a_step_or_even_a_page_a_second_is_met_and_no_more_than_th
 }
 
 #[test]
+fn a_step_gives_back_what_the_rate_allows_in_an_eighth_of_a_second_and_no_more() {
+    // MiB a second, and those of a step.
+    for (rate, step) in [(1, 1), (8, 1), (16, 2), (32, 4), (1000, 4)] {
+        let policy = ReleasePolicy { rate: rate * MIB, ..ReleasePolicy::NOTHING };
+        let (parts, mut schedule) = (Parts::new(policy), Schedule::new());
+        let spans: Vec<_> = (0..64).map(|_| parts.allocate(HUGEPAGE_BYTES)).collect();
+        spans.into_iter().for_each(|span| parts.free(span));
+        let (mut most, mut now_ns) = (0, SECOND_NS);
+        while now_ns < 4 * SECOND_NS {
+            let before = parts.free_bytes();
+            parts.ground.clock.set(now_ns);
+            now_ns = schedule.step(&parts, now_ns).max(now_ns);
+            most = most.max(before - parts.free_bytes());
+        }
+        // Whole hugepages go.
+        assert_eq!(most, (step * MIB).next_multiple_of(HUGEPAGE_BYTES as u64), "at {rate} MiB/s");
+    }
+}
+
+#[test]
 fn what_nobody_wants_goes_after_the_delay_and_not_before() {
     let policy = ReleasePolicy { delay_ms: 3000, ..ReleasePolicy::NOTHING };
     let (parts, mut schedule) = (Parts::new(policy), Schedule::new());
