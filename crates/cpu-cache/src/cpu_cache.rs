@@ -214,6 +214,38 @@ impl CpuCache {
     /// `setup.area` is where every thread that will call the operations has a registered rseq
     /// area, whose id is always below `setup.ids`. Nobody uses the cache before this returns.
     pub unsafe fn set_up<S: PageSource>(&self, source: &S, setup: Setup) -> Result<(), MapError> {
+        self.prepare(source, &setup)?;
+        self.fence_record.note(self.slabs().announce_fences());
+        // Release pairs with the acquire in `ids`.
+        self.ids.store(setup.ids, Ordering::Release);
+        Ok(())
+    }
+
+    /// The same for caches that one thread uses for all ids, as a simulation does: nobody has to be kept out of a cache that is
+    /// stopped, so that no kernel is asked for fences.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_up`](Self::set_up).
+    ///
+    /// # Safety
+    ///
+    /// As for [`set_up`](Self::set_up), but that the area needs to be registered with nobody; and only one thread calls any method that
+    /// takes objects, gives them, or stops caches.
+    pub unsafe fn set_up_for_one_thread<S: PageSource>(
+        &self,
+        source: &S,
+        setup: Setup,
+    ) -> Result<(), MapError> {
+        self.prepare(source, &setup)?;
+        self.fence_record.note(Fences::Needless);
+        // Release pairs with the acquire in `ids`.
+        self.ids.store(setup.ids, Ordering::Release);
+        Ok(())
+    }
+
+    /// All of it but the last word, which says that it is ready.
+    fn prepare<S: PageSource>(&self, source: &S, setup: &Setup) -> Result<(), MapError> {
         let bytes = (setup.ids as usize).saturating_mul(REGION_BYTES);
         if !Self::IS_SUPPORTED {
             return Err(MapError::unsupported(bytes));
@@ -239,9 +271,6 @@ impl CpuCache {
         self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
         self.slabs().set_up(base, setup.ids, setup.area, id_offset);
-        self.fence_record.note(self.slabs().announce_fences());
-        // Release pairs with the acquire in `ids`.
-        self.ids.store(setup.ids, Ordering::Release);
         Ok(())
     }
 
@@ -341,6 +370,9 @@ impl CpuCache {
 
     /// Lets every section that is underway on `id` end.
     pub(crate) fn fence(&self, id: u32) -> bool {
+        if self.fences() == Fences::Needless {
+            return true;
+        }
         let cpu = (self.id_kind() == Some(IdKind::Cpu)).then_some(id);
         let fences = self.slabs().fence(cpu);
         self.fence_record.note(fences);

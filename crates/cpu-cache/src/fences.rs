@@ -19,6 +19,8 @@ pub enum Fences {
     Pinning = 2,
     /// None was to be had when one was last wanted: caches of other CPUs stay as they are.
     Refused = 3,
+    /// By none: one thread uses all caches, and is in no section when it stops one.
+    Needless = 4,
 }
 
 impl Fences {
@@ -29,6 +31,7 @@ impl Fences {
             Self::Membarrier => "by membarrier",
             Self::Pinning => "by pinning to CPUs: the kernel refuses membarrier's",
             Self::Refused => "none: the kernel refuses membarrier's, and pinning to CPUs",
+            Self::Needless => "none: one thread uses the caches",
         }
     }
 }
@@ -56,6 +59,7 @@ impl FenceRecord {
             1 => Fences::Membarrier,
             2 => Fences::Pinning,
             3 => Fences::Refused,
+            4 => Fences::Needless,
             _ => Fences::Unknown,
         }
     }

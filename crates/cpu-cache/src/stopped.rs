@@ -6,7 +6,7 @@
 //! back, or stay away, and the cache goes on.
 
 use crate::{
-    CpuCache, Header, RegionSize,
+    CpuCache, Fences, Header, RegionSize,
     cpu_state::CpuState,
     layout::{FIRST_SLOT, Layout, REGION_BYTES, REGION_SLOTS},
 };
@@ -55,7 +55,7 @@ impl CpuCache {
             return Err(StopRefusal::NoSuchId);
         };
         // Asked once: a stop that has begun needs its fences, whatever is decided meanwhile.
-        if keeps_to_memory_calls() {
+        if keeps_to_memory_calls() && self.fences() != Fences::Needless {
             return Err(StopRefusal::NoFence);
         }
         let size = state.stop().ok_or(StopRefusal::Busy)?;

@@ -69,9 +69,9 @@ impl SimulatedCpus {
             limit_bytes: CpuCache::DEFAULT_LIMIT_BYTES,
         };
         let cache = CpuCache::new();
-        // SAFETY: `on` lets no thread but this one reach the caches; its area is `area`, whose number is below the
-        // number of CPUs. It is not registered with the kernel, which only matters to sequences that others interfere with.
-        unsafe { cache.set_up(&SystemPages::new(), setup)? };
+        // SAFETY: `go_to` lets no thread but this one reach the caches; its area is `area`, whose number is below the
+        // number of CPUs.
+        unsafe { cache.set_up_for_one_thread(&SystemPages::new(), setup)? };
         Ok(Self { cache, area, thread_pointer, misses: Cell::new(0) })
     }
 

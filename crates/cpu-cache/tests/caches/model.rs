@@ -8,7 +8,7 @@ use crate::{
     source::{CountedSource, Event, number},
 };
 use core::sync::atomic::{AtomicU32, Ordering};
-use strata_cpu_cache::{CpuCache, CpuStats, IdKind, REGION_BYTES, Setup};
+use strata_cpu_cache::{CpuCache, CpuStats, Fences, IdKind, REGION_BYTES, Setup};
 use strata_os::{Seed, SystemPages, rseq};
 use strata_size_classes::{CLASS_SLOTS, SizeClass};
 
@@ -358,9 +358,8 @@ fn walk_on_faked_cpus(limit_bytes: usize, classes: &[SizeClass]) {
     let setup =
         Setup { table: TABLE, ids: 1024, id_kind: IdKind::Cpu, area: area.offset(), limit_bytes };
     let cache = CpuCache::new();
-    // SAFETY: this thread alone uses the cache, on an area that names ids below 1024. No kernel sends its sections back,
-    // and nobody else stops a cache.
-    unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");
+    // SAFETY: this thread alone uses the cache, on an area that names ids below 1024.
+    unsafe { cache.set_up_for_one_thread(&SystemPages::new(), setup) }.expect("address space");
     let mut random = Seed::from_environment();
     let source = CountedSource::new(3000).with_log();
     let own = vec![Vec::new(); CLASS_SLOTS];
@@ -397,6 +396,7 @@ fn walk_on_faked_cpus(limit_bytes: usize, classes: &[SizeClass]) {
             walk.drain();
         }
     }
+    assert_eq!(cache.fences(), Fences::Needless, "no kernel was asked for one");
     source.assert_whole();
     assert!(cache.used_ids() <= 1024);
     let used = (0..1024).filter(|&id| cache.is_populated(id));
