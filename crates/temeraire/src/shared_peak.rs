@@ -66,7 +66,7 @@ impl SharedPeak {
     pub(crate) fn put_into(&self, sums: PageHeapStats) -> PageHeapStats {
         let load = |word: &AtomicU64| word.load(Ordering::Relaxed);
         PageHeapStats {
-            peak_backed_bytes: load(&self.backed_bytes).max(sums.backed_bytes()),
+            peak_backed_bytes: load(&self.backed_bytes),
             peak: PeakFigures {
                 in_use_bytes: load(&self.in_use_bytes),
                 free_bytes: load(&self.free_bytes),

@@ -385,7 +385,10 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
 
     /// Hugepages of sampled and cold spans are not put together: none was asked for.
     fn maintain<E: Platform<Pages = P>>(&self, platform: &E, now_ns: u64) -> u64 {
-        self.normal.maintain(platform, now_ns)
+        let due_ns = self.normal.maintain(platform, now_ns);
+        // What was missing of hugepages that were put together stands in memory now.
+        self.note_peak();
+        due_ns
     }
 
     fn for_each_part(&self, mut visit: impl FnMut(&'static str, u64)) {
@@ -419,6 +422,8 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
             return self.normal.stats();
         }
         let sums = self.sums();
+        // A growth that is not noted yet is told, and what was told stays.
+        self.peak.note(&sums);
         self.peak.put_into(PageHeapStats { limits: self.limits.figures(sums.limits), ..sums })
     }
 

@@ -350,3 +350,34 @@ fn the_peak_is_that_of_one_moment() {
     spans.into_iter().for_each(|span| heap.deallocate(span));
     assert_eq!(heap.heap.stats().peak.in_use_bytes, 96 * MIB as u64);
 }
+
+/// What the kernel fills when it puts hugepages together stands in memory as what was allocated does, and may be the most that there was.
+#[test]
+fn the_peak_of_all_heaps_has_what_the_kernel_filled() {
+    let heap = Heap::new();
+    let kept_cold = heap.allocate(MIB, Temperature::Cold);
+    let small = || {
+        let span = heap.allocate(8192, Temperature::Normal);
+        heap.ground.source.source().touch(span.range::<Pages8K>());
+        span
+    };
+    let spans: Vec<_> = (0..12 * 256).map(|_| small()).collect();
+    let (go, stay): (Vec<_>, Vec<_>) =
+        spans.into_iter().enumerate().partition(|(index, _)| index % 8 == 0);
+    go.into_iter().for_each(|(_, span)| heap.deallocate(span));
+    let missing = heap.release(32 * MIB, ReleaseReason::HardLimit);
+    assert!(missing > MIB, "{missing}");
+    // As much is had elsewhere.
+    let cold = heap.allocate(missing, Temperature::Cold);
+    let before = heap.heap.stats().peak_backed_bytes;
+    heap.ground.clock.advance(SECOND_NS);
+    heap.heap.maintain(&heap.ground, strata_os::Clock::now_ns(&heap.ground.clock));
+    let filled = heap.release(32 * MIB, ReleaseReason::HardLimit);
+    assert!(filled > MIB, "{filled}");
+    let after = heap.heap.stats();
+    assert!(after.backed_bytes() < after.peak_backed_bytes, "{after:?}");
+    assert!(after.peak_backed_bytes >= before + MIB as u64, "{before} and {after:?}");
+    for span in stay.into_iter().map(|(_, span)| span).chain([kept_cold, cold]) {
+        heap.deallocate(span);
+    }
+}
