@@ -41,9 +41,9 @@ pub struct Published<S: HasStats> {
     state: Mutex<S>,
     /// Says whether the figures were read together. Written under the lock.
     sequence: SeqWord,
-    /// The figures as words, see `to_words`. Written under the lock, read by anybody.
+    /// The figures as words, see `figures_of_words`. Written under the lock, read by anybody.
     words: [AtomicU64; WORDS],
-    /// The figures at the moment at which most was in spans. As above.
+    /// The figures at the moment at which most was in spans. Written under the lock, read by anybody.
     peak: [AtomicU64; PEAK_WORDS],
 }
 
@@ -77,8 +77,10 @@ impl<S: HasStats> Published<S> {
     /// publishes gets figures of which each is right, before or after the change.
     pub fn figures(&self) -> PageHeapStats {
         let read = || {
-            let words = self.words.each_ref().map(|word| word.load(Ordering::Relaxed));
-            (words, self.peak.each_ref().map(|word| word.load(Ordering::Relaxed)))
+            let mut stats = PageHeapStats::default();
+            load(&self.words, figures_of_words(&mut stats));
+            load(&self.peak, figures_of_peak(&mut stats.peak));
+            stats
         };
         let together = (0..LOOKS).find_map(|_| {
             let read = self.sequence.read(read);
@@ -87,8 +89,7 @@ impl<S: HasStats> Published<S> {
             }
             read
         });
-        let (words, peak) = together.unwrap_or_else(read);
-        PageHeapStats { lock: self.state.stats(), ..from_words(words, peak) }
+        PageHeapStats { lock: self.state.stats(), ..together.unwrap_or_else(read) }
     }
 
     /// The lock's figures.
@@ -111,22 +112,29 @@ impl<S: HasStats> Published<S> {
         unsafe { self.state.release() };
     }
 
-    fn publish(&self, stats: &PageHeapStats) {
-        let store = |word: &AtomicU64, value: u64| word.store(value, Ordering::Relaxed);
+    fn publish(&self, mut stats: PageHeapStats) {
+        let PageHeapStats { in_use_bytes, free_bytes, unmapped_bytes, spans_in_use, .. } = stats;
+        let mut now = PeakFigures { in_use_bytes, free_bytes, unmapped_bytes, spans_in_use };
         self.sequence.begin();
-        self.words.iter().zip(to_words(stats)).for_each(|(word, value)| store(word, value));
+        store(&self.words, figures_of_words(&mut stats));
         let [most, ..] = &self.peak;
-        if most.load(Ordering::Relaxed) < stats.in_use_bytes {
-            let now =
-                [stats.in_use_bytes, stats.free_bytes, stats.unmapped_bytes, stats.spans_in_use];
-            self.peak.iter().zip(now).for_each(|(word, value)| store(word, value));
+        if most.load(Ordering::Relaxed) < in_use_bytes {
+            store(&self.peak, figures_of_peak(&mut now));
         }
         self.sequence.end();
     }
 }
 
-/// Each figure at its place. A field that is added to the figures has to be added here, or this does not compile.
-fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
+fn load<const N: usize>(words: &[AtomicU64; N], figures: [&mut u64; N]) {
+    words.iter().zip(figures).for_each(|(word, figure)| *figure = word.load(Ordering::Relaxed));
+}
+
+fn store<const N: usize>(words: &[AtomicU64; N], figures: [&mut u64; N]) {
+    words.iter().zip(figures).for_each(|(word, figure)| word.store(*figure, Ordering::Relaxed));
+}
+
+/// The words' figures, in their order. One that is added to the figures has to be added here, or this does not compile.
+const fn figures_of_words(stats: &mut PageHeapStats) -> [&mut u64; WORDS] {
     let PageHeapStats {
         reserved_bytes,
         system_bytes,
@@ -148,7 +156,7 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
             },
         peak: _,
         lock: _,
-    } = *stats;
+    } = stats;
     [
         reserved_bytes,
         system_bytes,
@@ -175,58 +183,10 @@ fn to_words(stats: &PageHeapStats) -> [u64; WORDS] {
     ]
 }
 
-fn from_words(words: [u64; WORDS], peak: [u64; PEAK_WORDS]) -> PageHeapStats {
-    let [
-        reserved_bytes,
-        system_bytes,
-        in_use_bytes,
-        free_bytes,
-        filler_bytes,
-        regions_bytes,
-        cache_bytes,
-        unmapped_bytes,
-        peak_backed_bytes,
-        spans_in_use,
-        call,
-        policy,
-        idle,
-        soft_limit,
-        hard_limit,
-        release_failures,
-        soft_bytes,
-        hard_bytes,
-        soft_hits,
-        soft_successes,
-        hard_hits,
-        hard_failures,
-    ] = words;
-    let [peak_in_use, peak_free, peak_unmapped, peak_spans] = peak;
-    PageHeapStats {
-        reserved_bytes,
-        system_bytes,
-        in_use_bytes,
-        free_bytes,
-        free_parts: FreeParts { filler_bytes, regions_bytes, cache_bytes },
-        unmapped_bytes,
-        peak_backed_bytes,
-        spans_in_use,
-        released: ReleasedBytes { call, policy, idle, soft_limit, hard_limit },
-        release_failures,
-        limits: LimitFigures {
-            limits: MemoryLimits { soft_bytes, hard_bytes },
-            soft_hits,
-            soft_successes,
-            hard_hits,
-            hard_failures,
-        },
-        peak: PeakFigures {
-            in_use_bytes: peak_in_use,
-            free_bytes: peak_free,
-            unmapped_bytes: peak_unmapped,
-            spans_in_use: peak_spans,
-        },
-        lock: LockStats::ZERO,
-    }
+/// The figures of the moment at which most was in spans, in their order.
+const fn figures_of_peak(peak: &mut PeakFigures) -> [&mut u64; PEAK_WORDS] {
+    let PeakFigures { in_use_bytes, free_bytes, unmapped_bytes, spans_in_use } = peak;
+    [in_use_bytes, free_bytes, unmapped_bytes, spans_in_use]
 }
 
 /// The right to use a [`Published`] state.
@@ -259,7 +219,7 @@ impl<S: HasStats> Drop for PublishedGuard<'_, S> {
     #[inline]
     fn drop(&mut self) {
         if self.changed {
-            self.place.publish(&self.state.stats());
+            self.place.publish(self.state.stats());
         }
     }
 }

@@ -1,5 +1,6 @@
-use super::{HasStats, Published, from_words, to_words};
+use super::{HasStats, Published, figures_of_words};
 use crate::{PageHeapStats, PeakFigures};
+use strata_sync::LockStats;
 use strata_sync::atomic::{AtomicBool, Ordering};
 
 /// Pages in use, and as many free: figures that belong together.
@@ -18,8 +19,26 @@ impl HasStats for Pages {
 
 #[test]
 fn each_figure_comes_back_from_its_own_word() {
-    let words = core::array::from_fn(|index| index as u64 + 1);
-    assert_eq!(to_words(&from_words(words, [0; 4])), words);
+    struct Numbered(PageHeapStats);
+    impl HasStats for Numbered {
+        fn stats(&self) -> PageHeapStats {
+            self.0
+        }
+    }
+    let mut numbered = PageHeapStats::default();
+    for (index, figure) in figures_of_words(&mut numbered).into_iter().enumerate() {
+        *figure = index as u64 + 1;
+    }
+    let place = Published::new(Numbered(PageHeapStats::default()));
+    place.lock().0 = numbered;
+    let peak = PeakFigures {
+        in_use_bytes: numbered.in_use_bytes,
+        free_bytes: numbered.free_bytes,
+        unmapped_bytes: numbered.unmapped_bytes,
+        spans_in_use: numbered.spans_in_use,
+    };
+    let read = PageHeapStats { lock: LockStats::ZERO, ..place.figures() };
+    assert_eq!(read, PageHeapStats { peak, lock: LockStats::ZERO, ..numbered });
 }
 
 #[test]
