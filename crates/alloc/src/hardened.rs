@@ -22,6 +22,7 @@ mod record;
 mod reports;
 mod shard;
 mod sweep;
+mod zeroes;
 
 use self::canary::Canary;
 use self::located::{Divisors, Located};
@@ -97,6 +98,7 @@ impl<C: HeapConfig> Core<C> {
         self.hardened.secret.store(random_bits(), Ordering::Relaxed);
         self.hardened.count.store(count, Ordering::Relaxed);
         self.hardened.divisors.begin(C::Pages::TABLE);
+        zeroes::begin();
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
         let ownable = prepare_heavy_fence();
         for shard in self.hardened.shards() {
@@ -178,7 +180,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Makes a slot that is ours, of `bytes` bytes, a block of `size`: says what it was before. `IS_SHORT`: its content has at most
-    /// [`FEW`](canary::FEW) bytes.
+    /// [`FEW`](zeroes::FEW) bytes.
     ///
     /// # Errors
     ///

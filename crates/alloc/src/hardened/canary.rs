@@ -1,5 +1,6 @@
 //! Bytes behind a block that nobody but the heap writes.
 
+use super::zeroes::{are_few_zero, is_zero};
 use core::hint::cold_path;
 use strata_span::Address;
 
@@ -113,7 +114,7 @@ impl Canary {
         begins_zero && ends_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
-    /// The same of a slot whose content has at most [`FEW`] bytes.
+    /// The same of a slot whose content has at most [`FEW`](super::zeroes::FEW) bytes.
     ///
     /// # Safety
     ///
@@ -177,117 +178,6 @@ unsafe fn last_word(start: Address, bytes: usize) -> u64 {
     let last = start.add(bytes - Canary::BYTES).pointer().cast::<u64>();
     // SAFETY: the slot is readable, and its length a multiple of 8: its last word is whole and aligned.
     unsafe { last.read_volatile() }
-}
-
-/// A few bytes that are written and read at once.
-type Piece = [u64; 2];
-
-/// What is cleared and looked at in pieces that may overlap, without a loop.
-pub(super) const FEW: usize = 128;
-
-/// Clears `bytes` bytes from `start`, both multiples of 8.
-///
-/// # Safety
-///
-/// They are the caller's.
-#[inline(always)]
-pub(super) unsafe fn clear(start: Address, bytes: usize) {
-    if bytes <= FEW {
-        // SAFETY: the bytes are the caller's to write, and there are as many.
-        unsafe { clear_few(start, bytes) }
-    } else {
-        // SAFETY: as above.
-        unsafe { start.pointer().write_bytes(0, bytes) }
-    }
-}
-
-/// The same for at most [`FEW`], without a call.
-///
-/// # Safety
-///
-/// They are the caller's.
-#[inline(always)]
-pub(super) unsafe fn clear_few(start: Address, bytes: usize) {
-    if bytes < size_of::<Piece>() {
-        if bytes > 0 {
-            // SAFETY: the bytes are the caller's to write, and there are as many.
-            unsafe { start.pointer().cast::<u64>().write_unaligned(0) };
-        }
-        return;
-    }
-    at_both_ends(bytes, |offset| {
-        // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them.
-        unsafe { start.add(offset).pointer().cast::<Piece>().write_unaligned([0; 2]) }
-    });
-}
-
-/// Whether `bytes` bytes from `start`, both multiples of 8, are zero.
-///
-/// # Safety
-///
-/// They are readable.
-#[inline(always)]
-unsafe fn is_zero(start: Address, bytes: usize) -> bool {
-    if bytes <= FEW {
-        // SAFETY: the bytes are readable, and there are as many.
-        unsafe { are_few_zero(start, bytes) }
-    } else {
-        // SAFETY: as above.
-        unsafe { are_many_zero(start, bytes) }
-    }
-}
-
-/// The same for at most [`FEW`].
-///
-/// # Safety
-///
-/// They are readable.
-#[inline(always)]
-unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
-    if bytes < size_of::<Piece>() {
-        // SAFETY: the bytes are readable, and there are as many.
-        return bytes == 0 || unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 };
-    }
-    let mut sum = [0; 2];
-    at_both_ends(bytes, |offset| {
-        // SAFETY: the bytes are readable, and `at_both_ends` keeps each piece within them.
-        let piece = unsafe { start.add(offset).pointer().cast::<Piece>().read_unaligned() };
-        sum = [sum[0] | piece[0], sum[1] | piece[1]];
-    });
-    sum[0] | sum[1] == 0
-}
-
-/// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning as from the end.
-#[inline(always)]
-fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
-    const PIECE: usize = size_of::<Piece>();
-    let end = bytes - PIECE;
-    visit(0);
-    visit(end);
-    if bytes > 2 * PIECE {
-        visit(PIECE);
-        visit(end - PIECE);
-        if bytes > 4 * PIECE {
-            visit(2 * PIECE);
-            visit(3 * PIECE);
-            visit(end - 2 * PIECE);
-            visit(end - 3 * PIECE);
-        }
-    }
-}
-
-/// The same as [`is_zero`] for more than [`FEW`]: all of them are looked at, so that the processor looks at as many at once as it can.
-///
-/// # Safety
-///
-/// They are readable.
-#[inline(always)]
-unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
-    let words = start.pointer().cast::<u64>().cast_const();
-    let all = core::ptr::slice_from_raw_parts(words, bytes / size_of::<u64>());
-    // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
-    let all = unsafe { &*all };
-    all.iter().fold(0, |sum, word| sum | word) == 0
 }
 
 #[cfg(test)]

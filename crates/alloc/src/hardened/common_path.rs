@@ -5,10 +5,11 @@
 //! a record with a shard, and has counted the block as the class of its size.
 
 use super::{
-    Canary, canary,
+    Canary,
     located::Located,
     record::Record,
     shard::{FreeSlot, Shard},
+    zeroes,
 };
 use crate::{Core, HeapConfig, observer::Said, threads::HardenedUser};
 use core::ptr::NonNull;
@@ -17,7 +18,7 @@ use strata_span::Address;
 use strata_sync::thread_block::{self, Slot};
 
 /// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without a frame.
-pub(crate) const SHORT: usize = canary::FEW + Canary::BYTES;
+pub(crate) const SHORT: usize = zeroes::FEW + Canary::BYTES;
 
 /// The entry of a slot for a request that is aligned as all slots are.
 #[inline(always)]
@@ -96,10 +97,10 @@ impl<C: HeapConfig> Core<C> {
             let content = located.bytes - Canary::BYTES;
             if IS_SHORT {
                 // SAFETY: as above.
-                unsafe { canary::clear_few(located.start, content) };
+                unsafe { zeroes::clear_few(located.start, content) };
             } else {
                 // SAFETY: as above.
-                unsafe { canary::clear(located.start, content) };
+                unsafe { zeroes::clear(located.start, content) };
             }
             let free = FreeSlot { start: pointer, record: located.record };
             // SAFETY: the slot is free and zeroed, and nobody else has it.
@@ -142,7 +143,7 @@ impl<C: HeapConfig> Core<C> {
     /// The slot's block is given up, by this call alone.
     pub(super) unsafe fn take_in(&self, slot: Slot, located: &Located<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { canary::clear(located.start, located.bytes - Canary::BYTES) };
+        unsafe { zeroes::clear(located.start, located.bytes - Canary::BYTES) };
         let free = FreeSlot { start: located.start.pointer(), record: located.record };
         if let Some(user) = self.hardened_user(slot)
             // SAFETY: the slot is free and zeroed, and nobody else has it.

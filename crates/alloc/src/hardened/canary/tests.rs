@@ -1,3 +1,4 @@
+use super::super::zeroes::{self, FEW, clear};
 use super::*;
 
 #[repr(align(16))]
@@ -76,6 +77,7 @@ fn a_byte_in_a_free_slot_is_seen() {
 
 #[test]
 fn a_slot_of_any_length_is_cleared_to_its_canary_and_looked_through_as_far() {
+    zeroes::begin();
     for bytes in (8..=400).step_by(8) {
         let content = bytes - Canary::BYTES;
         let mut words = [0x5a5a_5a5a_5a5a_5a5a_u64; 51];

@@ -1,0 +1,176 @@
+//! Clearing bytes, and whether they are zero: what each call of a hardened heap does with what a slot holds.
+
+use strata_span::Address;
+#[cfg(target_arch = "x86_64")]
+use strata_sync::atomic::Ordering;
+
+/// A few bytes that are written and read at once.
+type Piece = [u64; 2];
+
+/// What is cleared and looked at in pieces that may overlap, without a loop.
+pub(super) const FEW: usize = 128;
+
+/// Clears `bytes` bytes from `start`, both multiples of 8.
+///
+/// # Safety
+///
+/// They are the caller's.
+#[inline(always)]
+pub(super) unsafe fn clear(start: Address, bytes: usize) {
+    if bytes <= FEW {
+        // SAFETY: the bytes are the caller's to write, and there are as many.
+        unsafe { clear_few(start, bytes) }
+    } else {
+        // SAFETY: as above.
+        unsafe { start.pointer().write_bytes(0, bytes) }
+    }
+}
+
+/// The same for at most [`FEW`], without a call.
+///
+/// # Safety
+///
+/// They are the caller's.
+#[inline(always)]
+pub(super) unsafe fn clear_few(start: Address, bytes: usize) {
+    if bytes < size_of::<Piece>() {
+        if bytes > 0 {
+            // SAFETY: the bytes are the caller's to write, and there are as many.
+            unsafe { start.pointer().cast::<u64>().write_unaligned(0) };
+        }
+        return;
+    }
+    at_both_ends(bytes, |offset| {
+        // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them.
+        unsafe { start.add(offset).pointer().cast::<Piece>().write_unaligned([0; 2]) }
+    });
+}
+
+/// Whether `bytes` bytes from `start`, both multiples of 8, are zero.
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+pub(super) unsafe fn is_zero(start: Address, bytes: usize) -> bool {
+    if bytes <= FEW {
+        // SAFETY: the bytes are readable, and there are as many.
+        unsafe { are_few_zero(start, bytes) }
+    } else {
+        // SAFETY: as above.
+        unsafe { are_many_zero(start, bytes) }
+    }
+}
+
+/// The same for at most [`FEW`].
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+pub(super) unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
+    if bytes < size_of::<Piece>() {
+        // SAFETY: the bytes are readable, and there are as many.
+        return bytes == 0 || unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 };
+    }
+    let mut sum = [0; 2];
+    at_both_ends(bytes, |offset| {
+        // SAFETY: the bytes are readable, and `at_both_ends` keeps each piece within them.
+        let piece = unsafe { start.add(offset).pointer().cast::<Piece>().read_unaligned() };
+        sum = [sum[0] | piece[0], sum[1] | piece[1]];
+    });
+    sum[0] | sum[1] == 0
+}
+
+/// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning as from the end.
+#[inline(always)]
+fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
+    const PIECE: usize = size_of::<Piece>();
+    let end = bytes - PIECE;
+    visit(0);
+    visit(end);
+    if bytes > 2 * PIECE {
+        visit(PIECE);
+        visit(end - PIECE);
+        if bytes > 4 * PIECE {
+            visit(2 * PIECE);
+            visit(3 * PIECE);
+            visit(end - 2 * PIECE);
+            visit(end - 3 * PIECE);
+        }
+    }
+}
+
+/// The same as [`is_zero`] for more than [`FEW`]. The processor looks at as much at once as it can.
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if wide::IS_WIDE.load(Ordering::Relaxed) {
+        // SAFETY: the processor has such instructions, and the caller's promise is the same.
+        return unsafe { wide::are_many_zero(start, bytes) };
+    }
+    // SAFETY: as above.
+    unsafe { is_sum_zero(start, bytes) }
+}
+
+/// All of them are looked at, so that nothing has to be decided before the end.
+///
+/// # Safety
+///
+/// They are readable.
+#[inline(always)]
+unsafe fn is_sum_zero(start: Address, bytes: usize) -> bool {
+    let words = start.pointer().cast::<u64>().cast_const();
+    let all = core::ptr::slice_from_raw_parts(words, bytes / size_of::<u64>());
+    // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
+    let all = unsafe { &*all };
+    let (pieces, rest) = all.as_chunks::<16>();
+    let mut sums = [0; 16];
+    for piece in pieces {
+        sums.iter_mut().zip(piece).for_each(|(sum, word)| *sum |= word);
+    }
+    sums.iter().chain(rest).fold(0, |sum, word| sum | word) == 0
+}
+
+/// Finds out what the processor can. Before the first question about many bytes; later, they are answered all the same.
+pub(super) fn begin() {
+    #[cfg(target_arch = "x86_64")]
+    wide::IS_WIDE.store(wide::is_there(), Ordering::Relaxed);
+}
+
+/// Words of 256 bits, which the x86-64 that all is compiled for does not have.
+#[cfg(target_arch = "x86_64")]
+mod wide {
+    use super::{Address, is_sum_zero};
+    use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
+    use strata_sync::atomic::AtomicBool;
+
+    /// Written by [`begin`](super::begin).
+    pub(super) static IS_WIDE: AtomicBool = AtomicBool::new(false);
+
+    /// Whether the processor has AVX2, and the kernel keeps its registers (Intel, *Software Developer's Manual*, volume 1, section 14.3).
+    pub(super) fn is_there() -> bool {
+        const XSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
+        const AVX2: u32 = 1 << 5;
+        const XMM_AND_YMM: u64 = 6;
+        if __cpuid(0).eax < 7 || __cpuid(1).ecx & XSAVE_AND_AVX != XSAVE_AND_AVX {
+            return false;
+        }
+        // SAFETY: the processor has the instruction, as bit 27 says, and register 0 is always there.
+        let kept = unsafe { _xgetbv(0) };
+        kept & XMM_AND_YMM == XMM_AND_YMM && __cpuid_count(7, 0).ebx & AVX2 != 0
+    }
+
+    /// # Safety
+    ///
+    /// The processor has such words; the bytes are readable.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
+        // SAFETY: the caller's promise.
+        unsafe { is_sum_zero(start, bytes) }
+    }
+}
