@@ -7,8 +7,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use strata_alloc::{Core, HeapConfig};
 use strata_page_heap::{PageHeap, Temperature};
 
-/// What reports call them, and whose spans they have.
-const TAGS: [(&str, Temperature); 2] =
+/// What reports call them, and whose spans they have, in the order of reports.
+pub(crate) const TAGS: [(&str, Temperature); 2] =
     [("SAMPLED", Temperature::Sampled), ("COLD", Temperature::Cold)];
 
 /// The page heap of a heap: figures of the ordinary spans that were taken, and those of the others, taken when they are asked for.

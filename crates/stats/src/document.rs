@@ -2,7 +2,7 @@
 
 use crate::{
     Backing, Details, Dialect, Figures, HeapApart, PageHeapDetails, PageHeapKind, Reconciliation,
-    RenderPageHeap, Snapshot, html::Moment, json, render,
+    RenderPageHeap, Snapshot, apart::TAGS, html::Moment, json, render,
 };
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -182,8 +182,7 @@ impl RenderPageHeap for Heaps<'_> {
 
     fn for_each_apart(&self, each: &mut dyn FnMut(HeapApart<'_>) -> fmt::Result) -> fmt::Result {
         let Document { page_heaps_apart, backing_apart, .. } = self.document;
-        // In the order of reports.
-        ["SAMPLED", "COLD"].into_iter().try_for_each(|tag| match page_heaps_apart.get(tag) {
+        TAGS.into_iter().try_for_each(|(tag, _)| match page_heaps_apart.get(tag) {
             Some(figures) => {
                 let backing = backing_apart.get(tag).and_then(Option::as_ref);
                 each(HeapApart { tag, details: figures.into(), backing })
