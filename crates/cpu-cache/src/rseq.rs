@@ -202,6 +202,33 @@ macro_rules! begin {
     };
 }
 
+/// A section that begins with the header of a class in `{header}`: its lines, and the operands that are its own besides the register
+/// named, which is the scratch of [`begin`]. `{index}` is free.
+macro_rules! section {
+    ($slabs:ident, $class:ident, $scratch:literal, [$($line:expr),+ $(,)?], $($operands:tt)*) => {
+        asm!(
+            begin!($scratch),
+            "mov {header}, qword ptr [{region} + {class} * 8]",
+            $($line,)+
+            region = out(reg) _,
+            header = out(reg) _,
+            index = out(reg) _,
+            $($operands)*
+            class = in(reg) $class,
+            slabs = in(reg) core::ptr::from_ref($slabs),
+            shift = const REGION_SHIFT,
+            options(nostack),
+        )
+    };
+}
+
+/// Ends a section: the header is stored, and all of it holds.
+macro_rules! commit {
+    () => {
+        "mov qword ptr [{region} + {class} * 8], {header}\n3:"
+    };
+}
+
 /// Takes the top object of `class` on this thread's CPU; null if there is none.
 ///
 /// # Safety
@@ -214,9 +241,7 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
     // SAFETY: by the caller's promise the descriptor word is this thread's, the id names a
     // region that exists, and its headers' indices stay within the region.
     unsafe {
-        asm!(
-            begin!("{object}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{object}", [
             "movzx {index:e}, {header:x}",
             "mov {object}, qword ptr [{region} + {index} * 8]",
             "test {object}, {object}",
@@ -224,17 +249,10 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
             // Two instructions rather than a load more: the processor waits for its loads and stores.
             "movabs {index}, {popped}",
             "add {header}, {index}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+            commit!(),
+        ],
             object = out(reg) object,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             popped = const Header::POP,
-            options(nostack),
         );
     }
     object
@@ -251,32 +269,23 @@ pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
     let object: *mut u8;
     // SAFETY: as in `pop`; what is answered where there is no object is a word of this crate's.
     unsafe {
-        asm!(
-            begin!("{object}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{object}", [
             "movzx {index:e}, {header:x}",
             "mov {object}, qword ptr [{region} + {index} * 8]",
             "test {object}, {object}",
             "je 5f",
             "movabs {index}, {popped}",
             "add {header}, {index}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
+            commit!(),
             ".pushsection __rseq_failure, \"ax\"",
             "5:",
             "mov {object}, qword ptr [rip + {nothing}@GOTPCREL]",
             "jmp 3b",
             ".popsection",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+        ],
             object = out(reg) object,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             popped = const Header::POP,
             nothing = sym NOTHING,
-            options(nostack),
         );
     }
     object
@@ -291,26 +300,17 @@ pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
 pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool {
     // SAFETY: as in `pop`. The slot above the top is within the region because it is at most the end.
     unsafe {
-        asm!(
-            begin!("{header}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{header}", [
             "test {header:e}, 0xffff0000",
             "je {full}",
             "movzx {index:e}, {header:x}",
             "mov qword ptr [{region} + {index} * 8 + 8], {object}",
             "add {header}, {pushed}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+            commit!(),
+        ],
             object = in(reg) object,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             pushed = const Header::PUSH as i64,
             full = label { return false },
-            options(nostack),
         );
     }
     true
@@ -325,9 +325,7 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
 pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u8) -> Pushed {
     // SAFETY: as in `push`; the top, or the marker below all objects, is a slot of the region.
     unsafe {
-        asm!(
-            begin!("{header}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
             "cmp qword ptr [{region} + {index} * 8], {object}",
             "je {again}",
@@ -335,19 +333,12 @@ pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u
             "je {full}",
             "mov qword ptr [{region} + {index} * 8 + 8], {object}",
             "add {header}, {pushed}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+            commit!(),
+        ],
             object = in(reg) object,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             pushed = const Header::PUSH as i64,
             full = label { return Pushed::Full },
             again = label { return Pushed::Again },
-            options(nostack),
         );
     }
     Pushed::Done
@@ -367,9 +358,7 @@ pub(crate) unsafe fn pop_batch(
     let taken: usize;
     // SAFETY: as in `pop`; the loop ends at the marker, which is null, or after `count` objects.
     unsafe {
-        asm!(
-            begin!("{header}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
             "xor {taken:e}, {taken:e}",
             "5:",
@@ -389,20 +378,13 @@ pub(crate) unsafe fn pop_batch(
             "movabs {object}, {popped}",
             "imul {object}, {taken}",
             "add {header}, {object}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+            commit!(),
+        ],
             object = out(reg) _,
             taken = out(reg) taken,
             count = in(reg) count,
             out = in(reg) out,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             popped = const Header::POP,
-            options(nostack),
         );
     }
     taken
@@ -423,9 +405,7 @@ pub(crate) unsafe fn push_batch(
     let given: usize;
     // SAFETY: as in `push`; slots up to the end are written, the header moves by what was written.
     unsafe {
-        asm!(
-            begin!("{header}"),
-            "mov {header}, qword ptr [{region} + {class} * 8]",
+        section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
             "mov {room:e}, {header:e}",
             "shr {room:e}, 16",
@@ -446,21 +426,14 @@ pub(crate) unsafe fn push_batch(
             "je 3f",
             "imul {object}, {given}, {pushed}",
             "add {header}, {object}",
-            "mov qword ptr [{region} + {class} * 8], {header}",
-            "3:",
-            region = out(reg) _,
-            header = out(reg) _,
-            index = out(reg) _,
+            commit!(),
+        ],
             object = out(reg) _,
             room = out(reg) _,
             given = out(reg) given,
             count = in(reg) count,
             objects = in(reg) objects,
-            class = in(reg) class,
-            slabs = in(reg) core::ptr::from_ref(slabs),
-            shift = const REGION_SHIFT,
             pushed = const Header::PUSH as i64,
-            options(nostack),
         );
     }
     given
