@@ -16,7 +16,7 @@ fn preloaded_it_lives_through_what_programs_do() {
 }
 
 #[test]
-fn fork_handlers_that_are_registered_before_the_first_block_may_allocate() {
+fn the_c_library_may_ask_for_the_first_block_of_a_program_or_thread() {
     for linking in [Linking::Preloaded, Linking::Archive] {
         let mut failures = Failures::default();
         failures.run_all(&Program::compile("first_block.c", linking));
