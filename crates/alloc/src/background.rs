@@ -38,11 +38,11 @@ pub(crate) enum Call {
 }
 
 /// The background work of a heap. All zero bits are one of which nothing was done yet.
+///
+/// What is written at each miss lies in front.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Background {
-    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
-    /// Waited for by forks and by who wants figures at rest; everybody else tries it.
-    schedule: Mutex<Schedule>,
     /// How many want figures at rest: no step begins meanwhile. Raised under the schedule's lock, where steps look at it, so that who
     /// raised it finds none underway; lowered by whoever raised it, with a release that the look's acquire pairs with: what was read
     /// was read before the next step.
@@ -61,6 +61,9 @@ pub(crate) struct Background {
     turns: Turns,
     counters: Counters,
     thread: Thread,
+    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
+    /// Waited for by forks and by who wants figures at rest; everybody else tries it.
+    schedule: Mutex<Schedule>,
 }
 
 /// No step begins as long as this lives; of none in a step itself.

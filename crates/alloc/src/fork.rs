@@ -145,7 +145,11 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
         entry.next.set(first());
         FIRST.store(core::ptr::from_ref(entry).cast_mut(), Ordering::Relaxed);
     }
-    watch_forks();
+    if C::IS_ONLY_HEAP {
+        watch_forks();
+    } else {
+        watch_forks_by(strata_os::at_fork_of_program);
+    }
 }
 
 /// As long as this lives, no fork of another thread's begins to stop heaps.
@@ -174,8 +178,16 @@ pub fn hold_off_forks() -> ForksHeldOff {
 /// Tells the C library what to call around a fork, if nobody did yet: before the first block of a heap, so that handlers
 /// that a program registers later run while no lock of a heap is held. A heap does it by itself with its first block.
 pub fn watch_forks() {
+    watch_forks_by(strata_os::at_fork);
+}
+
+/// A handler of forks, and what tells the C library of three.
+type Handler = unsafe extern "C" fn();
+type Tell = fn(Handler, Handler, Handler) -> bool;
+
+fn watch_forks_by(tell: Tell) {
     if !REGISTERED.swap(true, Ordering::Relaxed) {
-        let heeded = strata_os::at_fork(before, in_parent, in_child);
+        let heeded = tell(before, in_parent, in_child);
         IS_HEEDED.store(heeded, Ordering::Relaxed);
     }
 }

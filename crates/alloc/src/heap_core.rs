@@ -34,28 +34,30 @@ const MAGIC: u64 = u64::from_le_bytes(*b"strata\0\x01");
 /// The layers of a heap, in memory of their own, found from a marked beginning.
 ///
 /// A reader of the process's memory looks for the magic number at the start of a mapping named `strata metadata`.
+///
+/// What each program uses lies in front, the page heap's part of it first, so that a small one has it on few pages.
 #[repr(C)]
 pub struct Core<C: HeapConfig> {
     identity: Identity,
     arena: MetadataArena,
     map: PageMap<C::Pages>,
     spans: SpanPool,
-    page_heap: C::PageHeap,
-    middle: MiddleTier<C::Pages>,
     cpu: CpuCache,
     /// Held while a CPU's cache is stopped from outside, so that no fork finds one stopped. Rank: under the list of
     /// threads, above the layers.
     stops: Mutex<()>,
-    thread_caches: ThreadCaches<C::Pages>,
-    pub(crate) threads: Threads<C::Pages>,
     pub(crate) fork_entry: ForkEntry,
-    pub(crate) background: Background,
-    pub(crate) hardened: Hardened,
-    pub(crate) recorder: Recorder,
     pub(crate) large: LargeCounters,
     pub(crate) tuning: Tuning,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
+    pub(crate) threads: Threads<C::Pages>,
+    page_heap: C::PageHeap,
+    middle: MiddleTier<C::Pages>,
+    pub(crate) background: Background,
+    thread_caches: ThreadCaches<C::Pages>,
+    pub(crate) hardened: Hardened,
+    pub(crate) recorder: Recorder,
 }
 
 /// What a heap is from its first moment on; the only part of a core that is written before it is used.

@@ -16,10 +16,25 @@ use strata_sync::const_fn;
 /// has a span.
 #[derive(Debug)]
 pub struct MiddleTier<P: PageSize, T: TransferPolicy = StandardTransfer> {
-    transfer: [TransferCache<T>; CLASS_SLOTS],
-    central: [CentralFreeList<P>; CLASS_SLOTS],
+    classes: [ClassTier<P, T>; CLASS_SLOTS],
     object_maps: ObjectMaps,
     pub(crate) spare_capacity: SpareCapacity,
+}
+
+/// What one class has. Both lie together, so that a program of few classes has them on few pages.
+#[repr(C)]
+#[derive(Debug)]
+struct ClassTier<P: PageSize, T: TransferPolicy> {
+    transfer: TransferCache<T>,
+    central: CentralFreeList<P>,
+}
+
+impl<P: PageSize, T: TransferPolicy> ClassTier<P, T> {
+    const_fn! {
+        const fn new() -> Self {
+            Self { transfer: TransferCache::new(), central: CentralFreeList::new() }
+        }
+    }
 }
 
 impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
@@ -27,8 +42,7 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         /// A tier that has nothing.
         pub const fn new() -> Self {
             Self {
-                transfer: strata_sync::const_array![TransferCache::new(); CLASS_SLOTS],
-                central: strata_sync::const_array![CentralFreeList::new(); CLASS_SLOTS],
+                classes: strata_sync::const_array![ClassTier::new(); CLASS_SLOTS],
                 object_maps: ObjectMaps::new(),
                 spare_capacity: SpareCapacity::new(),
             }
@@ -102,14 +116,14 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
     /// One class's transfer cache.
     #[inline(always)]
     pub const fn transfer(&self, class: SizeClass) -> &TransferCache<T> {
-        // A class's index is below the arrays' length, by a mask, so that this has no check.
-        &self.transfer[class.index()]
+        // A class's index is below the array's length, by a mask, so that this has no check.
+        &self.classes[class.index()].transfer
     }
 
     /// One class's central free list.
     #[inline(always)]
     pub const fn central(&self, class: SizeClass) -> &CentralFreeList<P> {
-        &self.central[class.index()]
+        &self.classes[class.index()].central
     }
 
     /// The bitmaps of spans.
@@ -121,8 +135,8 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
     /// the central free lists by class, the bitmaps.
     pub fn acquire(&self) {
         self.spare_capacity.acquire();
-        self.transfer.iter().for_each(TransferCache::acquire);
-        self.central.iter().for_each(CentralFreeList::acquire);
+        self.classes.iter().for_each(|class| class.transfer.acquire());
+        self.classes.iter().for_each(|class| class.central.acquire());
         self.object_maps.acquire();
     }
 
@@ -134,13 +148,13 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
     pub unsafe fn release(&self) {
         // SAFETY: the caller holds all locks.
         unsafe { self.object_maps.release() };
-        for list in self.central.iter().rev() {
+        for class in self.classes.iter().rev() {
             // SAFETY: one of the locks that the caller holds.
-            unsafe { list.release() };
+            unsafe { class.central.release() };
         }
-        for cache in self.transfer.iter().rev() {
+        for class in self.classes.iter().rev() {
             // SAFETY: one of the locks that the caller holds.
-            unsafe { cache.release() };
+            unsafe { class.transfer.release() };
         }
         // SAFETY: the last of the locks that the caller holds.
         unsafe { self.spare_capacity.release() };

@@ -114,8 +114,8 @@ pub use page_source::{
 };
 pub use page_source_layer::PageSourceLayer;
 pub use process::{
-    ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, environment, has_thread, process_id,
-    process_memory, process_name, read_own_memory, thread_id,
+    ExitKey, ProcessMemory, ProcessName, at_exit, at_fork, at_fork_of_program, environment,
+    has_thread, process_id, process_memory, process_name, read_own_memory, thread_id,
 };
 pub use random::random_bits;
 pub use range::AddressRange;

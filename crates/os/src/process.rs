@@ -256,10 +256,28 @@ pub fn at_fork(
     parent: unsafe extern "C" fn(),
     child: unsafe extern "C" fn(),
 ) -> bool {
+    register_at_fork(weak::register_atfork(), prepare, parent, child)
+}
+
+/// The same for a program beside whose code nobody defines a `__register_atfork` of his own, which a library does that stands before the C
+/// library: it is called without the linker's table of calls, by way of which `pthread_atfork` does, and which lies behind all
+/// code: a page there brings some 60 KiB of what never runs along.
+pub fn at_fork_of_program(
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> bool {
+    register_at_fork(weak::register_atfork_by_name(), prepare, parent, child)
+}
+
+fn register_at_fork(
+    register: Option<weak::RegisterAtfork>,
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> bool {
     let _keep = KeepErrno::new();
-    let error = match weak::register_atfork() {
-        // Linked statically, `pthread_atfork` calls it by way of a table that linkers put behind all code: a page there brings
-        // some 60 KiB of what never runs along.
+    let error = match register {
         // SAFETY: three functions, which stay as long as the object that they and this handle are in.
         Some(register) => unsafe { register(prepare, parent, child, dso_handle()) },
         // SAFETY: three functions, which stay as long as the object that they are in.

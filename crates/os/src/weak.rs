@@ -94,6 +94,24 @@ pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
     (!place.is_null()).then(|| unsafe { transmute::<*const (), RegisterAtfork>(place) })
 }
 
+/// The same by its own name, for code beside which nobody defines that; `None` where the C library is not glibc.
+pub(crate) fn register_atfork_by_name() -> Option<RegisterAtfork> {
+    #[cfg(target_env = "gnu")]
+    {
+        unsafe extern "C" {
+            fn __register_atfork(
+                prepare: ForkHandler,
+                parent: ForkHandler,
+                child: ForkHandler,
+                object: *const c_void,
+            ) -> c_int;
+        }
+        Some(__register_atfork)
+    }
+    #[cfg(not(target_env = "gnu"))]
+    None
+}
+
 /// The type of `__register_atfork`.
 pub(crate) type RegisterAtfork =
     unsafe extern "C" fn(ForkHandler, ForkHandler, ForkHandler, *const c_void) -> c_int;

@@ -15,16 +15,19 @@ const RANGES: usize = 33;
 /// Counts of allocations by length: exact below 1 MiB, by powers of two above.
 ///
 /// The owner guards it, as `&mut` says. Recording takes constant time.
+///
+/// The sums stand beside the shortest lengths, so that a small program has them on one page.
+#[repr(C)]
 #[derive(Debug)]
 pub struct AllocationRecords<P: PageSize> {
-    exact: [Counts; EXACT_LENGTHS],
-    ranges: [RangeCounts; RANGES],
     small_pages: u64,
     slack_pages: u64,
     largest_pages: u64,
     live_pages: u64,
     /// The most that `live_pages` was since it was last asked for.
     peak_pages: u64,
+    exact: [Counts; EXACT_LENGTHS],
+    ranges: [RangeCounts; RANGES],
     pages: PhantomData<P>,
 }
 

@@ -36,15 +36,16 @@ pub trait HasStats {
 /// assert_eq!(pages.figures().in_use_bytes, 8192);
 /// # drop(held);
 /// ```
+#[repr(C)]
 #[derive(Debug)]
 pub struct Published<S: HasStats> {
-    state: Mutex<S>,
     /// Says whether the figures were read together. Written under the lock.
     sequence: SeqWord,
     /// The figures as words, see `figures_of_words`. Written under the lock, read by anybody.
     words: [AtomicU64; WORDS],
     /// The figures at the moment at which most was in spans. Written under the lock, read by anybody.
     peak: [AtomicU64; PEAK_WORDS],
+    state: Mutex<S>,
 }
 
 /// How often a reader looks before it takes figures that are in flux: a writer needs some nanoseconds.

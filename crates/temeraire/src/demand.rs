@@ -78,13 +78,16 @@ impl SkipJudgement {
 }
 
 /// Pages in use over the last ten minutes, second by second.
+///
+/// What each report looks at stands in front, beside the first seconds.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Demand {
-    pages: TimeSeries<Extremes, { Self::EPOCHS }, SECOND_NS>,
-    decisions: [Decision; Self::JUDGED_AFTER],
     /// The least demand that would prove a pending decision right, plus one; 0 if none is pending.
     least_expected: u64,
     judgement: SkipJudgement,
+    pages: TimeSeries<Extremes, { Self::EPOCHS }, SECOND_NS>,
+    decisions: [Decision; Self::JUDGED_AFTER],
 }
 
 /// What was kept back in one second.

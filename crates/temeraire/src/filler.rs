@@ -49,11 +49,11 @@ pub(crate) struct Filler<P: PageSize> {
     released: SparseLists,
     released_dense: PageLists,
     releasing: FillerLists<64, 1>,
-    pub(crate) demand: Demand,
-    pub(crate) history: History,
+    empties: Empties,
     /// Pages that went back out of hugepages in use, by the minute.
     pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
-    empties: Empties,
+    pub(crate) demand: Demand,
+    pub(crate) history: History,
     pages: PhantomData<P>,
 }
 

@@ -15,6 +15,9 @@ use strata_span::{Hugepage, HugepageCount, Platform};
 /// lesser of the recent fall from the peak and the recent rise from the floor. It shrinks when the
 /// cache has held a fifth of it or more all the time. Both look at windows of two seconds. (Hunter
 /// et al., OSDI 2021, section 4.3.)
+///
+/// The long history stands behind all else, so that a small program has the rest on one page.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct HugeCache {
     ranges: HugeAddressMap,
@@ -25,8 +28,6 @@ pub(crate) struct HugeCache {
     usage_range: Window,
     off_peak_range: Window,
     size_range: Window,
-    /// Usage over the last ten minutes.
-    usage_history: TimeSeries<UsageExtremes, { UsageHistory::EPOCHS }, { UsageHistory::EPOCH_NS }>,
     hits: u64,
     misses: u64,
     fills: u64,
@@ -39,6 +40,8 @@ pub(crate) struct HugeCache {
     regret_until_ns: u64,
     /// When the limit was last looked at for shrinking.
     shrunk_ns: u64,
+    /// Usage over the last ten minutes.
+    usage_history: TimeSeries<UsageExtremes, { UsageHistory::EPOCHS }, { UsageHistory::EPOCH_NS }>,
 }
 
 /// Two seconds in sixteen slots.

@@ -22,22 +22,27 @@ use strata_page_heap::{AllocationRecords, LimitFigures, ReleasedBytes, SpanReque
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
+///
+/// What each heap uses lies in front, so that a small one has it on few pages: of the cache its history is the last part, of the filler
+/// histories and lists.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct State<P: PageSize> {
-    pub(crate) filler: Filler<P>,
-    pub(crate) regions: RegionSet,
-    pub(crate) cache: HugeCache,
-    pub(crate) allocator: HugeAllocator,
-    pub(crate) nodes: NodeStore,
-    pub(crate) records: AllocationRecords<P>,
-    pub(crate) leaving: Leaving,
-    pub(crate) released: ReleasedBytes,
-    pub(crate) release_failures: u64,
-    pub(crate) limits: LimitFigures,
     pub(crate) in_use_pages: usize,
     /// The most pages that were in use or free and backed at a time.
     pub(crate) peak_backed_pages: usize,
     pub(crate) spans_in_use: u64,
+    /// What the clock said at the last look, and how many small spans came or went since.
+    looked_ns: u64,
+    spans_since_look: u32,
+    /// How the kernel backs fresh memory, as of the allocation at hand.
+    pub(crate) backing: Backing,
+    /// When the heap was first used.
+    pub(crate) first_used_ns: Option<u64>,
+    pub(crate) leaving: Leaving,
+    pub(crate) released: ReleasedBytes,
+    pub(crate) release_failures: u64,
+    pub(crate) limits: LimitFigures,
     /// Hugepages that the kernel was told not to back as such.
     pub(crate) forbidden_hugepages: usize,
     /// None: the standard ones.
@@ -47,16 +52,15 @@ pub(crate) struct State<P: PageSize> {
     /// Hugepages of the filler that had been given back in part and emptied.
     pub(crate) emptied_broken: u64,
     pub(crate) treatment: Treatment,
-    pub(crate) modest: ModestRuns,
-    /// How the kernel backs fresh memory, as of the allocation at hand.
-    pub(crate) backing: Backing,
-    /// When the heap was first used.
-    pub(crate) first_used_ns: Option<u64>,
-    /// What the clock said at the last look, and how many small spans came or went since.
-    looked_ns: u64,
-    spans_since_look: u32,
     pub(crate) trackers: Pool<HugepageTracker>,
     region_pool: Pool<Region>,
+    pub(crate) nodes: NodeStore,
+    pub(crate) allocator: HugeAllocator,
+    pub(crate) modest: ModestRuns,
+    pub(crate) regions: RegionSet,
+    pub(crate) cache: HugeCache,
+    pub(crate) filler: Filler<P>,
+    pub(crate) records: AllocationRecords<P>,
 }
 
 // SAFETY: the handles inside point into the metadata arena, which belongs to no thread, and are

@@ -11,18 +11,23 @@ pub(crate) trait EpochValue: Copy {
 /// All zero bits are a series without a past, if they are so for the value. A clock that jumps back
 /// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is
 /// too old.
+///
+/// The first epoch stands in front, beside what is known of all, so that a program of a few epochs has them on one page.
+#[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {
-    epochs: [T; EPOCHS],
     /// The number of the newest epoch, plus one; 0 before the first.
     newest: u64,
+    /// The same of the epoch that stands in front.
+    first: u64,
+    epochs: [T; EPOCHS],
 }
 
 impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOCHS, EPOCH_NS> {
     /// No past.
     pub(crate) const EMPTY: Self = {
         assert!(EPOCHS > 0 && EPOCH_NS > 0, "a series has epochs, and they last");
-        Self { epochs: [T::NOTHING; EPOCHS], newest: 0 }
+        Self { newest: 0, first: 0, epochs: [T::NOTHING; EPOCHS] }
     };
 
     /// The value of the epoch of `now_ns`, to be changed.
@@ -32,7 +37,8 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         if epoch != self.newest {
             self.move_to(epoch);
         }
-        self.epochs.get_mut(Self::slot(epoch))
+        let slot = self.slot(epoch);
+        self.epochs.get_mut(slot)
     }
 
     /// The values of the epochs that began within the last `span_ns` before the end of the epoch of
@@ -50,7 +56,7 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         let begin = oldest.max(kept).max(1);
         // Nothing is told of a future that a clock took back.
         let last = if self.newest <= end { self.newest } else { 0 };
-        (begin..=last).rev().filter_map(|epoch| Some((epoch, self.epochs.get(Self::slot(epoch))?)))
+        (begin..=last).rev().filter_map(|epoch| Some((epoch, self.epochs.get(self.slot(epoch))?)))
     }
 
     #[cold]
@@ -58,11 +64,14 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         let ahead = epoch.wrapping_sub(self.newest);
         if self.newest == 0 {
             // Nothing was ever entered: a small program is spared the memory of a past that it does not have.
+            self.first = epoch;
         } else if epoch < self.newest || ahead >= EPOCHS as u64 {
             self.epochs.fill(T::NOTHING);
+            self.first = epoch;
         } else {
             for passed in 0..ahead {
-                if let Some(value) = self.epochs.get_mut(Self::slot(epoch - passed)) {
+                let slot = self.slot(epoch - passed);
+                if let Some(value) = self.epochs.get_mut(slot) {
                     *value = T::NOTHING;
                 }
             }
@@ -70,8 +79,10 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         self.newest = epoch;
     }
 
-    const fn slot(epoch: u64) -> usize {
-        (epoch % EPOCHS as u64) as usize
+    /// Where an epoch stands that is among the last ones: before the first one as behind it, all around.
+    const fn slot(&self, epoch: u64) -> usize {
+        let distance = EPOCHS as u64 + epoch % EPOCHS as u64 - self.first % EPOCHS as u64;
+        (distance % EPOCHS as u64) as usize
     }
 }
 

@@ -1,4 +1,7 @@
-use super::{ExitKey, at_exit, at_fork, environment, kibibytes, process_memory, thread_id};
+use super::{
+    ExitKey, at_exit, at_fork, at_fork_of_program, environment, kibibytes, process_memory,
+    thread_id,
+};
 use core::ffi::c_void;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -61,9 +64,11 @@ fn fork_calls_all_three_and_exit_calls_its_function() {
     }
     extern "C" fn exits() {
         // SAFETY: ends the child here and now, with a number that its parent looks for.
-        unsafe { libc::_exit(40 + i32::from(CHILD.load(Ordering::Relaxed) == 1)) }
+        unsafe { libc::_exit(40 + i32::from(CHILD.load(Ordering::Relaxed) == 2)) }
     }
+    // By way of the C library's function and past it.
     assert!(at_fork(prepare, parent, child));
+    assert!(at_fork_of_program(prepare, parent, child));
     // SAFETY: the child calls only what a child of a threaded program may: exit's handlers, of
     // which ours comes first and ends it.
     let id = unsafe { libc::fork() };
@@ -78,7 +83,7 @@ fn fork_calls_all_three_and_exit_calls_its_function() {
     assert!(libc::WIFEXITED(status));
     assert_eq!(libc::WEXITSTATUS(status), 41);
     // Another test of this program may fork meanwhile.
-    assert!(PREPARED.load(Ordering::Relaxed) >= 1 && PARENT.load(Ordering::Relaxed) >= 1);
+    assert!(PREPARED.load(Ordering::Relaxed) >= 2 && PARENT.load(Ordering::Relaxed) >= 2);
     assert_eq!(CHILD.load(Ordering::Relaxed), 0);
 }
 

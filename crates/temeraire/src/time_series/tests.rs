@@ -48,3 +48,31 @@ fn zero_is_a_value() {
     series.report(100, 0);
     assert_eq!(seen(&series, 100), (Some(0), Some(0)));
 }
+
+#[test]
+fn a_series_begins_in_front_and_goes_on_all_around() {
+    for start in [0, 100, 950, 1_234, 98_700] {
+        let mut series = Series::EMPTY;
+        let mut reported = std::vec::Vec::new();
+        for step in 0..35 {
+            // Some epochs pass without a report.
+            let now = start + step * step % 7 * 10 + step * 110;
+            series.report(now, step as usize);
+            reported.push((now / 100, step as usize));
+            if step == 0 {
+                assert_eq!(series.epochs[0].greatest(), Some(0), "{start}");
+            }
+            let end = now / 100;
+            let mut expected: std::vec::Vec<(u64, usize)> =
+                reported.iter().copied().filter(|(epoch, _)| epoch + 10 > end).collect();
+            // The last of an epoch is its greatest.
+            expected.reverse();
+            expected.dedup_by_key(|(epoch, _)| *epoch);
+            let told: std::vec::Vec<(u64, usize)> = series
+                .numbered(now, u64::MAX)
+                .filter_map(|(number, epoch)| Some((number - 1, epoch.greatest()?)))
+                .collect();
+            assert_eq!(told, expected, "from {start} at {now}");
+        }
+    }
+}
