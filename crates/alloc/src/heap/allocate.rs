@@ -8,7 +8,7 @@ use crate::{
 use strata_cpu_cache::CpuWords;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::Address;
-use strata_sync::thread_block::{self, Slot};
+use strata_sync::thread_block::{self, Slot, SlotWords, ThreadBlock};
 
 impl<C: HeapConfig> Heap<C> {
     /// A block of at least `size` bytes; null when memory is exhausted or the size is impossible. Blocks of more
@@ -139,7 +139,8 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         let own = thread_block::block();
         // SAFETY: the words are this thread's own.
-        if HardenedRecord::of(unsafe { &*own.words(slot) }).is_some() {
+        let words = unsafe { &*own.words(slot) };
+        if HardenedRecord::of(words).is_some() {
             // Whether the block has to be zero is seen to by who asked for it.
             return match hardened::common_entry::<C>(size, align) {
                 Some(slots) if slots.size() <= hardened::SHORT => self
@@ -149,7 +150,7 @@ impl<C: HeapConfig> Heap<C> {
                 None => self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted),
             };
         }
-        let block = Self::pop_own(slot, entry);
+        let block = Self::pop_own(own, words, entry);
         if block.is_null() {
             return self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted);
         }
@@ -162,10 +163,7 @@ impl<C: HeapConfig> Heap<C> {
 
     /// An object of this thread's own cache, where it has one and all is as usual; or null.
     #[inline(always)]
-    fn pop_own(slot: Slot, entry: SmallEntry) -> *mut u8 {
-        let own = thread_block::block();
-        // SAFETY: the words are this thread's own.
-        let words = unsafe { &*own.words(slot) };
+    fn pop_own(own: &ThreadBlock, words: &SlotWords, entry: SmallEntry) -> *mut u8 {
         if words.allocated.has_come_near_end() {
             return core::ptr::null_mut();
         }

@@ -8,7 +8,7 @@ use crate::{
 use strata_cpu_cache::Pushed;
 use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::{Address, Function};
-use strata_sync::thread_block::{self, Slot};
+use strata_sync::thread_block::{self, Slot, ThreadBlock};
 
 impl<C: HeapConfig> Heap<C> {
     /// Takes a block back. Null is no block and nothing happens. A pointer that is no block of this heap ends
@@ -242,16 +242,23 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_hardened::<false>(pointer, class, said, record, own) };
         }
         // SAFETY: the block is of this class, and its owner gave it up.
-        unsafe { self.deallocate_to_own(pointer, slot, class, said) };
+        unsafe { self.deallocate_to_own(pointer, slot, class, said, own) };
     }
 
     /// # Safety
     ///
     /// As for [`Self::deallocate_class`].
     #[inline(never)]
-    unsafe fn deallocate_to_own(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
+    unsafe fn deallocate_to_own(
+        &self,
+        pointer: *mut u8,
+        slot: Slot,
+        class: SizeClass,
+        said: Said,
+        own: &ThreadBlock,
+    ) {
         // SAFETY: the block is of this class, and its owner gave it up.
-        match unsafe { Self::push_own(pointer, slot, class) } {
+        match unsafe { Self::push_own(pointer, own, slot, class) } {
             Some(false) => {}
             Some(true) => self.flush_own(slot, class),
             // SAFETY: the block is of this class, its owner gave it up, and no cache took it.
@@ -265,8 +272,12 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// As for [`Self::deallocate_class`].
     #[inline(always)]
-    unsafe fn push_own(pointer: *mut u8, slot: Slot, class: SizeClass) -> Option<bool> {
-        let own = thread_block::block();
+    unsafe fn push_own(
+        pointer: *mut u8,
+        own: &ThreadBlock,
+        slot: Slot,
+        class: SizeClass,
+    ) -> Option<bool> {
         // SAFETY: the words are this thread's own.
         let words = unsafe { &*own.words(slot) };
         if words.deallocated.has_come_near_end() {
