@@ -21,7 +21,7 @@ impl ReleasePolicy {
 
     /// What heaps do if nobody says otherwise: after a second what nobody wanted, and 32 MiB a second of what did not move just
     /// now. Peaks of a second and a third are remembered, so that programs that work once a second keep their memory; at half
-    /// the delay they would fault it in again. At this rate traces of programs fault in again about as much (2 % more) as they do with
+    /// the delay they would fault it in again. At this rate traces of programs fault in again about as much (1 % less) as they do with
     /// [`WHOLE_SPANS`](Self::WHOLE_SPANS) over the legacy page heap, and have two fifths less free.
     pub const DEFAULT: Self = Self { rate: 32 << 20, delay_ms: 1000, inside_spans: true };
 
