@@ -117,6 +117,7 @@ fn what_each_program_runs_and_reads_stands_at_the_beginning_of_few_pieces() {
         ("set_up_core", "strata_alloc::heap"),
         ("refill", "strata_cpu_cache"),
         ("overflow", "strata_cpu_cache"),
+        ("grow", "CpuCache"),
         ("take_from_new_span", "strata_central"),
         ("give_to_central", "strata_central"),
         ("allocate", "HugePageAware"),
