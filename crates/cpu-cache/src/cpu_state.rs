@@ -363,9 +363,12 @@ impl CpuState {
         }
     }
 
-    /// Takes back what was granted and no capacity takes up, and what was earned. For who emptied the cache.
-    pub(crate) fn revoke_grants(&self) {
-        self.earned_bytes.store(0, Ordering::Relaxed);
+    /// Takes back what was earned, and then what was granted and no capacity takes up. For who emptied the cache. A CPU that earned
+    /// nothing keeps its grants: it needed them before.
+    pub(crate) fn revoke_earned(&self) {
+        if self.earned_bytes.swap(0, Ordering::Relaxed) == 0 {
+            return;
+        }
         let available = take_up_to(&self.available_bytes, i64::MAX);
         self.granted_bytes.fetch_sub(available, Ordering::Relaxed);
         self.reserve_bytes.fetch_add(available, Ordering::Relaxed);

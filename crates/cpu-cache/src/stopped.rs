@@ -135,7 +135,7 @@ impl Stopped<'_> {
             self.state.unclaim(header.capacity(begin), size);
             self.set_header(class, header.without_slots());
         }
-        self.state.revoke_grants();
+        self.state.revoke_earned();
         bytes
     }
 

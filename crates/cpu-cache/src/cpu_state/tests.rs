@@ -236,12 +236,14 @@ fn a_cpu_earns_twice_its_allowance_by_256_costly_turns_among_8192_misses() {
 }
 
 #[test]
-fn what_was_granted_and_earned_is_revoked_as_far_as_no_capacity_takes_it_up() {
+fn what_was_earned_is_revoked_with_what_was_granted_as_far_as_no_capacity_takes_it_up() {
     let state = populated(1 << 20);
     state.grant(200 << 10, i64::MAX);
     assert_eq!(state.claim(3, 10 << 10), 3);
+    state.revoke_earned();
+    assert_eq!(granted(&state), 200 << 10, "nothing was earned");
     (0..256).for_each(|_| state.note_costly_turn(1000));
-    state.revoke_grants();
+    state.revoke_earned();
     assert_eq!((granted(&state), available(&state), state.earned_bytes()), (30 << 10, 0, 0));
     assert_eq!(state.limit_bytes(), 1 << 20);
 }
