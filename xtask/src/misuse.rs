@@ -20,8 +20,8 @@ use crate::workspace::Workspace;
 /// Run every case of misuse in a process of its own: on the C library's allocator, by default, with caches of threads
 /// instead of CPUs, and hardened.
 ///
-/// There are three tables: Strata's own, cases after other allocators' tests and after collections of attacks, and mistakes as
-/// programs make them. A case is EXPLOITED if it reached its aim, reported if the program was ended with a line, stopped if it
+/// There are four tables: Strata's own, cases after other allocators' tests and after collections of attacks, mistakes as
+/// programs make them, and cases in circumstances: with caches emptied between, on two CPUs, in handlers and children. A case is EXPLOITED if it reached its aim, reported if the program was ended with a line, stopped if it
 /// ended by a signal without one, and contained if it went on in vain. Fails where less is kept or reported than is known to be.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -50,7 +50,7 @@ struct Least {
     reported: usize,
 }
 
-const SUITES: [Suite; 3] = [
+const SUITES: [Suite; 4] = [
     Suite {
         name: "Strata's own",
         source: "misuse_table.c",
@@ -70,6 +70,13 @@ const SUITES: [Suite; 3] = [
         source: "misuse_programs.cc",
         compiler: &["c++", "-std=gnu++17"],
         default: Least { kept: 48, reported: 40 },
+        hardened: Least { kept: 50, reported: 40 },
+    },
+    Suite {
+        name: "circumstances",
+        source: "misuse_circumstances.cc",
+        compiler: &["c++", "-std=gnu++17"],
+        default: Least { kept: 42, reported: 40 },
         hardened: Least { kept: 50, reported: 40 },
     },
 ];

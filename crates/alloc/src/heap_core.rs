@@ -7,7 +7,7 @@ use crate::{
     front_end::{self, Registration},
     hardened::Hardened,
     large_stats::LargeCounters,
-    mark,
+    mark::{self, MarkingBack},
     memory_limit::limits_of,
     recorder::Recorder,
     slots,
@@ -158,7 +158,7 @@ impl<C: HeapConfig> Core<C> {
         let core = unsafe { place.as_ref() };
         core.begin_in_process();
         if C::MARKS_FREE_BLOCKS && mark::LOOKS && core.observer().is_none() {
-            core.middle.object_maps().begin_objects_with(mark::MARK);
+            core.middle.object_maps().begin_objects_with(mark::MARK, mark::LARGEST_MARKED);
         }
         C::configure(&core.page_heap, &core.identity.config);
         let limits = limits_of(&core.identity.config);
@@ -296,7 +296,7 @@ impl<C: HeapConfig> Core<C> {
         if let Standing::Cached(_, cache) = self.standing(slot) {
             bytes += cache.held_bytes();
             // SAFETY: the cache is this thread's own.
-            unsafe { cache.release_all(&middle) };
+            unsafe { cache.release_all(&MarkingBack::<C>(self.source_of_objects())) };
         }
         let drain_all = |cpu: &CpuCache| {
             (0..cpu.used_ids()).filter_map(|id| cpu.drain(&middle, id).ok()).sum::<u64>()

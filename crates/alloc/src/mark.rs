@@ -149,6 +149,31 @@ pub(crate) unsafe fn may_be_new<P: PageSize>(class: SizeClass, block: *mut u8) -
     word == 0 && P::TABLE.size(class) > LARGEST_MARKED
 }
 
+/// Where caches of threads bring their objects back to: in a heap that marks, with the mark, so that who frees one of them again is told
+/// at once. (In such a cache a link stands in its place.)
+#[derive(Debug)]
+pub(crate) struct MarkingBack<'a, C: HeapConfig>(
+    pub(crate) MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>,
+);
+
+// SAFETY: objects come from the middle tier and go there, as it promises; nothing unwinds.
+unsafe impl<C: HeapConfig> ObjectSource for MarkingBack<'_, C> {
+    fn take(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
+        self.0.take(class, out)
+    }
+
+    unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
+        if C::MARKS_FREE_BLOCKS && LOOKS {
+            for &mut object in &mut *objects {
+                // SAFETY: the caller gives the object up, which is of a class.
+                unsafe { set(object) };
+            }
+        }
+        // SAFETY: the objects are handed on as they came, each still in the slice once.
+        unsafe { self.0.give(class, objects) };
+    }
+}
+
 /// What a heap's middle tier has, for CPUs' caches: in a heap that marks, with the mark.
 #[derive(Debug)]
 pub(crate) struct Marking<'a, C: HeapConfig>(

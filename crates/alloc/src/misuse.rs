@@ -73,6 +73,15 @@ impl<C: HeapConfig> Core<C> {
         self.report_misuse(offence, Function::Malloc, address, span, last);
     }
 
+    /// Tells of the object that this thread freed last, and freed again.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn report_freed_last(&self, function: Function, address: Address) {
+        let span = self.map().span_at(address.value());
+        let last = LastOperation::FreedIntoCache;
+        self.report_misuse(Offence::DoubleFree, function, address, span, last);
+    }
+
     /// Whether an object of a class is the program's; if it is not, that is told.
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {
         let is_cached = |object| self.cpu_cache().holds(class, object);

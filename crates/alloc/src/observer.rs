@@ -38,14 +38,14 @@ pub(crate) struct BlockRequest {
 /// What a program says of a block that it gives back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Said {
-    /// The size; [`usize::MAX`] if it said nothing.
     size: usize,
+    /// 0, which is no alignment, beside the greatest size if it said nothing.
     align: usize,
 }
 
 impl Said {
     /// Nothing but the pointer.
-    pub(crate) const NOTHING: Self = Self { size: usize::MAX, align: 1 };
+    pub(crate) const NOTHING: Self = Self { size: usize::MAX, align: 0 };
 
     /// Size and alignment.
     #[inline(always)]
@@ -55,7 +55,7 @@ impl Said {
 
     /// Size and alignment, if they were said.
     pub(crate) fn said(self) -> Option<(usize, usize)> {
-        (self.size != usize::MAX).then_some((self.size, self.align))
+        (self != Self::NOTHING).then_some((self.size, self.align))
     }
 
     /// What the program called, as far as that can be told.

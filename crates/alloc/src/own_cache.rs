@@ -2,6 +2,7 @@
 
 use crate::{
     Core, HeapConfig,
+    mark::MarkingBack,
     threads::{CacheItem, ThreadRecord},
 };
 use core::{ffi::c_void, ops::Deref, ptr::NonNull};
@@ -167,7 +168,7 @@ impl<C: HeapConfig> Core<C> {
         let thread_cache = unsafe { &item.as_ref().0 };
         let bytes = thread_cache.held_bytes();
         // SAFETY: its thread calls this, or has ended, or lost it while it was idle.
-        unsafe { thread_cache.release_all(&self.source_of_objects()) };
+        unsafe { thread_cache.release_all(&MarkingBack::<C>(self.source_of_objects())) };
         // SAFETY: it entered in `new_cache`.
         unsafe { self.thread_caches().leave(thread_cache) };
         // SAFETY: it came from this pool, and left all lists.

@@ -3,7 +3,7 @@
 use crate::{
     Core, HeapConfig,
     background::Call,
-    mark::{self, Marking},
+    mark::{self, Marking, MarkingBack},
     own_cache::OwnCache,
     threads::Standing,
 };
@@ -47,8 +47,16 @@ impl<C: HeapConfig> Core<C> {
                 }
             }
             Standing::Cached(words, cache) => {
+                let held = cache.held_bytes();
                 // SAFETY: the cache is this thread's own.
                 let mut block = unsafe { cache.pop(class, bytes) };
+                if block.is_null() {
+                    // A list that was written to is lost, and told of: what stood on it is nobody's.
+                    let lost = held.saturating_sub(cache.held_bytes());
+                    if lost > 0 {
+                        self.take_back_deallocated(usize::try_from(lost).unwrap_or(0));
+                    }
+                }
                 // What stood in the cache had a link written into it, and its page is there.
                 let is_touched = !block.is_null();
                 if block.is_null() {
@@ -57,8 +65,9 @@ impl<C: HeapConfig> Core<C> {
                     drop(cache);
                     self.note_miss(Call::Allocation);
                 }
-                if mark::LOOKS && !block.is_null() && (is_touched || bytes <= mark::LARGEST_CLEARED)
-                {
+                if !is_touched && bytes > mark::LARGEST_CLEARED {
+                    self.take_mark(block);
+                } else if mark::LOOKS && !block.is_null() {
                     // SAFETY: the block is ours, and of a class; the word is a link, or the mark.
                     unsafe { mark::clear(block, mark::CLEARED) };
                 }
@@ -113,9 +122,14 @@ impl<C: HeapConfig> Core<C> {
             }
             Standing::Cached(words, cache) => {
                 // SAFETY: the cache is this thread's own; the block is the caller's to give.
-                if unsafe { cache.push(class, bytes, pointer) } {
+                match unsafe { cache.push_sound(class, bytes, pointer) } {
                     // SAFETY: the cache is this thread's own, and of this heap.
-                    unsafe { self.flush_cache(cache, class) };
+                    Some(true) => unsafe { self.flush_cache(cache, class) },
+                    Some(false) => {}
+                    None => {
+                        let function = self.freeing_function(class, pointer);
+                        return self.report_freed_last(function, Address::of(pointer));
+                    }
                 }
                 words.deallocated.count(bytes as u64);
             }
@@ -148,7 +162,9 @@ impl<C: HeapConfig> Core<C> {
     /// The cache is the calling thread's, of this heap.
     unsafe fn flush_cache(&self, cache: OwnCache<'_, C::Pages>, class: SizeClass) {
         // SAFETY: the caller's promise.
-        unsafe { cache.flush(self.thread_caches(), &self.source_of_objects(), class) };
+        unsafe {
+            cache.flush(self.thread_caches(), &MarkingBack::<C>(self.source_of_objects()), class)
+        };
         drop(cache);
         self.note_miss(Call::Deallocation);
     }

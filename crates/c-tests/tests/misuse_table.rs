@@ -251,13 +251,18 @@ fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
             "double_free_two_threads_at_once"
             | "double_free_other_thread"
             | "link_to_an_address_in_a_remote_block"
-            | "double_free_there_and_here",
+            | "double_free_there_and_here"
+            | "free_of_16_bytes_on_two_cpus"
+            | "free_of_100_bytes_on_two_cpus"
+            | "free_of_9000_bytes_on_two_cpus"
+            | "double_free_of_64_blocks_by_four_threads"
+            | "double_free_by_two_threads_that_ended",
             false,
         ) => match end {
             Line(line) => {
                 line.starts_with("double free: flush of a cache(")
                     || line.starts_with("double free: free(")
-                    || line.starts_with("block freed twice, or written after free: malloc(")
+                    || line.starts_with("block freed twice, or written after free: ")
             }
             Contained => true,
             Exploited | Fault => false,
@@ -438,6 +443,11 @@ fn every_case_after_other_suites_ends_as_it_is_known_to() {
 #[test]
 fn every_mistake_that_programs_make_ends_as_it_is_known_to() {
     compare_with_list("misuse_programs.cc", include_str!("misuse_programs.txt"), 2);
+}
+
+#[test]
+fn every_case_in_circumstances_ends_as_it_is_known_to() {
+    compare_with_list("misuse_circumstances.cc", include_str!("misuse_circumstances.txt"), 6);
 }
 
 /// Where misuse is reported only, no mistake hangs, crashes, or has less said of it than where it ends the program.

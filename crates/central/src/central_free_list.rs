@@ -17,7 +17,7 @@ use crate::{
     stats::SPANS_A_BATCH_BUCKETS,
 };
 use core::marker::PhantomData;
-use place::{Place, locate, put_object};
+use place::{Place, is_as_freed, locate, put_object};
 use spans::new_span;
 use strata_page_heap::{PageHeap, kernel_page_bytes};
 use strata_size_classes::{PageSize, SizeClass};
@@ -111,7 +111,8 @@ impl<P: PageSize> CentralFreeList<P> {
     /// spans belong to another back end go to `others`.
     ///
     /// A pointer that is no object of the class, or is free already, ends the process with a line
-    /// that says so, or, where misuse is reported only, is left alone.
+    /// that says so, or, where misuse is reported only, is left alone; and so does an object without the word that those of
+    /// its size come back with, where there is one ([`ObjectMaps::begin_objects_with`](crate::ObjectMaps::begin_objects_with)).
     ///
     /// # Safety
     ///
@@ -128,6 +129,8 @@ impl<P: PageSize> CentralFreeList<P> {
         H: PageHeap<P>,
         R: OtherBackEnds,
     {
+        let size = P::TABLE.size(class);
+        let freed_words = back_end.object_maps.words_of_freed(size);
         for chunk in objects.chunks_mut(LOOK_UP) {
             // What stands in the memory of many spans is asked for before any of it is waited for.
             let mut spans = [None; LOOK_UP];
@@ -140,9 +143,16 @@ impl<P: PageSize> CentralFreeList<P> {
             let mut places = [None; LOOK_UP];
             for ((place, object), span) in places.iter_mut().zip(chunk).zip(spans) {
                 let Some(found) = locate::<P>(class, span, *object) else {
-                    back_end.platform.note_left_alone(P::TABLE.size(class));
+                    back_end.platform.note_left_alone(size);
                     continue;
                 };
+                if let Some(words) = freed_words
+                    // SAFETY: an object of the class is there, and at least as long as a word.
+                    && !unsafe { is_as_freed::<P>(&found, *object, words) }
+                {
+                    back_end.platform.note_left_alone(size);
+                    continue;
+                }
                 span_objects::prefetch(&found.span, found.index);
                 let home = found.span.back_end();
                 if home == back_end.number {

@@ -4,7 +4,7 @@ use core::ptr::NonNull;
 use strata_span::{MetadataKind, Platform};
 use strata_sync::{
     LockStats, Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     const_fn,
 };
 
@@ -31,6 +31,8 @@ pub struct ObjectMaps {
     has_records: AtomicBool,
     /// What stands first in objects that nobody had yet; 0 where nothing is written. As above.
     first_word: AtomicU64,
+    /// Objects of up to so many bytes have it when they come back; larger ones may have 0. As above.
+    always_up_to: AtomicUsize,
 }
 
 /// What the bitmaps take.
@@ -70,6 +72,7 @@ impl ObjectMaps {
                 created_bytes: AtomicU64::new(0),
                 has_records: AtomicBool::new(false),
                 first_word: AtomicU64::new(0),
+                always_up_to: AtomicUsize::new(0),
             }
         }
     }
@@ -87,8 +90,19 @@ impl ObjectMaps {
     /// From now on the first word of each object of a new span is `word`, or 0; `word` on the first kernel page of spans of at most
     /// [`MARKED_BYTES`]. It is 0 again where a kernel page without objects in use went back. Only before the first span, and
     /// only where the program may touch what the page heap hands out.
-    pub fn begin_objects_with(&self, word: u64) {
+    ///
+    /// Objects of up to `always_up_to` bytes come back with that word, as their caches have them, larger ones with it or 0. One that has
+    /// another is somebody's, or was written to since it was freed: it is told of, and left alone.
+    pub fn begin_objects_with(&self, word: u64, always_up_to: usize) {
         self.first_word.store(word, Ordering::Relaxed);
+        self.always_up_to.store(always_up_to, Ordering::Relaxed);
+    }
+
+    /// The words with which objects of `bytes` may come back; none where nobody says so.
+    pub(crate) fn words_of_freed(&self, bytes: usize) -> Option<[u64; 2]> {
+        let word = self.first_word()?;
+        let is_always = bytes <= self.always_up_to.load(Ordering::Relaxed);
+        Some([word, if is_always { word } else { 0 }])
     }
 
     pub(crate) fn first_word(&self) -> Option<u64> {

@@ -28,7 +28,8 @@ struct Parts {
     give: &'static dyn Fn(SizeClass, *mut u8),
 }
 
-fn parts() -> Parts {
+/// Objects come and come back with `word` in front, if there is one.
+fn parts(word: Option<u64>) -> Parts {
     let ground: &'static _ = Box::leak(Box::new(Ground::<Pages8K, _, _, _>::new(
         SystemPages::new(),
         SystemPages::new(),
@@ -36,6 +37,9 @@ fn parts() -> Parts {
     )));
     let pages: &'static LegacyPageHeap<Pages8K> = Box::leak(Box::new(LegacyPageHeap::EMPTY));
     let tier: &'static MiddleTier<Pages8K, NoTransfer> = Box::leak(Box::new(MiddleTier::new()));
+    if let Some(word) = word {
+        tier.object_maps().begin_objects_with(word, 48);
+    }
     let class = Pages8K::TABLE.entry(48).expect("a class").class();
     let mut objects = [core::ptr::null_mut(); 8];
     let source = tier.with(ground, pages);
@@ -49,8 +53,16 @@ fn parts() -> Parts {
 /// Runs the test `name` again in a process of its own, where `misuse` says which line is to come and
 /// then provokes it.
 fn ends_with_its_line(name: &str, misuse: impl FnOnce(Parts, &dyn Fn(String))) {
+    ends_with_its_line_where_objects_begin_with(None, name, misuse);
+}
+
+fn ends_with_its_line_where_objects_begin_with(
+    word: Option<u64>,
+    name: &str,
+    misuse: impl FnOnce(Parts, &dyn Fn(String)),
+) {
     if std::env::var_os(VARIABLE).is_some() {
-        misuse(parts(), &|line| println!("{BEGIN}{line}"));
+        misuse(parts(word), &|line| println!("{BEGIN}{line}"));
         return;
     }
     let child = Command::new(std::env::current_exe().expect("this program"))
@@ -75,6 +87,24 @@ fn a_double_free_is_seen_at_the_flush() {
             thread_id()
         ));
         give(class, objects[3]);
+        give(class, objects[3]);
+    });
+}
+
+#[test]
+fn an_object_that_lost_the_word_of_free_ones_is_somebodys() {
+    let name = "an_object_that_lost_the_word_of_free_ones_is_somebodys";
+    ends_with_its_line_where_objects_begin_with(Some(77), name, |parts, expect| {
+        let Parts { class, objects, span, give } = parts;
+        let (object, index) = (objects[3].addr(), class.index());
+        give(class, objects[2]);
+        // SAFETY: the object is ours, 48 bytes long and aligned to 8.
+        unsafe { objects[3].cast::<u64>().write(0) };
+        expect(format!(
+            "block freed twice, or written after free: flush of a cache({object:#x}), class {index} of 48 bytes, \
+             span {span:#x} of 1 pages, thread {}; last: freed into a cache",
+            thread_id()
+        ));
         give(class, objects[3]);
     });
 }

@@ -111,6 +111,34 @@ pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
     true
 }
 
+/// Whether an object begins with one of two words, as it did when it was freed; one that does not is reported: it was freed twice and is
+/// somebody's since, or was written to.
+///
+/// # Safety
+///
+/// `object` is an object of the class that `place` says.
+#[inline]
+pub(super) unsafe fn is_as_freed<P: PageSize>(
+    place: &Place,
+    object: *mut u8,
+    words: [u64; 2],
+) -> bool {
+    // SAFETY: the caller's promise: objects are multiples of 8 bytes and begin at such.
+    let first = unsafe { object.cast::<u64>().read() };
+    let is_as_freed = words.contains(&first);
+    if !is_as_freed {
+        not_as_freed::<P>(place, object);
+    }
+    is_as_freed
+}
+
+#[cold]
+#[inline(never)]
+fn not_as_freed<P: PageSize>(place: &Place, object: *mut u8) {
+    let (offence, last) = (Offence::FreedTwiceOrWritten, LastOperation::FreedIntoCache);
+    report::<P>(offence, Address::of(object), Some(place.span), last);
+}
+
 #[cold]
 #[inline(never)]
 fn report<P: PageSize>(
