@@ -61,18 +61,6 @@ impl Canary {
         first == self.first_word(size) && unsafe { last_word(start, bytes) } == ended
     }
 
-    /// Whether the slot's last eight bytes are all canary, which they need not be: those behind a block that leaves fewer than ten
-    /// have a zero, and those of a free slot may be zeroes.
-    ///
-    /// # Safety
-    ///
-    /// As for [`is_end_whole`](Self::is_end_whole).
-    #[inline(always)]
-    pub(super) unsafe fn is_end_plain(self, start: Address, bytes: usize) -> bool {
-        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
-        (unsafe { last_word(start, bytes) }) == self.word_at(0)
-    }
-
     /// Whether the slot's last eight bytes stand, however long its block is.
     ///
     /// # Safety
@@ -147,7 +135,7 @@ impl Canary {
             return true;
         }
         cold_path();
-        word == whole & !byte(0) || word == whole & !byte(1)
+        word == whole & !byte(1) || word == whole & !byte(0)
     }
 
     /// The eight bytes behind a block of `size` bytes.

@@ -63,8 +63,8 @@ impl<C: HeapConfig> Core<C> {
         Some(Located { span, class, start: address, bytes, index: index as u32, record })
     }
 
-    /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the last bytes of the slot before
-    /// are all canary.
+    /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the slot before it was handed out
+    /// once, and its page stands.
     #[inline(always)]
     pub(super) fn is_plainly_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
         let is_size = said.said().is_none_or(|(said, _)| said == size);
@@ -75,7 +75,7 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the slot is a block's, and as long as its class says.
             && unsafe { canary.is_whole(located.start, located.bytes, size) }
             // SAFETY: a slot that is not the first has one before it in its span, which is in use.
-            && (located.index == 0 || unsafe { before_canary.is_end_plain(before, located.bytes) })
+            && (located.index == 0 || unsafe { before_canary.is_end_whole(before, located.bytes) })
     }
 
     /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that of the slot before it.
