@@ -9,6 +9,9 @@ use core::{
 use std::thread;
 use strata_alloc::{Config, Heap};
 
+/// A process has words in its threads for two heaps: this one is all tests' but for the one that counts the threads of its own.
+static SHARED: Heap = Heap::with(Config::DEFAULT);
+
 /// What a child does: blocks of all kinds, a thread, and figures. No panic leaves it: it has a copy of the test's
 /// threads' locks.
 fn in_child(heap: &Heap, kept: &[*mut u8]) -> bool {
@@ -107,7 +110,7 @@ fn forked(in_child: impl FnOnce() -> bool) -> bool {
 
 #[test]
 fn a_fork_waits_for_who_holds_it_off() {
-    let heap: Heap = Heap::with(Config::parse(b"", |_| ()));
+    let heap = &SHARED;
     // SAFETY: a block of this heap.
     unsafe { heap.deallocate(heap.allocate(100)) };
     for _ in 0..20 {
@@ -130,7 +133,7 @@ fn a_fork_waits_for_who_holds_it_off() {
 
 #[test]
 fn who_holds_forks_off_may_fork_and_hold_off_again() {
-    let heap: Heap = Heap::with(Config::parse(b"", |_| ()));
+    let heap = &SHARED;
     // SAFETY: a block of this heap.
     unsafe { heap.deallocate(heap.allocate(100)) };
     let outer = strata_alloc::hold_off_forks();
