@@ -39,3 +39,9 @@ fn a_library_with_a_dlsym_of_its_own_goes_before_it() {
     let is_meant = |name: &str| name == "threads_and_forks_and_reports_go_on";
     run_some(&program, &[&other, &shared_library()], is_meant);
 }
+
+#[test]
+fn on_a_c_library_that_keeps_its_list_while_handlers_run_forks_and_registrations_go_on() {
+    let older = Program::compile_library("older_fork.c");
+    run(&Program::compile("registrations.c", Linking::Preloaded), &[&shared_library(), &older]);
+}

@@ -42,7 +42,7 @@ unsafe extern "C" fn __register_atfork(
     strata_alloc::watch_forks();
     let register = next();
     // The list grows by `malloc` under a lock that each fork takes again behind the handlers.
-    let _held_off = strata_alloc::hold_off_forks();
+    let _held_off = forks_call_handlers_unlocked().then(strata_alloc::hold_off_forks);
     // SAFETY: the caller's promise.
     unsafe { register(prepare, parent, child, object) }
 }
@@ -58,4 +58,10 @@ fn next() -> Register {
     }
     // SAFETY: the loader knows it under the name of a function of this type, part of glibc's binary interface since 2.3.2.
     unsafe { transmute::<*mut c_void, Register>(NEXT.load(Ordering::Relaxed)) }
+}
+
+/// Whether the list's lock is free while handlers run: not before glibc 2.36, whose fork has it from before the first handler to after the
+/// last. There a fork that waited for who registers would keep it waiting for the lock; and who has the lock is not waited for by a handler.
+fn forks_call_handlers_unlocked() -> bool {
+    strata_os::glibc_version().is_some_and(|version| version >= (2, 36))
 }

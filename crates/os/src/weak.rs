@@ -8,7 +8,7 @@ use crate::loader::{Dlopen, Dlsym};
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use core::arch::asm;
 use core::{
-    ffi::{c_int, c_void},
+    ffi::{c_char, c_int, c_void},
     mem::transmute,
     sync::atomic::{AtomicI8, Ordering},
 };
@@ -115,6 +115,17 @@ pub(crate) fn register_atfork_by_name() -> Option<RegisterAtfork> {
 /// The type of `__register_atfork`.
 pub(crate) type RegisterAtfork =
     unsafe extern "C" fn(ForkHandler, ForkHandler, ForkHandler, *const c_void) -> c_int;
+
+/// The type of `gnu_get_libc_version`.
+pub(crate) type GlibcVersion = unsafe extern "C" fn() -> *const c_char;
+
+/// glibc's `gnu_get_libc_version`, whose answer is text that stays; `None` on other C libraries, and in a program that was linked statically
+/// and does not call it itself.
+pub(crate) fn glibc_version() -> Option<GlibcVersion> {
+    let place = weak!("gnu_get_libc_version" as c_void);
+    // SAFETY: null, or glibc's function, which has this type (gnu/libc-version.h).
+    unsafe { transmute::<*const c_void, Option<GlibcVersion>>(place) }
+}
 
 /// The loader's `dlopen`; `None` in a program that was linked statically.
 pub(crate) fn dlopen() -> Option<Dlopen> {
