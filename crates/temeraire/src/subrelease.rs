@@ -226,8 +226,10 @@ impl<P: PageSize> HugePageAware<P> {
             if tracker.allocations() == 0 || tracker.set.get() == FillerSet::Releasing {
                 return HugepageBreak::Refused;
             }
+            let now_ns = state.time(platform);
             let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
-            if !may_forbid || !is_worth_breaking(&tracker, bytes >> P::SHIFT) {
+            let is_worth_it = is_worth_breaking(&tracker, bytes >> P::SHIFT);
+            if !may_forbid || !is_worth_it || !rests(&tracker, now_ns) {
                 return HugepageBreak::Refused;
             }
             // From here on it goes to the kernel as a whole when it empties.
@@ -362,8 +364,8 @@ fn is_broken(tracker: &HugepageTracker) -> bool {
     tracker.is_forbidden() || tracker.is_by_page() || tracker.released_pages() > 0
 }
 
-/// Whether a hugepage may be broken for what the rate allows: one to which spans came a moment ago is being filled, and a heap that
-/// grows has one such at each step.
+/// Whether a hugepage may be broken for what the rate allows, or for what is free inside of its spans: one to which spans came a moment ago
+/// is being filled, with most of its pages free, and a heap that grows has one such at each step.
 fn rests(tracker: &HugepageTracker, now_ns: u64) -> bool {
     is_broken(tracker) || now_ns.saturating_sub(tracker.last_allocation_ns()) >= HugeCache::IDLE_NS
 }

@@ -729,6 +729,26 @@ fn a_hugepage_that_emptied_and_is_kept_is_not_broken() {
     drop(rest);
 }
 
+#[test]
+fn a_hugepage_that_is_being_filled_is_not_broken_for_what_is_free_inside_of_its_spans() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Always);
+    // Beyond the size from which on hugepages are backed as a whole.
+    let rest: Vec<_> = (0..20).map(|_| heap.allocate(MIB)).collect();
+    let first = heap.allocate(64 << 10);
+    let hugepage = first.first::<Pages8K>().hugepage();
+    assert!(rest.iter().all(|span| span.first::<Pages8K>().hugepage() != hugepage));
+    let broken = || heap.heap.break_hugepage(&heap.ground, hugepage, 8 << 10);
+    assert_eq!(broken(), strata_page_heap::HugepageBreak::Refused);
+    assert_eq!(heap.figures().advice.forbidden_hugepages, 0);
+    // Nothing came to it for a second.
+    heap.pass_seconds(1);
+    assert_eq!(broken(), strata_page_heap::HugepageBreak::Broken);
+    assert_eq!(heap.figures().advice.forbidden_hugepages, 1);
+    rest.into_iter().chain([first]).for_each(|span| heap.deallocate(span));
+    heap.check();
+}
+
 /// A heap above the size from which on hugepages count, with `frames` spans of `hugepages` hugepages.
 fn with_frames(frames: usize, hugepages: usize) -> (Heap<Pages8K>, Vec<SpanHandle>) {
     let heap = Heap::<Pages8K>::new();
