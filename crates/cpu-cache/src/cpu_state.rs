@@ -15,7 +15,8 @@ pub(crate) struct CpuState {
     /// it; read by slow paths and by `rseq::exchange`, which finds it at the state's first bytes.
     region: AtomicU16,
     populated: AtomicBool,
-    /// Bytes of the CPU's limit that were not granted yet: its limit is this and what was granted. Limits move between CPUs.
+    /// Bytes of the CPU's limit that were not granted yet: its limit is this and what was granted. Limits move between CPUs. Below zero
+    /// where the limit fell below what was granted.
     pub(crate) reserve_bytes: AtomicI64,
     /// Bytes that the CPU was granted so far: what its classes' capacities may take up together.
     pub(crate) granted_bytes: AtomicI64,
@@ -383,9 +384,20 @@ impl CpuState {
         reserved + available
     }
 
-    /// Adds to the CPU's limit what another gave up.
+    /// Adds to the CPU's limit what another gave up, or what the usual limit grew by; a negative number lowers it. If more is granted
+    /// than the limit then, the reserve is below zero, and nothing is granted until [that is paid](Self::pay_debt).
     pub(crate) fn receive_share(&self, bytes: i64) {
         self.reserve_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Pays what the reserve is below zero by out of what is granted and no capacity takes up. Says how much of it capacities still have;
+    /// a CPU that gave its limit to others may owe more, which only a higher limit pays.
+    pub(crate) fn pay_debt(&self) -> i64 {
+        let debt = self.reserve_bytes.load(Ordering::Relaxed).min(0).saturating_neg();
+        let paid = take_up_to(&self.available_bytes, debt);
+        self.reserve_bytes.fetch_add(paid, Ordering::Relaxed);
+        let granted = self.granted_bytes.fetch_sub(paid, Ordering::Relaxed) - paid;
+        (debt - paid).min(granted).max(0)
     }
 
     /// Takes up to `wanted` objects of `size` bytes out of the available bytes; says how many objects it got.

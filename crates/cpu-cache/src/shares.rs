@@ -38,13 +38,16 @@ impl CpuCache {
         for id in 0..self.used_ids() {
             if let Some(state) = self.state(id) {
                 state.seen.misses_at_shuffle.store(state.misses(), Ordering::Relaxed);
+                // What was out at a miss when the limit was lowered may be back.
+                state.pay_debt();
             }
         }
         moved
     }
 
     /// Sets the usual limit of a CPU's cache. CPUs that were used already may hold as much more or less than before; what one holds
-    /// above that goes back to `source`, as far as it can be stopped.
+    /// above that goes back to `source`, as far as it can be stopped and nobody is in the middle of a miss there. What is missing to a lower
+    /// limit then is owed: nothing is granted before it is paid, so that limits add up however often they are set.
     ///
     /// Any thread may call it at any time, but two at once may leave a CPU with either's limit. Costs what
     /// [`drain`](Self::drain) costs for each CPU that has more than it may.
@@ -55,21 +58,14 @@ impl CpuCache {
             i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
         for id in 0..self.used_ids() {
             let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
-            if change >= 0 {
-                state.receive_share(change);
-                continue;
-            }
-            // A CPU whose limit other CPUs lowered before keeps nothing below none.
-            let excess = change.saturating_neg().min(state.limit_bytes());
-            let mut rest = excess - state.give_up_share(excess);
-            if rest > 0
+            state.receive_share(change);
+            if state.pay_debt() > 0
                 && let Ok(mut stopped) = self.stop(id)
             {
                 // Half of each class's objects go at a time: after so many rounds no class has any.
                 for _ in 0..u16::BITS {
-                    stopped.free_capacity(source, rest);
-                    rest -= state.give_up_share(rest);
-                    if rest == 0 {
+                    stopped.free_capacity(source, state.pay_debt());
+                    if state.pay_debt() == 0 {
                         break;
                     }
                 }

@@ -62,6 +62,31 @@ fn a_share_is_given_up_from_the_reserve_first_and_never_from_capacities() {
 }
 
 #[test]
+fn a_limit_below_what_is_granted_is_owed_until_capacities_give_it_back() {
+    let state = populated(200 << 10);
+    state.grant(100 << 10, i64::MAX);
+    assert_eq!(state.claim(1, 70 << 10), 1);
+    state.receive_share(-(150 << 10));
+    assert_eq!(state.limit_bytes(), 50 << 10);
+    assert_eq!(state.pay_debt(), 20 << 10, "what is available is not enough");
+    assert_eq!((granted(&state), available(&state)), (70 << 10, 0));
+    state.grant(1, i64::MAX);
+    assert_eq!(available(&state), 0, "nothing is granted");
+    state.unclaim(1, 70 << 10);
+    assert_eq!(state.pay_debt(), 0);
+    assert_eq!(
+        (granted(&state), available(&state), state.limit_bytes()),
+        (50 << 10, 50 << 10, 50 << 10)
+    );
+    // Below what it has: capacities have nothing of the rest.
+    state.receive_share(-(80 << 10));
+    assert_eq!(state.pay_debt(), 0);
+    assert_eq!((granted(&state), state.limit_bytes()), (0, -(30 << 10)));
+    state.receive_share(180 << 10);
+    assert_eq!(state.limit_bytes(), 150 << 10, "every change counts");
+}
+
+#[test]
 fn nothing_is_claimed_before_something_is_granted() {
     let state = CpuState::new();
     assert_eq!(state.claim(1, 8), 0);

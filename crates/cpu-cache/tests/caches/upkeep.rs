@@ -102,6 +102,43 @@ fn a_cpu_that_misses_gains_what_a_quiet_one_has_until_that_has_a_fifth_and_limit
 }
 
 #[test]
+fn limits_add_up_after_a_limit_that_is_less_than_what_cpus_gave_away_or_hold() {
+    const LIMIT_BYTES: usize = 100 << 10;
+    let Some(cache) = ground::cache(IdKind::Cpu, LIMIT_BYTES) else { return };
+    let Some((busy, quiet)) = two_cpus() else { return };
+    let source = CountedSource::new(3000);
+    let class = ground::class(1024);
+    for cpu in [busy, quiet] {
+        while cache.lengthen(&SystemPages::new(), id(cpu)) == Ok(true) {}
+        use_cpu(&cache, &source, cpu, class, 400);
+    }
+    cache.shuffle(&source);
+    let mut moved = 0;
+    for _ in 0..5 {
+        use_cpu(&cache, &source, busy, class, 600);
+        moved += cache.shuffle(&source);
+    }
+    assert!(moved > 0, "the quiet CPU gave something away");
+    for bytes in [0, LIMIT_BYTES, moved as usize / 2, 3 * LIMIT_BYTES, 1, LIMIT_BYTES] {
+        cache.set_limit(&source, bytes);
+        for cpu in [busy, quiet] {
+            let stats = cache.cpu_stats(id(cpu));
+            assert!(
+                stats.granted_bytes <= stats.limit_bytes,
+                "all that is too much went: {stats:?}"
+            );
+            use_cpu(&cache, &source, cpu, class, 100);
+            assert!(cache.cpu_stats(id(cpu)).granted_bytes <= stats.limit_bytes, "{stats:?}");
+        }
+    }
+    assert_adds_up(&cache);
+    for cpu in [busy, quiet] {
+        assert!(cache.drain(&source, id(cpu)).is_ok());
+    }
+    source.assert_whole();
+}
+
+#[test]
 fn nothing_moves_between_cpus_that_miss_alike_or_have_no_limit() {
     let Some((first, second)) = two_cpus() else { return };
     for limit_bytes in [0, 64 << 10] {
