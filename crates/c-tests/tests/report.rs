@@ -68,3 +68,14 @@ fn an_unknown_key_costs_one_line_and_the_program_runs() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, "strata: STRATA_CONF: unknown key 'pgae_heap', value 'legacy': ignored\n");
 }
+
+#[test]
+fn a_program_without_a_block_is_told_of_an_unknown_key_too() {
+    let mut command = std::process::Command::new("true");
+    command.env("LD_PRELOAD", strata_c_tests::shared_library());
+    command.env("STRATA_CONF", "pgae_heap:legacy");
+    let output = output_within_limit(&mut command).expect("it ends");
+    assert!(output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "strata: STRATA_CONF: unknown key 'pgae_heap', value 'legacy': ignored\n");
+}

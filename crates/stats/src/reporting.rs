@@ -41,16 +41,22 @@ static SAID: AtomicBool = AtomicBool::new(false);
 /// Finds out what the environment asks for; if anything, sets the heap up, so that a program without a block has one too,
 /// and keeps standard error as it is now. Call it once, while the program has one thread.
 ///
-/// What is wrong with the options is said when the heap is set up.
+/// What is wrong with the options is said when the heap is set up: so that is done for them, too.
 pub fn prepare<C: HeapConfig>(heap: &Heap<C>) {
     let Some(options) = environment(c"STRATA_CONF") else { return };
     let path = Config::snapshot_file(options);
-    if Config::parse(options, |_| ()).exit_report == ExitReport::None && path.is_none() {
+    let mut is_understood = true;
+    let is_report =
+        Config::parse(options, |_| is_understood = false).exit_report != ExitReport::None;
+    let is_wanted = is_report || path.is_some();
+    if is_wanted || !is_understood {
+        let block = heap.allocate(1);
+        // SAFETY: null, or a block that nobody else knows.
+        unsafe { heap.deallocate(block) };
+    }
+    if !is_wanted {
         return;
     }
-    let block = heap.allocate(1);
-    // SAFETY: null, or a block that nobody else knows.
-    unsafe { heap.deallocate(block) };
     if let Some(path) = path {
         *FILE.lock() = path;
         FORKS.register();
