@@ -81,7 +81,8 @@ const GENERATIONS: u32 = (1 << (u32::BITS - PROCESS_BITS)) - 1;
 impl Holder {
     fn here() -> Self {
         let generation = fork::generation().map_or(0, |forks| forks % GENERATIONS + 1);
-        Self { process: process_id() % (1 << PROCESS_BITS), generation }
+        // One where the kernel does not tell (0): a free lock is nobody's.
+        Self { process: (process_id() % (1 << PROCESS_BITS)).max(1), generation }
     }
 
     const fn of_word(word: u32) -> Self {

@@ -156,6 +156,11 @@ fn membarrier_may_be_refused() {
 }
 
 #[test]
+fn the_number_of_the_process_may_be_refused() {
+    fail_each("getpid", "EPERM", 1, 2, true);
+}
+
+#[test]
 fn prctl_and_openat_may_be_refused() {
     fail_each("prctl", "EINVAL", 1, 3, false);
     fail_each("openat", "ENFILE", 2, 4, false);
