@@ -59,12 +59,12 @@ impl Workload {
         }
     }
 
-    /// How many bytes the work may touch, for [`warm_up`](crate::warm_up): as many as any allocator was seen to need, and some.
-    pub fn reach(&self) -> usize {
+    /// How many bytes the work may touch at a scale, for [`warm_up`](crate::warm_up): as many as any allocator was seen to need, and some.
+    pub fn reach(&self, scale: Scale) -> usize {
         const MIB: usize = 1 << 20;
         match self.work {
             Work::Nothing => 0,
-            Work::BigHeap { .. } | Work::SteadyHeap { .. } => 3072 * MIB,
+            Work::BigHeap { .. } | Work::SteadyHeap { .. } => scale.live(3072 * MIB),
             Work::Churn { .. } => 512 * MIB,
             _ => 192 * MIB,
         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
-use strata_workloads::{Kind, WORKLOADS, Workload, warm_up};
+use strata_workloads::{Kind, Scale, WORKLOADS, Workload, warm_up};
 
 use super::contender::Contender;
 use super::record::{Cell, Part, Row};
@@ -129,7 +129,7 @@ pub(crate) fn in_turns(
 }
 
 fn run_once(contender: &Contender, workload: &str, kind: Kind, percent: usize) -> Result<Sample> {
-    warm_up(reach(workload));
+    warm_up(reach(workload, percent));
     let mut command = contender.command();
     command.arg(workload).arg(percent.to_string());
     let run = run_measured(&mut command, LIMIT)?;
@@ -144,9 +144,10 @@ fn run_once(contender: &Contender, workload: &str, kind: Kind, percent: usize) -
     Ok(sample)
 }
 
-/// How many bytes the workload of that name touches.
-pub(crate) fn reach(name: &str) -> usize {
-    WORKLOADS.iter().find(|workload| workload.name == name).map_or(0, Workload::reach)
+/// How many bytes the workload of that name touches, where so much of it is done.
+pub(crate) fn reach(name: &str, percent: usize) -> usize {
+    let named = WORKLOADS.iter().find(|workload| workload.name == name);
+    named.map_or(0, |workload| workload.reach(Scale::from_percent(percent)))
 }
 
 /// The median time of a process from its start to its end, in ns.

@@ -72,7 +72,7 @@ fn start(
     idle_seconds: u64,
     cell: &mut Cell,
 ) -> Result<Idler> {
-    warm_up(reach(workload));
+    warm_up(reach(workload, percent));
     let mut command = contender.command();
     command.arg(workload).arg(percent.to_string()).arg("watched").arg(idle_seconds.to_string());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
