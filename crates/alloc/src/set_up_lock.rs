@@ -36,9 +36,10 @@ impl SetUpLock {
 
     /// The same with so many turns of waiting for another process.
     fn alone_within<T>(&self, patience: u32, function: impl FnOnce() -> T) -> Option<T> {
-        let this = Holder::here();
         let mut turns = 0;
         loop {
+            // Each time: a signal's handler may have forked meanwhile, and this go on in the child.
+            let this = Holder::here();
             let word = self.holder.load(Ordering::Relaxed);
             let holder = Holder::of_word(word);
             if holder.process == this.process {
