@@ -228,6 +228,51 @@ fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
     assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
 }
 
+/// What the kernel lets this process do at an address, as in `rw-p`; nothing is mapped without a line.
+fn permissions_at(address: usize) -> Option<String> {
+    std::fs::read_to_string("/proc/self/maps").unwrap().lines().find_map(|line| {
+        let (range, rest) = line.split_once(' ')?;
+        let (start, end) = range.split_once('-')?;
+        let number = |digits| usize::from_str_radix(digits, 16).unwrap();
+        (number(start)..number(end)).contains(&address).then(|| rest[..4].to_owned())
+    })
+}
+
+fn guards_are_close<P: PageSize>() {
+    let heap: Heap<Standard<P>> = Heap::with(config(""));
+    let page = strata_os::kernel_page_bytes();
+    // Enough of them that blocks are had again with their guards.
+    for round in 0..120 {
+        let size = 600_000 + round % 4 * page + round % 3;
+        let block = heap.allocate_zeroed(size, 1);
+        // SAFETY: the block is ours, and this long.
+        let content = unsafe { core::slice::from_raw_parts(block, size) };
+        assert!(content.iter().all(|&byte| byte == 0), "{}: {size} bytes are zero", P::NAME);
+        // SAFETY: as above.
+        unsafe { block.write_bytes(0xaa, size) };
+        if round % 10 == 9 {
+            let end = (block.addr() + size).next_multiple_of(page);
+            for (address, expected) in
+                [(block.addr() - 1, "---p"), (end - 1, "rw-p"), (end, "---p")]
+            {
+                let found = permissions_at(address);
+                assert_eq!(found.as_deref(), Some(expected), "{}: {size} bytes", P::NAME);
+            }
+        }
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+}
+
+#[test]
+fn whoever_writes_a_page_beyond_a_large_block_meets_its_guard_whatever_pages_the_heap_has() {
+    let _one = one();
+    guards_are_close::<Pages4K>();
+    guards_are_close::<Pages8K>();
+    guards_are_close::<Pages32K>();
+    guards_are_close::<Pages256K>();
+}
+
 /// What a program frees that is told of, and goes on, is never handed out again.
 #[test]
 fn where_misuse_is_reported_only_the_program_goes_on() {

@@ -1,8 +1,9 @@
 //! Large blocks of a hardened heap: guard pages around them, and addresses that fault after they were freed.
 //!
-//! A block is a span with a guard of at least a page at both ends. The span's word has the block's size, with a
-//! mark when it was freed; its object map the block's address; its note which guards stand. What of the last page lies
-//! behind the block is canary.
+//! A block is a span with a guard of at least a page at both ends; the one behind it begins with the first kernel page that the
+//! block does not reach, however long the heap's pages are. The span's word has the block's size, with a
+//! mark when it was freed; its object map the block's address; its note which guards stand. What lies between block and guard
+//! has a canary at both ends.
 //!
 //! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again: with its guards, where a
 //! block of the same length is asked for, or else by way of the page heap. Both, guards and queue, have budgets: the kernel lets a process have
@@ -73,15 +74,20 @@ pub(super) struct GuardedRequest<P: PageSize> {
     span: SpanRequest<P>,
     /// Bytes before the block, all of them guard.
     lead: usize,
-    /// Bytes of the block's pages.
+    /// Bytes of the block's kernel pages.
     body: usize,
+}
+
+/// Bytes of the kernel pages that a block of `size` bytes reaches; none if no address space can hold them.
+fn body_bytes(size: usize) -> Option<usize> {
+    size.max(1).checked_next_multiple_of(strata_os::kernel_page_bytes())
 }
 
 /// The span for a block with its guards; none for what no address space can hold.
 pub(super) fn request<P: PageSize>(size: usize, align: usize) -> Option<GuardedRequest<P>> {
     let guard = P::BYTES.max(strata_os::kernel_page_bytes());
     let lead = guard.max(align);
-    let body = size.max(1).checked_next_multiple_of(guard)?;
+    let body = body_bytes(size)?;
     let bytes = body.checked_add(lead)?.checked_add(guard)?;
     let plain = crate::large::request::<P>(bytes, align.max(guard))?;
     let span = SpanRequest { density: Density::Sparse, ..plain };
@@ -130,6 +136,7 @@ impl<C: HeapConfig> Core<C> {
                 && span.object_map() == start.wrapping_add(request.lead)
                 && span.object_map().is_multiple_of(align)
         })?;
+        // More than the last block's pages may be guard, which is as empty as they are.
         let block = AddressRange::new(span.object_map(), request.body);
         if self.source().commit(block).is_err() {
             // Without the mappings of its guards it may do.
@@ -172,7 +179,7 @@ impl<C: HeapConfig> Core<C> {
         if said.said().is_some_and(|(said, _)| said != size) {
             return self.report_large(Offence::WrongSize, said.function(), address, span);
         }
-        if !self.is_large_canary_whole(span, address, size) {
+        if !self.is_large_canary_whole(address, size) {
             return self.report_large(Offence::Overflow, said.function(), address, span);
         }
         if span.exchange_records(size, size | FREED).is_err() {
@@ -281,7 +288,7 @@ impl<C: HeapConfig> Core<C> {
 
     /// Makes the pages of a block that was freed inaccessible, or at least empty.
     fn close_block(&self, span: SpanHandle, start: Address, size: usize) {
-        let body = self.body(span, start);
+        let body = Self::body(start, size);
         // SAFETY: the block was given up, by this call alone, as the exchange of its word says.
         if unsafe { self.source().decommit(body) }.is_ok() {
             span.set_note(span.note() | CLOSED);
@@ -326,11 +333,9 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.page_heap().deallocate(self, span) };
     }
 
-    /// The pages of the block at `start`.
-    fn body(&self, span: SpanHandle, start: Address) -> AddressRange {
-        let guard = C::Pages::BYTES.max(strata_os::kernel_page_bytes());
-        let end = span.range::<C::Pages>().end().wrapping_sub(guard);
-        AddressRange::new(start.value(), end.wrapping_sub(start.value()))
+    /// The kernel pages of the block of `size` bytes at `start`.
+    fn body(start: Address, size: usize) -> AddressRange {
+        AddressRange::new(start.value(), body_bytes(size).unwrap_or(size))
     }
 
     fn write_large_canary(&self, start: Address, body: usize, size: usize) {
@@ -340,8 +345,8 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    fn is_large_canary_whole(&self, span: SpanHandle, start: Address, size: usize) -> bool {
-        let body = self.body(span, start).bytes;
+    fn is_large_canary_whole(&self, start: Address, size: usize) -> bool {
+        let body = Self::body(start, size).bytes;
         let canary = self.hardened.canary(start);
         // SAFETY: the block's pages are accessible while it is out.
         body.saturating_sub(size) < Canary::BYTES || unsafe { canary.is_whole(start, body, size) }

@@ -45,7 +45,7 @@ extern "C" {
 #endif
 
 /* C23 7.24.3.4: free(pointer), of a block of malloc, calloc or realloc, where size is what it was
- * asked for with. Null is no block. Looks nothing up, and so is faster than free. errno stays. */
+ * asked for with. Null is no block. Another size than the block's is a misuse, of which it is told. errno stays. */
 void free_sized(void *pointer, size_t size) STRATA_NOEXCEPT;
 
 /* C23 7.24.3.5: the same for a block of aligned_alloc. */
