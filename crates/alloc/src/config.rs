@@ -106,10 +106,16 @@ impl Config {
     pub fn parse(text: &[u8], mut complain: impl FnMut(Complaint<'_>)) -> Self {
         let mut config = Self::defaults_over(text);
         for (key, value) in pairs(text) {
-            let outcome = value.map_or(Err(Problem::NoValue), |value| config.set(key, value));
+            let outcome = value
+                .map_or(Err(Problem::NoValue), |value| config.set(key, value))
+                .and_then(|()| has_what_it_needs(text, key));
             if let Err(problem) = outcome {
                 complain(Complaint { key, value: value.unwrap_or_default(), problem });
             }
+        }
+        if Self::snapshot_file(text).is_none() {
+            config.snapshot_interval_seconds = Self::DEFAULT.snapshot_interval_seconds;
+            config.snapshot_detail = Self::DEFAULT.snapshot_detail;
         }
         config
     }
@@ -208,6 +214,15 @@ fn pairs(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         };
         (key, value.strip_prefix(b":"))
     })
+}
+
+/// Whether what is said of snapshots has a file that it is said of.
+fn has_what_it_needs(text: &[u8], key: &[u8]) -> Result<(), Problem> {
+    let is_of_snapshots = matches!(key, b"snapshot_interval" | b"snapshot_detail");
+    if is_of_snapshots && Config::snapshot_file(text).is_none() {
+        return Err(Problem::NoSnapshotFile);
+    }
+    Ok(())
 }
 
 /// The path of the last pair with this key that can be used.

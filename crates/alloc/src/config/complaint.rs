@@ -12,6 +12,8 @@ pub enum Problem {
     NoValue,
     /// The key does not take this value.
     BadValue,
+    /// The key says something of snapshots, and no file for them is named.
+    NoSnapshotFile,
 }
 
 /// A pair that was not understood.
@@ -31,6 +33,7 @@ impl fmt::Display for Complaint<'_> {
             Problem::UnknownKey => "unknown key",
             Problem::NoValue => "no value for key",
             Problem::BadValue => "bad value for key",
+            Problem::NoSnapshotFile => "no snapshot_file for key",
         };
         write!(
             f,

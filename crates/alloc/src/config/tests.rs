@@ -91,6 +91,8 @@ fn bad_pairs_are_named_and_change_nothing() {
         ("snapshot_interval:1s", Problem::BadValue),
         ("snapshot_interval:", Problem::BadValue),
         ("snapshot_detail:all", Problem::BadValue),
+        ("snapshot_interval:1", Problem::NoSnapshotFile),
+        ("snapshot_detail:figures", Problem::NoSnapshotFile),
         ("memory_limit:0", Problem::BadValue),
         ("memory_limit:some", Problem::BadValue),
         (":", Problem::UnknownKey),
