@@ -43,8 +43,13 @@ fn values(cell: &'static str) -> Vec<&'static str> {
 
 /// What the parser makes of a pair, and whether it understood it.
 fn parsed(key: &str, value: &str) -> (Config, bool) {
+    // What is said of snapshots needs a file for them.
+    let beside = match key {
+        "snapshot_interval" | "snapshot_detail" => "snapshot_file:/tmp/file,",
+        _ => "",
+    };
     let mut understood = true;
-    let config = Config::parse(format!("{key}:{value}").as_bytes(), |_| understood = false);
+    let config = Config::parse(format!("{beside}{key}:{value}").as_bytes(), |_| understood = false);
     (config, understood)
 }
 
