@@ -1,6 +1,7 @@
 //! Pointers that were never handed out, or are handed back twice: one line that names the pointer, and an end.
 
 use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
 use strata_c_tests::{Allocator, Linking, Program, output_within_limit};
 
 const SIGABRT: i32 = 6;
@@ -134,5 +135,25 @@ fn lines_of_many_threads_are_whole_and_as_many_as_misuses() {
         lines.sort();
         assert_eq!(expected.len(), 8 * 100 * 3);
         assert!(lines == expected, "{conf}: {said}");
+    }
+}
+
+/// What is said to a pipe that nobody reads is lost, and the program ends as it would have.
+#[test]
+fn a_line_that_nobody_reads_is_lost_and_nothing_else() {
+    let program = Program::compile("misuse.c", Linking::Preloaded);
+    for (conf, signal) in [
+        ("", Some(SIGABRT)),
+        ("hardened:true", Some(SIGABRT)),
+        ("misuse:report", None),
+        ("misuse:report,front_end:sideways,exit_report:tcmalloc", None),
+    ] {
+        let (reader, writer) = std::io::pipe().expect("a pipe can be had");
+        drop(reader);
+        let mut command = program.command(Allocator::Strata);
+        let command = command.arg("stack").env("STRATA_CONF", conf).stdout(Stdio::null());
+        let status = command.stderr(writer).status().expect("it can be started");
+        assert_eq!(status.signal(), signal, "{conf}: {status}");
+        assert_eq!(status.code(), if signal.is_none() { Some(0) } else { None }, "{conf}");
     }
 }

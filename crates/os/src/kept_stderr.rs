@@ -2,7 +2,7 @@
 
 use crate::gathered::Gathered;
 use crate::system_call::system_call;
-use crate::{KeepErrno, errno};
+use crate::{KeepErrno, broken_pipe, errno};
 use core::ffi::c_int;
 use core::fmt::{self, Write};
 use core::mem::MaybeUninit;
@@ -134,10 +134,7 @@ fn write(descriptor: c_int, text: &[u8]) -> bool {
     let _keep = KeepErrno::new();
     let mut rest = text;
     while !rest.is_empty() {
-        // SAFETY: the kernel reads `rest`, as far as it is long. Directly: the C library's
-        // `write` is a point where a thread may be cancelled.
-        let wrote = unsafe { system_call!(libc::SYS_write, descriptor, rest.as_ptr(), rest.len()) };
-        match usize::try_from(wrote) {
+        match usize::try_from(broken_pipe::write(descriptor, rest)) {
             Ok(wrote) => rest = rest.get(wrote..).unwrap_or_default(),
             Err(_) if may_go_on(descriptor, errno()) => {}
             Err(_) => return false,

@@ -46,6 +46,7 @@ compile_error!("Strata runs on Linux alone");
 compile_error!("Strata needs 64-bit addresses");
 
 mod address_space;
+mod broken_pipe;
 mod buddies;
 mod c_stream;
 mod call_kind;

@@ -1,7 +1,7 @@
 //! One line to standard error, from where neither allocation nor a lock can be had.
 
 use crate::system_call::system_call;
-use crate::{KeepErrno, errno, keeps_to_memory_calls};
+use crate::{KeepErrno, broken_pipe, errno, keeps_to_memory_calls};
 use core::ffi::{c_int, c_long};
 use core::fmt::{self, Write};
 
@@ -107,10 +107,7 @@ fn write_once(line: &[u8]) {
 /// Writes `line` to a descriptor in one call, again only where a signal came before the first byte.
 fn write_to(descriptor: c_int, line: &[u8]) -> Result<(), i32> {
     loop {
-        // SAFETY: the kernel reads `line`, as far as it is long, and nothing else. Directly: the
-        // C library's `write` is a point where a thread may be cancelled.
-        let had = unsafe { system_call!(libc::SYS_write, descriptor, line.as_ptr(), line.len()) };
-        if had >= 0 {
+        if broken_pipe::write(descriptor, line) >= 0 {
             return Ok(());
         }
         match errno() {

@@ -174,7 +174,7 @@ impl Drop for SignalsBlocked {
 }
 
 /// A set of signals as the kernel has it: the lowest bit is signal 1.
-type Signals = u64;
+pub(crate) type Signals = u64;
 
 /// Blocks every signal of this thread but these; says which were blocked before.
 fn block_signals(but: &[c_int]) -> Option<Signals> {
@@ -194,7 +194,7 @@ fn all_signals() -> Signals {
 }
 
 /// Changes the signals that are blocked in this thread as `how` says; those that were before.
-fn set_signals(how: c_int, signals: Signals) -> Option<Signals> {
+pub(crate) fn set_signals(how: c_int, signals: Signals) -> Option<Signals> {
     let mut before: Signals = 0;
     // SAFETY: the kernel reads the one set and writes the other, both of the size that it is told.
     let result = unsafe {
