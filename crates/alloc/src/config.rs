@@ -108,10 +108,14 @@ impl Config {
         for (key, value) in pairs(text) {
             let outcome = value
                 .map_or(Err(Problem::NoValue), |value| config.set(key, value))
-                .and_then(|()| has_what_it_needs(text, key));
+                .and_then(|()| has_what_it_needs(text, key))
+                .and_then(|()| has_caches_to_speak_of(text, key));
             if let Err(problem) = outcome {
                 complain(Complaint { key, value: value.unwrap_or_default(), problem });
             }
+        }
+        if config.hardened {
+            config = config.without_caches();
         }
         if Self::snapshot_file(text).is_none() {
             config.snapshot_interval_seconds = Self::DEFAULT.snapshot_interval_seconds;
@@ -152,6 +156,17 @@ impl Config {
     /// The same with the key `record_file`.
     pub fn record_file(text: &[u8]) -> Option<PathText> {
         last_path(text, b"record_file")
+    }
+
+    /// The same with what is said of caches by default.
+    fn without_caches(self) -> Self {
+        Self {
+            front_end: Self::DEFAULT.front_end,
+            cpu_id: Self::DEFAULT.cpu_id,
+            max_per_cpu_cache_size: Self::DEFAULT.max_per_cpu_cache_size,
+            max_total_thread_cache_bytes: Self::DEFAULT.max_total_thread_cache_bytes,
+            ..self
+        }
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
@@ -223,6 +238,24 @@ fn has_what_it_needs(text: &[u8], key: &[u8]) -> Result<(), Problem> {
         return Err(Problem::NoSnapshotFile);
     }
     Ok(())
+}
+
+/// Whether what is said of caches has caches that it is said of: a hardened heap has none.
+fn has_caches_to_speak_of(text: &[u8], key: &[u8]) -> Result<(), Problem> {
+    let is_of_caches = matches!(
+        key,
+        b"front_end" | b"cpu_id" | b"max_per_cpu_cache_size" | b"max_total_thread_cache_bytes"
+    );
+    if is_of_caches && is_hardened(text) {
+        return Err(Problem::NoCaches);
+    }
+    Ok(())
+}
+
+/// What the last pair with the key `hardened` says that can be understood.
+fn is_hardened(text: &[u8]) -> bool {
+    let said = pairs(text).filter(|(key, _)| *key == b"hardened");
+    said.filter_map(|(_, value)| one_of(value?, YES_OR_NO).ok()).last().unwrap_or(false)
 }
 
 /// The path of the last pair with this key that can be used.

@@ -14,6 +14,8 @@ pub enum Problem {
     BadValue,
     /// The key says something of snapshots, and no file for them is named.
     NoSnapshotFile,
+    /// The key says something of caches, and the heap is hardened: it has none.
+    NoCaches,
 }
 
 /// A pair that was not understood.
@@ -34,6 +36,7 @@ impl fmt::Display for Complaint<'_> {
             Problem::NoValue => "no value for key",
             Problem::BadValue => "bad value for key",
             Problem::NoSnapshotFile => "no snapshot_file for key",
+            Problem::NoCaches => "a hardened heap has no caches for key",
         };
         write!(
             f,

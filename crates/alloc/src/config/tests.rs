@@ -108,6 +108,28 @@ fn the_last_pair_of_a_key_counts() {
 }
 
 #[test]
+fn what_is_said_of_caches_gets_a_line_where_a_hardened_heap_has_none() {
+    let hardened = parsed("hardened:true").0;
+    for pair in [
+        "front_end:per_thread",
+        "front_end:per_cpu",
+        "cpu_id:cpu",
+        "max_per_cpu_cache_size:64K",
+        "max_total_thread_cache_bytes:1M",
+    ] {
+        for text in [
+            std::format!("hardened:true,{pair}"),
+            std::format!("{pair},hardened:false,hardened:true"),
+        ] {
+            assert_eq!(parsed(&text), (hardened, [Problem::NoCaches].into()), "{text}");
+        }
+        assert_eq!(parsed(&std::format!("hardened:true,{pair},hardened:false")).1, [], "{pair}");
+    }
+    let both = "hardened:true,front_end:per_thread,cpu_id:neither";
+    assert_eq!(parsed(both), (hardened, [Problem::NoCaches, Problem::BadValue].into()));
+}
+
+#[test]
 fn a_complaint_names_key_and_value() {
     let mut line = std::string::String::new();
     Config::parse(b"page_heap:l\xffx", |complaint| line = std::format!("{complaint}"));
