@@ -6,14 +6,14 @@
 //! the mark, and so has one that the program wrote into after it freed it: only then, off the common path, is it
 //! asked which.
 //!
-//! Objects that nobody had yet have the mark, or 0: where their spans come fresh from the kernel, and where a kernel page of
+//! Objects that nobody had yet have the mark, or begin with zeroes: where their spans come fresh from the kernel, and where a kernel page of
 //! theirs went back. Those of classes up to [`LARGEST_MARKED`] get the mark when a CPU's cache is filled with them, and so do larger ones where
-//! that takes many; in the others a 0 passes.
+//! that takes many; in the others a line of zeroes passes.
 //!
 //! The word leads to the kernel's half of the address space, so that a program which follows it as a pointer faults.
 
 use crate::{Core, HeapConfig};
-use strata_central::MiddleSource;
+use strata_central::{MiddleSource, is_untouched};
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_sync::atomic::{AtomicU64, Ordering};
 
@@ -71,24 +71,22 @@ const fn is_marked_ahead(bytes: usize, count: usize) -> bool {
         || bytes <= LARGEST_MARKED_WITH_MANY && count.saturating_mul(bytes) > KERNEL_PAGE_BYTES
 }
 
-/// Marks an object if its first word is 0, as it is where nobody had it. Unless its page `is_touched`, the look at the word is one that may write
+/// Marks an object of `bytes` if nobody had it: if its first word is 0, and so is the rest of its line. Unless its page `is_touched`, the look at the word is one that may write
 /// (5 ns), so that the kernel gives the page at once, and not first zeroes to be read.
 ///
 /// # Safety
 ///
 /// The object is free, of a class, and the caller's alone.
-pub(crate) unsafe fn set_if_new(object: *mut u8, is_touched: bool) {
-    let word = object.cast::<u64>();
-    if is_touched {
-        // SAFETY: the caller's promise; an object of a class has 8 bytes.
-        if unsafe { word.read_unaligned() } == 0 {
-            // SAFETY: the object is free, of a class, and the caller's alone.
-            unsafe { set(object) };
-        }
-    } else {
+pub(crate) unsafe fn set_if_new(object: *mut u8, bytes: usize, is_touched: bool) {
+    if !is_touched {
         // SAFETY: objects are multiples of 8 bytes, and begin at such; this one is the caller's alone.
-        let word = unsafe { AtomicU64::from_ptr(word) };
-        let _ = word.compare_exchange(0, MARK, Ordering::Relaxed, Ordering::Relaxed);
+        let word = unsafe { AtomicU64::from_ptr(object.cast()) };
+        let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+    // SAFETY: the caller's promise.
+    if unsafe { is_untouched(object, bytes) } {
+        // SAFETY: the object is free, of a class, and the caller's alone.
+        unsafe { set(object) };
     }
 }
 
@@ -144,9 +142,9 @@ pub(crate) unsafe fn clear_if_set(block: *mut u8) {
 ///
 /// As for [`clear`].
 pub(crate) unsafe fn may_be_new<P: PageSize>(class: SizeClass, block: *mut u8) -> bool {
-    // SAFETY: the block is of a class, so 8 bytes long, and nobody else knows it.
-    let word = unsafe { block.cast::<u64>().read_unaligned() };
-    word == 0 && P::TABLE.size(class) > LARGEST_MARKED
+    let bytes = P::TABLE.size(class);
+    // SAFETY: the block is of that class, and nobody else knows it.
+    bytes > LARGEST_MARKED && unsafe { is_untouched(block, bytes) }
 }
 
 /// Where caches of threads bring their objects back to: in a heap that marks, with the mark, so that who frees one of them again is told
@@ -192,7 +190,7 @@ unsafe impl<C: HeapConfig> ObjectSource for Marking<'_, C> {
             for &object in new {
                 let page = Some(object.addr() / KERNEL_PAGE_BYTES);
                 // SAFETY: the object is free, of a class, and nobody else's.
-                unsafe { set_if_new(object, touched == page) };
+                unsafe { set_if_new(object, bytes, touched == page) };
                 touched = page;
             }
         }

@@ -178,7 +178,7 @@ impl<C: HeapConfig> Core<C> {
         let bytes = C::Pages::TABLE.size(class);
         if (mark::LARGEST_MARKED + 1..=mark::LARGEST_CLEARED).contains(&bytes) {
             // SAFETY: the block came from the cache or the middle tier, is of a class, and nobody else knows it.
-            unsafe { mark::set_if_new(block, false) };
+            unsafe { mark::set_if_new(block, bytes, false) };
         }
         // SAFETY: the block is of a class, and nobody else knows it.
         if unsafe { mark::is_set(block) } {

@@ -54,6 +54,7 @@ mod sweep;
 mod tallies;
 mod transfer_cache;
 mod transfer_policy;
+mod untouched;
 
 pub use back_end::{BackEnd, OnlyBackEnd, OtherBackEnds};
 pub use central_free_list::{CentralFreeList, Whereabouts};
@@ -68,3 +69,4 @@ pub use stats::{
 pub use sweep::{Allowances, Swept};
 pub use transfer_cache::{InsertLimits, TransferCache};
 pub use transfer_policy::{StandardTransfer, TransferPolicy};
+pub use untouched::is_untouched;

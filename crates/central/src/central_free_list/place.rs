@@ -1,7 +1,7 @@
 //! Where an address stands in a class's spans, and what is told of one that is none of its objects.
 
 use super::CentralFreeList;
-use crate::span_objects;
+use crate::{span_objects, untouched::is_untouched};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, Platform, Span, SpanHandle, SpanPlace,
@@ -111,8 +111,8 @@ pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
     true
 }
 
-/// Whether an object begins with one of two words, as it did when it was freed; one that does not is reported: it was freed twice and is
-/// somebody's since, or was written to.
+/// Whether an object begins with one of two words, as it did when it was freed, and with zeroes alone if with one; one that does not is
+/// reported: it was freed twice and is somebody's since, or was written to.
 ///
 /// # Safety
 ///
@@ -125,7 +125,10 @@ pub(super) unsafe fn is_as_freed<P: PageSize>(
 ) -> bool {
     // SAFETY: the caller's promise: objects are multiples of 8 bytes and begin at such.
     let first = unsafe { object.cast::<u64>().read() };
-    let is_as_freed = words.contains(&first);
+    let bytes = P::TABLE.size(place.span.class());
+    // SAFETY: the caller's promise; what is no class's has no bytes.
+    let is_as_freed =
+        words.contains(&first) && (first != 0 || unsafe { is_untouched(object, bytes) });
     if !is_as_freed {
         not_as_freed::<P>(place, object);
     }
