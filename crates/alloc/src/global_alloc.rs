@@ -1,6 +1,6 @@
 //! The heap as a Rust program's allocator.
 
-use crate::{Heap, HeapConfig};
+use crate::{Heap, HeapConfig, heap::TRUSTS};
 use core::alloc::{GlobalAlloc, Layout};
 
 // SAFETY: blocks are as long and as aligned as their layout asks (the class or span is chosen for both), belong to
@@ -14,7 +14,7 @@ unsafe impl<C: HeapConfig> GlobalAlloc for Heap<C> {
     #[inline(always)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: the caller gives the layout that the block was asked for with.
-        unsafe { self.deallocate_layout::<false>(block, layout.size(), layout.align()) };
+        unsafe { self.deallocate_layout::<TRUSTS>(block, layout.size(), layout.align()) };
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {

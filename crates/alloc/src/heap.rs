@@ -4,6 +4,8 @@ mod allocate;
 mod deallocate;
 mod hardened;
 
+pub(crate) use deallocate::TRUSTS;
+
 use crate::{BackgroundThread, Config, Core, HeapConfig, Standard, set_up_lock::SetUpLock};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_cpu_cache::CpuWords;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+use core::alloc::{GlobalAlloc, Layout};
 use std::{env, os::unix::process::ExitStatusExt, process::Command, sync::Barrier};
 use strata_alloc::{Config, FrontEnd, Heap, HeapConfig, Standard};
 
@@ -139,13 +140,26 @@ misuse!(a_pointer_into_a_small_block,
 );
 
 misuse!(a_block_given_back_with_another_size,
-    "" => "wrong size: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 208 bytes",
+    "" => "wrong size: sized free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 200 bytes",
     "hardened:true" => "wrong size: sized free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
                         last: allocated with 100 bytes by thread _";
     |heap| {
         let block = heap.allocate(100);
         // SAFETY: none: this is the misuse.
         unsafe { heap.deallocate_sized(block, 200, 1) };
+        heap.release(usize::MAX);
+    }
+);
+
+misuse!(a_block_given_back_with_another_layout,
+    "" => "wrong size: flush of a cache(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; last: freed with 208 bytes",
+    "hardened:true" => "wrong size: sized free(0x_), class 8 of 112 bytes, span 0x_ of 1 pages, thread _; \
+                        last: allocated with 100 bytes by thread _";
+    |heap| {
+        let block = heap.allocate(100);
+        let layout = Layout::from_size_align(200, 1).expect("a layout");
+        // SAFETY: none: this is the misuse.
+        unsafe { heap.dealloc(block, layout) };
         heap.release(usize::MAX);
     }
 );

@@ -333,6 +333,122 @@ static void write_after_free_before_the_caches_are_emptied(void) {
     malloc_trim(0);
 }
 
+/* Owners whose first word is 0, and the next one is not, as of a list's last element. */
+static void free_a_b_a_for_owners_that_begin_with_a_zero(size_t size) {
+    void *a = block(size), *b = block(size);
+    free(a);
+    free(b);
+    free(a);
+    for (int i = 0; i < 50; i++) {
+        many[i] = malloc(size);
+        memset(many[i], 0, 8);
+        memset((char *)many[i] + 8, 'a', 8);
+    }
+    qsort(many, 50, sizeof(many[0]), by_address);
+    for (int i = 1; i < 50; i++)
+        if (many[i] == many[i - 1]) exploited();
+    settle();
+}
+
+static void double_free_of_600_bytes_for_owners_that_begin_with_a_zero(void) {
+    free_a_b_a_for_owners_that_begin_with_a_zero(600);
+}
+static void double_free_of_5000_bytes_for_owners_that_begin_with_a_zero(void) {
+    free_a_b_a_for_owners_that_begin_with_a_zero(5000);
+}
+
+/* Freed once more, it waits in a cache for as long as its owner has it, and leaves that when the caches are emptied. */
+static void free_of_an_owners_block_that_begins_with_a_zero(void) {
+    void *a = block(700), *b = block(700);
+    free(a);
+    malloc_trim(0);
+    free(b);
+    char *owner = NULL;
+    for (int i = 0; i < 5000 && owner != a; i++) {
+        owner = (char *)malloc(700);
+        memset(owner, 0, 8);
+        memset(owner + 8, 'a', 8);
+    }
+    free(a);
+    for (int i = 0; i < 8; i++) owner[i] = 0;
+    malloc_trim(0);
+    settle();
+}
+
+/* Sized deletes of what is no such object. */
+
+static void sized_delete_of_half_of_it(void) {
+    char *p = hide((char *)::operator new(4000));
+    ::operator delete(p, (size_t)2000);
+    look_for_twins(2000, 500);
+    settle();
+}
+
+static void sized_delete_of_a_mapping(void) {
+    char *p = (char *)mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ::operator delete(hide(p), (size_t)64);
+    look_within(p, 1 << 16, 64, 1000);
+    settle();
+}
+
+static void sized_delete_of_an_unmapped_address(void) {
+    ::operator delete(hide((char *)0x123456780000), (size_t)64);
+    look_within((char *)0x123456780000, 64, 64, 1000);
+    settle();
+}
+
+static void sized_delete_of_a_large_size(void) {
+    void *p = hide((char *)::operator new(100));
+    ::operator delete(p, (size_t)3 << 20);
+    look_for_twins(100, 1000);
+    settle();
+}
+
+static void sized_delete_of_null(void) {
+    ::operator delete((void *)hide((char *)NULL), (size_t)64);
+    ::operator delete((void *)hide((char *)NULL), (size_t)5000);
+    ::operator delete((void *)hide((char *)NULL), (size_t)4 << 20);
+    ::operator delete((void *)hide((char *)NULL), (size_t)64, std::align_val_t(64));
+    settle();
+}
+
+/* A pointer that the C library found in a block. */
+
+static void free_of_a_word_in_a_string(void) {
+    char *p = hide(strdup("a few words here"));
+    strtok(p, " ");
+    free(hide(strtok(NULL, " ")));
+    look_within(p, 16, 16, 2000);
+    settle();
+}
+
+/* A pointer that was never set, in an object that had another owner. */
+static void free_of_what_was_never_written(void) {
+    struct with_pointer {
+        char *pointer;
+        char more[300];
+    };
+    with_pointer *p = block<with_pointer>(sizeof(with_pointer));
+    memset(p, 'A', sizeof(*p));
+    free(p);
+    p = block<with_pointer>(sizeof(with_pointer));
+    free(hide(p->pointer));
+    settle();
+}
+
+static void double_free_in_a_threads_destructor(void) {
+    static pthread_key_t key;
+    CHECK(pthread_key_create(&key, free) == 0);
+    run_in_thread([](void *) -> void * {
+        void *p = block(100);
+        free(p);
+        pthread_setspecific(key, p);
+        return NULL;
+    }, NULL);
+    look_for_twins(100, 5000);
+    settle();
+}
+
 static const struct test_case cases[] = {
     ON_BOTH(free_of_16_bytes_on_two_cpus),
     ON_BOTH(free_of_100_bytes_on_two_cpus),
@@ -374,6 +490,17 @@ static const struct test_case cases[] = {
     ON_BOTH(flag_is_set_after_free),
     ON_BOTH(zeroes_after_free),
     ON_BOTH(write_after_free_before_the_caches_are_emptied),
+    ON_BOTH(double_free_of_600_bytes_for_owners_that_begin_with_a_zero),
+    ON_BOTH(double_free_of_5000_bytes_for_owners_that_begin_with_a_zero),
+    ON_BOTH(free_of_an_owners_block_that_begins_with_a_zero),
+    ON_BOTH(sized_delete_of_half_of_it),
+    ON_BOTH(sized_delete_of_a_mapping),
+    ON_BOTH(sized_delete_of_an_unmapped_address),
+    ON_BOTH(sized_delete_of_a_large_size),
+    ON_BOTH(sized_delete_of_null),
+    ON_BOTH(free_of_a_word_in_a_string),
+    ON_BOTH(free_of_what_was_never_written),
+    ON_BOTH(double_free_in_a_threads_destructor),
 };
 
 MAIN(cases)

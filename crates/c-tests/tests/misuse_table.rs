@@ -437,12 +437,12 @@ fn compare_with_list(source: &'static str, list: &'static str, most_exploited: u
 
 #[test]
 fn every_case_after_other_suites_ends_as_it_is_known_to() {
-    compare_with_list("misuse_suites.cc", include_str!("misuse_suites.txt"), 11);
+    compare_with_list("misuse_suites.cc", include_str!("misuse_suites.txt"), 9);
 }
 
 #[test]
 fn every_mistake_that_programs_make_ends_as_it_is_known_to() {
-    compare_with_list("misuse_programs.cc", include_str!("misuse_programs.txt"), 2);
+    compare_with_list("misuse_programs.cc", include_str!("misuse_programs.txt"), 0);
 }
 
 #[test]

@@ -111,7 +111,7 @@ pub(crate) unsafe fn deallocate(pointer: *mut c_void) {
     unsafe { HEAP.deallocate(pointer.cast()) };
 }
 
-/// Takes a block back whose size and alignment are known, or null.
+/// Takes a block back whose size and alignment are known, or null. What the page map knows of the block is compared with what is said.
 ///
 /// # Safety
 ///
@@ -119,13 +119,11 @@ pub(crate) unsafe fn deallocate(pointer: *mut c_void) {
 /// rounded to the same as `size`.
 #[inline(always)]
 pub(crate) unsafe fn deallocate_sized(pointer: *mut c_void, align: usize, size: usize) {
-    if !pointer.is_null() {
-        // SAFETY: not null: a block of `HEAP` that was asked for so, and that its owner gave up.
-        unsafe { HEAP.deallocate_sized(pointer.cast(), size, align) };
-    }
+    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
+    unsafe { HEAP.deallocate_sized(pointer.cast(), size, align) };
 }
 
-/// The same; what the page map knows of the block is compared with what was said.
+/// The same; a pointer into a block is told of as well.
 ///
 /// # Safety
 ///

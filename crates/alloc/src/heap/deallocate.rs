@@ -10,6 +10,13 @@ use strata_size_classes::{ClassEntry, PageSize, SizeClass, SmallEntry};
 use strata_span::{Address, Function};
 use strata_sync::thread_block::{self, Slot, ThreadBlock};
 
+/// How much a free that knows the size looks at: nothing, as of a Rust program's layouts.
+pub(crate) const TRUSTS: u8 = 0;
+/// Whether the page map's window shows the size's class, and the block that was freed last.
+const LOOKS_AT_SIZE: u8 = 1;
+/// And whether an object can begin at the address: five instructions more, of which two load.
+const LOOKS_AT_PLACE: u8 = 2;
+
 impl<C: HeapConfig> Heap<C> {
     /// Takes a block back. Null is no block and nothing happens. A pointer that is no block of this heap ends
     /// the program with one line, at once or when it leaves the caches.
@@ -31,51 +38,45 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, bytes, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, Said::NOTHING) };
     }
 
-    /// Takes a block back whose size and alignment are known. No page map is asked; the block that was freed last ends the
-    /// program.
+    /// Takes a block back whose size and alignment are known, for an interface whose callers may be wrong: a block of another size, and what is
+    /// no block, end the program with one line before a cache has them, as the block does that was freed last. Null is no block. Costs a load
+    /// of the page map's window.
     ///
     /// # Safety
     ///
-    /// `pointer` is a block of this heap that nobody uses any more; it was asked for with this alignment, and with a
+    /// `pointer` is null, or a block of this heap that nobody uses any more; it was asked for with this alignment, and with a
     /// size that is rounded to the same as `size`.
     #[inline(always)]
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
-        // SAFETY: the block was handed out by this heap, and its owner gave it up.
-        unsafe { self.deallocate_layout::<true>(pointer, size, align) };
+        if !mark::LOOKS && pointer.is_null() {
+            return;
+        }
+        // SAFETY: null, which is looked for there, or a block that was handed out by this heap, and its owner gave it up.
+        unsafe { self.deallocate_layout::<LOOKS_AT_SIZE>(pointer, size, align) };
     }
 
-    /// The same for those who have the time to compare: a block of another size, and what is no block, are told of before a
-    /// cache has them. Null is no block. Costs what [`deallocate`](Self::deallocate) does, and the class of the size.
+    /// The same; a pointer into a block of that size is told of as well, as far as [`deallocate`](Self::deallocate) sees it.
     ///
     /// # Safety
     ///
-    /// As for [`Self::deallocate_sized`], or `pointer` is null.
+    /// As for [`Self::deallocate_sized`].
     #[inline(always)]
     pub unsafe fn deallocate_compared(&self, pointer: *mut u8, size: usize, align: usize) {
-        let address = Address::of(pointer).value();
-        if let Some(entry) = Self::small_entry(size, align)
-            && let Some(class) = self.near.class_at(address)
-            && class == entry.class()
-            && let (false, bytes) = C::Pages::TABLE.is_no_beginning_of(class, address)
-        {
-            // The block is not looked at: its first word is often one that was just written in parts, for which a load waits.
-            let said = Said::layout(size, align);
-            // SAFETY: the block is of this class, and its owner gave it up.
-            unsafe { self.deallocate_class::<true>(class, bytes, pointer, said) };
-        } else {
-            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
-            unsafe { self.deallocate_compared_at_leisure(pointer, size, align) };
+        if !mark::LOOKS && pointer.is_null() {
+            return;
         }
+        // SAFETY: null, which is looked for there, or a block that was handed out by this heap, and its owner gave it up.
+        unsafe { self.deallocate_layout::<LOOKS_AT_PLACE>(pointer, size, align) };
     }
 
-    /// The same for what is large, aligned or no block as it was said.
+    /// The same for what is large or aligned, what the page map's window does not show, and what is no block as it was said.
     ///
     /// # Safety
     ///
-    /// As for [`Self::deallocate_compared`].
+    /// As for [`Self::deallocate_sized`].
     #[inline(never)]
     unsafe fn deallocate_compared_at_leisure(&self, pointer: *mut u8, size: usize, align: usize) {
         let said = Said::layout(size, align);
@@ -98,16 +99,16 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, said) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, bytes, pointer, said) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, said) };
     }
 
-    /// The same; `LOOKS` says whether the block is compared with the one that was freed last.
+    /// The same; `LOOKS` says how much is looked at. Who [trusts](TRUSTS) asks no page map, and has no null.
     ///
     /// # Safety
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(always)]
-    pub(crate) unsafe fn deallocate_layout<const LOOKS: bool>(
+    pub(crate) unsafe fn deallocate_layout<const LOOKS: u8>(
         &self,
         pointer: *mut u8,
         size: usize,
@@ -115,15 +116,43 @@ impl<C: HeapConfig> Heap<C> {
     ) {
         match Self::small_entry(size, align) {
             Some(entry) => {
-                let said = Said::layout(size, align);
-                // SAFETY: the caller's promise; equal requests have equal classes.
-                unsafe {
-                    self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
-                }
+                // SAFETY: the caller's promise.
+                unsafe { self.deallocate_as_said::<LOOKS>(entry, pointer, size, align) }
             }
             // SAFETY: the block was asked for with this layout, and its owner gave it up.
             None => unsafe { self.deallocate_uncommon::<LOOKS>(pointer, size, align) },
         }
+    }
+
+    /// The same where the class of the size is known.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_sized`]; `entry` is of that size and alignment.
+    #[inline(always)]
+    unsafe fn deallocate_as_said<const LOOKS: u8>(
+        &self,
+        entry: SmallEntry,
+        pointer: *mut u8,
+        size: usize,
+        align: usize,
+    ) {
+        let class = entry.class();
+        if LOOKS != TRUSTS && mark::LOOKS && !self.is_of::<LOOKS>(class, pointer) {
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
+            return unsafe { self.deallocate_compared_at_leisure(pointer, size, align) };
+        }
+        let said = Said::layout(size, align);
+        // SAFETY: the caller's promise; equal requests have equal classes.
+        unsafe { self.deallocate_class::<LOOKS>(class, entry.size(), pointer, said) };
+    }
+
+    /// Whether the page map's window shows that class where the pointer leads, and, if that is looked at, an object of it may begin there.
+    #[inline(always)]
+    fn is_of<const LOOKS: u8>(&self, class: SizeClass, pointer: *mut u8) -> bool {
+        let address = Address::of(pointer).value();
+        self.near.class_at(address) == Some(class)
+            && (LOOKS != LOOKS_AT_PLACE || !C::Pages::TABLE.is_no_beginning(class, address))
     }
 
     /// The common path: count, push.
@@ -132,7 +161,7 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(always)]
-    unsafe fn deallocate_class<const LOOKS: bool>(
+    unsafe fn deallocate_class<const LOOKS: u8>(
         &self,
         class: SizeClass,
         bytes: usize,
@@ -153,7 +182,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the block is the caller's to give, until it is pushed.
             unsafe { mark::set(pointer) };
         }
-        let pushed = if LOOKS && mark::LOOKS {
+        let pushed = if LOOKS != TRUSTS && mark::LOOKS {
             // SAFETY: the slot is open, so that the caches are set up and the thread is registered for them; and the block is the
             // caller's to give, or was given before.
             unsafe { self.cpu.push_unless_top(class, pointer) }
@@ -178,18 +207,15 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(never)]
-    unsafe fn deallocate_uncommon<const LOOKS: bool>(
+    unsafe fn deallocate_uncommon<const LOOKS: u8>(
         &self,
         pointer: *mut u8,
         size: usize,
         align: usize,
     ) {
         match Self::entry_above_1k(size, align) {
-            // SAFETY: the caller's promise; equal requests have equal classes.
-            Some(entry) => unsafe {
-                let said = Said::layout(size, align);
-                self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
-            },
+            // SAFETY: the caller's promise.
+            Some(entry) => unsafe { self.deallocate_as_said::<LOOKS>(entry, pointer, size, align) },
             // SAFETY: the block was asked for with this layout, and its owner gave it up.
             None => unsafe { self.deallocate_rare::<LOOKS>(pointer, size, align) },
         }
@@ -201,12 +227,11 @@ impl<C: HeapConfig> Heap<C> {
     ///
     /// As for [`Self::deallocate_sized`].
     #[inline(never)]
-    unsafe fn deallocate_rare<const LOOKS: bool>(
-        &self,
-        pointer: *mut u8,
-        size: usize,
-        align: usize,
-    ) {
+    unsafe fn deallocate_rare<const LOOKS: u8>(&self, pointer: *mut u8, size: usize, align: usize) {
+        if LOOKS != TRUSTS && mark::LOOKS {
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
+            return unsafe { self.deallocate_compared_at_leisure(pointer, size, align) };
+        }
         let said = Said::layout(size, align);
         match Self::entry(size, align) {
             Some(entry) => {
@@ -380,7 +405,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<true>(class, bytes, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, Said::NOTHING) };
     }
 
     /// The pointer begins no block, or the block says that it is free: who has the time looks.
