@@ -3,6 +3,7 @@ use crate::{
     departures::{Cause, Departures},
     test_ground::{SECOND_NS, TestGround, ground},
 };
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::{boxed::Box, sync::Barrier, vec::Vec};
 use strata_os::{AddressRange, CallKinds, Fault, ThpMode};
 use strata_page_heap::{
@@ -216,7 +217,9 @@ fn a_heap_that_finds_no_address_space_waits_for_what_others_have_in_hand() {
     heap.deallocate(span);
     let reserved = heap.heap.stats().reserved_bytes;
     heap.ground.source.source().set_limit(usize::try_from(reserved).expect("64 bits"));
-    let began = Barrier::new(2);
+    // Told by the source, too, so that it is known when the other has found nothing.
+    heap.ground.source.arm(Fault::always().of(CallKinds::RESERVE));
+    let (began, is_over) = (Barrier::new(2), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             // All that the cold heap has goes to the kernel, in this thread's hands.
@@ -234,11 +237,15 @@ fn a_heap_that_finds_no_address_space_waits_for_what_others_have_in_hand() {
                 cold.underway.begin();
             }
             began.wait();
-            (0..1000).for_each(|_| std::thread::yield_now());
+            while heap.ground.source.failures() == 0 && !is_over.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+            }
+            heap.ground.source.disarm();
             cold.carry_out(&heap.ground, &departures);
         });
         began.wait();
         let normal = heap.try_allocate(60 * MIB, Temperature::Normal);
+        is_over.store(true, Ordering::Relaxed);
         assert!(normal.is_some(), "{:?}", heap.heap.stats());
     });
 }
