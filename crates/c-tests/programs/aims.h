@@ -23,6 +23,12 @@ static char target[4096] __attribute__((aligned(4096)));
 
 static inline void exploited(void) { _exit(EXPLOITED); }
 
+#ifdef __cplusplus
+/* A block, and a pointer, of which the compiler knows nothing. */
+template <class T = char> static T *block(size_t size) { return (T *)hidden_pointer(malloc(size)); }
+template <class T> static T *hide(T *pointer) { return (T *)hidden_pointer((void *)pointer); }
+#endif
+
 /* Nobody may have been told so far: what waits in caches goes to where it is looked at. */
 static inline void settle(void) { malloc_trim(0); }
 
@@ -88,18 +94,42 @@ static inline void *free_it(void *pointer) {
     return NULL;
 }
 
+/* Where the process may run. */
+static cpu_set_t allowed_cpus;
+
 /* All threads of a case run on one CPU, so that what caches of several would make of it is not chance; unless it is about
- * threads that run at once. */
-static inline void run_on(int one_cpu) {
-    cpu_set_t cpus;
+ * threads that run at once. Where that is refused it is chance. */
+__attribute__((constructor)) static void run_on_one_cpu(void) {
     int cpu = sched_getcpu();
-    CPU_ZERO(&cpus);
-    for (int i = 0; i < CPU_SETSIZE; i++)
-        if (!one_cpu || i == cpu) CPU_SET(i, &cpus);
-    sched_setaffinity(0, sizeof(cpus), &cpus); /* Where that is refused it is chance. */
+    if (sched_getaffinity(0, sizeof(allowed_cpus), &allowed_cpus) != 0 || cpu < 0 || cpu >= CPU_SETSIZE) return;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
 }
 
-__attribute__((constructor)) static void run_on_one_cpu(void) { run_on(1); }
+static inline void run_on_all_cpus(void) { sched_setaffinity(0, sizeof(allowed_cpus), &allowed_cpus); }
+
+/* On the first or second of the CPUs where the process may run; where there is one, on that. */
+static inline void run_on_cpu(int number) {
+    cpu_set_t one;
+    int count = CPU_COUNT(&allowed_cpus);
+    CPU_ZERO(&one);
+    for (int cpu = 0, nth = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed_cpus) && nth++ == number % count) CPU_SET(cpu, &one);
+    sched_setaffinity(0, sizeof(one), &one);
+}
+
+/* Caches are emptied and free blocks looked through by the clock, if anybody has the time: how a case ends does not hang on that. */
+#ifdef __cplusplus
+extern "C" int MallocExtension_SetBackgroundProcessActionsEnabled(int enabled) noexcept __attribute__((weak));
+#else
+extern int MallocExtension_SetBackgroundProcessActionsEnabled(int enabled) __attribute__((weak));
+#endif
+
+__attribute__((constructor)) static void time_does_nothing(void) {
+    if (MallocExtension_SetBackgroundProcessActionsEnabled != NULL) MallocExtension_SetBackgroundProcessActionsEnabled(0);
+}
 
 /* A program has had blocks before it does something wrong. */
 __attribute__((constructor)) static void has_had_blocks(void) {

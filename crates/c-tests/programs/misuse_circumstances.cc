@@ -11,22 +11,10 @@
 #include <string>
 #include <sys/wait.h>
 
-template <class T = char> static T *block(size_t size) { return (T *)hidden_pointer(malloc(size)); }
-
-template <class T> static T *hide(T *pointer) { return (T *)hidden_pointer((void *)pointer); }
-
 static void *shared;
 
-/* Where the process may not run there, it stays where it is. */
-static void go_to_cpu(int cpu) {
-    cpu_set_t only;
-    CPU_ZERO(&only);
-    CPU_SET(cpu, &only);
-    sched_setaffinity(0, sizeof(only), &only);
-}
-
-static void *free_on_cpu_1(void *pointer) {
-    go_to_cpu(1);
+static void *free_on_another_cpu(void *pointer) {
+    run_on_cpu(1);
     free(pointer);
     return NULL;
 }
@@ -49,12 +37,11 @@ static void look_for_zeroed_twins(size_t size, int count) {
 
 /* Freed here and on another CPU; here it has an owner again, when the other CPU's cache is emptied. */
 static void free_on_two_cpus(size_t size) {
+    run_on_cpu(0);
     for (int i = 0; i < 64; i++) many[i] = malloc(size);
     void *p = block(size);
-    go_to_cpu(0);
     free(p);
-    run_in_thread(free_on_cpu_1, p);
-    go_to_cpu(0);
+    run_in_thread(free_on_another_cpu, p);
     char *owner = zeroed_owner_of(p, size, 200);
     malloc_trim(0);
     for (size_t i = 0; owner != NULL && i < size; i++)

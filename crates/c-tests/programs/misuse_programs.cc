@@ -13,10 +13,6 @@
 #include <sys/wait.h>
 #include <vector>
 
-template <class T = char> static T *block(size_t size) { return (T *)hidden_pointer(malloc(size)); }
-
-template <class T> static T *hide(T *pointer) { return (T *)hidden_pointer((void *)pointer); }
-
 static void *address(uintptr_t value) { return hidden_pointer((void *)value); }
 
 /* Other work: blocks of many sizes, of which some stay. */
@@ -281,7 +277,7 @@ static void *free_when_all_do(void *pointer) {
 static void eight_threads_free_an_aligned_block(void) {
     void *p = hidden_pointer(aligned_alloc(64, 192));
     pthread_t threads[8];
-    run_on(0);
+    run_on_all_cpus();
     CHECK(pthread_barrier_init(&all, NULL, 8) == 0);
     for (int i = 0; i < 8; i++) CHECK(pthread_create(&threads[i], NULL, free_when_all_do, p) == 0);
     for (int i = 0; i < 8; i++) pthread_join(threads[i], NULL);

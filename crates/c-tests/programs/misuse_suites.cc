@@ -10,10 +10,6 @@
 #include <alloca.h>
 #include <new>
 
-template <class T = char> static T *block(size_t size) { return (T *)hidden_pointer(malloc(size)); }
-
-template <class T> static T *hide(T *pointer) { return (T *)hidden_pointer((void *)pointer); }
-
 static char words[256] __attribute__((aligned(64)));
 
 static bool is_in(const void *p, const void *start, size_t bytes) {

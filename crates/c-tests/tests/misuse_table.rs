@@ -288,6 +288,12 @@ fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
     }
 }
 
+/// How heaps are configured: where CPUs have caches, by the CPUs' own numbers. Cases choose their CPUs; the number that the kernel
+/// gives a thread beside them may be another one at another time, and be the same on two.
+const DEFAULT: &str = "cpu_id:cpu";
+const HARDENED: &str = "hardened:true";
+const REPORTED: [&str; 2] = ["cpu_id:cpu,misuse:report", "hardened:true,misuse:report"];
+
 /// What the program does that does `case`.
 fn run(program: &Program, case: &str, conf: &str) -> Output {
     let mut command = program.command(Allocator::Strata);
@@ -342,7 +348,7 @@ fn compare(hardened: bool) {
     let program = Program::compile("misuse_table.c", Linking::Preloaded);
     let listed: Vec<String> = program.cases().iter().map(|case| case.name().to_owned()).collect();
     assert_eq!(listed, CASES.map(|(case, ..)| case.to_owned()), "every case has its ends");
-    let conf = if hardened { "hardened:true" } else { "" };
+    let conf = if hardened { HARDENED } else { DEFAULT };
     let (mut exploited, mut reported, mut wrong) = (0, 0, Vec::new());
     for (case, default, in_hardened) in CASES {
         let expected = if hardened { in_hardened } else { default };
@@ -420,7 +426,7 @@ fn compare_with_list(source: &'static str, list: &'static str, most_exploited: u
     let written: Vec<&str> = known.iter().map(|known| known.case).collect();
     assert_eq!(listed, written, "every case has its ends");
     let mut wrong = Vec::new();
-    for (hardened, conf) in [(false, ""), (true, "hardened:true")] {
+    for (hardened, conf) in [(false, DEFAULT), (true, HARDENED)] {
         let mut exploited = Vec::new();
         for known in &known {
             let end = end_of(&program, known.case, conf);
@@ -458,7 +464,7 @@ fn every_mistake_that_programs_make_may_be_survived() {
     }
     let program = Program::compile("misuse_programs.cc", Linking::Preloaded);
     for Known { case, ends } in known_ends(include_str!("misuse_programs.txt")) {
-        for (ends, conf) in ends.iter().zip(["misuse:report", "hardened:true,misuse:report"]) {
+        for (ends, conf) in ends.iter().zip(REPORTED) {
             // By chance it is not said; and the C library itself follows what is null since.
             if !ends.iter().all(|end| matches!(end, Line(_))) || ends.contains(&Fault) {
                 continue;
@@ -483,9 +489,7 @@ fn every_mistake_that_programs_make_may_be_survived() {
 fn what_is_reported_may_be_survived() {
     let program = Program::compile("misuse_table.c", Linking::Preloaded);
     for (case, default, in_hardened) in CASES {
-        for (end, conf) in
-            [(default, "misuse:report"), (in_hardened, "hardened:true,misuse:report")]
-        {
+        for (end, conf) in [default, in_hardened].into_iter().zip(REPORTED) {
             let Line(line) = end else { continue };
             if may_also_end(case, conf.starts_with("hardened"), Contained) {
                 continue;
