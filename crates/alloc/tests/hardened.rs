@@ -173,7 +173,7 @@ fn threads_hand_blocks_over_and_end() {
         let (senders, receivers): (Vec<Sender<Block>>, Vec<Receiver<Block>>) =
             (0..4).map(|_| channel()).unzip();
         thread::scope(|scope| {
-            for (number, receiver) in receivers.into_iter().enumerate() {
+            let begin = |(number, receiver): (usize, Receiver<Block>)| {
                 let next = senders[(number + 1) % 4].clone();
                 let heap = &heap;
                 scope.spawn(move || {
@@ -188,9 +188,12 @@ fn threads_hand_blocks_over_and_end() {
                     for block in receiver {
                         block.free(heap, false);
                     }
-                });
-            }
+                })
+            };
+            let threads: Vec<_> = receivers.into_iter().enumerate().map(begin).collect();
             drop(senders);
+            // Joined, since a scope ends before its threads' destructors have run.
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
         });
         check_figures(&heap);
     }

@@ -4,7 +4,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use std::{env, os::unix::process::ExitStatusExt, process::Command, sync::Barrier};
-use strata_alloc::{Config, FrontEnd, Heap, HeapConfig, Standard};
+use strata_alloc::{Config, CpuIdChoice, FrontEnd, Heap, HeapConfig, Standard};
 
 const CHILD: &str = "STRATA_ALLOC_MISUSE";
 
@@ -12,7 +12,11 @@ const CHILD: &str = "STRATA_ALLOC_MISUSE";
 /// `_`; in the child runs `misuse`, on a heap that is configured so.
 fn line_of(name: &str, conf: &str, misuse: impl FnOnce(&Heap)) -> Option<String> {
     if env::var_os(CHILD).is_some_and(|child| child == *format!("{name} {conf}")) {
-        misuse(&Heap::with(Config::parse(conf.as_bytes(), |_| ())));
+        let mut config = Config::parse(conf.as_bytes(), |_| ());
+        // On one CPU, so that what is freed twice comes to the same cache twice.
+        config.cpu_id = CpuIdChoice::Cpu;
+        let here = strata_os::current_cpu().unwrap();
+        strata_os::membarrier::visit_cpu(here, || misuse(&Heap::with(config))).unwrap();
         return None;
     }
     if env::var_os(CHILD).is_some() {

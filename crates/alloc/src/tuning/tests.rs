@@ -71,6 +71,8 @@ fn a_thread_of_the_program_s_own_does_the_work() {
 #[test]
 fn cpus_keep_to_a_limit_that_is_lowered_and_may_use_one_that_is_raised() {
     let heap: Heap = Heap::with(Config::DEFAULT);
+    // Else limits move in a test that takes seconds.
+    assert!(heap.set_background_enabled(false));
     let round = |heap: &Heap| {
         for size in [64, 1000, 5000, 40_000] {
             let blocks: Vec<_> = (0..3 * MIB / size / 8).map(|_| heap.allocate(size)).collect();
