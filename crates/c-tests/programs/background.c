@@ -238,7 +238,7 @@ static void children_grow_whatever_the_loader_does(void) {
         pid_t child = fork();
         CHECK(child >= 0);
         if (child == 0) {
-            alarm(60);
+            alarm(600);
             grow(50);
             _exit(0);
         }
@@ -263,7 +263,7 @@ static void *walk_once(void *unused) {
 }
 static void a_heap_grows_while_the_loader_waits_for_it(void) {
     pthread_t walker;
-    alarm(60);
+    alarm(600);
     pthread_mutex_lock(&of_the_program);
     CHECK(pthread_create(&walker, NULL, walk_once, NULL) == 0);
     while (!atomic_load(&is_walking)) sched_yield();

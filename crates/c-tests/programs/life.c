@@ -28,6 +28,12 @@ static long resident_kib(void) {
     return kib;
 }
 
+/* The most that was resident where this was called: what is free goes back by the clock, so that one look may find little. */
+static void note_resident(long *most) {
+    long now = resident_kib();
+    if (now > *most) *most = now;
+}
+
 static unsigned next_random(unsigned *state) { return *state = *state * 1664525u + 1013904223u, *state >> 8; }
 
 /* Some allocation, with a look at what is in the blocks. */
@@ -101,8 +107,8 @@ static void rounds_that_need_the_most(void) {
 static void threads_by_the_thousand(void) {
     int rounds = (getenv("STRATA_THREADS") != NULL ? atoi(getenv("STRATA_THREADS")) : 2000) / AT_ONCE;
     rounds_that_need_the_most();
-    for (int round = 0; round < rounds / 10; round++) a_round_of_threads(round);
-    long before = resident_kib();
+    long before = 0;
+    for (int round = 0; round < rounds / 10; round++) a_round_of_threads(round), note_resident(&before);
     for (int round = rounds / 10; round < rounds; round++) a_round_of_threads(round);
     long grown = resident_kib() - before;
     if (grown > 1024) fprintf(stderr, "grown by %ld KiB\n", grown);
@@ -328,7 +334,7 @@ static void destructors_of_threads_allocate(void) {
         pthread_t thread;
         CHECK(pthread_create(&thread, NULL, i % 2 ? sets_key_only : sets_key_and_allocates, NULL) == 0);
         CHECK(pthread_join(thread, NULL) == 0);
-        if (i == 200) before = resident_kib();
+        if (i <= 200) note_resident(&before);
     }
     long grown = resident_kib() - before;
     if (grown > 1024) fprintf(stderr, "grown by %ld KiB\n", grown);
@@ -522,10 +528,11 @@ static void memory_that_ran_out_comes_back(void) {
     }
 }
 
-static atomic_int ran_out;
+static atomic_int all_are_made, ran_out;
 
 static void *exhauster(void *size) {
     struct block *list = NULL;
+    while (!atomic_load(&all_are_made)) sched_yield(); /* stacks, too, are address space */
     exhaust((size_t)size, &list);
     /* The others run out as well before anybody frees. */
     atomic_fetch_add(&ran_out, 1);
@@ -541,6 +548,7 @@ static void memory_runs_out_for_many_threads_at_once(void) {
     pthread_attr_setstacksize(&attributes, 64 << 10);
     for (int i = 0; i < 8; i++)
         CHECK(pthread_create(&threads[i], &attributes, exhauster, (void *)(size_t)(50 + i * 1000)) == 0);
+    atomic_store(&all_are_made, 1);
     for (int i = 0; i < 8; i++) CHECK(pthread_join(threads[i], NULL) == 0);
     churn(1, 1000);
 }

@@ -28,7 +28,7 @@ fn fail_each_in_cxx(call: &str, error: &str, first: usize, wanted: usize, for_go
 fn traced(program: &Program, call: &str, inject: Option<&str>, conf: &str, log: &Path) -> Output {
     let mut strace = Command::new("timeout");
     strace
-        .args(["60", "strace", "-f", "-qqq", "-o"])
+        .args(["600", "strace", "-f", "-qqq", "-o"])
         .arg(log)
         .args(["-e", &format!("trace={call}")]);
     if let Some(inject) = inject {

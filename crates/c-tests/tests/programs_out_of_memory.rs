@@ -33,7 +33,7 @@ const SUBJECTS: [Subject; 4] = [
     },
     Subject {
         program: "python3",
-        arguments: &["-S", "-E", "-"],
+        arguments: &["-S", "-s", "-"],
         input: || {
             "rows = [{'i': i, 's': 'n%d' % i, 'b': bytes(i % 3000)} for i in range(6000)]\n\
              large = bytearray(20_000_000)\nrows.sort(key=lambda row: row['s'])\n\
@@ -67,9 +67,16 @@ fn run(subject: &Subject, prefix: &[String]) -> Output {
     let preload = format!("LD_PRELOAD={}", shared_library().display());
     let mut command = Command::new("timeout");
     command
-        .arg("120")
+        .arg("1200")
         .args(prefix)
-        .args(["env", &preload, subject.program])
+        .args([
+            "env",
+            &preload,
+            "PYTHONHASHSEED=0",
+            "PERL_HASH_SEED=0",
+            "PERL_PERTURB_KEYS=0",
+            subject.program,
+        ])
         .args(subject.arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("timeout can be started");

@@ -75,7 +75,7 @@ fn a_program_that_runs_writes_a_snapshot_each_interval() {
     let place = place("interval");
     // It is killed, so that what is found was written while it ran.
     let mut child = Command::new("sleep")
-        .arg("60")
+        .arg("3600")
         .env("LD_PRELOAD", shared_library())
         .env("STRATA_CONF", conf(&place, ",snapshot_interval:1"))
         .spawn()
@@ -83,7 +83,7 @@ fn a_program_that_runs_writes_a_snapshot_each_interval() {
     let file = place.join(format!("{}.json", child.id()));
     let mut taken = Vec::new();
     while taken.len() < 2 {
-        assert!(child.try_wait().expect("it is ours").is_none(), "it sleeps for a minute");
+        assert!(child.try_wait().expect("it is ours").is_none(), "it sleeps for an hour");
         if let Ok(text) = fs::read(&file) {
             let document = Document::read(&text).expect("a snapshot appears whole");
             taken.push(document.snapshot.taken_ns);

@@ -33,7 +33,7 @@ fn a_thread_runs_with_its_name_and_without_signals() {
     let before = mask();
     // SAFETY: the function bears any argument, and stays.
     unsafe { start_thread(256 << 10, run, core::ptr::without_provenance_mut(42)) }.unwrap();
-    for _ in 0..5000 {
+    for _ in 0..100_000 {
         if SEEN.load(Ordering::Acquire) != 0 {
             break;
         }
