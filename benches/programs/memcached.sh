@@ -11,7 +11,7 @@ run)
 import random, socket, sys, threading, time
 
 def connect():
-    for _ in range(200):
+    for _ in range(2000):
         s = socket.socket(socket.AF_UNIX)
         try:
             s.connect(sys.argv[1])

@@ -25,7 +25,7 @@ run)
     tries=0
     until [ "$(redis-cli -s "$socket" ping 2>/dev/null)" = PONG ]; do
         tries=$((tries + 1))
-        if [ "$tries" -gt 200 ] || ! kill -0 "$server"; then cat log; exit 1; fi
+        if [ "$tries" -gt 2000 ] || ! kill -0 "$server"; then cat log; exit 1; fi
         sleep 0.05
     done
     redis-cli -s "$socket" <commands | awk 'END { print NR " replies" }'
