@@ -31,6 +31,7 @@ mod random;
 mod scale;
 mod sizes;
 mod threads;
+mod trees;
 mod warm;
 mod watch;
 mod workload;

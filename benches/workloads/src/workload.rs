@@ -13,6 +13,7 @@ use crate::pair::{beside_live_blocks, by_threads, pairs};
 use crate::phases::phases;
 use crate::sizes::Sizes;
 use crate::threads::short_lives;
+use crate::trees::trees;
 use crate::watch::{Unwatched, Watch, Watched};
 use crate::{Figures, Scale};
 
@@ -94,6 +95,7 @@ enum Work {
     BigHeap { replacements: usize, reads: usize },
     SteadyHeap { replacing: Duration, reads: usize },
     Phases { cycles: usize },
+    Trees { trees: usize },
 }
 
 impl Work {
@@ -125,6 +127,7 @@ impl Work {
                 steady_heap(session, scale, replacing, reads);
             }
             Self::Phases { cycles } => phases(session, scale, cycles),
+            Self::Trees { trees: times } => trees(session, scale, times),
         }
     }
 }
@@ -232,6 +235,11 @@ pub const WORKLOADS: &[Workload] = &[
         "phases",
         "allocate as the phase has it, free what it pushes out",
         Work::Phases { cycles: 8 },
+    ),
+    workload(
+        "trees",
+        "allocate a node of a tree, walk over it three times, free it",
+        Work::Trees { trees: 30 },
     ),
     Workload {
         name: "start-up",

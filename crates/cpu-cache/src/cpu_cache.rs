@@ -307,7 +307,7 @@ impl CpuCache {
         unsafe { self.words.push(class, object) }
     }
 
-    /// Takes up to `out.len()` objects of `class` from this CPU; says how many.
+    /// Takes up to `out.len()` objects of `class` from this CPU, in the order in which [`pop`](Self::pop) would; says how many.
     ///
     /// # Safety
     ///
@@ -317,7 +317,8 @@ impl CpuCache {
         unsafe { rseq::pop_batch(self.slabs(), class.index(), out.as_mut_ptr(), out.len()) }
     }
 
-    /// Gives objects of `class` to this CPU, from the front, as far as it has room; says how many.
+    /// Gives objects of `class` to this CPU, from the front, as far as it has room; says how many. They are taken in the
+    /// order in which they stand there: neighbours in memory that a source lists upwards are handed out upwards.
     ///
     /// # Safety
     ///

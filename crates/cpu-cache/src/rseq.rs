@@ -390,7 +390,7 @@ pub(crate) unsafe fn pop_batch(
     taken
 }
 
-/// Puts up to `count` of `objects` on top of `class`; says how many, from the front.
+/// Puts up to `count` of `objects` on top of `class`, the front one uppermost; says how many, from the front.
 ///
 /// # Safety
 ///
@@ -412,12 +412,15 @@ pub(crate) unsafe fn push_batch(
             "lea {index}, [{region} + {index} * 8 + 8]",
             "cmp {room}, {count}",
             "cmova {room}, {count}",
+            // The last one taken goes lowest: from here the place moves down as the array is read.
+            "lea {index}, [{index} + {room} * 8 - 8]",
             "xor {given:e}, {given:e}",
             "5:",
             "cmp {given}, {room}",
             "jae 7f",
             "mov {object}, qword ptr [{objects} + {given} * 8]",
-            "mov qword ptr [{index} + {given} * 8], {object}",
+            "mov qword ptr [{index}], {object}",
+            "sub {index}, 8",
             "add {given}, 1",
             "jmp 5b",
             "7:",

@@ -324,7 +324,7 @@ pub(crate) unsafe fn push_batch(
         let section = slabs.enter();
         let header = section.header(class);
         let given = objects.len().min(header.room().into());
-        for (above, &object) in objects.iter().take(given).enumerate() {
+        for (above, &object) in objects.iter().take(given).rev().enumerate() {
             section.store(usize::from(header.current()) + 1 + above, object);
         }
         if given == 0 || section.commit(class, header.pushed(given as u16)) {

@@ -22,7 +22,13 @@ pub struct Pattern {
 impl Pattern {
     /// Makes it.
     pub fn trace(&self) -> Vec<u8> {
-        let mut maker = Maker::new();
+        self.variant(0)
+    }
+
+    /// Makes the trace of the same program with other draws of what it draws at random; [`trace`](Self::trace) is number 0. How a
+    /// heap does on one of them may hang on where single blocks came to lie.
+    pub fn variant(&self, number: u64) -> Vec<u8> {
+        let mut maker = Maker::with_draws(number);
         (self.make)(&mut maker);
         maker.end()
     }

@@ -112,7 +112,8 @@ impl Walk<'_> {
             self.source.kept(class, object);
             self.own[class.index()].push(object);
         }
-        self.model.stacks[class.index()].extend(objects[..given].iter().map(|&o| number(o)));
+        // The front of a batch is on top.
+        self.model.stacks[class.index()].extend(objects[..given].iter().rev().map(|&o| number(o)));
     }
 
     fn refill(&mut self, class: SizeClass) {
@@ -143,7 +144,7 @@ impl Walk<'_> {
             }
             _ => panic!("a refill gives once: {given:?}"),
         };
-        self.model.stacks[class.index()].extend(kept);
+        self.model.stacks[class.index()].extend(kept.iter().rev());
     }
 
     fn overflow(&mut self, class: SizeClass) {

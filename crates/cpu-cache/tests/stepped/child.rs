@@ -269,7 +269,8 @@ impl Stage<'_> {
         // SAFETY: as above; the objects are this thread's.
         let given = unsafe { self.cache.push_batch(self.class, &objects) };
         assert_eq!(given, room.min(BATCH));
-        self.stack.extend(&objects[..given]);
+        // The front of a batch is on top.
+        self.stack.extend(objects[..given].iter().rev());
         for &object in &objects[given..] {
             self.source.kept(self.class, object);
             self.own.push(object);
