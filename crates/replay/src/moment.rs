@@ -68,6 +68,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The part of what is in memory that lies on hugepages.
+    pub fn hugepage_coverage(&self) -> f64 {
+        self.hugepage_bytes as f64 / self.backed_bytes.max(1) as f64
+    }
+
     /// In memory and not live, in that layer.
     pub fn in_layer(&self, layer: Layer) -> u64 {
         self.fragmentation.get(layer as usize).copied().unwrap_or(0)

@@ -7,6 +7,8 @@
 mod days;
 mod growth;
 mod random;
+mod steady;
 
 pub use days::{Demand, Hour, days};
 pub use growth::{Costs, Level, growth};
+pub use steady::{Steady, SteadyEnds, steady};

@@ -2,7 +2,7 @@
 
 use strata_replay::PageHeapKind::{Legacy, Temeraire};
 use strata_replay::ReleasePolicy;
-use strata_replay::simulation::{Demand, days, growth};
+use strata_replay::simulation::{Demand, Steady, days, growth, steady};
 
 #[test]
 fn page_heaps_grow_to_eight_gibibytes_and_give_everything_back() {
@@ -42,6 +42,21 @@ fn memory_goes_back_at_night_and_comes_again_by_day_on_256_cpus() {
         for hour in &hours {
             let layers: u64 = hour.moment.fragmentation.iter().sum();
             assert_eq!(hour.moment.backed_bytes, hour.moment.live_bytes + layers);
+        }
+    }
+}
+
+#[test]
+fn a_heap_of_small_objects_keeps_the_hugepages_that_it_fills_however_slowly_it_grows() {
+    for grows_s in [1, 4, 16, 64] {
+        let demand = Steady { blocks: 100_000, grows_s, replaces_s: 15, replaced: 20_000, cpus: 4 };
+        let ends = steady(Temeraire, demand).expect("x86-64");
+        // Of 195 MiB. A hugepage that goes while it is being filled is faulted in again; some that were filled below 16 MiB go.
+        let again = ends.grown.refaulted_bytes;
+        assert!(again < 8 << 20, "grown in {grows_s} s: {again} bytes went and came");
+        for moment in [ends.grown, ends.replaced] {
+            let covered = moment.hugepage_coverage();
+            assert!(covered >= 0.97, "grown in {grows_s} s: {covered} on hugepages");
         }
     }
 }

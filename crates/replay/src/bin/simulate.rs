@@ -3,13 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use strata_replay::simulation::{Demand, Level, days, growth};
+use strata_replay::simulation::{Demand, Level, Steady, days, growth, steady};
 use strata_replay::{Layer, PageHeapKind, ReleasePolicy};
 
 /// Simulate heaps that no machine here could hold
 ///
-/// First each page heap grows to --gib, and the cost of its operations is taken on the way. Then a heap of --peak GiB
-/// goes through --hours of day and night on --cpus CPUs. Nothing of that is touched; the heap's own books need about a
+/// First each page heap grows to --gib, and the cost of its operations is taken on the way. Then a heap of a gibibyte of small objects
+/// grows faster and slower, and has them replaced. Then a heap of --peak GiB goes through --hours of day and night on --cpus CPUs. Nothing of that is touched; the heap's own books need about a
 /// thousandth of --gib.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]
@@ -47,6 +47,12 @@ fn main() -> ExitCode {
         show_growth(page_heap, &options);
     }
     for page_heap in [PageHeapKind::Temeraire, PageHeapKind::Legacy] {
+        if let Err(error) = show_steady(page_heap) {
+            eprintln!("simulate: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    for page_heap in [PageHeapKind::Temeraire, PageHeapKind::Legacy] {
         if let Err(error) = show_days(page_heap, &options) {
             eprintln!("simulate: {error}");
             return ExitCode::FAILURE;
@@ -73,6 +79,25 @@ fn show_growth(page_heap: PageHeapKind, options: &Options) {
         );
     }
     println!();
+}
+
+fn show_steady(page_heap: PageHeapKind) -> Result<(), strata_replay::Unsupported> {
+    println!(
+        "{page_heap:?}: a gibibyte of small objects, of which 20 000 a second are then replaced for 15 s\n"
+    );
+    println!("  grows in s  on hugepages  and then  came and went MiB");
+    for grows_s in [2, 8, 32, 128] {
+        let demand = Steady { blocks: 524_288, grows_s, replaces_s: 15, replaced: 20_000, cpus: 4 };
+        let ends = steady(page_heap, demand)?;
+        println!(
+            "{grows_s:>12} {:>11.1} % {:>7.1} % {:>19.1}",
+            100.0 * ends.grown.hugepage_coverage(),
+            100.0 * ends.replaced.hugepage_coverage(),
+            ends.grown.refaulted_bytes as f64 / 1048576.0,
+        );
+    }
+    println!();
+    Ok(())
 }
 
 fn show_days(page_heap: PageHeapKind, options: &Options) -> Result<(), strata_replay::Unsupported> {

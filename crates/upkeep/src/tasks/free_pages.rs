@@ -61,7 +61,7 @@ pub(super) fn release<L: Layers>(
     allowance.grow(now_ns, policy.rate);
     let stats = layers.page_heap().stats();
     let idle = if policy.releases_idle() {
-        seen.pages.idle(stats.free_bytes, stats.in_use_bytes)
+        seen.pages.idle_if_growth_goes_on(stats.free_bytes, stats.in_use_bytes)
     } else {
         0
     };
