@@ -21,6 +21,7 @@ mod misuse;
 mod page_size;
 mod programs;
 mod reconcile;
+mod repeat;
 mod run;
 mod simulate;
 mod stress;
@@ -48,6 +49,7 @@ struct Arguments {
 enum Task {
     Run(run::Options),
     Test(test::Options),
+    Repeat(repeat::Options),
     Matrix(matrix::Options),
     Loom(loom::Options),
     Fuzz(fuzz::Options),
@@ -78,6 +80,7 @@ fn perform(task: &Task) -> Result<ExitCode> {
     match task {
         Task::Run(options) => run::perform(&workspace, options),
         Task::Test(options) => test::perform(&workspace, options),
+        Task::Repeat(options) => repeat::perform(&workspace, options),
         Task::Matrix(options) => matrix::perform(&workspace, options),
         Task::Loom(options) => loom::perform(&workspace, options),
         Task::Fuzz(options) => fuzz::perform(&workspace, options),

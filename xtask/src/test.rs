@@ -47,7 +47,7 @@ pub(crate) struct Options {
 
 /// The package that needs a cargo invocation of its own: it is `no_std` with a panic handler, and
 /// cannot be linked into a test harness.
-const LIBRARY: &str = "strata-c";
+pub(crate) const LIBRARY: &str = "strata-c";
 
 /// The tests of the libraries, which run once these have been built.
 pub(crate) const LIBRARY_TESTS: &str = "strata-c-tests";
