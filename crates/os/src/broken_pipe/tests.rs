@@ -2,12 +2,16 @@ use super::{SIGPIPE_ALONE, is_pending, take, write};
 use crate::{errno, thread};
 use core::ffi::c_int;
 
-/// A descriptor to write to, that nobody reads from.
+/// A descriptor to write to, that nobody reads from: one of a pair of sockets whose other way is shut, since a child that another test
+/// makes meanwhile may have the end of a pipe for a while.
 fn broken_pipe() -> c_int {
     let mut ends = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
     // SAFETY: the kernel writes two numbers, which are ours.
-    let result = unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) };
-    assert_eq!(result, 0, "a pipe can be had");
+    let result = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
+    assert_eq!(result, 0, "a pair of sockets can be had");
+    // SAFETY: made above.
+    assert_eq!(unsafe { libc::shutdown(ends[1], libc::SHUT_WR) }, 0);
     close(ends[0]);
     ends[1]
 }
