@@ -266,6 +266,9 @@ impl<C: HeapConfig> Core<C> {
         if self.cpu_cache().is_short(id) {
             self.with_cpu_cache_stops(|cpu| cpu.lengthen(C::source(), id));
         }
+        if self.cpu_cache().is_poor(id) {
+            self.with_cpu_cache_stops(|cpu| cpu.recall(&self.source_of_objects(), id));
+        }
     }
 }
 

@@ -154,12 +154,17 @@ pub struct CpuCache {
     id_kind: AtomicU8,
     table: AtomicPtr<SizeClassTable>,
     pub(crate) limit_bytes: AtomicU64,
+    /// What is left of the limits of CPUs that were never used. Written by slow paths of CPUs that come, or borrow; below zero for no
+    /// longer than a new usual limit takes to be spread.
+    pub(crate) unused_limit: AtomicI64,
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU counts for
     /// itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
     out_bytes: AtomicI64,
     /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
     /// CPUs, so that nobody touches regions that were never used.
     used_ids: AtomicU32,
+    /// How many CPUs were ever used. Written as they come.
+    pub(crate) populated_ids: AtomicU32,
     /// The CPU that gives a part of its limit next.
     pub(crate) share_hand: AtomicU32,
     pub(crate) fence_record: FenceRecord,
@@ -192,8 +197,10 @@ impl CpuCache {
                 id_kind: AtomicU8::new(0),
                 table: AtomicPtr::new(core::ptr::null_mut()),
                 limit_bytes: AtomicU64::new(0),
+                unused_limit: AtomicI64::new(0),
                 out_bytes: AtomicI64::new(0),
                 used_ids: AtomicU32::new(0),
+                populated_ids: AtomicU32::new(0),
                 share_hand: AtomicU32::new(0),
                 fence_record: FenceRecord::new(),
                 layouts: Layouts::new(),
@@ -269,6 +276,8 @@ impl CpuCache {
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
         let limit_bytes = setup.limit_bytes.min(Self::GREATEST_LIMIT_BYTES);
         self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
+        let all = self.usual_limit() * i64::from(setup.ids);
+        self.unused_limit.store(all, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
         self.slabs().set_up(base, setup.ids, setup.area, id_offset);
         Ok(())
@@ -387,7 +396,7 @@ impl CpuCache {
 
     /// Notes that a CPU is used.
     pub(crate) fn populate(&self, state: &CpuState, id: u32) {
-        if !state.is_populated() && state.populate(self.limit_bytes()) {
+        if !state.is_populated() && self.add_limit(state) {
             self.used_ids.fetch_max(id.saturating_add(1), Ordering::Relaxed);
         }
     }
@@ -400,7 +409,12 @@ impl CpuCache {
         AddressRange::new(self.slab_range().start + id as usize * REGION_BYTES, REGION_BYTES)
     }
 
-    /// Bytes that one CPU's capacities may take up now: within its limit, all bytes that the source handed out while one CPU was
+    /// Bytes that one CPU's capacities may take up now.
+    pub(crate) fn allowance(&self, state: &CpuState) -> i64 {
+        self.worth(state).min(state.limit_bytes())
+    }
+
+    /// Bytes that one CPU's capacities may take up whatever its limit is: all bytes that the source handed out while one CPU was
     /// used, and half of them over all possible CPUs when more were. So caches grow with the program, and never hold more than was out at
     /// once, but for the least that each CPU may have. With half of that for one CPU, a program that allocates and frees a MiB in
     /// turn fetches half of it from the source each time; with all of it for several, 2000 short threads in turn left 0.1 to 1.2
@@ -408,7 +422,7 @@ impl CpuCache {
     ///
     /// A CPU through which objects pass to and fro [earns](CpuState::note_costly_turn) more, at most half of what is out. With all of
     /// it, programs of short threads have 1.4 times as much at their peak (`threads` of the benchmarks), and with half 1.07 times.
-    pub(crate) fn allowance(&self, state: &CpuState) -> i64 {
+    pub(crate) fn worth(&self, state: &CpuState) -> i64 {
         let out = self.out_bytes();
         let share = match self.used_ids() {
             0 | 1 => out,
@@ -416,7 +430,7 @@ impl CpuCache {
         };
         let share = share.max(Self::LEAST_ALLOWANCE);
         let earned = u64::try_from(state.earned_bytes()).unwrap_or(0).min(out / 2);
-        i64::try_from(share.max(earned)).unwrap_or(i64::MAX).min(state.limit_bytes())
+        i64::try_from(share.max(earned)).unwrap_or(i64::MAX)
     }
 
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs; less than 32 KiB off for each CPU.

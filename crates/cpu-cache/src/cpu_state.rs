@@ -28,6 +28,9 @@ pub(crate) struct CpuState {
     /// Turns that cost since there had been so many misses. Hints.
     costly_turns: AtomicU32,
     costly_since: AtomicU64,
+    /// Counts misses for want of limit; whether some of the usual limit is missed. Hints.
+    borrow_turn: AtomicU32,
+    is_poor: AtomicBool,
     /// The class that gives capacity next. A hint, as the counts of misses behind it: see [`add_roughly`].
     pub(crate) hand: AtomicU32,
     pub(crate) underflows: AtomicU64,
@@ -164,6 +167,8 @@ impl CpuState {
                 earned_bytes: AtomicI64::new(0),
                 costly_turns: AtomicU32::new(0),
                 costly_since: AtomicU64::new(0),
+                borrow_turn: AtomicU32::new(0),
+                is_poor: AtomicBool::new(false),
                 hand: AtomicU32::new(0),
                 underflows: AtomicU64::new(0),
                 overflows: AtomicU64::new(0),
@@ -228,10 +233,9 @@ impl CpuState {
     }
 
     /// Marks the CPU as used, with this limit; false if it was already.
-    pub(crate) fn populate(&self, limit_bytes: u64) -> bool {
+    pub(crate) fn populate(&self, limit_bytes: i64) -> bool {
         let first = !self.is_populated() && !self.populated.swap(true, Ordering::Relaxed);
         if first {
-            let limit_bytes = i64::try_from(limit_bytes).unwrap_or(i64::MAX);
             self.reserve_bytes.fetch_add(limit_bytes, Ordering::Relaxed);
         }
         first
@@ -323,16 +327,45 @@ impl CpuState {
     }
 
     /// Grants about `wanted` bytes more of the reserve, in steps of 64 KiB, as long as what is granted stays within
-    /// `allowance`.
-    pub(crate) fn grant(&self, wanted: usize, allowance: i64) {
+    /// `allowance`. False if the reserve was too small for that.
+    pub(crate) fn grant(&self, wanted: usize, allowance: i64) -> bool {
         const STEP: i64 = 64 << 10;
-        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX).max(STEP);
+        let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let granted = self.granted_bytes.load(Ordering::Relaxed);
-        let added = take_up_to(&self.reserve_bytes, wanted.min(allowance.saturating_sub(granted)));
+        let most = allowance.saturating_sub(granted);
+        let added = take_up_to(&self.reserve_bytes, wanted.max(STEP).min(most));
         if added > 0 {
-            self.granted_bytes.fetch_add(added, Ordering::Relaxed);
-            self.available_bytes.fetch_add(added, Ordering::Relaxed);
+            self.receive_grant(added);
         }
+        added >= wanted.min(most)
+    }
+
+    /// Adds to what the CPU was granted what it got from others for that.
+    pub(crate) fn receive_grant(&self, bytes: i64) {
+        self.granted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.available_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts a miss for want of limit. True for one in 32: to look whether others have some to spare costs a look at each of them.
+    pub(crate) fn comes_to_borrow(&self) -> bool {
+        const PERIOD: u32 = 32;
+        let turn = self.borrow_turn.load(Ordering::Relaxed).wrapping_add(1);
+        self.borrow_turn.store(turn, Ordering::Relaxed);
+        turn.is_multiple_of(PERIOD)
+    }
+
+    /// Whether the CPU misses a part of the usual limit.
+    pub(crate) fn is_poor(&self) -> bool {
+        self.is_poor.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_poor(&self, is_poor: bool) {
+        self.is_poor.store(is_poor, Ordering::Relaxed);
+    }
+
+    /// Takes up to `wanted` bytes off the CPU's limit that were not granted, and leaves it a limit of `kept`; says how many.
+    pub(crate) fn lend(&self, wanted: i64, kept: i64) -> i64 {
+        take_up_to(&self.reserve_bytes, wanted.min(self.limit_bytes().saturating_sub(kept)))
     }
 
     /// What the CPU has earned: see [`note_costly_turn`](Self::note_costly_turn).

@@ -68,6 +68,7 @@ mod fences;
 mod figures;
 mod header;
 mod layout;
+mod loans;
 mod miss;
 mod region;
 #[cfg_attr(strata_loom, path = "rseq_model.rs")]

@@ -170,7 +170,7 @@ impl CpuCache {
         }
         let mut got = state.claim(wanted, size);
         if got < wanted {
-            state.grant(usize::from(wanted - got) * size, self.allowance(state));
+            self.grant(state, id, usize::from(wanted - got) * size);
             got += state.claim(wanted - got, size);
         }
         let had_room = got == wanted;

@@ -20,11 +20,13 @@ impl CpuCache {
     /// Up to five CPUs that have used their limit up get a twentieth of the usual limit each, from CPUs that hold at least a
     /// fifth of it and missed less than 0.8 times as often since the last call: first what these were not granted or have
     /// no class for, then empty capacity of classes, then objects, which go back to `source`. What all CPUs that were ever
-    /// used may hold together stays the same. (Rule and figures: TCMalloc's.)
+    /// used may hold together stays the same. (Rule and figures: TCMalloc's.) First CPUs that borrowed while the program had twice
+    /// as much give back what they borrowed.
     ///
     /// For the background, each few seconds. Any thread may call it at any time. Costs a few loads for each CPU that was
     /// ever used, and where capacity is taken from classes what [`drain`](Self::drain) costs, once for each CPU that gains.
     pub fn shuffle<O: ObjectSource>(&self, source: &O) -> u64 {
+        self.return_loans(source);
         let mut moved = 0;
         for gainer in self.most_missing().into_iter().filter(|gainer| gainer.misses > 0) {
             let Some(state) = self.state(gainer.id) else { continue };
@@ -56,9 +58,9 @@ impl CpuCache {
         let before = self.limit_bytes.swap(bytes, Ordering::Relaxed);
         let change =
             i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
+        self.change_limits(change);
         for id in 0..self.used_ids() {
             let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
-            state.receive_share(change);
             if state.pay_debt() > 0
                 && let Ok(mut stopped) = self.stop(id)
             {
@@ -69,6 +71,26 @@ impl CpuCache {
                         break;
                     }
                 }
+            }
+        }
+    }
+
+    /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do not have any more comes
+    /// off those that borrowed.
+    fn change_limits(&self, change: i64) {
+        let populated = || {
+            let states = (0..self.used_ids()).filter_map(|id| self.state(id));
+            states.filter(|state| state.is_populated())
+        };
+        populated().for_each(|state| state.receive_share(change));
+        let unused = change * i64::from(self.never_used());
+        let mut owed = -(self.unused_limit.fetch_add(unused, Ordering::Relaxed) + unused);
+        for state in populated() {
+            let part = owed.min(state.limit_bytes() - self.usual_limit());
+            if part > 0 {
+                state.receive_share(-part);
+                self.unused_limit.fetch_add(part, Ordering::Relaxed);
+                owed -= part;
             }
         }
     }
@@ -126,7 +148,7 @@ impl CpuCache {
 impl Stopped<'_> {
     /// Makes about `bytes` available that classes have capacity for: first what stands empty, then by giving objects to
     /// `source`, half of each class's.
-    fn free_capacity<O: ObjectSource>(&mut self, source: &O, bytes: i64) {
+    pub(crate) fn free_capacity<O: ObjectSource>(&mut self, source: &O, bytes: i64) {
         let mut missing = usize::try_from(bytes).unwrap_or(0);
         for gives_objects in [false, true] {
             for class in self.table.classes() {

@@ -10,6 +10,8 @@
 mod ground;
 #[path = "caches/limits.rs"]
 mod limits;
+#[path = "caches/loans.rs"]
+mod loans;
 #[path = "caches/model.rs"]
 mod model;
 #[path = "caches/sections.rs"]

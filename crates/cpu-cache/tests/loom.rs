@@ -434,6 +434,45 @@ fn limit_moves_to_a_cpu_that_misses_while_the_other_pops() {
 }
 
 #[test]
+fn limit_is_called_back_while_its_borrower_pops() {
+    explore(2, || {
+        // Each may have two small objects, or one large one.
+        let model = Model::new(4096);
+        let (seat, there) = (Seat::new(0), Seat::new(1));
+        there.take();
+        let kept = model.take(small());
+        model.give(small(), kept);
+        seat.take();
+        assert_eq!(model.cache.lengthen(&SimulatedPages::new(), 0), Ok(true));
+        // The first one's limit grows by twentieths, until it has three objects and the other one's limit is for none.
+        for _ in 0..14 {
+            let objects: [_; 4] = core::array::from_fn(|_| model.take(small()));
+            objects.into_iter().for_each(|object| model.give(small(), object));
+            model.cache.shuffle(&model.source);
+        }
+        assert!(model.cache.cpu_stats(1).limit_bytes < 2048);
+        assert!(model.cache.cpu_stats(0).capacity_bytes >= 3 * 2048);
+        let borrower = {
+            let (model, seat) = (Arc::clone(&model), seat.clone());
+            thread::spawn(move || {
+                seat.take();
+                if let Some(object) = model.pop(small()) {
+                    model.give(small(), object);
+                }
+            })
+        };
+        there.take();
+        let called_back = model.cache.recall(&model.source, 1);
+        borrower.join().expect("no panic");
+        assert!(called_back > 0);
+        let limits = [0, 1].map(|id| model.cache.cpu_stats(id).limit_bytes);
+        assert_eq!(limits[0] + limits[1], 2 * 4096, "limits move and stay the same");
+        assert_eq!(model.source.count(small(), WITH_THREAD), 0);
+        model.assert_whole();
+    });
+}
+
+#[test]
 fn two_drains_meet_while_a_slow_path_grows() {
     explore(2, || {
         let model = Model::new(1 << 20);

@@ -88,7 +88,7 @@ impl SimulatedCpus {
         if !object.is_null() {
             return object;
         }
-        self.note_miss(cpu);
+        self.note_miss(cpu, source);
         // SAFETY: set up, on this thread, whose area has a valid number.
         unsafe { self.cache.refill(source, class) }
     }
@@ -110,17 +110,20 @@ impl SimulatedCpus {
         if unsafe { self.cache.push(class, object) } {
             return;
         }
-        self.note_miss(cpu);
+        self.note_miss(cpu, source);
         // SAFETY: set up, on this thread; no cache took the object.
         unsafe { self.cache.overflow(source, class, object) };
     }
 
-    /// Counts a miss, and gives the CPU the slots that a program's has after its first moments.
-    fn note_miss(&self, cpu: u32) {
+    /// Counts a miss, and gives the CPU the slots that a program's has after its first moments, and its own limit back.
+    fn note_miss<O: ObjectSource>(&self, cpu: u32, source: &O) {
         self.misses.set(self.misses.get() + 1);
         if self.cache.region_bytes(cpu) < SLOTS_BYTES {
             // Where the kernel refuses, it stays as short as it is.
             let _ = self.cache.lengthen(&SystemPages::new(), cpu);
+        }
+        if self.cache.is_poor(cpu) {
+            self.cache.recall(source, cpu);
         }
     }
 

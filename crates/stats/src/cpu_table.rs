@@ -102,9 +102,11 @@ impl CpuTable {
             let mut stats = cache.cpu_stats(id);
             stats.held_bytes = if stats.populated { read_objects(core, id, classes) } else { 0 };
             total.merge(&stats);
-            // A cache that was never used has given nothing of its limit to a class.
-            let unallocated =
-                if stats.populated { stats.unallocated_bytes } else { cache.limit_bytes() };
+            // Caches that were never used have what they did not lend of their limits.
+            let unallocated = match stats.populated {
+                true => stats.unallocated_bytes,
+                false => cache.unused_limit_bytes(),
+            };
             self.push(CpuFigures {
                 held_bytes: stats.held_bytes,
                 unallocated_bytes: unallocated,

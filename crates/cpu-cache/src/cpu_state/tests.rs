@@ -14,7 +14,7 @@ fn available(state: &CpuState) -> i64 {
 }
 
 /// The state of a CPU that was used, with such a limit.
-fn populated(limit_bytes: u64) -> CpuState {
+fn populated(limit_bytes: i64) -> CpuState {
     let state = CpuState::new();
     assert!(state.populate(limit_bytes));
     state
@@ -144,7 +144,7 @@ fn a_claim_gets_what_fits_and_what_is_unclaimed_can_be_claimed_again() {
 
 #[test]
 fn the_greatest_claim_does_not_overflow() {
-    let state = populated(u64::MAX);
+    let state = populated(i64::MAX);
     state.grant(usize::MAX, i64::MAX);
     assert_eq!(granted(&state), i64::MAX);
     assert_eq!(state.claim(u16::MAX, 256 << 10), u16::MAX);

@@ -6,6 +6,7 @@
 use crate::{
     ground::{self, TABLE},
     source::{CountedSource, Event, number},
+    upkeep::assert_limits_add_up,
 };
 use core::sync::atomic::{AtomicU32, Ordering};
 use strata_cpu_cache::{CpuCache, CpuStats, Fences, IdKind, REGION_BYTES, Setup};
@@ -230,6 +231,12 @@ impl Walk<'_> {
         self.lowest_went();
     }
 
+    /// The CPU has the usual limit again, as far as it could use it.
+    fn recall(&mut self) {
+        self.cache.recall(self.source, self.cpu);
+        self.lowest_went();
+    }
+
     /// CPUs that stood still are drained.
     fn drain_idle(&mut self) {
         let (here, held) = (self.cpu, self.model.held_bytes());
@@ -272,17 +279,14 @@ impl Walk<'_> {
     /// The same for the CPUs where the thread does not run; and what all may hold stays the same.
     fn check_all(&self) {
         self.check();
-        let mut limits = self.cache.cpu_stats(self.cpu).limit_bytes;
         for (id, model) in &self.elsewhere {
             let populated = self.cache.is_populated(*id);
             assert!(populated || model.expected == CpuStats::default());
             if populated {
                 check_cpu(self.cache, *id, model);
             }
-            limits += self.cache.cpu_stats(*id).limit_bytes;
         }
-        let cpus = (0..self.cache.ids()).filter(|&id| self.cache.is_populated(id)).count() as u64;
-        assert_eq!(limits, cpus * self.cache.limit_bytes(), "of {cpus}");
+        assert_limits_add_up(self.cache);
     }
 
     fn step(&mut self, random: &mut Seed, classes: &[SizeClass]) {
@@ -372,6 +376,7 @@ fn walk_on_faked_cpus(limit_bytes: usize, classes: &[SizeClass]) {
             0..10 => walk.run_on(&area, NUMBERS[random.below(NUMBERS.len())]),
             10 if random.below(4) == 0 => walk.shuffle(),
             11 if random.below(4) == 0 => walk.drain_idle(),
+            12 if random.below(2) == 0 => walk.recall(),
             _ => walk.step(&mut random, classes),
         }
         walk.check();

@@ -3,7 +3,7 @@
 //! What no model shows: whether the sections really end or begin anew at every instruction. `STRATA_STRESS_SECONDS`
 //! sets the duration of each test, `STRATA_SEED` the seed.
 
-use crate::{ground, source::CountedSource};
+use crate::{ground, source::CountedSource, upkeep::assert_limits_add_up};
 use core::{
     sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering},
     time::Duration,
@@ -154,6 +154,7 @@ impl Storm {
                 4..6 => cache.shorten(source, &pages, id).map(|_| ()),
                 6 => {
                     cache.shuffle(source);
+                    cache.recall(source, id);
                     Ok(())
                 }
                 _ => {
@@ -242,7 +243,7 @@ impl Storm {
 
     /// At rest: every object is in one place, every byte of capacity is counted.
     fn assert_in_order(&self) {
-        let (mut balance, mut limits, mut populated) = (0, 0, 0);
+        let mut balance = 0;
         for id in 0..self.cache.ids() {
             let stats = self.cache.cpu_stats(id);
             assert_eq!(
@@ -253,10 +254,8 @@ impl Storm {
             assert!(stats.granted_bytes <= stats.limit_bytes, "{id}: {stats:?}");
             assert!(stats.held_bytes <= stats.capacity_bytes, "{id}: {stats:?}");
             balance += stats.refilled_objects as i64 - stats.flushed_objects as i64;
-            limits += stats.limit_bytes;
-            populated += u64::from(stats.populated);
         }
-        assert_eq!(limits, populated * self.cache.limit_bytes(), "limits move and stay the same");
+        assert_limits_add_up(&self.cache);
         let mut out = 0;
         for &class in &self.classes {
             let held: u64 = (0..self.cache.ids()).map(|id| self.cache.objects(id, class)).sum();

@@ -9,7 +9,7 @@ use strata_os::{PageSource, SystemPages, for_each_allowed_cpu};
 use strata_size_classes::SizeClass;
 
 /// The CPUs that this process may run on, if there are two.
-fn two_cpus() -> Option<(usize, usize)> {
+pub(crate) fn two_cpus() -> Option<(usize, usize)> {
     let mut cpus = Vec::new();
     for_each_allowed_cpu(|cpu| cpus.push(cpu as usize));
     match *cpus.as_slice() {
@@ -22,7 +22,13 @@ fn two_cpus() -> Option<(usize, usize)> {
 }
 
 /// Takes `count` objects on `cpu` as a thread does, and gives them back there.
-fn use_cpu(cache: &CpuCache, source: &CountedSource, cpu: usize, class: SizeClass, count: usize) {
+pub(crate) fn use_cpu(
+    cache: &CpuCache,
+    source: &CountedSource,
+    cpu: usize,
+    class: SizeClass,
+    count: usize,
+) {
     ground::bind(0, &[cpu]);
     let take = || {
         // SAFETY: the cache is set up, glibc registered this thread.
@@ -43,20 +49,30 @@ fn use_cpu(cache: &CpuCache, source: &CountedSource, cpu: usize, class: SizeClas
     }
 }
 
-fn id(cpu: usize) -> u32 {
+pub(crate) fn id(cpu: usize) -> u32 {
     u32::try_from(cpu).expect("a CPU")
 }
 
-fn assert_adds_up(cache: &CpuCache) {
+pub(crate) fn assert_adds_up(cache: &CpuCache) {
     let all: Vec<_> = (0..cache.ids()).map(|id| cache.cpu_stats(id)).collect();
-    let populated = all.iter().filter(|stats| stats.populated).count() as u64;
-    let limits: u64 = all.iter().map(|stats| stats.limit_bytes).sum();
-    assert_eq!(limits, populated * cache.limit_bytes(), "{all:#?}");
+    assert_limits_add_up(cache);
     for stats in &all {
         assert_eq!(stats.capacity_bytes + stats.available_bytes, stats.granted_bytes, "{stats:?}");
         assert!(stats.granted_bytes <= stats.limit_bytes, "{stats:?}");
         assert_eq!(stats.capacity_bytes + stats.unallocated_bytes, stats.limit_bytes, "{stats:?}");
     }
+}
+
+/// The limits of all CPUs, used or not, are as many times the usual one.
+pub(crate) fn assert_limits_add_up(cache: &CpuCache) {
+    let limit = |id: u32| match cache.is_populated(id) {
+        true => cache.cpu_stats(id).limit_bytes,
+        false => cache.unused_limit_bytes(),
+    };
+    let ids = u64::from(cache.ids());
+    let sum: u64 = (0..cache.ids()).map(limit).sum();
+    let all = ids * cache.limit_bytes();
+    assert!((sum..sum + ids).contains(&all), "{sum} of {all}");
 }
 
 #[test]
