@@ -31,7 +31,7 @@ use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
 use self::shard::{FreeSlot, SHARDS};
 pub(crate) use self::{
-    common_path::{SHORT, common_entry},
+    common_path::{common_entry, short_slot},
     record::Holder,
 };
 use crate::{
@@ -46,7 +46,7 @@ use strata_span::{Address, Function, MetadataKind, Offence, Platform};
 use strata_sync::{
     asymmetric::prepare_heavy_fence,
     atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
-    thread_block::Slot,
+    thread_block::{self, Slot},
 };
 
 /// What a hardened heap has beside the layers. All zero bits are that of a heap that is not hardened.
@@ -120,11 +120,13 @@ impl<C: HeapConfig> Core<C> {
         let request = BlockRequest { size, align, zeroed: ZEROED };
         if let Some(entry) = slot_entry::<C>(size, align)
             && let Some(user) = self.hardened_user(slot)
-            && let Some(free) = user.shard.take(user.token, entry.class())
+            && let Some(free) = user.shard.take(user.token, entry.class(), || true)
         {
             match self.hand_out::<false>(free, entry.size(), size, user.holder) {
                 Ok(was) => {
-                    if user.words.allocated.count_closed(entry.size() as u64) {
+                    if user.words.allocated.count_closed(entry.size() as u64)
+                        || user.words.deallocated.is_near_end()
+                    {
                         self.see_to_counters(slot);
                     }
                     return cleared(free, was, entry, request);
@@ -179,8 +181,8 @@ impl<C: HeapConfig> Core<C> {
         core::ptr::null_mut()
     }
 
-    /// Makes a slot that is ours, of `bytes` bytes, a block of `size`: says what it was before. `IS_SHORT`: its content has at most
-    /// [`FEW`](zeroes::FEW) bytes.
+    /// Makes a slot that is ours, of `bytes` bytes, a block of `size`: says what it was before. `IS_SHORT`: it is a short
+    /// one, as [`short_slot`] says.
     ///
     /// # Errors
     ///
@@ -201,7 +203,7 @@ impl<C: HeapConfig> Core<C> {
         match old.state() {
             State::New => {}
             // SAFETY: the slot is ours, and as long as its class says.
-            State::Freed if IS_SHORT && unsafe { canary.is_untouched_few(start, bytes) } => {}
+            State::Freed if IS_SHORT && unsafe { canary.is_short_untouched(start, bytes) } => {}
             // SAFETY: as above.
             State::Freed if !IS_SHORT && unsafe { canary.is_untouched(start, bytes) } => {}
             State::Freed | State::Live => return Err(old),
@@ -251,6 +253,10 @@ impl<C: HeapConfig> Core<C> {
             if unsafe { shard.put_flushing(token, &self.source_of_objects(), class, free) } {
                 self.note_miss(Call::Deallocation);
             }
+        }
+        // SAFETY: the words are this thread's own.
+        if unsafe { &*thread_block::words(slot) }.deallocated.is_near_end() {
+            self.see_to_counters(slot);
         }
     }
 

@@ -132,18 +132,6 @@ impl<'a> HardenedRecord<'a> {
         (!record.shard.is_null()).then_some(Self(record))
     }
 
-    /// The same, where that is known.
-    ///
-    /// # Safety
-    ///
-    /// [`of`](Self::of) found the record in these words, in this call of the heap.
-    #[inline(always)]
-    pub(crate) unsafe fn of_known(words: &'a SlotWords) -> Self {
-        let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
-        // SAFETY: the caller's promise: the record is this thread's, and stays until the thread ends.
-        Self(unsafe { &*record })
-    }
-
     /// The heap's state.
     ///
     /// # Safety

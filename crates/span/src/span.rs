@@ -221,6 +221,13 @@ impl Span {
         self.place.store(place as u8, Ordering::Relaxed);
     }
 
+    /// Whether it is in use for objects of `class`.
+    #[inline(always)]
+    pub fn holds(&self, class: SizeClass) -> bool {
+        self.class.load(Ordering::Relaxed) == class.raw()
+            && self.place.load(Ordering::Relaxed) == SpanPlace::InUse as u8
+    }
+
     /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the others, and whoever
     /// comes later, are not, and leave it as it is: another owner may have it already. One compare-and-exchange.
     #[must_use]

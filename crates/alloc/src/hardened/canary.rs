@@ -1,6 +1,6 @@
 //! Bytes behind a block that nobody but the heap writes.
 
-use super::zeroes::{are_few_zero, is_zero};
+use super::zeroes::{is_short_slot_zero, is_zero};
 use core::hint::cold_path;
 use strata_span::Address;
 
@@ -102,15 +102,15 @@ impl Canary {
         begins_zero && ends_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
-    /// The same of a slot whose content has at most [`FEW`](super::zeroes::FEW) bytes.
+    /// The same of a slot of 8 bytes or a multiple of 16, at most [`SHORT_SLOT`](super::zeroes::SHORT_SLOT), that begins at one of 16.
     ///
     /// # Safety
     ///
     /// As for [`is_end_whole`](Self::is_end_whole).
     #[inline(always)]
-    pub(super) unsafe fn is_untouched_few(self, start: Address, bytes: usize) -> bool {
+    pub(super) unsafe fn is_short_untouched(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
-        let is_zero = unsafe { are_few_zero(start, bytes - Self::BYTES) };
+        let is_zero = unsafe { is_short_slot_zero(start, bytes) };
         // SAFETY: as above.
         is_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }

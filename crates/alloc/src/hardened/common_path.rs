@@ -7,7 +7,7 @@
 use super::{
     Canary,
     located::Located,
-    record::Record,
+    record::{Record, State},
     shard::{FreeSlot, Shard},
     zeroes,
 };
@@ -15,10 +15,26 @@ use crate::{Core, HeapConfig, observer::Said, threads::HardenedUser};
 use core::ptr::NonNull;
 use strata_size_classes::{PageSize, SizeClass, SmallEntry};
 use strata_span::Address;
-use strata_sync::thread_block::{self, Slot};
+use strata_sync::{
+    atomic::AtomicU64,
+    thread_block::{self, Slot},
+};
 
-/// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without a frame.
-pub(crate) const SHORT: usize = zeroes::FEW + Canary::BYTES;
+/// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without a frame: where
+/// all that are as short are multiples of 16, as in each table of ours.
+pub(crate) const fn short_slot<P: PageSize>() -> usize {
+    let mut index = 1;
+    while index < P::TABLE.count() {
+        if let Some(class) = SizeClass::from_index(index) {
+            let size = P::TABLE.size(class);
+            if size > 8 && size <= zeroes::SHORT_SLOT && !size.is_multiple_of(16) {
+                return 8;
+            }
+        }
+        index += 1;
+    }
+    zeroes::SHORT_SLOT
+}
 
 /// The entry of a slot for a request that is aligned as all slots are.
 #[inline(always)]
@@ -43,10 +59,9 @@ impl<C: HeapConfig> Core<C> {
         size: usize,
         counted: usize,
     ) -> Option<NonNull<u8>> {
-        if user.words.allocated.has_come_near_end() {
-            return None;
-        }
-        let free = user.shard.take(user.token, entry.class())?;
+        let words = user.words;
+        let may_go_on = || !words.allocated.is_near_end() && !words.deallocated.is_near_end();
+        let free = user.shard.take(user.token, entry.class(), may_go_on)?;
         if let Err(old) = self.hand_out::<IS_SHORT>(free, entry.size(), size, user.holder) {
             return self.leave_taken(user.shard, entry.class(), free, old);
         }
@@ -71,13 +86,14 @@ impl<C: HeapConfig> Core<C> {
         None
     }
 
-    /// Takes a block back, which was counted as one of `class` that this thread gave back. `user` is this thread, if it is known.
+    /// Takes a block back, which was counted as one of `class` that this thread gave back. `user` is this thread, if it is known. What
+    /// was `said` is compared if `SAYS`.
     ///
     /// # Safety
     ///
     /// `pointer` is a block of this heap that nobody uses any more; of any other pointer it is told that it is not.
     #[inline(always)]
-    pub(crate) unsafe fn deallocate_hardened_commonly<const IS_SHORT: bool>(
+    pub(crate) unsafe fn deallocate_hardened_commonly<const IS_SHORT: bool, const SAYS: bool>(
         &self,
         pointer: *mut u8,
         slot: Slot,
@@ -86,22 +102,27 @@ impl<C: HeapConfig> Core<C> {
         said: Said,
     ) {
         if let Some(user) = user
-            && !user.words.deallocated.has_come_near_end()
             && let Some(located) = self.locate_slot_of(Address::of(pointer), class)
-            && let Some(size) = Record::give_back_own(located.record, user.holder)
         {
-            if !self.is_plainly_intact(&located, size, said) {
+            let Some(size) = Record::give_back_own(located.record, user.holder) else {
+                // SAFETY: the caller's promise.
+                return unsafe {
+                    self.deallocate_of_another(
+                        slot,
+                        pointer,
+                        class,
+                        located.index,
+                        located.record,
+                        said,
+                    )
+                };
+            };
+            if !self.is_plainly_intact::<SAYS>(&located, size, said) {
                 // SAFETY: the block was out and is given up, by this call alone, as its record says.
                 return unsafe { self.deallocate_looking(slot, pointer, size, said) };
             }
-            let content = located.bytes - Canary::BYTES;
-            if IS_SHORT {
-                // SAFETY: as above.
-                unsafe { zeroes::clear_few(located.start, content) };
-            } else {
-                // SAFETY: as above.
-                unsafe { zeroes::clear(located.start, content) };
-            }
+            // SAFETY: as above; slots are short where the caller says so.
+            unsafe { clear_slot::<IS_SHORT>(&located) };
             let free = FreeSlot { start: pointer, record: located.record };
             // SAFETY: the slot is free and zeroed, and nobody else has it.
             if !unsafe { user.shard.put(user.token, class, free) } {
@@ -112,6 +133,43 @@ impl<C: HeapConfig> Core<C> {
         }
         // SAFETY: the caller's promise.
         unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
+    }
+
+    /// The same for a block that another thread had handed out, or for what is none: the slot at the pointer has this `index` in its span
+    /// and this record. (What this is told fits into registers, so that nothing has to be written down on the way that does not
+    /// come here.)
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::deallocate_hardened_commonly`].
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_of_another(
+        &self,
+        slot: Slot,
+        pointer: *mut u8,
+        class: SizeClass,
+        index: u32,
+        record: &AtomicU64,
+        said: Said,
+    ) {
+        let (start, bytes) = (Address::of(pointer), C::Pages::TABLE.size(class));
+        let located = &Located { class, start, bytes, index, record };
+        // SAFETY: the words are this thread's own.
+        let words = unsafe { &*thread_block::words(slot) };
+        let old = Record::give_back(record, self.holder(slot));
+        if old.state() != State::Live {
+            words.deallocated.take_back(bytes as u64);
+            return self.report_no_longer_out(located, old, said);
+        }
+        if !self.is_plainly_intact::<true>(located, old.size(), said)
+            && !self.is_intact(located, old.size(), said)
+        {
+            words.deallocated.take_back(bytes as u64);
+            return self.report_damaged(located.start.pointer(), old, said);
+        }
+        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
+        unsafe { self.take_in(slot, located) };
     }
 
     /// Takes a block back whose record says since a moment ago that this thread gave it back, and that has to be looked at again.
@@ -143,7 +201,7 @@ impl<C: HeapConfig> Core<C> {
     /// The slot's block is given up, by this call alone.
     pub(super) unsafe fn take_in(&self, slot: Slot, located: &Located<'_>) {
         // SAFETY: the caller's promise.
-        unsafe { zeroes::clear(located.start, located.bytes - Canary::BYTES) };
+        unsafe { clear_slot::<false>(located) };
         let free = FreeSlot { start: located.start.pointer(), record: located.record };
         if let Some(user) = self.hardened_user(slot)
             // SAFETY: the slot is free and zeroed, and nobody else has it.
@@ -175,5 +233,21 @@ impl<C: HeapConfig> Core<C> {
         words.deallocated.take_back(C::Pages::TABLE.size(class) as u64);
         // SAFETY: the caller's promise.
         unsafe { self.deallocate_hardened(slot, pointer, said) };
+    }
+}
+
+/// Clears a slot but for its last eight bytes; if `IS_SHORT`, it is as [`short_slot`] says.
+///
+/// # Safety
+///
+/// It is the caller's.
+#[inline(always)]
+unsafe fn clear_slot<const IS_SHORT: bool>(located: &Located<'_>) {
+    if IS_SHORT {
+        // SAFETY: the caller's promise; slots that are as short are as long and aligned as this asks for.
+        unsafe { zeroes::clear_short_slot(located.start, located.bytes) };
+    } else {
+        // SAFETY: the caller's promise.
+        unsafe { zeroes::clear(located.start, located.bytes - Canary::BYTES) };
     }
 }

@@ -9,7 +9,6 @@ use strata_sync::atomic::{AtomicU64, Ordering};
 /// A slot, and what is known of it.
 #[derive(Clone, Copy)]
 pub(super) struct Located<'a> {
-    pub(super) span: SpanHandle,
     pub(super) class: SizeClass,
     pub(super) start: Address,
     pub(super) bytes: usize,
@@ -38,7 +37,7 @@ impl<C: HeapConfig> Core<C> {
         let record = unsafe { first.add(index as usize) };
         // SAFETY: as above; zeroed words are records, shared only as atomics.
         let record = unsafe { record.as_ref() };
-        Ok(Located { span, class, start: address, bytes, index, record })
+        Ok(Located { class, start: address, bytes, index, record })
     }
 
     /// The slot that begins at an address, if it is of that class: less work than [`locate_slot`](Self::locate_slot) for who knows the
@@ -46,7 +45,7 @@ impl<C: HeapConfig> Core<C> {
     #[inline(always)]
     pub(super) fn locate_slot_of(&self, address: Address, class: SizeClass) -> Option<Located<'_>> {
         let span = self.map().span_at(address.value())?;
-        if span.class() != class || span.place() != SpanPlace::InUse {
+        if !span.holds(class) {
             return None;
         }
         let offset = address.offset_from(span.objects_start::<C::Pages>());
@@ -60,14 +59,19 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: as above; zeroed words are records, shared only as atomics.
         let record = unsafe { record.as_ref() };
         let bytes = C::Pages::TABLE.size(class);
-        Some(Located { span, class, start: address, bytes, index: index as u32, record })
+        Some(Located { class, start: address, bytes, index: index as u32, record })
     }
 
     /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the slot before it was handed out
-    /// once, and its page stands.
+    /// once, and its page stands. The size is compared with what was `said` if `SAYS`.
     #[inline(always)]
-    pub(super) fn is_plainly_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
-        let is_size = said.said().is_none_or(|(said, _)| said == size);
+    pub(super) fn is_plainly_intact<const SAYS: bool>(
+        &self,
+        located: &Located<'_>,
+        size: usize,
+        said: Said,
+    ) -> bool {
+        let is_size = !SAYS || said.said().is_none_or(|(said, _)| said == size);
         let canary = self.hardened.canary(located.start);
         let before = Address::new(located.start.value().wrapping_sub(located.bytes));
         let before_canary = self.hardened.canary(before);

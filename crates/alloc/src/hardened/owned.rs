@@ -1,4 +1,5 @@
-//! A value that the thread which uses it first has to itself, until another one wants it.
+//! A value that the thread which uses it first has to itself, until another one wants it. It changes by way of its cells: so that
+//! parts of it which are atomics may be read by anybody.
 //!
 //! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads. Others take a
 //! lock, close the gate, have a fence put into every running thread, and wait until the owner is outside; one that is not only
@@ -6,10 +7,7 @@
 //! (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock Reservation*, OOPSLA 2002, with the fence of
 //! `strata_sync::asymmetric`.)
 
-use core::{
-    cell::UnsafeCell,
-    ops::{Deref, DerefMut},
-};
+use core::{cell::UnsafeCell, ops::Deref};
 use strata_os::{futex_wait, keeps_to_memory_calls, membarrier};
 use strata_sync::{
     Mutex,
@@ -68,7 +66,7 @@ pub(crate) struct Owned<T> {
 /// The value, as long as its owner is inside.
 #[derive(Debug)]
 pub(crate) struct Entered<'a, T> {
-    value: &'a mut T,
+    value: &'a T,
     is_inside: &'a AtomicBool,
 }
 
@@ -77,13 +75,6 @@ impl<T> Deref for Entered<'_, T> {
 
     #[inline(always)]
     fn deref(&self) -> &T {
-        self.value
-    }
-}
-
-impl<T> DerefMut for Entered<'_, T> {
-    #[inline(always)]
-    fn deref_mut(&mut self) -> &mut T {
         self.value
     }
 }
@@ -133,16 +124,16 @@ impl<T> Owned<T> {
             return None;
         }
         // SAFETY: the owner is inside: who takes the lock waits until it is not.
-        Some(Entered { value: unsafe { &mut *self.value.get() }, is_inside: &self.is_inside })
+        Some(Entered { value: unsafe { &*self.value.get() }, is_inside: &self.is_inside })
     }
 
     /// Works with the value, whoever owns it; the first thread that does so owns it.
     #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn with<R>(&self, token: Token, work: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn with<R>(&self, token: Token, work: impl FnOnce(&T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
         // SAFETY: the lock is held, and the owner, if there is one, outside.
-        let result = work(unsafe { &mut *self.value.get() });
+        let result = work(unsafe { &*self.value.get() });
         // Only now: an owner that nobody claims against comes in at once, in a signal handler, too, that interrupts the work.
         // Who has no token has the lock and the claim, and leaves things as they are.
         if token != Token::NONE {
@@ -155,6 +146,16 @@ impl<T> Owned<T> {
         drop(claim);
         self.open();
         result
+    }
+
+    /// A part of the value that anybody may look at, whoever is inside.
+    ///
+    /// # Safety
+    ///
+    /// `part` does nothing but to name a part of the value: its cells are for who is inside.
+    pub(crate) unsafe fn shared_part<R: Sync>(&self, part: impl FnOnce(&T) -> &R) -> &R {
+        // SAFETY: nobody has more than a shared reference to the value.
+        part(unsafe { &*self.value.get() })
     }
 
     /// This thread ends, or has another one's value from now on. Another one may own this value: the first that comes if no thread
@@ -183,11 +184,11 @@ impl<T> Owned<T> {
     }
 
     /// Works with the value, whoever owns it, and owns it still afterwards.
-    pub(crate) fn visit<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+    pub(crate) fn visit<R>(&self, work: impl FnOnce(&T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
         // SAFETY: as in `with_locked`.
-        let result = work(unsafe { &mut *self.value.get() });
+        let result = work(unsafe { &*self.value.get() });
         drop(claim);
         result
     }

@@ -57,8 +57,8 @@ impl<C: HeapConfig> Core<C> {
         located: &Located<'_>,
         record: Record,
     ) {
-        let last = record.last_operation();
-        self.report_misuse(offence, function, located.start, Some(located.span), last);
+        let span = self.map().span_at(located.start.value());
+        self.report_misuse(offence, function, located.start, span, record.last_operation());
     }
 }
 

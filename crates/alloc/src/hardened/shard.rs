@@ -6,6 +6,7 @@
 //! [owns](super::owned) it, and others share theirs under a lock.
 
 use super::owned::{Owned, Token};
+use core::{cell::Cell, hint::cold_path};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
 use strata_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -28,6 +29,7 @@ const PLACES: usize = 128;
 static_assertions::const_assert!(
     PLACES.is_power_of_two() && POOL_SLOTS + QUARANTINE_SLOTS <= PLACES
 );
+static_assertions::const_assert!(256 % Ring::STEPS == 0);
 
 /// The slots that the threads of a shard have freed, or are going to have. All zero bits are one without a slot.
 #[derive(Debug)]
@@ -35,8 +37,6 @@ static_assertions::const_assert!(
 pub(crate) struct Shard {
     /// Its lock's rank: above the thread caches' registry; the middle tier is entered under it.
     holdings: Owned<Holdings>,
-    /// By class. Written by who has the holdings, read by figures.
-    counts: [Counts; CLASS_SLOTS],
     /// Threads that were given this shard and live. Written by threads that begin and end.
     users: AtomicU32,
 }
@@ -52,30 +52,42 @@ pub(super) struct FreeSlot {
 #[derive(Debug)]
 #[repr(C)]
 struct Holdings {
-    random: u64,
+    random: Random,
     classes: [Ring; CLASS_SLOTS],
 }
 
-/// The slots of one class. How many there are, [`Counts`] says: the oldest belong to the pool, the others wait.
-#[derive(Debug)]
-#[repr(C)]
-struct Ring {
-    /// As many as may be in the pool and in quarantine. Written once, when the heap is prepared.
-    most_pooled: u32,
-    most_waiting: u32,
-    /// The place of the oldest slot, modulo [`PLACES`].
-    first: u32,
-    places: [FreeSlot; PLACES],
-}
-
-/// How many slots of a class there are: beside the rings, so that figures need no lock.
+/// The slots of one class: the oldest belong to the pool, the others wait.
 #[derive(Debug)]
 #[repr(C, align(16))]
+struct Ring {
+    counts: Counts,
+    /// The place of the oldest slot, modulo [`PLACES`], in [`STEPS`](Self::STEPS): what is a multiple of their number takes no shift.
+    first: Cell<u32>,
+    /// A pool of so many is to be filled: the next slot could be guessed. As the next two, written once, when the heap is prepared.
+    low: Cell<u32>,
+    /// As many as may be in the pool and in quarantine.
+    most_pooled: Cell<u32>,
+    most_waiting: Cell<u32>,
+    places: [Cell<FreeSlot>; PLACES],
+}
+
+/// How many slots of a class there are. Written by who has the holdings, read by figures, without a lock.
+#[derive(Debug)]
+#[repr(C)]
 struct Counts {
     pooled: AtomicU32,
     waiting: AtomicU32,
     /// Slots that came from here, were written to while they were free, and are never used again.
     lost: AtomicU32,
+}
+
+/// Random bytes, eight from each number of a generator.
+#[derive(Debug)]
+#[repr(C)]
+struct Random {
+    /// Those that were not used yet, the next one lowest; zero if none is left.
+    bytes: Cell<u64>,
+    state: Cell<u64>,
 }
 
 // SAFETY: the slots belong to nobody else, so they go with their holdings wherever these go; records are atomics that stay.
@@ -89,25 +101,40 @@ impl Shard {
             self.holdings.share();
         }
         self.holdings.visit(|holdings| {
-            holdings.random = bits | 1;
+            holdings.random.state.set(bits | 1);
             for class in table.classes() {
-                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
-                let size = table.size(class);
-                ring.most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
-                ring.most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
+                let (ring, size) = (holdings.ring(class), table.size(class));
+                let most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
+                ring.most_pooled.set(most_pooled);
+                ring.low.set(most_pooled / 2);
+                ring.most_waiting.set(most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES));
             }
         });
     }
 
-    /// A slot of `class`, chosen at random from the pool: for the owner of the shard, and unless the pool has run low.
+    /// A slot of `class`, chosen at random from the pool: for the owner of the shard, and unless the pool has run low. Asks
+    /// `may_go_on` once in a while, after eight slots at most.
     #[inline(always)]
-    pub(super) fn take(&self, token: Token, class: SizeClass) -> Option<FreeSlot> {
-        let counts = self.counts.get(class.index())?;
-        let mut entered = self.holdings.enter(token)?;
-        let Holdings { random, classes } = &mut *entered;
-        let ring = classes.get_mut(class.index())?;
-        let pooled = counts.pooled();
-        if ring.is_low(pooled) { None } else { Some(ring.take_any(counts, pooled, next(random))) }
+    pub(super) fn take(
+        &self,
+        token: Token,
+        class: SizeClass,
+        may_go_on: impl FnOnce() -> bool,
+    ) -> Option<FreeSlot> {
+        let holdings = self.holdings.enter(token)?;
+        let ring = holdings.ring(class);
+        let pooled = ring.counts.pooled();
+        if pooled <= ring.low.get() {
+            return None;
+        }
+        if holdings.random.is_used_up() {
+            cold_path();
+            if !may_go_on() {
+                return None;
+            }
+            holdings.random.refill();
+        }
+        Some(ring.take_any(pooled, holdings.random.byte()))
     }
 
     /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was. `record_of` finds the
@@ -120,16 +147,15 @@ impl Shard {
         class: SizeClass,
         record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
     ) -> (Option<FreeSlot>, bool) {
-        let Some(counts) = self.counts.get(class.index()) else { return (None, false) };
         self.holdings.with(token, |holdings| {
-            let Some(ring) = holdings.classes.get_mut(class.index()) else { return (None, false) };
-            let is_low = ring.is_low(counts.pooled());
+            let ring = holdings.ring(class);
+            let is_low = ring.counts.pooled() <= ring.low.get();
             if is_low {
-                ring.fill(counts, source, class, record_of);
+                ring.fill(source, class, record_of);
             }
-            let random = next(&mut holdings.random);
-            let pooled = counts.pooled();
-            ((pooled > 0).then(|| ring.take_any(counts, pooled, random)), is_low)
+            holdings.random.refill();
+            let pooled = ring.counts.pooled();
+            ((pooled > 0).then(|| ring.take_any(pooled, holdings.random.byte())), is_low)
         })
     }
 
@@ -141,10 +167,8 @@ impl Shard {
     /// The slot is free, zeroed, of that class, and nobody else's.
     #[inline(always)]
     pub(super) unsafe fn put(&self, token: Token, class: SizeClass, slot: FreeSlot) -> bool {
-        let Some(counts) = self.counts.get(class.index()) else { return false };
-        let Some(mut entered) = self.holdings.enter(token) else { return false };
-        let Some(ring) = entered.classes.get_mut(class.index()) else { return false };
-        ring.put(counts, slot)
+        let Some(holdings) = self.holdings.enter(token) else { return false };
+        holdings.ring(class).put(slot)
     }
 
     /// The same for every thread; what the pool has no room for goes to `source`: says whether that happened.
@@ -160,14 +184,14 @@ impl Shard {
         class: SizeClass,
         slot: FreeSlot,
     ) -> bool {
-        let Some(counts) = self.counts.get(class.index()) else { return false };
         self.holdings.with(token, |holdings| {
-            let Some(ring) = holdings.classes.get_mut(class.index()) else { return false };
-            let is_full = !ring.put(counts, slot);
+            let ring = holdings.ring(class);
+            let is_full = !ring.put(slot);
             if is_full {
+                let half = ring.most_pooled.get().div_ceil(2);
                 // SAFETY: slots of the pool are free and nobody else's.
-                unsafe { ring.give(source, class, &counts.pooled, ring.most_pooled.div_ceil(2)) };
-                ring.put(counts, slot);
+                unsafe { ring.give(source, class, &ring.counts.pooled, half) };
+                ring.put(slot);
             }
             is_full
         })
@@ -178,9 +202,8 @@ impl Shard {
         self.holdings.visit(|holdings| {
             let mut emptied = 0;
             for class in table.classes() {
-                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
-                let Some(counts) = self.counts.get(class.index()) else { continue };
-                for count in [&counts.pooled, &counts.waiting] {
+                let ring = holdings.ring(class);
+                for count in [&ring.counts.pooled, &ring.counts.waiting] {
                     let slots = count.load(Ordering::Relaxed);
                     // SAFETY: slots that are held are free and nobody else's.
                     unsafe { ring.give(source, class, count, slots) };
@@ -199,10 +222,9 @@ impl Shard {
     ) {
         self.holdings.visit(|holdings| {
             for class in table.classes() {
-                let Some(ring) = holdings.classes.get_mut(class.index()) else { continue };
-                let Some(counts) = self.counts.get(class.index()) else { continue };
-                let lost = ring.retain(counts, |slot| keep(class, slot));
-                counts.lost.fetch_add(lost, Ordering::Relaxed);
+                let ring = holdings.ring(class);
+                let lost = ring.retain(|slot| keep(class, slot));
+                ring.counts.lost.fetch_add(lost, Ordering::Relaxed);
             }
         });
     }
@@ -210,14 +232,17 @@ impl Shard {
     /// Counts a slot as held that came from here, and is never used again.
     #[cold]
     pub(super) fn note_lost(&self, class: SizeClass) {
-        if let Some(counts) = self.counts.get(class.index()) {
-            counts.lost.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counts(class).lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many slots of a class it holds. Takes no lock.
     pub(crate) fn slots(&self, class: SizeClass) -> u64 {
-        self.counts.get(class.index()).map_or(0, Counts::slots)
+        self.counts(class).slots()
+    }
+
+    fn counts(&self, class: SizeClass) -> &Counts {
+        // SAFETY: a place is computed, and nothing else done.
+        unsafe { self.holdings.shared_part(|holdings| &holdings.ring(class).counts) }
     }
 
     /// Bytes of all slots that it holds. Takes no lock.
@@ -278,67 +303,79 @@ impl Counts {
     }
 }
 
+impl Holdings {
+    /// The ring of a class. The compiler sees that there is one.
+    #[inline(always)]
+    fn ring(&self, class: SizeClass) -> &Ring {
+        &self.classes[class.index()]
+    }
+}
+
 impl Ring {
-    /// The place of the slot that as many others are older than. The compiler sees that there is one.
+    /// Steps from one place to the next: bytes, so that the compiler has no shift to make.
+    const STEPS: u32 = size_of::<FreeSlot>() as u32;
+
+    /// The place that lies so many steps behind that of the oldest slot, those to the place before it taken off.
     #[inline(always)]
-    fn place(&mut self, older: u32) -> &mut FreeSlot {
-        &mut self.places[self.first.wrapping_add(older) as usize & (PLACES - 1)]
+    fn place(&self, steps: u32) -> &Cell<FreeSlot> {
+        let steps = self.first.get().wrapping_add(steps);
+        &self.places[(steps / Self::STEPS) as usize & (PLACES - 1)]
     }
 
-    /// Whether a pool of so few slots is to be filled: the next one could be guessed.
+    /// The place of the slot that as many others are older than.
     #[inline(always)]
-    fn is_low(&self, pooled: u32) -> bool {
-        pooled * 2 <= self.most_pooled
+    fn place_behind(&self, older: u32) -> &Cell<FreeSlot> {
+        self.place(older.wrapping_mul(Self::STEPS))
     }
 
-    /// Takes one of the `pooled` slots of the pool, of which there are some; which one is as `random` says.
+    /// Takes one of the `pooled` slots of the pool, of which there are some; which one is as `byte` says, which is a random one.
     #[inline(always)]
-    fn take_any(&mut self, counts: &Counts, pooled: u32, random: u64) -> FreeSlot {
-        let oldest = *self.place(0);
-        let taken = core::mem::replace(self.place(below(random, pooled)), oldest);
-        self.first = self.first.wrapping_add(1);
-        counts.pooled.store(pooled.wrapping_sub(1), Ordering::Relaxed);
+    fn take_any(&self, pooled: u32, byte: u32) -> FreeSlot {
+        // A 256th of the product, in steps.
+        let chosen = self.place(byte.wrapping_mul(pooled) / (256 / Self::STEPS));
+        let taken = chosen.replace(self.place(0).get());
+        self.drop_oldest(1);
+        self.counts.pooled.store(pooled.wrapping_sub(1), Ordering::Relaxed);
         taken
     }
 
     /// Puts a slot behind those that wait, and counts the one that waited longest to the pool if as many wait as may. False, and
     /// nothing is done, if both have as many as may be.
     #[inline(always)]
-    fn put(&mut self, counts: &Counts, slot: FreeSlot) -> bool {
-        let (pooled, waiting) = (counts.pooled(), counts.waiting());
-        let (count, before) = if waiting < self.most_waiting {
-            (&counts.waiting, waiting)
-        } else if pooled < self.most_pooled {
-            (&counts.pooled, pooled)
+    fn put(&self, slot: FreeSlot) -> bool {
+        let (pooled, waiting) = (self.counts.pooled(), self.counts.waiting());
+        let (count, before) = if waiting < self.most_waiting.get() {
+            (&self.counts.waiting, waiting)
+        } else if pooled < self.most_pooled.get() {
+            (&self.counts.pooled, pooled)
         } else {
             return false;
         };
-        *self.place(pooled + waiting) = slot;
+        self.place_behind(pooled + waiting).set(slot);
         count.store(before + 1, Ordering::Relaxed);
         true
     }
 
     /// Fills the pool up from `source`.
     fn fill<O: ObjectSource>(
-        &mut self,
-        counts: &Counts,
+        &self,
         source: &O,
         class: SizeClass,
         record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
     ) {
         let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
-        let wanted = self.most_pooled.saturating_sub(counts.pooled());
+        let wanted = self.most_pooled.get().saturating_sub(self.counts.pooled());
         let Some(room) = objects.get_mut(..wanted as usize) else { return };
         let came = source.take(class, room);
         for &start in objects.iter().take(came) {
             let Some(record) = record_of(start) else {
                 // Not reached: the middle tier hands out objects of spans with records alone.
-                counts.lost.fetch_add(1, Ordering::Relaxed);
+                self.counts.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            self.first = self.first.wrapping_sub(1);
-            *self.place(0) = FreeSlot { start, record };
-            counts.pooled.store(counts.pooled() + 1, Ordering::Relaxed);
+            self.first.set(self.first.get().wrapping_sub(Self::STEPS));
+            self.place(0).set(FreeSlot { start, record });
+            self.counts.pooled.store(self.counts.pooled() + 1, Ordering::Relaxed);
         }
     }
 
@@ -348,7 +385,7 @@ impl Ring {
     ///
     /// All are free slots of the class, and nobody else's.
     unsafe fn give<O: ObjectSource>(
-        &mut self,
+        &self,
         source: &O,
         class: SizeClass,
         count: &AtomicU32,
@@ -359,9 +396,9 @@ impl Ring {
             let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
             let part = left.min(POOL_SLOTS as u32);
             for (older, object) in (0..part).zip(&mut objects) {
-                *object = self.place(older).start;
+                *object = self.place_behind(older).get().start;
             }
-            self.first = self.first.wrapping_add(part);
+            self.drop_oldest(part);
             count.store(count.load(Ordering::Relaxed) - part, Ordering::Relaxed);
             left -= part;
             if let Some(objects) = objects.get_mut(..part as usize) {
@@ -372,18 +409,18 @@ impl Ring {
     }
 
     /// Drops the slots for which `keep` answers no; says how many. The others keep their order.
-    fn retain(&mut self, counts: &Counts, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
+    fn retain(&self, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
         let mut kept = 0;
         let mut lost = 0;
         let mut seen = 0;
-        for count in [&counts.pooled, &counts.waiting] {
+        for count in [&self.counts.pooled, &self.counts.waiting] {
             let slots = count.load(Ordering::Relaxed);
             let kept_before = kept;
             for _ in 0..slots {
-                let slot = *self.place(seen);
+                let slot = self.place_behind(seen).get();
                 seen += 1;
                 if keep(slot.start) {
-                    *self.place(kept) = slot;
+                    self.place_behind(kept).set(slot);
                     kept += 1;
                 }
             }
@@ -392,25 +429,40 @@ impl Ring {
         }
         lost
     }
+
+    #[inline(always)]
+    fn drop_oldest(&self, slots: u32) {
+        self.first.set(self.first.get().wrapping_add(slots.wrapping_mul(Self::STEPS)));
+    }
+}
+
+impl Random {
+    #[inline(always)]
+    fn is_used_up(&self) -> bool {
+        self.bytes.get() == 0
+    }
+
+    /// The next byte. Of eight that are zeroes and the last of their number some are not seen: a 256th of each eighth.
+    #[inline(always)]
+    fn byte(&self) -> u32 {
+        let bytes = self.bytes.get();
+        self.bytes.set(bytes >> u8::BITS);
+        (bytes & 0xff) as u32
+    }
+
+    /// The next number of the generator (Wang Yi's wyrand: two halves of a product).
+    #[inline(always)]
+    fn refill(&self) {
+        let state = self.state.get().wrapping_add(0xa076_1d64_78bd_642f);
+        self.state.set(state);
+        let product = u128::from(state) * u128::from(state ^ 0xe703_7ed1_a0b4_28db);
+        self.bytes.set((product >> 64) as u64 ^ product as u64);
+    }
 }
 
 /// How many slots of `size` bytes: as many as `bytes` hold, at least two, at most `slots`.
 fn most(size: usize, slots: usize, bytes: usize) -> u32 {
     (bytes / size.max(1)).clamp(2, slots) as u32
-}
-
-/// A number below `bound`, which is not 0, that is as random as `random`.
-#[inline(always)]
-fn below(random: u64, bound: u32) -> u32 {
-    (((random >> 32) * u64::from(bound)) >> 32) as u32
-}
-
-/// The next number of a generator (Wang Yi's wyrand: two halves of a product).
-#[inline(always)]
-fn next(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0xa076_1d64_78bd_642f);
-    let product = u128::from(*state) * u128::from(*state ^ 0xe703_7ed1_a0b4_28db);
-    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]

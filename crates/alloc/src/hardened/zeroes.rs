@@ -7,8 +7,16 @@ use strata_sync::atomic::Ordering;
 /// A few bytes that are written and read at once.
 type Piece = [u64; 2];
 
+/// The same, where it is aligned: what is looked at then takes half the instructions.
+#[derive(Clone, Copy)]
+#[repr(C, align(16))]
+struct AlignedPiece(Piece);
+
 /// What is cleared and looked at in pieces that may overlap, without a loop.
-pub(super) const FEW: usize = 128;
+const FEW: usize = 128;
+
+/// The longest slot that is.
+pub(super) const SHORT_SLOT: usize = FEW + size_of::<Piece>();
 
 /// Clears `bytes` bytes from `start`, both multiples of 8.
 ///
@@ -26,13 +34,58 @@ pub(super) unsafe fn clear(start: Address, bytes: usize) {
     }
 }
 
-/// The same for at most [`FEW`], without a call.
+/// Clears all but the last eight bytes of a slot, without a call.
+///
+/// # Safety
+///
+/// The slot is the caller's, of 8 bytes or a multiple of 16, begins at one of 16, and has at most [`SHORT_SLOT`].
+#[inline(always)]
+pub(super) unsafe fn clear_short_slot(start: Address, bytes: usize) {
+    let Some(whole) = bytes.checked_sub(size_of::<Piece>()) else { return };
+    // SAFETY: the slot is the caller's to write, and goes on for 16 bytes.
+    unsafe { start.add(whole).pointer().cast::<u64>().write(0) };
+    if whole > 0 {
+        at_both_ends(whole, |offset| {
+            // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them, at multiples of 16.
+            unsafe {
+                start.add(offset).pointer().cast::<AlignedPiece>().write(AlignedPiece([0; 2]))
+            }
+        });
+    }
+}
+
+/// Whether all but the last eight bytes of a slot are zero.
+///
+/// # Safety
+///
+/// The slot is readable, of 8 bytes or a multiple of 16, begins at one of 16, and has at most [`SHORT_SLOT`].
+#[inline(always)]
+pub(super) unsafe fn is_short_slot_zero(start: Address, bytes: usize) -> bool {
+    let Some(whole) = bytes.checked_sub(size_of::<Piece>()) else { return true };
+    // SAFETY: the slot is readable, and goes on for 16 bytes.
+    let last = unsafe { start.add(whole).pointer().cast::<u64>().read() };
+    if last != 0 {
+        return false;
+    }
+    let mut sum = [0; 2];
+    if whole > 0 {
+        at_both_ends(whole, |offset| {
+            // SAFETY: the bytes are readable, and `at_both_ends` keeps each piece within them, at multiples of 16.
+            let AlignedPiece(piece) =
+                unsafe { start.add(offset).pointer().cast::<AlignedPiece>().read() };
+            sum = [sum[0] | piece[0], sum[1] | piece[1]];
+        });
+    }
+    sum[0] | sum[1] == 0
+}
+
+/// Clears at most [`FEW`] bytes, without a call.
 ///
 /// # Safety
 ///
 /// They are the caller's.
 #[inline(always)]
-pub(super) unsafe fn clear_few(start: Address, bytes: usize) {
+unsafe fn clear_few(start: Address, bytes: usize) {
     if bytes < size_of::<Piece>() {
         if bytes > 0 {
             // SAFETY: the bytes are the caller's to write, and there are as many.
@@ -68,7 +121,7 @@ pub(super) unsafe fn is_zero(start: Address, bytes: usize) -> bool {
 ///
 /// They are readable.
 #[inline(always)]
-pub(super) unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
+unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
     if bytes < size_of::<Piece>() {
         // SAFETY: the bytes are readable, and there are as many.
         return bytes == 0 || unsafe { start.pointer().cast::<u64>().read_unaligned() == 0 };

@@ -140,13 +140,13 @@ impl<C: HeapConfig> Heap<C> {
         let own = thread_block::block();
         // SAFETY: the words are this thread's own.
         let words = unsafe { &*own.words(slot) };
-        if HardenedRecord::of(words).is_some() {
+        if let Some(record) = HardenedRecord::of(words) {
             // Whether the block has to be zero is seen to by who asked for it.
             return match hardened::common_entry::<C>(size, align) {
-                Some(slots) if slots.size() <= hardened::SHORT => self
-                    .allocate_hardened::<true, ZEROED>(size, entry, align, slots, own, exhausted),
+                Some(slots) if slots.size() <= const { hardened::short_slot::<C::Pages>() } => self
+                    .allocate_hardened::<true, ZEROED>(size, entry, slots, record, own, exhausted),
                 Some(slots) => self
-                    .allocate_hardened::<false, ZEROED>(size, entry, align, slots, own, exhausted),
+                    .allocate_hardened::<false, ZEROED>(size, entry, slots, record, own, exhausted),
                 None => self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted),
             };
         }

@@ -38,7 +38,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING) };
     }
 
     /// Takes a block back whose size and alignment are known, for an interface whose callers may be wrong: a block of another size, and what is
@@ -99,7 +99,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, said) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, said) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE, true>(class, bytes, pointer, said) };
     }
 
     /// The same; `LOOKS` says how much is looked at. Who [trusts](TRUSTS) asks no page map, and has no null.
@@ -144,7 +144,7 @@ impl<C: HeapConfig> Heap<C> {
         }
         let said = Said::layout(size, align);
         // SAFETY: the caller's promise; equal requests have equal classes.
-        unsafe { self.deallocate_class::<LOOKS>(class, entry.size(), pointer, said) };
+        unsafe { self.deallocate_class::<LOOKS, true>(class, entry.size(), pointer, said) };
     }
 
     /// Whether the page map's window shows that class where the pointer leads, and, if that is looked at, an object of it may begin there.
@@ -155,13 +155,13 @@ impl<C: HeapConfig> Heap<C> {
             && (LOOKS != LOOKS_AT_PLACE || !C::Pages::TABLE.is_no_beginning(class, address))
     }
 
-    /// The common path: count, push.
+    /// The common path: count, push. `SAYS`: the caller said something of the block.
     ///
     /// # Safety
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(always)]
-    unsafe fn deallocate_class<const LOOKS: u8>(
+    unsafe fn deallocate_class<const LOOKS: u8, const SAYS: bool>(
         &self,
         class: SizeClass,
         bytes: usize,
@@ -175,8 +175,13 @@ impl<C: HeapConfig> Heap<C> {
             thread_block::count_deallocated(slot, bytes as u64)
         };
         if is_closed {
-            // SAFETY: the block was handed out by this heap, and its owner gave it up.
-            return unsafe { self.deallocate_closed(pointer, slot, class, said) };
+            return if SAYS {
+                // SAFETY: the block was handed out by this heap, and its owner gave it up.
+                unsafe { self.deallocate_closed::<true>(pointer, slot, class, said) }
+            } else {
+                // SAFETY: as above.
+                unsafe { self.deallocate_closed::<false>(pointer, slot, class, Said::NOTHING) }
+            };
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
             // SAFETY: the block is the caller's to give, until it is pushed.
@@ -238,7 +243,7 @@ impl<C: HeapConfig> Heap<C> {
                 let entry = SmallEntry::of_entry(entry);
                 // SAFETY: the caller's promise; equal requests have equal classes.
                 unsafe {
-                    self.deallocate_class::<LOOKS>(entry.class(), entry.size(), pointer, said)
+                    self.deallocate_class::<LOOKS, true>(entry.class(), entry.size(), pointer, said)
                 }
             }
             // SAFETY: the block was handed out by this heap, and its owner gave it up.
@@ -253,18 +258,26 @@ impl<C: HeapConfig> Heap<C> {
     /// As for [`Self::deallocate_class`].
     #[inline(never)]
     // The pointer comes first in these: it stays in the register that it came in.
-    unsafe fn deallocate_closed(&self, pointer: *mut u8, slot: Slot, class: SizeClass, said: Said) {
+    unsafe fn deallocate_closed<const SAYS: bool>(
+        &self,
+        pointer: *mut u8,
+        slot: Slot,
+        class: SizeClass,
+        said: Said,
+    ) {
         let own = thread_block::block();
         // SAFETY: the words are this thread's own.
         if let Some(record) = HardenedRecord::of(unsafe { &*own.words(slot) }) {
-            if C::Pages::TABLE.size(class) <= hardened::SHORT {
+            if C::Pages::TABLE.size(class) <= const { hardened::short_slot::<C::Pages>() } {
                 // SAFETY: the caller's promise, as far as it holds.
                 return unsafe {
-                    self.deallocate_hardened::<true>(pointer, class, said, record, own)
+                    self.deallocate_hardened::<true, SAYS>(pointer, class, said, record, own)
                 };
             }
             // SAFETY: as above.
-            return unsafe { self.deallocate_hardened::<false>(pointer, class, said, record, own) };
+            return unsafe {
+                self.deallocate_hardened::<false, SAYS>(pointer, class, said, record, own)
+            };
         }
         // SAFETY: the block is of this class, and its owner gave it up.
         unsafe { self.deallocate_to_own(pointer, slot, class, said, own) };
@@ -405,7 +418,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<LOOKS_AT_PLACE>(class, bytes, pointer, Said::NOTHING) };
+        unsafe { self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING) };
     }
 
     /// The pointer begins no block, or the block says that it is free: who has the time looks.

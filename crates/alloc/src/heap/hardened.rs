@@ -6,43 +6,42 @@ use strata_size_classes::{SizeClass, SmallEntry};
 use strata_sync::thread_block::ThreadBlock;
 
 impl<C: HeapConfig> Heap<C> {
-    /// A block in a slot of `slots`, which are short, or looked through in a loop; `entry` was counted. The thread has a record of a
-    /// hardened heap. All that this is told fits into registers.
+    /// A block in a slot of `slots`, which are short, or looked through in a loop; `entry` was counted. All that this is told fits into
+    /// registers.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn allocate_hardened<const IS_SHORT: bool, const ZEROED: bool>(
         &self,
         size: usize,
         entry: SmallEntry,
-        align: usize,
         slots: SmallEntry,
+        record: HardenedRecord<'_>,
         own: &ThreadBlock,
         exhausted: impl FnOnce(usize, usize) -> *mut u8,
     ) -> *mut u8 {
         let slot = self.slot();
         // SAFETY: the words are this thread's own, and it runs as long as the borrow is used.
-        let words = unsafe { &*own.words(slot) };
-        // SAFETY: the caller saw that they name such a record, which stays until the thread ends.
-        let record = unsafe { HardenedRecord::of_known(words) };
+        let user = record.user(own, unsafe { &*own.words(slot) });
         // SAFETY: the words are this heap's.
         let core = unsafe { record.core::<C>() };
-        if let Some(user) = record.user(own, words)
+        if let Some(user) = user
             && let Some(block) =
                 core.allocate_hardened_commonly::<IS_SHORT>(user, slots, size, entry.size())
         {
             return block.as_ptr();
         }
-        self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted)
+        // Aligned as all slots are: more was not asked for.
+        self.allocate_uncounted::<ZEROED>(slot, size, 1, exhausted)
     }
 
-    /// Takes a block back; slots of its class are short, or need a call to be cleared.
+    /// Takes a block back; slots of its class are short, or need a call to be cleared. What was `said` is compared if `SAYS`.
     ///
     /// # Safety
     ///
     /// `pointer` is a block of that class, given up by the caller.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    pub(super) unsafe fn deallocate_hardened<const IS_SHORT: bool>(
+    pub(super) unsafe fn deallocate_hardened<const IS_SHORT: bool, const SAYS: bool>(
         &self,
         pointer: *mut u8,
         class: SizeClass,
@@ -56,6 +55,8 @@ impl<C: HeapConfig> Heap<C> {
         // SAFETY: the words are this heap's.
         let core = unsafe { record.core::<C>() };
         // SAFETY: the caller's promise, as far as it holds.
-        unsafe { core.deallocate_hardened_commonly::<IS_SHORT>(pointer, slot, user, class, said) };
+        unsafe {
+            core.deallocate_hardened_commonly::<IS_SHORT, SAYS>(pointer, slot, user, class, said);
+        };
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use core::cell::Cell;
 use std::{
     boxed::Box,
     sync::{Arc, mpsc},
@@ -6,12 +7,12 @@ use std::{
 };
 use strata_sync::asymmetric::prepare_heavy_fence;
 
-fn owned() -> Arc<Owned<[u64; 2]>> {
-    let layout = core::alloc::Layout::new::<Owned<[u64; 2]>>();
+fn owned() -> Arc<Owned<[Cell<u64>; 2]>> {
+    let layout = core::alloc::Layout::new::<Owned<[Cell<u64>; 2]>>();
     // SAFETY: the layout is not empty.
     let place = unsafe { std::alloc::alloc_zeroed(layout) };
     // SAFETY: all zero bits are a value that nobody owns, and the memory came from this allocator with its layout.
-    let owned: Box<Owned<[u64; 2]>> = unsafe { Box::from_raw(place.cast()) };
+    let owned: Box<Owned<[Cell<u64>; 2]>> = unsafe { Box::from_raw(place.cast()) };
     if !prepare_heavy_fence() {
         owned.share();
     }
@@ -19,17 +20,17 @@ fn owned() -> Arc<Owned<[u64; 2]>> {
 }
 
 /// Two words that are equal whenever nobody is inside.
-fn step(value: &mut [u64; 2]) {
+fn step(value: &[Cell<u64>; 2]) {
     assert_eq!(value[0], value[1], "somebody else is inside");
-    value[0] += 1;
-    core::hint::black_box(&mut *value);
-    value[1] += 1;
+    value[0].update(|count| count + 1);
+    core::hint::black_box(value);
+    value[1].update(|count| count + 1);
 }
 
 /// Works with the value as the heap does: the owner's way if it is open.
-fn work(owned: &Owned<[u64; 2]>, token: Token) {
+fn work(owned: &Owned<[Cell<u64>; 2]>, token: Token) {
     match owned.enter(token) {
-        Some(mut entered) => step(&mut entered),
+        Some(entered) => step(&entered),
         None => owned.with(token, step),
     }
 }
@@ -50,7 +51,7 @@ fn visitors_and_the_owner_are_never_inside_at_once() {
         visits += 1;
     }
     owner.join().expect("the owner is never disturbed");
-    assert_eq!(owned.visit(|value| value[0]), 300_000 + visits);
+    assert_eq!(owned.visit(|value| value[0].get()), 300_000 + visits);
 }
 
 #[test]
@@ -65,11 +66,11 @@ fn threads_that_come_after_the_first_share() {
         }
         scope.spawn(|| (0..2_000).for_each(|_| work(&owned, Token::NONE)));
     });
-    assert_eq!(owned.visit(|value| *value), [82_000, 82_000]);
+    assert_eq!(owned.visit(|value| [value[0].get(), value[1].get()]), [82_000, 82_000]);
 }
 
 /// A thread that owns the value, and works with it once for each word from the channel. It ends with the channel.
-fn owner(owned: &Arc<Owned<[u64; 2]>>) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
+fn owner(owned: &Arc<Owned<[Cell<u64>; 2]>>) -> (mpsc::Sender<()>, thread::JoinHandle<()>) {
     let (send, receive) = mpsc::channel();
     let (owned, (ready, is_ready)) = (owned.clone(), mpsc::channel());
     let owner = thread::spawn(move || {
@@ -118,14 +119,14 @@ fn an_owner_stays_outside_while_another_thread_forks() {
     send.send(()).expect("the owner lives");
     let visitor = thread::spawn({
         let owned = owned.clone();
-        move || owned.visit(|value| value[0])
+        move || owned.visit(|value| value[0].get())
     });
     // SAFETY: taken above.
     unsafe { owned.release() };
     assert!((1..=2).contains(&visitor.join().expect("it comes in")));
     drop(send);
     owner.join().expect("it comes in, too");
-    assert_eq!(owned.visit(|value| value[0]), 2);
+    assert_eq!(owned.visit(|value| value[0].get()), 2);
 }
 
 #[test]
@@ -136,13 +137,13 @@ fn an_owner_that_forks_is_the_owner_still() {
     owned.acquire();
     let other = thread::spawn({
         let owned = owned.clone();
-        move || owned.visit(|value| value[0])
+        move || owned.visit(|value| value[0].get())
     });
     // SAFETY: taken above.
     unsafe { owned.release() };
     assert_eq!(other.join().expect("it comes in"), 1);
     owned.with(token, step);
-    assert_eq!(owned.visit(|value| value[0]), 2);
+    assert_eq!(owned.visit(|value| value[0].get()), 2);
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_work_that_it_interrupted() {
     send.send(()).expect("the owner lives");
     drop(send);
     owner.join().expect("it comes in");
-    assert_eq!(owned.visit(|value| value[0]), 2);
+    assert_eq!(owned.visit(|value| value[0].get()), 2);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn no_record(_: *mut u8) -> Option<*const AtomicU64> {
 
 /// A slot, the common way or the other one.
 fn allocate(shard: &Shard, token: Token, source: &Numbers, class: SizeClass) -> usize {
-    let taken = shard.take(token, class);
+    let taken = shard.take(token, class, || true);
     let taken = taken.or_else(|| shard.take_filling(token, source, class, no_record).0);
     taken.expect("there are always more").start.addr()
 }
