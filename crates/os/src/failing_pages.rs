@@ -185,6 +185,17 @@ unsafe impl<S: PageSource> PageSourceLayer for FailingPages<S> {
         unsafe { self.source.decommit(range) }
     }
 
+    unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        self.admit(CallKind::Decommit, range.bytes)?;
+        // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.
+        unsafe { self.source.mark_guard(range) }
+    }
+
+    fn unmark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        self.admit(CallKind::Commit, range.bytes)?;
+        self.source.unmark_guard(range)
+    }
+
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
         self.admit(CallKind::Release, range.bytes)?;
         // SAFETY: the range is handed on as it came: what holds of it for us holds for the source beneath.

@@ -150,6 +150,22 @@ pub unsafe trait PageSource: Sync {
     /// Nobody uses the range until it is committed again.
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError>;
 
+    /// Marks the pages of a committed range, so that an access ends as one to what is inaccessible, and gives their memory back. The
+    /// range stays committed, and takes no mapping of its own. A source may refuse always; nothing has changed then, but that
+    /// pages may be empty.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses the range until its marks are taken away.
+    unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        Err(MapError::unsupported(range.bytes))
+    }
+
+    /// Takes the marks of guards from a committed range, some pages of which may have them: those read as zero.
+    fn unmark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        Err(MapError::unsupported(range.bytes))
+    }
+
     /// Gives the memory behind a committed range back; the range stays usable.
     ///
     /// # Safety

@@ -78,6 +78,21 @@ pub unsafe trait PageSourceLayer: Sync {
         unsafe { self.beneath().decommit(range) }
     }
 
+    /// As [`PageSource::mark_guard`].
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: it is handed on as it came: what holds of it for us holds for the source beneath.
+        unsafe { self.beneath().mark_guard(range) }
+    }
+
+    /// As [`PageSource::unmark_guard`].
+    fn unmark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        self.beneath().unmark_guard(range)
+    }
+
     /// As [`PageSource::release`].
     ///
     /// # Safety
@@ -172,6 +187,15 @@ unsafe impl<L: PageSourceLayer> PageSource for L {
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
         // SAFETY: the caller's promise is the same.
         unsafe { PageSourceLayer::decommit(self, range) }
+    }
+
+    unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        // SAFETY: the caller's promise is the same.
+        unsafe { PageSourceLayer::mark_guard(self, range) }
+    }
+
+    fn unmark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        PageSourceLayer::unmark_guard(self, range)
     }
 
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {

@@ -5,6 +5,7 @@ use crate::process::kibibytes;
 use crate::system_call::system_call;
 use crate::{AddressRange, KeepErrno, KernelPages, Residency, errno, kernel_page_bytes, restraint};
 use bitflags::bitflags;
+use core::sync::atomic::{AtomicBool, Ordering};
 use static_assertions::const_assert_eq;
 
 /// What of `range` stands in memory: by `PAGEMAP_SCAN` (Linux 6.7), which tells hugepages and
@@ -61,6 +62,8 @@ bitflags! {
         const ZERO = 1 << 5;
         /// Mapped by a hugepage.
         const HUGE = 1 << 6;
+        /// Marked as a guard, which the kernel shows as swapped, too (Linux 6.16; before, guards look as if they were in swap).
+        const GUARD = 1 << 8;
     }
 }
 
@@ -117,7 +120,9 @@ pub(crate) fn of_pages(scan: &PageScan, range: AddressRange) -> Result<KernelPag
         };
         let (first, end) = (place(region.start), place(region.end));
         let is = PageIs::from_bits_truncate(region.categories);
-        if is.contains(PageIs::SWAPPED) {
+        if is.contains(PageIs::GUARD) {
+            // Nowhere.
+        } else if is.contains(PageIs::SWAPPED) {
             pages.set_swapped(first, end.saturating_sub(first));
         } else if is.contains(PageIs::PRESENT) && !is.contains(PageIs::ZERO) {
             pages.set_present(first, end.saturating_sub(first), is.contains(PageIs::HUGE));
@@ -146,8 +151,25 @@ fn for_each_region(
     Ok(())
 }
 
-/// Asks once; says how many regions there were and how far the kernel came.
+/// Asks once, or twice where the kernel does not know all that is asked; says how many regions there were and how far the kernel came.
 fn scan(
+    file: &KernelFile,
+    range: AddressRange,
+    regions: &mut [ScanRegion; REGIONS],
+) -> Result<(usize, usize), i32> {
+    /// Set when the kernel does not tell of guards; says only "do not ask again".
+    static KNOWS_NO_GUARDS: AtomicBool = AtomicBool::new(false);
+    if !KNOWS_NO_GUARDS.load(Ordering::Relaxed) {
+        match scan_for(PageIs::all(), file, range, regions) {
+            Err(libc::EINVAL) => KNOWS_NO_GUARDS.store(true, Ordering::Relaxed),
+            answer => return answer,
+        }
+    }
+    scan_for(PageIs::all() - PageIs::GUARD, file, range, regions)
+}
+
+fn scan_for(
+    wanted: PageIs,
     file: &KernelFile,
     range: AddressRange,
     regions: &mut [ScanRegion; REGIONS],
@@ -164,7 +186,7 @@ fn scan(
         category_inverted: 0,
         category_mask: 0,
         category_anyof_mask: (PageIs::PRESENT | PageIs::SWAPPED).bits(),
-        return_mask: PageIs::all().bits(),
+        return_mask: wanted.bits(),
     };
     // SAFETY: the request has the kernel's layout and size; the regions that it points to are
     // ours to write, as many as it says, for the length of the call.
@@ -177,7 +199,9 @@ fn scan(
 fn add(sum: &mut Residency, region: &ScanRegion) {
     let bytes = usize::try_from(region.end.saturating_sub(region.start)).unwrap_or(0);
     let is = PageIs::from_bits_truncate(region.categories);
-    if is.contains(PageIs::SWAPPED) {
+    if is.contains(PageIs::GUARD) {
+        // Nowhere.
+    } else if is.contains(PageIs::SWAPPED) {
         sum.swapped_bytes += bytes;
     } else if is.contains(PageIs::PRESENT) && !is.contains(PageIs::ZERO) {
         sum.resident_bytes += bytes;

@@ -20,6 +20,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///   else: it knows no history, so do not commit what is committed.
 /// - `release` by force drops the pages at once, those that mlock holds too (from Linux 5.18 on;
 ///   before, that is an error). Lazily is `MADV_FREE`, which locked pages refuse.
+/// - `mark_guard` is `MADV_GUARD_INSTALL` (Linux 6.13), which locked memory refuses.
 /// - `decommit` forbids access and drops the pages. The charge against strict overcommit stays
 ///   until the range is unreserved.
 ///
@@ -105,6 +106,29 @@ unsafe impl PageSource for SystemPages {
         })
     }
 
+    unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        /// Set when the kernel does not know such marks, or the memory is locked; says only "do not ask again".
+        static REFUSED: AtomicBool = AtomicBool::new(false);
+        let _keep = KeepErrno::new();
+        check(range)?;
+        if REFUSED.load(Ordering::Relaxed) {
+            return Err(MapError::unsupported(range.bytes));
+        }
+        advise_again(range, MADV_GUARD_INSTALL).inspect_err(|error| {
+            if error.errno == libc::EINVAL {
+                REFUSED.store(true, Ordering::Relaxed);
+            } else {
+                let _ = advise_again(range, MADV_GUARD_REMOVE);
+            }
+        })
+    }
+
+    fn unmark_guard(&self, range: AddressRange) -> Result<(), MapError> {
+        let _keep = KeepErrno::new();
+        check(range)?;
+        advise_again(range, MADV_GUARD_REMOVE)
+    }
+
     unsafe fn release(&self, range: AddressRange, how: Release) -> Result<(), MapError> {
         let _keep = KeepErrno::new();
         check(range)?;
@@ -167,6 +191,11 @@ unsafe impl PageSource for SystemPages {
 
 /// `MADV_COLLAPSE` (Linux 6.1), which not every C library's header has.
 const MADV_COLLAPSE: c_int = 25;
+
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE` (Linux 6.13): marks in page tables, at which an access ends as it does where nothing is
+/// mapped, while the mapping stays one. Locked memory refuses them.
+const MADV_GUARD_INSTALL: c_int = 102;
+const MADV_GUARD_REMOVE: c_int = 103;
 
 /// How often to ask for what the kernel may interrupt or be too busy for. TCMalloc's figure for
 /// collapse; each try may copy 2 MiB.

@@ -27,8 +27,8 @@ use strata_sync::{
     thread_block::Slot,
 };
 
-/// Blocks with guards at the same time: three mappings each, and as many again are left to the program. Beyond it, blocks
-/// have canaries alone.
+/// Blocks at the same time of which a guard takes mappings, because the kernel marks no pages: three each, and as many again are left to
+/// the program. Beyond it, blocks have canaries alone.
 const MOST_GUARDED: u64 = 8192;
 
 /// Freed blocks that wait, and bytes of address space that they may keep, unless it is one block.
@@ -46,15 +46,19 @@ const FREED: usize = 1 << 63;
 /// In the span's note: the guard before the block stands; the one behind it does.
 const GUARDED_BEFORE: u64 = 1;
 const GUARDED_BEHIND: u64 = 2;
+const GUARDED: u64 = GUARDED_BEFORE | GUARDED_BEHIND;
 /// The block's pages are inaccessible, and were given back: they are zero once they are accessible.
 const CLOSED: u64 = 4;
+/// Pages of a guard are marked; a guard takes mappings, and is counted.
+const MARKED: u64 = 8;
+const MAPPED: u64 = 16;
 
 /// Freed large blocks that wait before their pages are used again. All zero bits are none.
 #[derive(Debug)]
 pub(crate) struct LargeQuarantine {
     /// The oldest first. Rank: with the shards; the page heap is entered after it was let go.
     waiting: Mutex<Waiting>,
-    /// Blocks with guards, at most. Written by who makes and takes guards.
+    /// Blocks with guards that take mappings. Written by who makes and takes guards.
     guarded: AtomicU64,
     /// Freed blocks whose pages could not be made accessible again: they are lost.
     lost_bytes: AtomicU64,
@@ -131,20 +135,27 @@ impl<C: HeapConfig> Core<C> {
     fn reopen(&self, request: GuardedRequest<C::Pages>, align: usize) -> Option<SpanHandle> {
         let span = self.hardened.large.take_again::<C::Pages>(|span| {
             let start = span.start::<C::Pages>().value();
-            span.note() == GUARDED_BEFORE | GUARDED_BEHIND | CLOSED
+            span.note() & (GUARDED | CLOSED) == GUARDED | CLOSED
                 && span.page_count::<C::Pages>() == request.span.pages
                 && span.object_map() == start.wrapping_add(request.lead)
                 && span.object_map().is_multiple_of(align)
         })?;
         // More than the last block's pages may be guard, which is as empty as they are.
         let block = AddressRange::new(span.object_map(), request.body);
-        if self.source().commit(block).is_err() {
+        if !self.shorten_guard(span, block) || self.source().commit(block).is_err() {
             // Without the mappings of its guards it may do.
             self.give_back(span);
             return None;
         }
-        span.set_note(GUARDED_BEFORE | GUARDED_BEHIND);
+        span.set_note(span.note() & !CLOSED);
         Some(span)
+    }
+
+    /// Takes the marks from what was guard behind the freed block of a span, and is to be part of the next one. False if it cannot be had.
+    fn shorten_guard(&self, span: SpanHandle, block: AddressRange) -> bool {
+        let last = Self::body(Address::new(block.start), span.records() & !FREED);
+        let more = AddressRange::new(last.end(), block.end().saturating_sub(last.end()));
+        span.note() & MARKED == 0 || more.is_empty() || self.source().unmark_guard(more).is_ok()
     }
 
     /// Makes a span that is ours a block of `size` bytes, and counts it.
@@ -262,26 +273,28 @@ impl<C: HeapConfig> Core<C> {
         self.report_misuse(offence, function, address, Some(span), last);
     }
 
-    /// Makes the pages before and behind a block inaccessible, as far as budget and kernel let us.
+    /// Makes the pages before and behind a block inaccessible, as far as kernel and budget let us.
     fn raise_guards(&self, span: SpanHandle, start: Address, body: usize) {
-        span.set_note(0);
-        if self.hardened.large.guarded.fetch_add(1, Ordering::Relaxed) >= MOST_GUARDED {
-            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
-            return;
-        }
-        let range = span.range::<C::Pages>();
-        let block = AddressRange::new(start.value(), body);
+        let (range, block) = (span.range::<C::Pages>(), AddressRange::new(start.value(), body));
+        let guards =
+            [(before(range, block), GUARDED_BEFORE), (behind(range, block), GUARDED_BEHIND)];
         let mut note = 0;
-        for (guard, mark) in
-            [(before(range, block), GUARDED_BEFORE), (behind(range, block), GUARDED_BEHIND)]
-        {
+        for (guard, mark) in guards {
             // SAFETY: the span is ours, and nothing is in its guards.
-            if unsafe { self.source().decommit(guard) }.is_ok() {
-                note |= mark;
+            if unsafe { self.source().mark_guard(guard) }.is_ok() {
+                note |= mark | MARKED;
             }
         }
-        if note == 0 {
-            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
+        if note & GUARDED != GUARDED && self.hardened.large.count_mapped() {
+            for (guard, mark) in guards {
+                // SAFETY: as above.
+                if note & mark == 0 && unsafe { self.source().decommit(guard) }.is_ok() {
+                    note |= mark | MAPPED;
+                }
+            }
+            if note & MAPPED == 0 {
+                self.hardened.large.discount_mapped();
+            }
         }
         span.set_note(note);
     }
@@ -314,10 +327,12 @@ impl<C: HeapConfig> Core<C> {
     /// lost.
     #[unsafe(link_section = ".text_rarely")]
     fn give_back(&self, span: SpanHandle) {
-        if span.note() & (GUARDED_BEFORE | GUARDED_BEHIND) != 0 {
-            self.hardened.large.guarded.fetch_sub(1, Ordering::Relaxed);
+        let (note, range) = (span.note(), span.range::<C::Pages>());
+        if note & MAPPED != 0 {
+            self.hardened.large.discount_mapped();
         }
-        if self.source().commit(span.range::<C::Pages>()).is_err() {
+        let is_open = note & (MAPPED | CLOSED) == 0 || self.source().commit(range).is_ok();
+        if !is_open || note & MARKED != 0 && self.source().unmark_guard(range).is_err() {
             let bytes = span.bytes::<C::Pages>() as u64;
             self.hardened.large.lost_bytes.fetch_add(bytes, Ordering::Relaxed);
             return;
@@ -373,6 +388,19 @@ impl LargeQuarantine {
     pub(crate) unsafe fn release(&self) {
         // SAFETY: `acquire` took the lock, in this thread or in the one that forked it, and no guard of it lives.
         unsafe { self.waiting.release() };
+    }
+
+    /// One more block whose guards take mappings; false if there are as many as may be.
+    fn count_mapped(&self) -> bool {
+        let may_be = self.guarded.fetch_add(1, Ordering::Relaxed) < MOST_GUARDED;
+        if !may_be {
+            self.discount_mapped();
+        }
+        may_be
+    }
+
+    fn discount_mapped(&self) {
+        self.guarded.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Puts a span at the end; takes the oldest one out if there is no room.

@@ -74,6 +74,33 @@ fn what_is_decommitted_can_be_committed_again_and_is_zero() {
 }
 
 #[test]
+fn what_is_marked_as_a_guard_cannot_be_read_and_is_zero_afterwards() {
+    let range = reserve(1 << 20, 1 << 20);
+    PAGES.commit(range).expect("committed");
+    let page = PAGES.page_bytes();
+    for at in (0..range.bytes).step_by(page) {
+        write(range.start + at, 7);
+    }
+    let guard = AddressRange::new(range.start + page, 2 * page);
+    let can_be_read = |address| crate::read_own_memory(address, &mut [0]).is_ok();
+    // SAFETY: nobody else knows the range.
+    let is_marked = unsafe { PAGES.mark_guard(guard) }.is_ok();
+    assert_eq!(can_be_read(guard.start), !is_marked);
+    assert_eq!(can_be_read(guard.end() - 8), !is_marked);
+    assert!(can_be_read(range.start) && can_be_read(guard.end()), "what stands beside it");
+    if is_marked {
+        if let Ok(pages) = PAGES.kernel_pages(&crate::PageScan::open(), range) {
+            let present = [0, 1, 2, 3].map(|page| pages.is_present(page));
+            assert_eq!(present, [true, false, false, true]);
+        }
+        PAGES.unmark_guard(range).expect("unmarked");
+        assert_eq!([read(guard.start), read(guard.end() - 1)], [0, 0]);
+    }
+    assert_eq!([read(range.start), read(guard.end())], [7, 7]);
+    give_back(range);
+}
+
+#[test]
 fn locked_pages_are_released_by_force_but_not_lazily() {
     let page = kernel_page_bytes();
     let range = reserve(page, page);
