@@ -170,23 +170,29 @@ unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
     unsafe { is_sum_zero(start, bytes) }
 }
 
-/// All of them are looked at, so that nothing has to be decided before the end.
+/// All of them are looked at, so that nothing has to be decided before the end; the last piece may overlap the one before it.
 ///
 /// # Safety
 ///
 /// They are readable.
 #[inline(always)]
 unsafe fn is_sum_zero(start: Address, bytes: usize) -> bool {
-    let words = start.pointer().cast::<u64>().cast_const();
-    let all = core::ptr::slice_from_raw_parts(words, bytes / size_of::<u64>());
-    // SAFETY: the caller's promise; who writes there at the same time breaks the rules, and is looked for.
-    let all = unsafe { &*all };
-    let (pieces, rest) = all.as_chunks::<16>();
-    let mut sums = [0; 16];
-    for piece in pieces {
+    type Long = [u64; FEW / size_of::<u64>()];
+    let mut sums = [0; FEW / size_of::<u64>()];
+    let mut add = |offset: usize| {
+        // SAFETY: the caller's promise: an offset leaves room for a piece; who writes there at the same time breaks the rules, and is
+        // looked for.
+        let piece = unsafe { start.add(offset).pointer().cast::<Long>().read_unaligned() };
         sums.iter_mut().zip(piece).for_each(|(sum, word)| *sum |= word);
+    };
+    let last = bytes - FEW;
+    let mut offset = 0;
+    while offset < last {
+        add(offset);
+        offset += FEW;
     }
-    sums.iter().chain(rest).fold(0, |sum, word| sum | word) == 0
+    add(last);
+    sums.iter().fold(0, |sum, word| sum | word) == 0
 }
 
 /// Finds out what the processor can. Before the first question about many bytes; later, they are answered all the same.

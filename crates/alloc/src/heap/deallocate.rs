@@ -38,7 +38,9 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING) };
+        unsafe {
+            self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING)
+        };
     }
 
     /// Takes a block back whose size and alignment are known, for an interface whose callers may be wrong: a block of another size, and what is
@@ -418,7 +420,9 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
-        unsafe { self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING) };
+        unsafe {
+            self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING)
+        };
     }
 
     /// The pointer begins no block, or the block says that it is free: who has the time looks.
