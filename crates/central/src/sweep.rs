@@ -147,6 +147,10 @@ where
         while index < PageCount::<E::Pages>::PER_HUGEPAGE.get() {
             let page = first + PageCount::new(index);
             index += 1;
+            // A byte of the page map says of most pages that there is nothing: in a large heap each look at a span waits for memory.
+            if allowances.get(map.class_at(page.address().value())) < least as u64 {
+                continue;
+            }
             let Some(span) = map.span_of(page).filter(|span| span.first() == page) else {
                 continue;
             };

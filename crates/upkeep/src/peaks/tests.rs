@@ -1,9 +1,9 @@
-use super::Peaks;
+use super::{EPOCHS, GrowingPeaks, Peaks};
 
 #[test]
 fn nothing_is_idle_before_the_delay_has_passed() {
-    let mut peaks = Peaks::NONE;
-    for _ in 0..Peaks::EPOCHS {
+    let mut peaks = <Peaks>::NONE;
+    for _ in 0..EPOCHS {
         assert_eq!(peaks.idle(100, 0), 0);
         peaks.end_epoch(0);
     }
@@ -12,7 +12,7 @@ fn nothing_is_idle_before_the_delay_has_passed() {
 
 #[test]
 fn what_the_peak_would_want_again_is_not_idle() {
-    let mut peaks = Peaks::NONE;
+    let mut peaks = <Peaks>::NONE;
     for peak in [10, 70, 30, 20] {
         peaks.end_epoch(peak);
     }
@@ -28,7 +28,7 @@ fn what_the_peak_would_want_again_is_not_idle() {
 
 #[test]
 fn what_growth_is_about_to_take_is_not_idle() {
-    let mut peaks = Peaks::NONE;
+    let mut peaks = GrowingPeaks::NONE;
     for peak in [100, 110, 120, 130, 140] {
         peaks.end_epoch(peak);
     }
@@ -46,7 +46,7 @@ fn what_growth_is_about_to_take_is_not_idle() {
 
 #[test]
 fn what_comes_and_goes_is_no_growth() {
-    let mut peaks = Peaks::NONE;
+    let mut peaks = GrowingPeaks::NONE;
     for peak in [50, 200, 50, 60, 55, 70, 200, 60] {
         peaks.end_epoch(peak);
     }

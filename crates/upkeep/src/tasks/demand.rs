@@ -1,14 +1,14 @@
 //! How much was in use of late, and whether anybody did anything.
 
 use super::{Memory, Next};
-use crate::{INTERVAL_NS, Layers, ReleasePolicy, peaks::Peaks};
+use crate::{INTERVAL_NS, Layers, ReleasePolicy, peaks::GrowingPeaks};
 use strata_page_heap::PageHeap;
 
 /// What was seen of the program's demand.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// Pages in use.
-    pub(super) pages: Peaks,
+    pub(super) pages: GrowingPeaks,
     /// What the count of activity was at the last look, and since when it is that; 0 before the first.
     activity: u64,
     quiet_since_ns: u64,
@@ -17,7 +17,7 @@ pub(super) struct Seen {
 
 impl Seen {
     pub(super) const NOTHING: Self =
-        Self { pages: Peaks::NONE, activity: 0, quiet_since_ns: 0, epoch_ends_ns: 0 };
+        Self { pages: GrowingPeaks::NONE, activity: 0, quiet_since_ns: 0, epoch_ends_ns: 0 };
 
     /// Whether nobody missed for `delay_ns`.
     pub(super) fn is_quiet(&self, now_ns: u64, delay_ns: u64) -> bool {

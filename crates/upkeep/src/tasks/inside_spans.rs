@@ -37,7 +37,7 @@ pub(super) struct Sweep {
 
 impl Sweep {
     pub(super) const NONE: Self = Self {
-        objects: [Peaks::NONE; CLASS_SLOTS],
+        objects: [<Peaks>::NONE; CLASS_SLOTS],
         allowances: Allowances::NONE,
         next_hugepage: 0,
         given_bytes: 0,
