@@ -101,6 +101,9 @@ impl<C: HeapConfig> Core<C> {
         background.stepping.store(thread_pointer(), Ordering::Relaxed);
         let due_ns = schedule.step(self, now_ns);
         background.stepping.store(0, Ordering::Relaxed);
+        if schedule.is_at_rest() && !background.at_rest.load(Ordering::Relaxed) {
+            background.looks.come_to_rest();
+        }
         background.at_rest.store(schedule.is_at_rest(), Ordering::Relaxed);
         background.due_ns.store(due_ns, Ordering::Relaxed);
         due_ns

@@ -77,6 +77,9 @@ pub(crate) struct Threads<P: PageSize> {
     /// others could not keep: see `move_counters_on`.
     past_allocated: AtomicU64,
     past_deallocated: AtomicU64,
+    /// Threads that had a record and ended, in this process and since the heap last tried to make a thread. Raised under the list's
+    /// lock; set back by who tried, or is the child of a fork: one that ends meanwhile may go uncounted.
+    pub(crate) ended: AtomicU64,
 }
 
 #[derive(Debug)]

@@ -17,15 +17,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Counted from the page tables: the counters of statm lag by some hundred pages. */
+extern void MallocExtension_SetBackgroundProcessActionsEnabled(int enabled) __attribute__((weak));
+
+/* Counted from the page tables: the counters of statm lag by some hundred pages. Without a block, which would disturb a heap that rests. */
 static long resident_kib(void) {
-    FILE *file = fopen("/proc/self/smaps_rollup", "r");
-    char line[200];
-    long kib = -1;
-    while (file != NULL && kib < 0 && fgets(line, sizeof(line), file) != NULL) sscanf(line, "Rss: %ld", &kib);
-    CHECK(kib >= 0);
-    fclose(file);
-    return kib;
+    char text[2000];
+    int file = open("/proc/self/smaps_rollup", O_RDONLY);
+    ssize_t length = read(file, text, sizeof(text) - 1);
+    CHECK(length > 0 && close(file) == 0);
+    text[length] = 0;
+    const char *line = strstr(text, "\nRss:");
+    CHECK(line != NULL);
+    return atol(line + strlen("\nRss:"));
 }
 
 /* The most that was resident where this was called: what is free goes back by the clock, so that one look may find little. */
@@ -60,12 +63,14 @@ enum { AT_ONCE = 16 };
 static int together;
 static pthread_barrier_t all_have_theirs;
 
-/* Small blocks alone, so that what is resident does not hang on how many large ones live at once. */
+/* Of threads that live shortly. Small ones alone where it counts how many live at once. */
+static unsigned longest_block = 1000;
+
 static void *short_life(void *seed) {
     unsigned char *blocks[200];
     unsigned random = (unsigned)(uintptr_t)seed;
     for (int i = 0; i < 200; i++) {
-        CHECK((blocks[i] = malloc(1 + next_random(&random) % 1000)) != NULL);
+        CHECK((blocks[i] = malloc(1 + next_random(&random) % longest_block)) != NULL);
         blocks[i][0] = 1;
     }
     if (together) pthread_barrier_wait(&all_have_theirs);
@@ -103,14 +108,36 @@ static void rounds_that_need_the_most(void) {
     together = 0;
 }
 
-/* STRATA_THREADS says how many. (glibc grows by more, where CPUs are few.) */
+/* STRATA_THREADS says how many. */
+static int rounds_of_threads(void) {
+    return (getenv("STRATA_THREADS") != NULL ? atoi(getenv("STRATA_THREADS")) : 2000) / AT_ONCE;
+}
+
+/* What caches hold does not grow, whatever went back meanwhile. (glibc grows by more, where CPUs are few.) */
 static void threads_by_the_thousand(void) {
-    int rounds = (getenv("STRATA_THREADS") != NULL ? atoi(getenv("STRATA_THREADS")) : 2000) / AT_ONCE;
+    int rounds = rounds_of_threads();
+    MallocExtension_SetBackgroundProcessActionsEnabled(0);
     rounds_that_need_the_most();
     long before = 0;
     for (int round = 0; round < rounds / 10; round++) a_round_of_threads(round), note_resident(&before);
     for (int round = rounds / 10; round < rounds; round++) a_round_of_threads(round);
     long grown = resident_kib() - before;
+    if (grown > 1024) fprintf(stderr, "grown by %ld KiB\n", grown);
+    CHECK(grown <= 1024);
+}
+
+/* What the caches of all CPUs hold when the last thread is gone goes back, though nobody allocates any more. */
+static void threads_leave_little_behind(void) {
+    longest_block = 3000;
+    rounds_that_need_the_most();
+    malloc_trim(0);
+    long before = resident_kib();
+    for (int round = 0; round < rounds_of_threads(); round++) a_round_of_threads(round);
+    long grown = resident_kib() - before;
+    for (int second = 0; second < 60 && grown > 1024; second++) {
+        sleep(1);
+        grown = resident_kib() - before;
+    }
     if (grown > 1024) fprintf(stderr, "grown by %ld KiB\n", grown);
     CHECK(grown <= 1024);
 }
@@ -569,6 +596,7 @@ static void threads_follow_a_change_of_user(void) {
 
 static const struct test_case cases[] = {
     ON_STRATA(threads_by_the_thousand),
+    ON_STRATA(threads_leave_little_behind),
     ON_BOTH(detached_threads),
     ON_BOTH(threads_follow_a_change_of_user),
     ON_BOTH(fork_while_others_allocate),

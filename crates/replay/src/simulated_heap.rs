@@ -308,7 +308,11 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
     }
 
     fn step(&mut self, now_ns: u64) {
+        let rested = self.schedule.is_at_rest();
         self.due_ns = self.schedule.step(&self.layers, now_ns);
+        if self.schedule.is_at_rest() && !rested {
+            self.layers.looks.come_to_rest();
+        }
         let map = self.layers.ground.map();
         self.layers.page_heap.end_step(|hugepage| map.tracker(hugepage).is_some());
     }

@@ -59,9 +59,10 @@ fn what_could_go_goes() {
 }
 
 #[test]
-fn what_recent_demand_keeps_could_not_go() {
+fn what_recent_demand_keeps_could_not_go_where_hugepages_would_break() {
     let _alone = alone();
     let heap: Heap = Heap::with(Config::DEFAULT);
+    let of_hugepages = vec![heap.allocate(40 << 20)];
     let stay = sieve(&heap, 100_000, 400, 4);
     let core = heap.core().unwrap();
     let free_bytes = Snapshot::take(core).heap.page_heap.free_bytes;
@@ -70,4 +71,5 @@ fn what_recent_demand_keeps_could_not_go() {
     core.page_heap().set_skip_intervals(SkipIntervals::NONE);
     assert_eq!(releasable(&heap), free_bytes, "nobody looks at demand");
     free(&heap, stay);
+    free(&heap, of_hugepages);
 }

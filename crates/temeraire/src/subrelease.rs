@@ -256,8 +256,8 @@ impl<P: PageSize> HugePageAware<P> {
 impl<P: PageSize> State<P> {
     /// How many pages to give back: what is wanted less what went back already as broken hugepages
     /// emptied, or more where much of broken hugepages is free, but not what recent demand would
-    /// take again. A limit that was hit knows no such regard; nor does the rate where that breaks no hugepage, so that it costs faults
-    /// alone.
+    /// take again. A limit that was hit knows no such regard; nor does who asks, or the rate, where that breaks no hugepage, so that it
+    /// costs faults alone.
     fn plan_subrelease(
         &mut self,
         wanted: PageCount<P>,
@@ -265,8 +265,8 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
     ) -> Plan {
         // Who says that memory is idle has looked at demand already. And where the kernel was never asked for hugepages none is broken.
-        let is_by_page = matches!(self.backing, Backing::Asked | Backing::ByPage);
-        let breaks_nothing = reason == ReleaseReason::Policy && is_by_page;
+        let asks = matches!(reason, ReleaseReason::Policy | ReleaseReason::Call);
+        let breaks_nothing = asks && self.is_by_page();
         if is_for_limit(reason) || reason == ReleaseReason::Idle || breaks_nothing {
             return Plan::of(wanted.get());
         }
@@ -295,6 +295,11 @@ impl<P: PageSize> State<P> {
         Plan { pages, unwanted_pages }
     }
 
+    /// Whether the kernel backs this heap page by page: what goes of a hugepage breaks nothing.
+    fn is_by_page(&self) -> bool {
+        matches!(self.backing, Backing::Asked | Backing::ByPage)
+    }
+
     /// Pages of the filler that recent demand is likely to want.
     fn expected_pages(&self, now_ns: u64) -> usize {
         let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
@@ -309,7 +314,8 @@ impl<P: PageSize> State<P> {
         let empty = self.filler.empty_pages();
         let all = self.filler.totals().all();
         let free = all.free - empty;
-        let unwanted = (all.used + free).saturating_sub(self.expected_pages(now_ns));
+        let expected = if self.is_by_page() { 0 } else { self.expected_pages(now_ns) };
+        let unwanted = (all.used + free).saturating_sub(expected);
         whole.pages::<P>() + PageCount::new(empty + free.min(unwanted))
     }
 

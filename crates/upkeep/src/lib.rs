@@ -92,5 +92,7 @@ mod tasks;
 pub use counters::Counters;
 pub use layers::{Layers, TakenCaches};
 pub use looks::Looks;
-pub use policy::{ReleasePolicy, THREAD_FROM_BYTES};
+pub use policy::{
+    ReleasePolicy, THREAD_FROM_BYTES, THREAD_FROM_ENDED_THREADS, THREAD_FROM_LEAST_BYTES,
+};
 pub use schedule::{INTERVAL_NS, LONGEST_NS, Schedule};

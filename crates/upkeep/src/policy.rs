@@ -4,6 +4,14 @@
 /// scripts have one; at twice, programs of 50 MiB keep what they freed until their next miss.
 pub const THREAD_FROM_BYTES: u64 = 32 << 20;
 
+/// Threads of the program that have ended, from which on a heap has a thread of its own however small it is: what they used lies in
+/// the caches of all CPUs they ran on, and who outlives them may never miss. At half as many, programs with a pool of threads
+/// for each of a few jobs have one; at twice, servers with a thread for each request keep what a few hundred of these had.
+pub const THREAD_FROM_ENDED_THREADS: u64 = 256;
+
+/// What such a heap has behind it at least, in bytes: less is not worth a thread, which has 40 KiB itself.
+pub const THREAD_FROM_LEAST_BYTES: u64 = 1 << 20;
+
 /// Which free memory goes back without being asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ReleasePolicy {

@@ -391,6 +391,20 @@ fn a_heap_gets_a_thread_when_it_has_grown_and_loses_it_when_it_ends() {
 }
 
 #[test]
+fn a_small_heap_gets_a_thread_when_many_threads_of_the_program_have_ended() {
+    let heap: Heap = Heap::with(Config::parse(b"background_thread:true", |_| ()));
+    allocate_and_free(&heap, 2, MIB);
+    let core = heap.core().unwrap();
+    let ended = &core.threads.ended;
+    ended.store(strata_upkeep::THREAD_FROM_ENDED_THREADS - 1, Ordering::Relaxed);
+    allocate_and_free(&heap, 10, MIB);
+    assert!(!core.background_figures().has_thread, "one is missing");
+    ended.store(strata_upkeep::THREAD_FROM_ENDED_THREADS, Ordering::Relaxed);
+    allocate_and_free(&heap, 10, MIB);
+    assert!(core.background_figures().has_thread);
+}
+
+#[test]
 fn a_heap_has_no_thread_unless_it_was_asked_for() {
     for config in [Config::DEFAULT, Config::parse(b"background_thread:false", |_| ())] {
         let heap: Heap = Heap::with(config);

@@ -1,10 +1,10 @@
 //! A heap's own thread.
 //!
-//! It is born in an allocation that finds the heap grown past [`THREAD_FROM_BYTES`], when the layers are done and no lock is held:
-//! making a thread allocates, and may come back into this very heap. In a free it is never born, since making
-//! one frees too. A small program never has it.
+//! It is born in an allocation that finds the heap grown past [`THREAD_FROM_BYTES`], or [`THREAD_FROM_ENDED_THREADS`] threads gone, when the
+//! layers are done and no lock is held: making a thread allocates, and may come back into this very heap. In a free it is never born,
+//! since making one frees too. A small program with few threads never has it.
 //!
-//! A child of a fork has none. It gets one when its heap has grown by as much again: most children become another program
+//! A child of a fork has none. It gets one when its heap has grown by as much again, or as many of its threads ended: most children become another program
 //! soon, and some do what a process with two threads may not (unshare(2), setns(2)).
 
 use super::BackgroundFigures;
@@ -20,7 +20,7 @@ use strata_sync::{
     atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering},
     thread_block,
 };
-use strata_upkeep::THREAD_FROM_BYTES;
+use strata_upkeep::{THREAD_FROM_BYTES, THREAD_FROM_ENDED_THREADS, THREAD_FROM_LEAST_BYTES};
 
 /// The thread's stack: steps need some 20 KiB of it, snapshots 180, and the C library takes the program's thread-local storage
 /// out of it. What is never touched costs address space alone.
@@ -95,13 +95,15 @@ impl<C: HeapConfig> Core<C> {
         let backed_bytes = stats.in_use_bytes + stats.free_bytes;
         let thread = &self.background.thread;
         let base_bytes = thread.base_bytes.load(Ordering::Relaxed);
-        if backed_bytes < base_bytes.saturating_add(THREAD_FROM_BYTES) {
+        let has_grown = backed_bytes >= base_bytes.saturating_add(THREAD_FROM_BYTES);
+        let outlived_many = self.threads.ended.load(Ordering::Relaxed) >= THREAD_FROM_ENDED_THREADS
+            && backed_bytes >= THREAD_FROM_LEAST_BYTES;
+        if !has_grown && !outlived_many {
             return false;
         }
         let started = self.start_thread();
         if !started && !WAITING.load(Ordering::Relaxed) {
-            // Tried again after as much growth.
-            thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
+            self.begin_to_count(backed_bytes);
         }
         started
     }
@@ -229,7 +231,13 @@ impl<C: HeapConfig> Core<C> {
         self.begin_without_thread();
         let stats = self.page_heap().stats();
         let backed_bytes = stats.in_use_bytes + stats.free_bytes;
+        self.begin_to_count(backed_bytes);
+    }
+
+    /// A thread is made after as much growth from here, or as many threads, as the first one was.
+    fn begin_to_count(&self, backed_bytes: u64) {
         self.background.thread.base_bytes.store(backed_bytes, Ordering::Relaxed);
+        self.threads.ended.store(0, Ordering::Relaxed);
     }
 }
 

@@ -78,6 +78,8 @@ pub(super) unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonN
     let (allocated, deallocated) = words_counts(words);
     core.threads.past_allocated.fetch_add(allocated, Ordering::Relaxed);
     core.threads.past_deallocated.fetch_add(deallocated, Ordering::Relaxed);
+    let ended = core.threads.ended.load(Ordering::Relaxed);
+    core.threads.ended.store(ended + 1, Ordering::Relaxed);
     close(words);
     records.remove(record);
     drop(records);

@@ -333,7 +333,7 @@ const HELD_BY_CACHES: &str = "malloc_trim(0) empties the caches, and spans of wh
 impl Display for WhyNoThread {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let why = match self {
-            Self::Small => "since it was never larger than 32 MiB",
+            Self::Small => "since it was never larger than 32 MiB, and few threads ended",
             Self::Off => "since background_thread:false says so",
             Self::NotAsked => "since nobody asked for one, or none could be made",
         };

@@ -297,14 +297,17 @@ fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
 }
 
 #[test]
-fn where_no_hugepage_can_be_broken_the_rate_does_not_wait_for_demand_to_stay_away() {
-    let heap = without_hugepages();
-    let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
-    live.iter().step_by(2).for_each(|span| heap.deallocate(*span));
-    heap.pass_seconds(1);
-    assert!(heap.release(MIB, ReleaseReason::Policy) >= MIB);
-    assert_eq!(heap.figures().filler.counters.broken_hugepages, 0);
-    heap.check();
+fn where_no_hugepage_can_be_broken_neither_the_rate_nor_who_asks_waits_for_demand_to_stay_away() {
+    for reason in [ReleaseReason::Policy, ReleaseReason::Call] {
+        let heap = without_hugepages();
+        let live: Vec<_> = (0..512).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+        live.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+        heap.pass_seconds(1);
+        assert!(heap.figures().releasable_bytes >= Some(MIB as u64), "{reason:?}");
+        assert!(heap.release(MIB, reason) >= MIB, "{reason:?}");
+        assert_eq!(heap.figures().filler.counters.broken_hugepages, 0);
+        heap.check();
+    }
 }
 
 #[test]
