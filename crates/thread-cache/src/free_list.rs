@@ -7,7 +7,10 @@ use strata_sync::{
 };
 
 /// Addresses that a decoded link may have: those of user space, at multiples of 8.
-const NOT_AN_OBJECT: usize = !((1 << 48) - 1) | 7;
+const NOT_AN_OBJECT: usize = !((1 << ADDRESS_BITS) - 1) | 7;
+
+/// Bits that an address of user space may have, and one more.
+const ADDRESS_BITS: u32 = 48;
 
 /// A stack of free objects, linked through their first words.
 ///
@@ -160,10 +163,11 @@ impl FreeList {
     }
 }
 
-/// Turns an address into a link in the word at `place`, and a link back into the address.
+/// Turns an address into a link in the word at `place`, and a link back into the address. What differs between places stands above all
+/// bits of an address: a link that was copied from one object into another decodes to no address of user space.
 #[inline(always)]
 fn mix(pointer: *mut u8, place: *mut u8, secret: usize) -> *mut u8 {
-    pointer.map_addr(|address| address ^ place.addr() ^ secret)
+    pointer.map_addr(|address| address ^ place.addr().rotate_left(ADDRESS_BITS) ^ secret)
 }
 
 #[cold]

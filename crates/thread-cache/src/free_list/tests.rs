@@ -44,6 +44,29 @@ fn no_address_stands_in_a_freed_object() {
 }
 
 #[test]
+fn a_link_that_was_copied_into_another_object_leads_nowhere() {
+    let mut memory = [[0_u64; 2]; 50];
+    let objects: Vec<*mut u8> =
+        memory.iter_mut().map(|object| core::ptr::from_mut(object).cast()).collect();
+    for (from, to) in [(0, 1), (1, 2), (7, 40), (48, 49)] {
+        let list = FreeList::new();
+        for &object in &objects {
+            // SAFETY: this thread has the list, and the object is not on it.
+            unsafe { list.push(SECRET, class(), object) };
+        }
+        // SAFETY: the memory is ours, whoever thinks that he has its first words.
+        unsafe { objects[to].copy_from_nonoverlapping(objects[from], size_of::<usize>()) };
+        for &object in objects.iter().skip(to + 1).rev() {
+            // SAFETY: this thread has the list.
+            assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
+        }
+        // SAFETY: as above.
+        assert!(unsafe { list.pop_sound(SECRET) }.is_null(), "{from} into {to}");
+        assert_eq!(list.length(), to as u32 + 1, "they are lost, and told of");
+    }
+}
+
+#[test]
 fn the_low_water_mark_is_the_least_length_since_it_was_cleared() {
     let mut memory = [[0_u64; 2]; 10];
     let list = FreeList::new();
