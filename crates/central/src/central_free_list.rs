@@ -142,7 +142,7 @@ impl<P: PageSize> CentralFreeList<P> {
             }
             let mut places = [None; LOOK_UP];
             for ((place, object), span) in places.iter_mut().zip(chunk).zip(spans) {
-                let Some(found) = locate::<P>(class, span, *object) else {
+                let Some(found) = locate::<P, H>(back_end.page_heap, class, span, *object) else {
                     back_end.platform.note_left_alone(size);
                     continue;
                 };

@@ -157,6 +157,23 @@ fn a_pointer_to_elsewhere_was_never_handed_out() {
     });
 }
 
+/// Where a span was that has gone, one that came twice may still be on its way.
+#[test]
+fn a_pointer_into_pages_that_no_span_has_is_one_into_free_memory() {
+    let name = "a_pointer_into_pages_that_no_span_has_is_one_into_free_memory";
+    ends_with_its_line(name, |parts, expect| {
+        let Parts { class, objects, give, .. } = parts;
+        // Of free pages the page map has the ends alone.
+        let object = objects[0].map_addr(|address| address + 3 * Pages8K::BYTES);
+        expect(format!(
+            "pointer into free memory: flush of a cache({:#x}), in no span, thread {}; last: freed with 48 bytes",
+            object.addr(),
+            thread_id()
+        ));
+        give(class, object);
+    });
+}
+
 #[test]
 fn a_free_with_a_size_of_another_class_is_seen() {
     ends_with_its_line("a_free_with_a_size_of_another_class_is_seen", |parts, expect| {

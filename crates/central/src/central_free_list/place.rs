@@ -2,6 +2,7 @@
 
 use super::CentralFreeList;
 use crate::{span_objects, untouched::is_untouched};
+use strata_page_heap::PageHeap;
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, Platform, Span, SpanHandle, SpanPlace,
@@ -72,14 +73,15 @@ impl<P: PageSize> CentralFreeList<P> {
 /// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and left alone if
 /// the process goes on.
 #[inline]
-pub(super) fn locate<P: PageSize>(
+pub(super) fn locate<P: PageSize, H: PageHeap<P>>(
+    page_heap: &H,
     class: SizeClass,
     span: Option<SpanHandle>,
     object: *mut u8,
 ) -> Option<Place> {
     let address = Address::of(object);
     let Some(span) = span else {
-        report::<P>(Offence::NeverHandedOut, address, None, freed_with::<P>(class));
+        in_no_span(page_heap, class, address);
         return None;
     };
     if span.class() != class {
@@ -133,6 +135,16 @@ pub(super) unsafe fn is_as_freed<P: PageSize>(
         not_as_freed::<P>(place, object);
     }
     is_as_freed
+}
+
+/// Where the page heap has memory without a span, one was that is gone: the pointer came twice, as an object and after it.
+#[cold]
+#[inline(never)]
+fn in_no_span<P: PageSize, H: PageHeap<P>>(page_heap: &H, class: SizeClass, address: Address) {
+    let mut is_reserved = false;
+    page_heap.for_each_reservation(|range| is_reserved |= range.contains(address.value()));
+    let offence = if is_reserved { Offence::FreeMemory } else { Offence::NeverHandedOut };
+    report::<P>(offence, address, None, freed_with::<P>(class));
 }
 
 #[cold]
