@@ -399,6 +399,20 @@ static void sized_delete_of_null(void) {
     settle();
 }
 
+/* With an alignment that the other one did not have: nobody is hurt, and nothing is said. */
+static void alignments_are_mixed_up(void) {
+    for (size_t align = 16; align <= 64; align *= 2) {
+        for (size_t size = 1; size < 3000; size += 7) {
+            void *p = ::operator new(size, std::align_val_t(align));
+            void *q = ::operator new(size);
+            ::operator delete(p, size);
+            ::operator delete(q, size, std::align_val_t(align));
+        }
+    }
+    look_for_twins(100, 1000);
+    settle();
+}
+
 /* A pointer that the C library found in a block. */
 
 static void free_of_a_word_in_a_string(void) {
@@ -485,6 +499,7 @@ static const struct test_case cases[] = {
     ON_BOTH(sized_delete_of_an_unmapped_address),
     ON_BOTH(sized_delete_of_a_large_size),
     ON_BOTH(sized_delete_of_null),
+    ON_BOTH(alignments_are_mixed_up),
     ON_BOTH(free_of_a_word_in_a_string),
     ON_BOTH(free_of_what_was_never_written),
     ON_BOTH(double_free_in_a_threads_destructor),

@@ -90,7 +90,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the block was handed out by this heap, and its owner gave it up.
             return unsafe { self.deallocate_unlisted(pointer, said) };
         }
-        if Self::entry(size, align).map(ClassEntry::class) != Some(class) {
+        if !Self::may_be_of(class, size, align) {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_mismatched(class, pointer, said) };
         }
@@ -102,6 +102,15 @@ impl<C: HeapConfig> Heap<C> {
         }
         // SAFETY: the caller's promise; the page map knows the block's class.
         unsafe { self.deallocate_class::<LOOKS_AT_PLACE, true>(class, bytes, pointer, said) };
+    }
+
+    /// Whether a request of that size has that class, with the alignment that is said or with one that programs mix up with it: a block that was asked for
+    /// with an alignment, and given back without one, or the other way about, does no harm.
+    fn may_be_of(class: SizeClass, size: usize, align: usize) -> bool {
+        /// From what `malloc` has for all to a line of the processor's caches.
+        const MIXED_UP: [usize; 4] = [1, 16, 32, 64];
+        let is_of = |align| Self::entry(size, align).map(ClassEntry::class) == Some(class);
+        is_of(align) || MIXED_UP.into_iter().any(is_of)
     }
 
     /// The same; `LOOKS` says how much is looked at. Who [trusts](TRUSTS) asks no page map, and has no null.
