@@ -349,12 +349,14 @@ static void write_around(ptrdiff_t offset, size_t bytes) {
         usable = malloc_usable_size(blocks[i]);
         memset(blocks[i], 'a', usable);
     }
-    /* One that has a neighbour below. */
+    /* One that has a neighbour on the side that is written. */
     int chosen = 20;
     for (int i = 0; i < 64; i++)
-        for (int j = 0; j < 64; j++)
-            if (blocks[i] - blocks[j] > 0 && blocks[i] - blocks[j] < 144 && ((uintptr_t)blocks[i] ^ (uintptr_t)blocks[j]) >> 12 == 0)
+        for (int j = 0; j < 64; j++) {
+            ptrdiff_t distance = offset < 0 ? blocks[i] - blocks[j] : blocks[j] - blocks[i];
+            if (distance > 0 && distance < 144 && ((uintptr_t)blocks[i] ^ (uintptr_t)blocks[j]) >> 12 == 0)
                 chosen = i; /* Of the same span, too. */
+        }
     unsigned char *start = offset < 0 ? blocks[chosen] + offset : blocks[chosen] + usable;
     memset(start, 'X', bytes);
     free(blocks[chosen]);

@@ -116,7 +116,7 @@ const CASES: [(&str, End, End); 57] = [
     ("free_inside_a_large_block", Line(INSIDE_LARGE), Line(INSIDE_LARGE)),
     (
         "free_of_a_block_that_nobody_has",
-        Line(TWICE),
+        Line(AGAIN),
         Line(
             "pointer that was never handed out: free(_), class 8 of 112 bytes, span _ of _ pages, thread _; last: none",
         ),
