@@ -20,7 +20,7 @@ run)
     trap '$as pg_ctl stop -m immediate >/dev/null 2>&1; rm -rf "$directory"' EXIT
     $as initdb -A trust -U bench --no-sync >log 2>&1 || { tail -n 5 log; exit 1; }
     $as pg_ctl start -w -l server.log \
-        -o "-k $directory -c listen_addresses='' -c fsync=off -c autovacuum=off -c shared_buffers=64MB -c jit=off" >log 2>&1 ||
+        -o "-k $directory -c listen_addresses='' -c fsync=off -c shared_buffers=64MB -c jit=off" >log 2>&1 ||
         { cat log server.log; exit 1; }
     export PGUSER=bench
     pgbench -i -s "$2" -q >log 2>&1 || { cat log; exit 1; }
@@ -41,7 +41,7 @@ VACUUM ANALYZE t;
 SQL
     $as pg_ctl stop -m fast -w >log 2>&1
     echo "pg_ctl stop ended with $?"
-    # Who just left is told, if the server has not seen it by then.
+    # Who just left, or cleans up, is told, if the server comes first.
     grep -E 'PANIC|FATAL|terminated by signal' server.log | grep -v 'due to administrator command' ;;
 esac
 exit 0
