@@ -5,6 +5,7 @@ use crate::{
     background::Background,
     fork::ForkEntry,
     front_end::{self, Registration},
+    growth::GrowthHistory,
     hardened::Hardened,
     large_stats::LargeCounters,
     mark::{self, MarkingBack},
@@ -49,6 +50,7 @@ pub struct Core<C: HeapConfig> {
     pub(crate) fork_entry: ForkEntry,
     pub(crate) large: LargeCounters,
     pub(crate) tuning: Tuning,
+    pub(crate) growth: GrowthHistory,
     /// Whether the heap is known to those who fork. Written by the first thread that finishes the set-up.
     finished: AtomicBool,
     pub(crate) threads: Threads<C::Pages>,

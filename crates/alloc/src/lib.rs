@@ -48,6 +48,7 @@ mod figures;
 mod fork;
 mod front_end;
 mod global_alloc;
+mod growth;
 mod hardened;
 mod heap;
 mod heap_config;

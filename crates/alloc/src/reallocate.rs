@@ -1,7 +1,10 @@
 //! Blocks that change their size.
 
-use crate::{Heap, HeapConfig, mark, observer::BlockRequest};
-use strata_size_classes::{PageSize, SizeClass};
+use crate::{
+    Core, Heap, HeapConfig, growth::COUNTED_ABOVE_BYTES, mark, observer::BlockRequest,
+    small::OUTGROWN_FROM_BYTES,
+};
+use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, Function, HUGEPAGE_BYTES};
 
 /// A block that grows to this size or more is moved to the start of a hugepage, from where it can grow further in place: a
@@ -49,6 +52,35 @@ impl<C: HeapConfig> Heap<C> {
     /// `pointer` is a block of this heap, asked for with this alignment; nobody else uses it, and if the answer is
     /// another block, nobody uses it any more.
     pub unsafe fn reallocate(&self, pointer: *mut u8, align: usize, new_size: usize) -> *mut u8 {
+        // SAFETY: the contract is the same.
+        unsafe { self.reallocate_as::<false>(pointer, align, new_size) }
+    }
+
+    /// The same for a block that comes back to who looks what it is ([`deallocate`](Self::deallocate),
+    /// [`deallocate_sized`](Self::deallocate_sized), [`deallocate_compared`](Self::deallocate_compared)), not by
+    /// [`GlobalAlloc::dealloc`](core::alloc::GlobalAlloc::dealloc): one that blocks like it have grown on from gets room for that, and
+    /// stays where it is until it has filled it. Its [usable size](Self::usable_size) is all of it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::reallocate`]; and no free of the block trusts its size.
+    pub unsafe fn reallocate_with_room(
+        &self,
+        pointer: *mut u8,
+        align: usize,
+        new_size: usize,
+    ) -> *mut u8 {
+        // SAFETY: the contract is the same. Where nothing is looked at, all frees trust the size.
+        unsafe { self.reallocate_as::<{ mark::LOOKS }>(pointer, align, new_size) }
+    }
+
+    #[inline]
+    unsafe fn reallocate_as<const ROOM: bool>(
+        &self,
+        pointer: *mut u8,
+        align: usize,
+        new_size: usize,
+    ) -> *mut u8 {
         let slot = self.slot();
         let Some(core) = self.core() else {
             crate::misuse::before_the_first_block(Function::Realloc, pointer);
@@ -59,55 +91,141 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the block is its owner's alone; whether it is one is looked up there.
             return unsafe { core.reallocate_observed(slot, observer, pointer, request) };
         }
-        let address = Address::of(pointer);
-        let class = self.map_words().class_at(address.value());
-        let old_is_large = class.is_none();
-        let old_size = if !old_is_large {
-            if !self.is_as_live(class, pointer, Function::Realloc) {
-                return core::ptr::null_mut();
-            }
-            C::Pages::TABLE.size(class)
-        } else if let Some(span) = core.large_span(address) {
-            span.bytes::<C::Pages>()
+        let class = self.map_words().class_at(Address::of(pointer).value());
+        if class.is_none() {
+            // SAFETY: the caller's promise; the page map has no class for it.
+            return unsafe { self.reallocate_span(core, pointer, align, new_size) };
+        }
+        if !self.is_as_live(class, pointer, Function::Realloc) {
+            return core::ptr::null_mut();
+        }
+        // SAFETY: the caller's promise; the page map has this class for it.
+        unsafe { self.reallocate_object::<ROOM>(core, class, pointer, align, new_size) }
+    }
+
+    /// The same for an object of a class.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::reallocate`].
+    #[inline]
+    unsafe fn reallocate_object<const ROOM: bool>(
+        &self,
+        core: &Core<C>,
+        class: SizeClass,
+        pointer: *mut u8,
+        align: usize,
+        new_size: usize,
+    ) -> *mut u8 {
+        let (address, old_size) = (Address::of(pointer), C::Pages::TABLE.size(class));
+        let entry = Self::entry(new_size, align);
+        let room = if ROOM { core.room_of(class, address) } else { None };
+        let stays = match &room {
+            None => entry.is_some_and(|entry| entry.size() == old_size),
+            Some(room) => core.grows_within(room, entry),
+        };
+        if stays {
+            return pointer;
+        }
+        let asked_bytes = room.map_or(old_size, |room| room.asked_bytes);
+        let grows = new_size > old_size;
+        let mut block = core::ptr::null_mut();
+        if ROOM && new_size > old_size.max(COUNTED_ABOVE_BYTES) {
+            block = self.allocate_with_room(core, asked_bytes, new_size, align, entry);
+        }
+        if block.is_null() {
+            block = match entry {
+                Some(_) => self.allocate_aligned(new_size, align),
+                None => self.allocate_moved(new_size, align, new_size, grows),
+            };
+        }
+        if block.is_null() {
+            return block;
+        }
+        // SAFETY: both blocks are at least this long, and the new one is nobody else's.
+        unsafe { block.copy_from_nonoverlapping(pointer, old_size.min(new_size)) };
+        if grows && old_size >= OUTGROWN_FROM_BYTES {
+            // SAFETY: the caller's promise: nobody uses the old block any more.
+            unsafe { core.deallocate_outgrown(self.slot(), class, pointer) };
         } else {
+            // SAFETY: as above.
+            unsafe { self.deallocate(pointer) };
+        }
+        block
+    }
+
+    /// A block for one that grows from what it was asked for, with room to grow on; null if it is to have none.
+    #[inline(never)]
+    fn allocate_with_room(
+        &self,
+        core: &Core<C>,
+        asked_bytes: usize,
+        new_size: usize,
+        align: usize,
+        exact: Option<ClassEntry>,
+    ) -> *mut u8 {
+        let Some(roomy) = core.class_with_room(asked_bytes, new_size, align, exact) else {
+            return core::ptr::null_mut();
+        };
+        let block = self.allocate_aligned(roomy.size(), align);
+        core.note_asked_for(roomy.class(), block, exact);
+        block
+    }
+
+    /// The same for a block that is a span.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::reallocate`].
+    unsafe fn reallocate_span(
+        &self,
+        core: &Core<C>,
+        pointer: *mut u8,
+        align: usize,
+        new_size: usize,
+    ) -> *mut u8 {
+        let address = Address::of(pointer);
+        let Some(span) = core.large_span(address) else {
             core.report_no_block(Function::Realloc, address);
             return core::ptr::null_mut();
         };
-        let (mut wanted, mut wanted_align) = (new_size, align);
-        match Self::entry(new_size, align) {
-            Some(entry) if !old_is_large && entry.size() == old_size => return pointer,
-            None if old_is_large && new_size <= old_size && new_size > old_size / 2 => {
+        let old_size = span.bytes::<C::Pages>();
+        let is_large = Self::entry(new_size, align).is_none();
+        let mut wanted = new_size;
+        if is_large && new_size > old_size {
+            if core.extend_large(self.slot(), address, new_size) {
                 return pointer;
             }
-            None if old_is_large && new_size > old_size => {
-                if core.extend_large(slot, address, new_size) {
-                    return pointer;
-                }
-                wanted = new_size.max(old_size.saturating_add(old_size / 8));
-            }
-            _ => {}
+            wanted = new_size.max(old_size.saturating_add(old_size / 8));
+        } else if is_large && new_size > old_size / 2 {
+            return pointer;
         }
-        if new_size > old_size && new_size >= GROWS_FROM_BYTES {
-            wanted_align = align.max(HUGEPAGE_BYTES);
-        }
-        let mut block = self.allocate_aligned(wanted, wanted_align);
-        if block.is_null() && (wanted, wanted_align) != (new_size, align) {
-            block = self.allocate_aligned(new_size, align);
-        }
+        let block = self.allocate_moved(wanted, align, new_size, new_size > old_size);
         if !block.is_null() {
             let bytes = old_size.min(new_size);
-            let moved = match self.core() {
-                Some(core) if bytes >= RELOCATES_FROM_BYTES => {
-                    // SAFETY: as below.
-                    unsafe { core.relocate(Address::of(pointer), Address::of(block), bytes) }
-                }
-                _ => 0,
+            let moved = if bytes >= RELOCATES_FROM_BYTES {
+                // SAFETY: both blocks are large ones of at least so many bytes, and the caller's alone.
+                unsafe { core.relocate(address, Address::of(block), bytes) }
+            } else {
+                0
             };
             let (from, to) = (pointer.wrapping_add(moved), block.wrapping_add(moved));
             // SAFETY: both blocks are at least this long, and the new one is nobody else's.
             unsafe { to.copy_from_nonoverlapping(from, bytes - moved) };
             // SAFETY: the caller's promise: nobody uses the old block any more.
             unsafe { self.deallocate(pointer) };
+        }
+        block
+    }
+
+    /// A large block of `wanted` bytes, at the start of a hugepage if it is going to grow from there; or else as it was asked for.
+    #[inline(never)]
+    fn allocate_moved(&self, wanted: usize, align: usize, new_size: usize, grows: bool) -> *mut u8 {
+        let to_grow = grows && new_size >= GROWS_FROM_BYTES;
+        let wanted_align = if to_grow { align.max(HUGEPAGE_BYTES) } else { align };
+        let block = self.allocate_aligned(wanted, wanted_align);
+        if block.is_null() && (wanted, wanted_align) != (new_size, align) {
+            return self.allocate_aligned(new_size, align);
         }
         block
     }

@@ -1,6 +1,6 @@
 //! Blocks that grow.
 
-use strata_alloc::{Config, Heap};
+use strata_alloc::{Config, FrontEnd, Heap};
 use strata_os::{AddressRange, PageSource, SystemPages};
 
 #[test]
@@ -91,4 +91,121 @@ fn zeroes_for_a_long_block_that_was_hardly_touched_are_the_kernels() {
     assert!(unsafe { core::slice::from_raw_parts(zeroed, bytes) }.iter().all(|byte| *byte == 0));
     // SAFETY: as above.
     unsafe { heap.deallocate(zeroed) };
+}
+
+/// A block that is grown from 64 bytes on to `most`, doubling, with its first and last word written at each size; how often it moved from
+/// 4 KiB on.
+fn grow(heap: &Heap, most: usize, seed: u64) -> (*mut u8, usize) {
+    let (mut block, mut size, mut moves) = (heap.allocate(64), 64, 0);
+    while size < most {
+        let words = [0, size / 8 - 1];
+        for word in words {
+            // SAFETY: the word lies in the block, which is the test's own.
+            unsafe { block.cast::<u64>().wrapping_add(word).write(seed + word as u64) };
+        }
+        // SAFETY: the block is the test's own.
+        let grown = unsafe { heap.reallocate_with_room(block, 16, 2 * size) };
+        assert!(!grown.is_null());
+        moves += usize::from(grown != block && size >= 4096);
+        (block, size) = (grown, 2 * size);
+        for word in words {
+            // SAFETY: as above.
+            let found = unsafe { block.cast::<u64>().wrapping_add(word).read() };
+            assert_eq!(found, seed + word as u64);
+        }
+    }
+    (block, moves)
+}
+
+fn free(heap: &Heap, block: *mut u8) {
+    // SAFETY: blocks here are the test's own, and given up.
+    unsafe { heap.deallocate(block) };
+}
+
+#[test]
+fn blocks_that_grow_like_those_before_them_stay_where_they_are() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let moves: Vec<_> = (0..40_u64)
+        .map(|round| {
+            let (block, moves) = grow(&heap, 64 << 10, round << 32);
+            free(&heap, block);
+            moves
+        })
+        .collect();
+    assert_eq!(moves.first(), Some(&4), "nothing is known of the first");
+    assert!(moves.iter().skip(10).all(|moves| *moves == 0), "{moves:?}");
+}
+
+#[test]
+fn a_block_with_room_that_shrinks_has_what_it_asks_for() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    (0..20).for_each(|round| free(&heap, grow(&heap, 64 << 10, round).0));
+    let (block, _) = grow(&heap, 8192, 5);
+    // SAFETY: the block is the test's own.
+    assert_eq!(unsafe { heap.usable_size(block) }, 64 << 10);
+    // SAFETY: as above.
+    let same = unsafe { heap.reallocate_with_room(block, 16, 8000) };
+    assert_eq!(same, block, "it was asked for as this class");
+    // SAFETY: as above.
+    let shorter = unsafe { heap.reallocate_with_room(same, 16, 5000) };
+    // SAFETY: as above.
+    assert!(unsafe { heap.usable_size(shorter) } < 8192);
+    // SAFETY: as above; the first word was written.
+    assert_eq!(unsafe { shorter.cast::<u64>().read() }, 5);
+    free(&heap, shorter);
+    // One that filled its room gives it up when it shrinks.
+    let (block, _) = grow(&heap, 64 << 10, 6);
+    // SAFETY: as above.
+    let shorter = unsafe { heap.reallocate_with_room(block, 16, 20_000) };
+    // SAFETY: as above.
+    assert!(unsafe { heap.usable_size(shorter) } < 32 << 10);
+    free(&heap, shorter);
+}
+
+#[test]
+fn a_block_with_room_may_be_freed_with_the_size_that_it_was_asked_for() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    (0..20).for_each(|round| free(&heap, grow(&heap, 64 << 10, round).0));
+    for size in [4096, 8192, 16 << 10, 32 << 10, 64 << 10] {
+        let (block, _) = grow(&heap, size, 7);
+        // SAFETY: the block is the test's own, and given up.
+        unsafe { heap.deallocate_compared(block, size, 16) };
+    }
+}
+
+#[test]
+fn who_ends_early_is_given_no_room_for_long() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    (0..400).for_each(|round| free(&heap, grow(&heap, 64 << 10, round).0));
+    let blocks: Vec<_> = (0..400).map(|round| grow(&heap, 4096, round).0).collect();
+    // SAFETY: the blocks are the test's own.
+    let bytes: usize = blocks.iter().map(|block| unsafe { heap.usable_size(*block) }).sum();
+    assert!(bytes < 400 * 4096 + (5 << 20), "{bytes} bytes for 400 blocks of 4 KiB");
+    blocks.into_iter().for_each(|block| free(&heap, block));
+}
+
+#[test]
+fn vectors_that_grow_in_turn_leave_little_behind() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let mut blocks: Vec<_> = (0..64).map(|_| heap.allocate(64)).collect();
+    let mut size = 64;
+    while size < 64 << 10 {
+        size *= 2;
+        for block in &mut blocks {
+            // SAFETY: the block is the test's own.
+            *block = unsafe { heap.reallocate(*block, 16, size) };
+            assert!(!block.is_null());
+        }
+    }
+    let core = heap.core().expect("it has blocks");
+    let figures = core.figures();
+    let cached = figures.cpu.held_bytes + figures.middle.transfer_bytes;
+    // A heap beside two others, or on a kernel without sequences, has other caches.
+    if matches!(core.front_end(), FrontEnd::PerCpu(_)) {
+        assert!(cached < 350 << 10, "{cached} bytes in caches: {figures:?}");
+    }
+    for block in blocks {
+        // SAFETY: as above.
+        unsafe { heap.deallocate_sized(block, size, 16) };
+    }
 }

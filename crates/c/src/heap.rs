@@ -97,7 +97,7 @@ pub(crate) unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_voi
         return ptr::null_mut();
     }
     // SAFETY: the caller's promise; the pointer is not null.
-    or_enomem(unsafe { HEAP.reallocate(pointer.cast(), ANY_ALIGN, size) })
+    or_enomem(unsafe { HEAP.reallocate_with_room(pointer.cast(), ANY_ALIGN, size) })
 }
 
 /// Takes a block back, or null.

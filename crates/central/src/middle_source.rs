@@ -28,6 +28,8 @@ where
     one_cache: bool,
     /// Bytes of the objects that caches and program have together, as far as somebody knows.
     out_bytes: usize,
+    /// Whether what comes back goes to its span at once.
+    past_transfers: bool,
 }
 
 /// How many objects [`MiddleSource::take_telling`] took.
@@ -50,7 +52,7 @@ where
         back_end: BackEnd<'a, E, H>,
         others: R,
     ) -> Self {
-        Self { tier, back_end, others, one_cache: false, out_bytes: 0 }
+        Self { tier, back_end, others, one_cache: false, out_bytes: 0, past_transfers: false }
     }
 }
 
@@ -73,6 +75,12 @@ where
     #[must_use]
     pub fn for_program_of(self, out_bytes: usize) -> Self {
         Self { out_bytes, ..self }
+    }
+
+    /// The same, for objects that nobody is going to want soon: what comes back goes to its span, past the transfer cache.
+    #[must_use]
+    pub fn past_transfers(self) -> Self {
+        Self { past_transfers: true, ..self }
     }
 
     /// Moves what the class's transfer cache holds to the central free list; says how many objects.
@@ -206,6 +214,7 @@ where
         let limits = InsertLimits::of::<T>(info.size as usize, self.out_bytes, self.one_cache);
         let cached = match limits.holds {
             0 => 0,
+            _ if self.past_transfers => 0,
             _ => self.cache(class).insert(self.back_end.platform, info, objects, limits),
         };
         if let Some(rest) = objects.get_mut(cached..)

@@ -69,8 +69,15 @@ fn prepare_records<E: Platform>(platform: &E, maps: &ObjectMaps, span: SpanHandl
 ///
 /// `prepare` gave them to the span from the same `maps`, and the span is the caller's alone.
 unsafe fn discard_records(maps: &ObjectMaps, span: SpanHandle) {
-    if let Some(records) = Address::new(span.records()).non_null() {
-        span.set_records(0);
+    let word = span.records();
+    if word == 0 {
+        return;
+    }
+    span.set_records(0);
+    // Without records it is what the objects were asked for.
+    if maps.has_records()
+        && let Some(records) = Address::new(word).non_null()
+    {
         // SAFETY: `prepare_records` took them for as many objects, and the caller gives the span up.
         unsafe { maps.deallocate(records.cast(), span.object_capacity() as usize) };
     }

@@ -137,6 +137,16 @@ impl CpuCache {
         self.layout_of(id).map_or(0, objects).into()
     }
 
+    /// How many objects of `class` stand in the cache of this thread's CPU.
+    ///
+    /// # Safety
+    ///
+    /// As for [`CpuCache::pop`].
+    pub unsafe fn objects_here(&self, class: SizeClass) -> u64 {
+        // SAFETY: the caller's promise.
+        self.objects(unsafe { self.current_id() }, class)
+    }
+
     /// Whether an object of `class` stands in a cache. One that others push or pop meanwhile may be found or not, and one in a cache
     /// that somebody stops meanwhile may be missed; what is in no cache all the time is never found. For those who have time:
     /// looks at every slot in use of every id that was ever used.

@@ -119,6 +119,32 @@ impl CpuCache {
         }
     }
 
+    /// Gives `object` of `class` to `source`, past this CPU's slots, and one of those that stand there: for who knows that they are not
+    /// going to be wanted.
+    ///
+    /// # Safety
+    ///
+    /// As for [`push`](CpuCache::push).
+    #[cold]
+    #[inline(never)]
+    pub unsafe fn pass_on<O: ObjectSource>(&self, source: &O, class: SizeClass, object: *mut u8) {
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays until it
+        // ends.
+        let id = unsafe { self.current_id() };
+        let mut objects = [object, core::ptr::null_mut()];
+        let [_, other] = &mut objects;
+        // SAFETY: set up and registered, as the caller promises.
+        let count = 1 + unsafe { self.pop_batch(class, core::slice::from_mut(other)) };
+        if let (Some(state), Some(table)) = (self.state(id), self.table()) {
+            self.populate(state, id);
+            self.note_flushed(state, count, table.size(class));
+        }
+        if let Some(objects) = objects.get_mut(..count) {
+            // SAFETY: the first was the caller's, the other came out of the slots just now.
+            unsafe { source.give(class, objects) };
+        }
+    }
+
     /// How many objects of `class` may stand on `id`.
     fn capacity_on(&self, state: &CpuState, id: u32, class: SizeClass) -> u16 {
         let begin = self.layouts.of(state.region().size()).begin(class);

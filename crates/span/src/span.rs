@@ -431,6 +431,33 @@ impl Span {
         self.records.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire)
     }
 
+    /// Objects of a span of which it can be told what they were asked for.
+    pub const TOLD_OBJECTS: u32 = usize::BITS / u8::BITS;
+
+    /// Of a span with objects in a heap that nobody observes: the class that one of its first [`TOLD_OBJECTS`](Self::TOLD_OBJECTS)
+    /// objects was asked for, if that was less than its own; else none. The word is that of who observes the heap.
+    pub fn asked_for(&self, index: u32) -> SizeClass {
+        let [.., class] =
+            (self.records.load(Ordering::Relaxed) >> Self::told_shift(index)).to_be_bytes();
+        SizeClass::from_raw(class)
+    }
+
+    /// Sets the class that an object was asked for. Owners of other objects may do the same at the same time.
+    pub fn set_asked_for(&self, index: u32, class: SizeClass) {
+        let shift = Self::told_shift(index);
+        if self.object_capacity() == 1 {
+            // Nobody else has an object of the span.
+            return self.records.store(class.raw().into(), Ordering::Relaxed);
+        }
+        let set = |word: usize| Some(word & !(0xff << shift) | usize::from(class.raw()) << shift);
+        let _ = self.records.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
+    }
+
+    fn told_shift(index: u32) -> u32 {
+        debug_assert!(index < Self::TOLD_OBJECTS, "nothing is told of further objects");
+        index % Self::TOLD_OBJECTS * u8::BITS
+    }
+
     /// The next span of the list that this one is on.
     pub fn next(&self) -> Option<SpanHandle> {
         NonNull::new(self.next.load(Ordering::Relaxed)).map(SpanHandle)

@@ -90,7 +90,9 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the block was handed out by this heap, and its owner gave it up.
             return unsafe { self.deallocate_unlisted(pointer, said) };
         }
-        if !Self::may_be_of(class, size, align) {
+        let may_be_of = |class| Self::may_be_of(class, size, align);
+        let asked_for = || self.core()?.asked_for(class, Address::of(pointer));
+        if !may_be_of(class) && !asked_for().is_some_and(may_be_of) {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_mismatched(class, pointer, said) };
         }
