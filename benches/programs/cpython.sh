@@ -11,7 +11,10 @@ run)
         PYTHONMALLOC=malloc timeout 280 python3 -m test -W -q "$test" >log 2>&1
         status=$?
         echo "$test $status"
-        [ "$status" = 0 ] || grep -E '^(FAIL|ERROR): ' log | sort
+        [ "$status" = 0 ] && continue
+        grep -E '^(FAIL|ERROR): ' log | sort
+        # Why, which may have addresses in it, and is not compared.
+        grep -E '^[A-Za-z]+Error: ' log >&2
     done
     true ;;
 esac
