@@ -115,10 +115,10 @@ unsafe impl PageSource for SystemPages {
             return Err(MapError::unsupported(range.bytes));
         }
         advise_again(range, MADV_GUARD_INSTALL).inspect_err(|error| {
+            // Of several mappings the first may be marked by now.
+            let _ = advise_again(range, MADV_GUARD_REMOVE);
             if error.errno == libc::EINVAL {
                 REFUSED.store(true, Ordering::Relaxed);
-            } else {
-                let _ = advise_again(range, MADV_GUARD_REMOVE);
             }
         })
     }

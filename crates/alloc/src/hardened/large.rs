@@ -331,7 +331,8 @@ impl<C: HeapConfig> Core<C> {
         if note & MAPPED != 0 {
             self.hardened.large.discount_mapped();
         }
-        let is_open = note & (MAPPED | CLOSED) == 0 || self.source().commit(range).is_ok();
+        // All of it, whatever the note says: what an earlier block in it had, and the last one did not reach, is closed as well.
+        let is_open = self.source().commit(range).is_ok();
         if !is_open || note & MARKED != 0 && self.source().unmark_guard(range).is_err() {
             let bytes = span.bytes::<C::Pages>() as u64;
             self.hardened.large.lost_bytes.fetch_add(bytes, Ordering::Relaxed);
