@@ -12,7 +12,7 @@ use strata_sync::atomic::Ordering;
 
 /// How much moves at a time. At a fourth of it, a CPU with 5 MiB to borrow has them after four times as many misses; at four times, one that
 /// calls back its limit stops the others for four times as long. Who sets a usual limit below it wants small caches: none is lent then.
-const STEP: i64 = if cfg!(strata_loom) { 2048 } else { 256 << 10 };
+const STEP: i64 = 256 << 10;
 
 /// What a CPU may have with what it borrows: one part in so many of what caches and program have. With it `phases` of the benchmarks, whose
 /// sizes change, has 1 % more at its peak than where nobody borrows.
