@@ -261,6 +261,8 @@ fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
         ) => match end {
             Line(line) => {
                 line.starts_with("double free: flush of a cache(")
+                    // The span went back with the first of the two.
+                    || line.starts_with("pointer into free memory: flush of a cache(")
                     || line.starts_with("double free: free(")
                     || line.starts_with("block freed twice, or written after free: ")
             }
