@@ -24,6 +24,7 @@ mod grow;
 mod hand_over;
 mod large;
 mod memory;
+mod neighbours;
 mod pair;
 mod phases;
 mod program;

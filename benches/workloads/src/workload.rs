@@ -9,6 +9,7 @@ use crate::figures::Session;
 use crate::grow::{many_vectors, one_vector};
 use crate::hand_over::hand_over;
 use crate::large::large_blocks;
+use crate::neighbours::neighbours;
 use crate::pair::{beside_live_blocks, by_threads, pairs};
 use crate::phases::phases;
 use crate::sizes::Sizes;
@@ -96,6 +97,7 @@ enum Work {
     SteadyHeap { replacing: Duration, reads: usize },
     Phases { cycles: usize },
     Trees { trees: usize },
+    Neighbours { threads: usize, blocks: usize },
 }
 
 impl Work {
@@ -128,6 +130,7 @@ impl Work {
             }
             Self::Phases { cycles } => phases(session, scale, cycles),
             Self::Trees { trees: times } => trees(session, scale, times),
+            Self::Neighbours { threads, blocks } => neighbours(session, scale, threads, blocks),
         }
     }
 }
@@ -240,6 +243,11 @@ pub const WORKLOADS: &[Workload] = &[
         "trees",
         "allocate a node of a tree, walk over it three times, free it",
         Work::Trees { trees: 30 },
+    ),
+    workload(
+        "neighbours-2t",
+        "allocate 8 bytes, write them 500 times, free, after one that another thread allocated",
+        Work::Neighbours { threads: 2, blocks: 400_000 },
     ),
     Workload {
         name: "start-up",
