@@ -1,15 +1,19 @@
 //! Room for blocks that are expected to grow on.
 //!
 //! A block that doubles from 64 bytes to 64 KiB is copied ten times, and each of the last copies costs more than all calls together. So a
-//! heap counts the sizes that blocks grow to, by powers of two. Where nearly all that came to one size went on to the next, and from there
-//! to the next, a block that grows to the first is given an object of the last one's class. It has the room that it is going to need:
-//! it is not copied any more, and leaves no blocks of the sizes between behind.
+//! heap counts the sizes that blocks grow to, by powers of two. A block that grows to one of them is given an object of the longest class
+//! to which half of those came that were there before. It has the room that it is going to need: it is not copied any more, and leaves
+//! no blocks of the sizes between behind.
+//!
+//! Room may be given in vain, to blocks that end early; when a block is freed nobody looks at that. So room is given on credit: a block
+//! that fills its room pays for itself, and with an eighth of that for others. What was given in vain is [`CREDIT_BYTES`] at most, and an
+//! eighth of what blocks have filled.
 //!
 //! What such an object was asked for stands in its span ([`Span::asked_for`]), so that a block which shrinks is told from one that is still
 //! growing, and a free that says the size from one that says a wrong one. It stays there when the block is freed. Who gets the
 //! object next, for all of its size, may keep it where it could have moved to a shorter one; nothing else comes of it.
 //!
-//! For blocks that come back without their size alone: a free that goes by the size would take the object for one of a shorter class.
+//! Only for blocks whose frees look what they are: one that trusts a size would take the object for one of a shorter class.
 
 use crate::{Core, Heap, HeapConfig};
 use core::ptr::NonNull;
