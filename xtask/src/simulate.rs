@@ -22,8 +22,17 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
+    simulate(workspace, &options.options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The page heaps of a tebibyte, and one day and night of a heap of 2 GiB on 256 CPUs.
+pub(crate) fn in_short(workspace: &Workspace) -> Result<()> {
+    simulate(workspace, &["--hours", "24", "--peak", "2"].map(OsString::from))
+}
+
+fn simulate(workspace: &Workspace, options: &[OsString]) -> Result<()> {
     let mut cargo = workspace.cargo("run");
     cargo.args(["--quiet", "--release", "--package", "strata-replay", "--bin", "simulate", "--"]);
-    run(cargo.args(&options.options))?;
-    Ok(ExitCode::SUCCESS)
+    run(cargo.args(options))
 }

@@ -21,12 +21,14 @@ use crate::loom;
 use crate::matrix;
 use crate::page_size::PageSizeName;
 use crate::programs::{self, Outcome};
+use crate::simulate;
 use crate::suite::Count;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
 /// Run every check and test: format, layers, documents, clippy here and for aarch64, documentation, the libraries and
-/// their hot path, unit, integration and doc tests, and the short forms of matrix, loom and programs.
+/// their hot path, unit, integration and doc tests, heaps of a tebibyte and a day on 256 CPUs, and the short forms of matrix, loom and
+/// programs.
 ///
 /// Needs only Rust and a C compiler. What had to be left out for want of a program is named at
 /// the end.
@@ -102,7 +104,7 @@ impl Display for Line {
 
 type Step = (&'static str, fn(&Workspace) -> Result<Done>);
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     ("format", format),
     ("layers", layers),
     ("documents", documents),
@@ -113,6 +115,7 @@ const STEPS: [Step; 13] = [
     ("hotpath", hotpath),
     ("workspace", workspace_tests),
     ("c", tests_of_the_libraries),
+    ("simulate", simulate),
     ("matrix", matrix),
     ("loom", loom),
     ("programs", programs),
@@ -284,6 +287,11 @@ fn tests_of_the_libraries(workspace: &Workspace) -> Result<Done> {
 
 fn matrix(workspace: &Workspace) -> Result<Done> {
     Ok(Done { count: matrix::run_short(workspace)?, left_out: Vec::new() })
+}
+
+fn simulate(workspace: &Workspace) -> Result<Done> {
+    simulate::in_short(workspace)?;
+    Ok(Done::check(true))
 }
 
 fn loom(workspace: &Workspace) -> Result<Done> {

@@ -2,8 +2,12 @@
 
 use core::fmt::{self, Debug, Formatter};
 use core::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-#[expect(clippy::disallowed_types, reason = "set once, before the heap has a span")]
-use std::sync::OnceLock;
+use std::collections::BTreeSet;
+#[expect(
+    clippy::disallowed_types,
+    reason = "one is set once, before the heap has a span; the other is of a simulation's own"
+)]
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use strata_os::{AddressRange, PageSource, SimulatedPages};
 use strata_page_heap::{
@@ -26,6 +30,9 @@ pub struct Touching<'a, H> {
     /// look. 0: none.
     watched: AtomicUsize,
     watched_bytes: AtomicUsize,
+    /// The hugepages, by their numbers, inside of whose spans something went and may still be away.
+    #[expect(clippy::disallowed_types, reason = "a simulation's own")]
+    with_away: Mutex<BTreeSet<usize>>,
 }
 
 impl<'a, H> Touching<'a, H> {
@@ -68,6 +75,10 @@ impl<'a, H> Touching<'a, H> {
         let now = self.resident_bytes(watched);
         let gone = self.watched_bytes.swap(now, Ordering::Relaxed).saturating_sub(now);
         self.away_inside.fetch_add((gone as u64).cast_signed(), Ordering::Relaxed);
+        if gone > 0 {
+            let mut with_away = self.with_away.lock().unwrap_or_else(PoisonError::into_inner);
+            with_away.insert(watched.number());
+        }
     }
 
     fn resident_bytes(&self, hugepage: Hugepage) -> usize {
@@ -120,22 +131,43 @@ impl<H> Touching<'_, H> {
         self.pages.get().map_or(0, |pages| pages.figures().resident_bytes as u64)
     }
 
-    /// Counts anew what is away inside of spans. Costs a look at each page.
+    /// Counts anew what is away inside of spans. Costs a look at each page of the hugepages of which something was.
     fn count_away<E: Platform>(&self, platform: &E) {
         let Some(pages) = self.pages.get() else { return };
         let mut away = 0;
-        platform.map().for_each_span(|span| {
-            if span.place() == SpanPlace::InUse {
+        let mut with_away = self.with_away.lock().unwrap_or_else(PoisonError::into_inner);
+        with_away.retain(|&number| {
+            let before = away;
+            for_each_span_on(platform, Hugepage::new(number), |span| {
                 let range = span.range::<E::Pages>();
                 let there =
                     pages.residency(range).map_or(range.bytes, |found| found.resident_bytes);
                 away += range.bytes - there;
-            }
+            });
+            away > before
         });
+        drop(with_away);
         self.away_inside.store((away as u64).cast_signed(), Ordering::Relaxed);
         let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
         if watched.number() != 0 {
             self.watched_bytes.store(self.resident_bytes(watched), Ordering::Relaxed);
+        }
+    }
+}
+
+/// Calls `visit` for each span in use that begins on the hugepage.
+fn for_each_span_on<E: Platform>(
+    platform: &E,
+    hugepage: Hugepage,
+    mut visit: impl FnMut(SpanHandle),
+) {
+    let mut page = hugepage.first_page::<E::Pages>();
+    let end = (hugepage + HugepageCount::ONE).first_page();
+    while page < end {
+        let span = platform.map().span_of(page).filter(|span| span.first() == page);
+        page = page + PageCount::new(span.map_or(1, |span| span.pages().max(1)));
+        if let Some(span) = span.filter(|span| span.place() == SpanPlace::InUse) {
+            visit(span);
         }
     }
 }
@@ -155,6 +187,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         away_inside: AtomicI64::new(0),
         watched: AtomicUsize::new(0),
         watched_bytes: AtomicUsize::new(0),
+        with_away: Mutex::new(BTreeSet::new()),
     };
 
     type Figures = H::Figures;
