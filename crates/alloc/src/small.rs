@@ -193,8 +193,14 @@ impl<C: HeapConfig> Core<C> {
                 }
                 words.deallocated.count(bytes as u64);
             }
-            Standing::Cached(words, cache) if are_enough(cache.length(class).into()) => {
+            Standing::Cached(words, cache) => {
+                let are_enough = are_enough(cache.length(class).into());
+                // Who is inside of its cache does not come in a second time.
                 drop(cache);
+                if !are_enough {
+                    // SAFETY: the caller's promise.
+                    return unsafe { self.deallocate_uncounted(slot, class, pointer) };
+                }
                 self.mark_freed(pointer);
                 // SAFETY: the block is the caller's to give.
                 unsafe { source().give(class, &mut [pointer]) };

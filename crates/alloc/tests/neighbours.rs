@@ -1,4 +1,6 @@
-//! Where blocks lie that are allocated one after another.
+//! Where blocks lie that are allocated one after another, or anew.
+
+// Two tests at most, each with one heap at a time: threads have words for two.
 
 use strata_alloc::{Config, FrontEndChoice, Heap};
 
@@ -22,4 +24,25 @@ fn fresh_blocks_in_a_row_lie_upwards_side_by_side() {
             assert!(count > BLOCKS * 3 / 4, "{front_end:?}, {bytes} bytes: {count}");
         }
     }
+}
+
+#[test]
+fn what_a_block_leaves_that_grows_alone_is_at_hand_in_its_thread_s_cache() {
+    let config = b"front_end:per_thread,background_thread:false";
+    let heap: Heap = Heap::with(Config::parse(config, |_| ()));
+    // SAFETY: the blocks are the test's own, and given up.
+    let free = |block| unsafe { heap.deallocate(block) };
+    // SAFETY: as above.
+    let bytes = |block| unsafe { heap.usable_size(block) } as u64;
+    let held = || heap.core().expect("it has blocks").figures().thread_caches.held_bytes;
+    // The cache has one of the longer ones, and none of the shorter.
+    free(heap.allocate(5000));
+    let block = heap.allocate(3000);
+    let (before, short) = (held(), bytes(block));
+    // SAFETY: as above.
+    let grown = unsafe { heap.reallocate(block, 16, 5000) };
+    assert_eq!(held() + bytes(grown), before + short);
+    assert_eq!(heap.allocate(3000), block);
+    free(grown);
+    free(block);
 }

@@ -163,8 +163,9 @@ impl FreeList {
     }
 }
 
-/// Turns an address into a link in the word at `place`, and a link back into the address. What differs between places stands above all
-/// bits of an address: a link that was copied from one object into another decodes to no address of user space.
+/// Turns an address into a link in the word at `place`, and a link back into the address. The lowest 16 bits of the
+/// place stand above all bits of an address, the next three in those that are 0 in an object's: a link that was copied from one object into
+/// another decodes to no object, unless the two lie a multiple of 512 KiB apart.
 #[inline(always)]
 fn mix(pointer: *mut u8, place: *mut u8, secret: usize) -> *mut u8 {
     pointer.map_addr(|address| address ^ place.addr().rotate_left(ADDRESS_BITS) ^ secret)
