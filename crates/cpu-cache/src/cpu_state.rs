@@ -333,17 +333,17 @@ impl CpuState {
         let wanted = i64::try_from(wanted).unwrap_or(i64::MAX);
         let granted = self.granted_bytes.load(Ordering::Relaxed);
         let most = allowance.saturating_sub(granted);
-        let added = take_up_to(&self.reserve_bytes, wanted.max(STEP).min(most));
-        if added > 0 {
-            self.receive_grant(added);
-        }
-        added >= wanted.min(most)
+        self.grant_all(wanted.max(STEP).min(most)) >= wanted.min(most)
     }
 
-    /// Adds to what the CPU was granted what it got from others for that.
-    pub(crate) fn receive_grant(&self, bytes: i64) {
-        self.granted_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.available_bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Grants up to `bytes` of the reserve, whatever the CPU is allowed; says how many.
+    pub(crate) fn grant_all(&self, bytes: i64) -> i64 {
+        let added = take_up_to(&self.reserve_bytes, bytes);
+        if added > 0 {
+            self.granted_bytes.fetch_add(added, Ordering::Relaxed);
+            self.available_bytes.fetch_add(added, Ordering::Relaxed);
+        }
+        added
     }
 
     /// Counts a miss for want of limit. True for one in 32: to look whether others have some to spare costs a look at each of them.

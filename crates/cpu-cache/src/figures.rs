@@ -19,8 +19,8 @@ pub struct CpuStats {
     pub unallocated_bytes: u64,
     /// Bytes that its classes' capacities take up: held and empty.
     pub capacity_bytes: u64,
-    /// Bytes that it may hold at most. Limits move between CPUs; those of all populated ones add up to as many times the
-    /// usual limit.
+    /// Bytes that it may hold at most. Limits move between CPUs; those of all populated ones, and what
+    /// [is left](crate::CpuCache::unused_limit_bytes) of the others', add up to as many times the usual limit.
     pub limit_bytes: u64,
     /// Bytes that its capacities may take up now: `capacity + available`, at rest exactly.
     pub granted_bytes: u64,

@@ -84,9 +84,9 @@ impl CpuCache {
             }
             got += self.take_share(source, other_id, other, part);
         }
-        // Granted at once: what is not would be lent out again.
-        state.receive_grant(got);
-        u64::try_from(got).unwrap_or(0)
+        state.receive_share(got);
+        // Granted at once: what is not would be lent out again. What the CPU owes is paid before that.
+        u64::try_from(state.grant_all(got)).unwrap_or(0)
     }
 
     /// Has CPUs that borrowed while the program had more give back what they might not borrow now, and classes of theirs the

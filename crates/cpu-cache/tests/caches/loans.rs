@@ -189,3 +189,25 @@ fn limits_add_up_after_a_usual_limit_below_what_was_lent() {
     }
     program.end();
 }
+
+#[test]
+fn a_cpu_that_lent_more_than_a_lower_limit_leaves_it_pays_before_it_is_granted_anything() {
+    let Some((first, second)) = two_cpus() else { return };
+    let Some(cache) = cache(USUAL) else { return };
+    for cpu in [first, second] {
+        while cache.lengthen(&SystemPages::new(), id(cpu)) == Ok(true) {}
+    }
+    ground::bind(0, &[first]);
+    let program = Program::new(&cache);
+    use_cpu(&cache, &program.source, second, ground::class(1 << 10), 1);
+    let limit = |cpu: usize| cache.cpu_stats(id(cpu)).limit_bytes;
+    assert!((0..2000).any(|_| {
+        program.run(first);
+        limit(second) <= USUAL as u64 / 2
+    }));
+    cache.set_limit(&program.source, USUAL / 8);
+    for _ in 0..50 {
+        program.run(second);
+    }
+    program.end();
+}
