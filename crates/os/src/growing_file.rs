@@ -1,7 +1,7 @@
 //! A file that is written while a program runs.
 
 use crate::system_call::system_call;
-use crate::{KeepErrno, errno, new_file::Path};
+use crate::{KeepErrno, broken_pipe, errno, new_file::Path};
 use core::ffi::{c_int, c_long};
 use core::num::NonZeroI32;
 
@@ -51,7 +51,7 @@ impl GrowingFile {
             .ok_or_else(errno)
     }
 
-    /// Writes all of `bytes` behind what was written before.
+    /// Writes all of `bytes` behind what was written before. A pipe that nobody reads any more is an error, and no signal.
     ///
     /// # Errors
     ///
@@ -59,12 +59,7 @@ impl GrowingFile {
     pub fn write_all(&self, mut bytes: &[u8]) -> Result<(), i32> {
         let _keep = KeepErrno::new();
         while !bytes.is_empty() {
-            // SAFETY: the bytes are readable for the length of the call. Directly: the C library's `write` is a point where a
-            // thread may be cancelled.
-            let wrote = unsafe {
-                system_call!(libc::SYS_write, self.descriptor(), bytes.as_ptr(), bytes.len())
-            };
-            match usize::try_from(wrote) {
+            match usize::try_from(broken_pipe::write(self.descriptor(), bytes)) {
                 // A file that takes nothing would be asked for ever.
                 Ok(0) => return Err(libc::EIO),
                 Ok(wrote) => bytes = bytes.get(wrote..).unwrap_or_default(),
@@ -75,16 +70,17 @@ impl GrowingFile {
         Ok(())
     }
 
-    fn descriptor(&self) -> c_long {
-        c_long::from(self.0.get()) - 1
+    fn descriptor(&self) -> c_int {
+        self.0.get() - 1
     }
 }
 
 impl Drop for GrowingFile {
     fn drop(&mut self) {
         let _keep = KeepErrno::new();
+        let descriptor: c_long = self.descriptor().into();
         // SAFETY: the descriptor is ours alone and not used after this.
-        unsafe { system_call!(libc::SYS_close, self.descriptor()) };
+        unsafe { system_call!(libc::SYS_close, descriptor) };
     }
 }
 

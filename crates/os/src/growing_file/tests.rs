@@ -1,4 +1,7 @@
 use super::GrowingFile;
+use crate::thread;
+use core::mem::MaybeUninit;
+use core::num::NonZeroI32;
 use std::path::{Path, PathBuf};
 use std::{env, format, fs, process};
 
@@ -32,6 +35,30 @@ fn what_cannot_be_made_or_written_is_told() {
     assert_eq!(GrowingFile::create(b"").err(), Some(libc::EINVAL));
     let full = GrowingFile::create(b"/dev/full").expect("Linux has it");
     assert_eq!(full.write_all(b"x"), Err(libc::ENOSPC));
+}
+
+/// As of a named pipe whose reader went: here one of a pair of sockets, since a child that another test makes meanwhile may have the
+/// end of a pipe for a while.
+#[test]
+fn a_reader_that_went_is_an_error_and_no_signal() {
+    let mut ends = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
+    // SAFETY: the kernel writes two numbers, which are ours.
+    let result = unsafe { libc::socketpair(libc::AF_UNIX, kind, 0, ends.as_mut_ptr()) };
+    assert_eq!(result, 0, "a pair of sockets can be had");
+    // SAFETY: made above.
+    assert_eq!(unsafe { libc::shutdown(ends[1], libc::SHUT_WR) }, 0);
+    // A signal that came would wait.
+    thread::set_signals(libc::SIG_BLOCK, 1 << (libc::SIGPIPE - 1)).expect("a mask can be changed");
+    let file = GrowingFile(NonZeroI32::new(ends[1] + 1).expect("a descriptor"));
+    assert_eq!(file.write_all(b"a piece"), Err(libc::EPIPE));
+    let mut pending = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the set is ours to write.
+    assert_eq!(unsafe { libc::sigpending(pending.as_mut_ptr()) }, 0);
+    // SAFETY: written above.
+    assert_eq!(unsafe { libc::sigismember(pending.as_ptr(), libc::SIGPIPE) }, 0);
+    // SAFETY: made above, and not used after this.
+    unsafe { libc::close(ends[0]) };
 }
 
 #[test]
