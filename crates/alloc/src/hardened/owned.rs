@@ -159,12 +159,16 @@ impl<T> Owned<T> {
     }
 
     /// This thread ends, or has another one's value from now on. Another one may own this value: the first that comes if no thread
-    /// is left (`is_last`), or if this one had it to itself.
-    pub(crate) fn leave(&self, token: Token, is_last: bool) {
+    /// is left, or if this one had it to itself.
+    ///
+    /// `is_last` is asked under the lock: a thread that came meanwhile may have owned the value, and lost it to one that came after it,
+    /// and be about to see that it may not come in. Until it has, nobody else may own the value, whose owner's
+    /// [`is_inside`](Self::is_inside) it takes away.
+    pub(crate) fn leave(&self, token: Token, is_last: impl FnOnce() -> bool) {
         let _guard = self.lock.lock();
         let owner = self.owner.load(Ordering::Relaxed);
         if owner == token.0
-            || owner == SHARED && is_last && !self.is_never_owned.load(Ordering::Relaxed)
+            || owner == SHARED && !self.is_never_owned.load(Ordering::Relaxed) && is_last()
         {
             // All who come now find no owner, and take the lock. This thread is outside.
             self.owner.store(NOBODY, Ordering::Relaxed);

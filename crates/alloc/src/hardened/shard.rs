@@ -262,8 +262,8 @@ impl Shard {
 
     /// This thread has it no more: another one may own it.
     pub(crate) fn remove_user(&self, token: Token) {
-        let is_last = self.users.fetch_sub(1, Ordering::Relaxed) == 1;
-        self.holdings.leave(token, is_last);
+        self.users.fetch_sub(1, Ordering::Relaxed);
+        self.holdings.leave(token, || self.users() == 0);
     }
 
     /// In the child of a fork: no other thread has it, and `is_own` says whether this one does.

@@ -96,16 +96,16 @@ fn a_value_that_was_left_has_a_new_owner() {
             let token = Token::of(thread_block::block());
             owned.with(token, step);
             assert_eq!(owner(), SHARED, "two threads");
-            owned.leave(token, false);
+            owned.leave(token, || false);
             assert_eq!(owner(), SHARED, "there may be more");
         });
     });
     assert!(owned.enter(token).is_none());
-    owned.leave(token, true);
+    owned.leave(token, || true);
     assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED });
     owned.with(token, step);
     assert_eq!(owned.enter(token).is_some(), is_ownable, "the first that comes");
-    owned.leave(token, false);
+    owned.leave(token, || false);
     assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED }, "it was alone");
 }
 

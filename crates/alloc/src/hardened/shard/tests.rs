@@ -100,3 +100,29 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     assert!(back.is_disjoint(&out), "what is out did not go back");
     assert_eq!(back.len() + out.len(), *source.last.lock() / 16, "every slot is somewhere");
 }
+
+#[test]
+fn a_shard_that_gets_a_thread_while_its_last_one_leaves_stays_shared() {
+    let table = Pages8K::TABLE;
+    let class = table.entry(100).unwrap().class();
+    let (shard, source) = (shard(), Numbers::default());
+    shard.begin(12345, prepare_heavy_fence(), table);
+    let token = Token::of(thread_block::block());
+    let use_it = |token| _ = shard.take_filling(token, &source, class, no_record);
+    shard.add_user();
+    std::thread::scope(|scope| {
+        use_it(token);
+        scope.spawn(|| use_it(Token::of(thread_block::block()))).join().unwrap();
+        shard.acquire();
+        let leaves = scope.spawn(|| shard.remove_user(Token::of(thread_block::block())));
+        while shard.users() != 0 {
+            std::thread::yield_now();
+        }
+        shard.add_user();
+        // SAFETY: acquired above.
+        unsafe { shard.release() };
+        leaves.join().unwrap();
+    });
+    use_it(token);
+    assert!(shard.take(token, class, || true).is_none(), "who came meanwhile may have owned it");
+}
