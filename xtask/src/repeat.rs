@@ -173,7 +173,7 @@ fn on_cpus(cpus: &[u32]) -> Command {
     command
 }
 
-/// Processes that do nothing else than want a CPU, until this ends.
+/// Processes that do nothing else than want a CPU, until this ends, or the process that made them is gone without a word.
 struct Busy(Vec<Child>);
 
 impl Busy {
@@ -183,7 +183,7 @@ impl Busy {
         for &cpu in cpus {
             for _ in 0..many {
                 let mut command = on_cpus(&[cpu]);
-                command.args(["sh", "-c", "while :; do :; done"]);
+                command.args(["sh", "-c", "while kill -0 $PPID 2> /dev/null; do :; done"]);
                 busy.0.push(command.spawn().context("cannot start taskset")?);
             }
         }
