@@ -409,6 +409,30 @@ static void main_leaves_by_pthread_exit(void) {
     pthread_exit(NULL);
 }
 
+static void *returns_after_main(void *unused) {
+    usleep(50000);
+    // More than a heap has before it gets a thread of its own.
+    enum { BLOCKS = 100 };
+    static char *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(1 << 20);
+        CHECK(blocks[i] != NULL);
+        memset(blocks[i], 1, 1 << 20);
+    }
+    for (int i = 0; i < BLOCKS; i++) {
+        free(blocks[i]);
+    }
+    return unused;
+}
+
+/* The process ends with its last thread, of which the heap's is none. */
+static void the_last_thread_ends_the_process(void) {
+    pthread_t thread;
+    returns_after_main(NULL);
+    CHECK(pthread_create(&thread, NULL, returns_after_main, NULL) == 0);
+    pthread_exit(NULL);
+}
+
 static void threads_with_the_smallest_stack(void) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -611,6 +635,7 @@ static const struct test_case cases[] = {
     ON_BOTH(exit_handlers_allocate),
     ON_BOTH(exit_while_others_allocate),
     ON_BOTH(main_leaves_by_pthread_exit),
+    ON_BOTH(the_last_thread_ends_the_process),
     ON_BOTH(threads_with_the_smallest_stack),
     ON_BOTH(blocks_are_freed_by_another_thread),
     ON_BOTH(blocks_outlive_their_thread),

@@ -3,7 +3,7 @@
 use super::{ENDED, ENDS, ThreadRecord, close, records::words_counts};
 use crate::{Core, HeapConfig, front_end, hardened::Token};
 use core::{ffi::c_void, ptr::NonNull};
-use strata_os::ExitKey;
+use strata_os::{ExitKey, keeps_to_memory_calls, process_id, thread_id};
 use strata_sync::{
     atomic::{AtomicU32, Ordering},
     thread_block::{self, Slot},
@@ -64,6 +64,10 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
 pub(super) unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadRecord>) {
     // SAFETY: the core stands as long as a thread has a record of it, as this one has.
     let core = unsafe { Core::<C>::of_raw(core) };
+    // A process whose main thread left by `pthread_exit` ends with the last of its threads, and would not while the heap has one.
+    if !keeps_to_memory_calls() && thread_id() == process_id() {
+        core.give_up_thread();
+    }
     // SAFETY: the record is this thread's and linked.
     let ThreadRecord { words, cache, shard, .. } = unsafe { record.as_ref() };
     let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
