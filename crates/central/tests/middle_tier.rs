@@ -117,7 +117,7 @@ fn batches_keep_their_contents_and_the_sums_are_exact<P: PageSize, T: TransferPo
         }
     }
     for (class, object) in out.drain(..) {
-        // SAFETY: as above.
+        // SAFETY: taken from the source with the class, and out no more.
         unsafe { source.give(class, &mut [object]) };
     }
     sums_are_exact(&heap, &tier, &out);
@@ -220,6 +220,30 @@ fn the_fullest_spans_are_used_up_first() {
     assert_eq!(again[0], objects[per_span + 3]);
     assert_eq!(again[1..3], [objects[2 * per_span], objects[2 * per_span + 5]]);
     assert_eq!(again[3], objects[0]);
+}
+
+#[test]
+fn the_most_that_was_out_since_the_last_look_is_told() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+    let source = tier.with(&heap.ground, &heap.pages);
+    let class = class_of::<Pages8K>(1024);
+    let peak = || tier.central(class).take_peak_out();
+    let mut objects = [core::ptr::null_mut(); 20];
+    let mut kept = [core::ptr::null_mut(); 1];
+    for (kept_count, count) in [(0, 5), (1, 3), (0, 20)] {
+        // With one kept its span is at hand; else each time a fresh one comes.
+        assert_eq!(source.take(class, &mut kept[..kept_count]), kept_count);
+        peak();
+        let objects = &mut objects[..count];
+        assert_eq!(source.take(class, objects), count);
+        // SAFETY: just taken.
+        unsafe { source.give(class, objects) };
+        assert_eq!(peak(), (kept_count + count) as u64);
+        assert_eq!(peak(), kept_count as u64, "it begins anew with what is out");
+        // SAFETY: taken above.
+        unsafe { source.give(class, &mut kept[..kept_count]) };
+    }
 }
 
 #[test]
