@@ -142,17 +142,6 @@ impl<P: PageSize> LegacyPageHeap<P> {
         !self.state.lock().fails_limits(platform, pages)
     }
 
-    /// The reservation that goes on lowest from the address `passed` on.
-    fn next_reservation(&self, passed: usize) -> Option<AddressRange> {
-        let mut next: Option<AddressRange> = None;
-        self.state.lock().for_each_reservation(|range| {
-            if range.end() > passed && next.is_none_or(|other| range.start < other.start) {
-                next = Some(range);
-            }
-        });
-        next
-    }
-
     /// After the source refused: waits for what others have in hand, then makes one of all that is free, if that may be enough.
     #[cold]
     #[inline(never)]
@@ -299,7 +288,7 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         self.state.lock().fill_in(figures, now_ns);
         let mut passed = 0;
         while let Some(reservation) = self.next_reservation(passed) {
-            let mut at = PageId::from_address(reservation.start.max(passed));
+            let mut at = PageId::from_address(reservation.start);
             let end = PageId::from_address(reservation.end());
             while at < end {
                 at = self.state.lock().record_ages(platform, at, end, now_ns, &mut figures.ages);

@@ -1,6 +1,6 @@
 //! The trait at which page heaps meet the layers above.
 
-use crate::{HugepageFigures, MemoryLimits, PageHeapStats, SharedHugepage};
+use crate::{HugepageFigures, MemoryLimits, PageHeapStats, SharedHugepage, reserve::next_from};
 use strata_os::AddressRange;
 use strata_span::{Hugepage, PageCount, PageSize, Platform, SpanHandle};
 
@@ -289,6 +289,12 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
 
     /// Calls `visit` for each range that it reserved from the source, in no order.
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange));
+
+    /// What it reserved from `address` on, up to the end of the lowest reservation that ends behind that; none behind the last one. Who
+    /// walks over all of them asks again from that end on: reservations may come meanwhile, wherever they lie.
+    fn next_reservation(&self, address: usize) -> Option<AddressRange> {
+        next_from(address, |visit| self.for_each_reservation(visit))
+    }
 
     /// Takes its lock, so that a fork finds it at rest.
     fn acquire(&self);

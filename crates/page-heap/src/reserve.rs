@@ -248,6 +248,11 @@ impl Reserve {
         self.log.for_each(visit);
     }
 
+    /// What was reserved from `address` on, as [`PageHeap::next_reservation`](crate::PageHeap::next_reservation) tells it.
+    pub fn next_from(&self, address: usize) -> Option<AddressRange> {
+        next_from(address, |visit| self.for_each_reservation(visit))
+    }
+
     /// Takes the first `bytes` of a stock, which has so many.
     fn take_from<E: Platform>(
         &mut self,
@@ -376,6 +381,22 @@ impl Reserve {
         }
         None
     }
+}
+
+/// Of the ranges that `for_each` visits, in whatever order: what there is from `address` on, up to the end of the lowest range that
+/// ends behind it.
+pub(crate) fn next_from(
+    address: usize,
+    for_each: impl FnOnce(&mut dyn FnMut(AddressRange)),
+) -> Option<AddressRange> {
+    let mut next: Option<AddressRange> = None;
+    for_each(&mut |range| {
+        let start = range.start.max(address);
+        if start < range.end() && next.is_none_or(|first| start < first.start) {
+            next = Some(AddressRange::new(start, range.end() - start));
+        }
+    });
+    next
 }
 
 impl Default for Reserve {

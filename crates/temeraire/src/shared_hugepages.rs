@@ -3,7 +3,7 @@
 use crate::{
     hugepage_aware::HugePageAware, state::State, supply::KeeperHandle, survey::population,
 };
-use strata_page_heap::SharedHugepage;
+use strata_page_heap::{PageHeap, SharedHugepage};
 use strata_span::{Hugepage, HugepageCount, PageSize, Platform};
 
 /// Hugepages that are copied with the lock held once: 2 KiB of stack, and a microsecond.
@@ -23,17 +23,9 @@ impl<P: PageSize> HugePageAware<P> {
         mut visit: impl FnMut(&SharedHugepage),
     ) {
         let mut passed = 0;
-        loop {
-            // What lies behind a reservation is found by address, since reservations may come meanwhile.
-            let mut next: Option<(usize, usize)> = None;
-            self.state.lock().allocator.reserve().for_each_reservation(|range| {
-                let start = range.start.max(passed);
-                if start < range.end() && next.is_none_or(|(first, _)| start < first) {
-                    next = Some((start, range.end()));
-                }
-            });
-            let Some((start, end)) = next else { return };
-            let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
+        while let Some(range) = self.next_reservation(passed) {
+            let (mut at, end) =
+                (Hugepage::from_address(range.start), Hugepage::from_address(range.end()));
             while at < end {
                 let mut copies: Copies = [None; COPIES];
                 at = self.state.lock().copy_shared(platform, at, end, &mut copies);

@@ -21,7 +21,7 @@ use crate::{
     time_series::Sum,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_page_heap::{HugepageFigures, HugepageUse, copy_into_place, count_lifetime};
+use strata_page_heap::{HugepageFigures, HugepageUse, PageHeap, copy_into_place, count_lifetime};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// Most hugepages that one step looks at. Each costs two searches in trees where a large span lies.
@@ -50,17 +50,9 @@ impl<P: PageSize> HugePageAware<P> {
             now_ns
         };
         let mut passed = 0;
-        loop {
-            // What lies behind a reservation is found by address, since reservations may come meanwhile.
-            let mut next: Option<(usize, usize)> = None;
-            self.state.lock().allocator.reserve().for_each_reservation(|range| {
-                let start = range.start.max(passed);
-                if start < range.end() && next.is_none_or(|(first, _)| start < first) {
-                    next = Some((start, range.end()));
-                }
-            });
-            let Some((start, end)) = next else { return };
-            let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
+        while let Some(range) = self.next_reservation(passed) {
+            let (mut at, end) =
+                (Hugepage::from_address(range.start), Hugepage::from_address(range.end()));
             while at < end {
                 at = self.state.lock().survey_step(platform, at, end, figures, now_ns);
             }

@@ -299,19 +299,12 @@ impl<P: PageSize> HugePageAware<P> {
         if state.is_beyond_limits(platform, PageCount::PER_HUGEPAGE) {
             return (None, true);
         }
-        let cursor = state.treatment.cursor;
-        let mut next: Option<(usize, usize)> = None;
-        state.allocator.reserve().for_each_reservation(|range| {
-            let start = range.start.max(cursor);
-            if start < range.end() && next.is_none_or(|(first, _)| start < first) {
-                next = Some((start, range.end()));
-            }
-        });
-        let Some((start, end)) = next else {
+        let Some(range) = state.allocator.reserve().next_from(state.treatment.cursor) else {
             state.treatment.cursor = 0;
             return (None, true);
         };
-        let (mut at, end) = (Hugepage::from_address(start), Hugepage::from_address(end));
+        let (mut at, end) =
+            (Hugepage::from_address(range.start), Hugepage::from_address(range.end()));
         let mut found = None;
         for _ in 0..LOOKS {
             if at >= end || found.is_some() {

@@ -139,16 +139,8 @@ fn allow<L: Layers>(layers: &L, sweep: &mut Sweep) -> (u64, u64) {
 pub(super) fn next_hugepage_in_use<L: Layers>(layers: &L, number: usize) -> Option<(usize, bool)> {
     let mut number = number;
     for _ in 0..MOST_PASSED {
-        let mut next = None;
-        layers.page_heap().for_each_reservation(|range| {
-            let first = Hugepage::from_address(range.start).number();
-            let end = Hugepage::from_address(range.end()).number();
-            if number < end {
-                let candidate = number.max(first);
-                next = Some(next.map_or(candidate, |next: usize| next.min(candidate)));
-            }
-        });
-        let found = next?;
+        let next = layers.page_heap().next_reservation(Hugepage::new(number).address().value())?;
+        let found = Hugepage::from_address(next.start).number();
         if layers.platform().map().tracker(Hugepage::new(found)).is_some() {
             return Some((found, true));
         }
