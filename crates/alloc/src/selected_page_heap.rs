@@ -103,6 +103,16 @@ macro_rules! chosen {
             $self.temeraire.$method($($argument),*)
         }
     };
+    (unsafe $self:ident.$method:ident($($argument:expr),*)) => {
+        if $self.is_legacy() {
+            // SAFETY: what the caller promises of this page heap holds for the legacy one, since the choice never changes:
+            // spans came from it, and its lock is the one that was taken.
+            unsafe { $self.legacy.$method($($argument),*) }
+        } else {
+            // SAFETY: the same of Temeraire, which was chosen before the first span.
+            unsafe { $self.temeraire.$method($($argument),*) }
+        }
+    };
 }
 
 // SAFETY: all calls go to one of two implementations, the same one always, which answer for 1 to 4.
@@ -127,13 +137,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
     }
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
-        if self.is_legacy() {
-            // SAFETY: the span came from this page heap, whose choice never changes.
-            unsafe { self.legacy.deallocate(platform, span) }
-        } else {
-            // SAFETY: the span came from this page heap, and the choice never changes: it is Temeraire's.
-            unsafe { self.temeraire.deallocate(platform, span) }
-        }
+        chosen!(unsafe self.deallocate(platform, span))
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(
@@ -142,13 +146,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
-        if self.is_legacy() {
-            // SAFETY: the span came from this page heap, whose choice never changes.
-            unsafe { self.legacy.extend(platform, span, pages) }
-        } else {
-            // SAFETY: the span came from this page heap, and the choice never changes: it is Temeraire's.
-            unsafe { self.temeraire.extend(platform, span, pages) }
-        }
+        chosen!(unsafe self.extend(platform, span, pages))
     }
 
     fn release<E: Platform<Pages = P>>(
@@ -200,11 +198,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         platform: &E,
         visit: impl FnMut(&SharedHugepage),
     ) {
-        if self.is_legacy() {
-            self.legacy.for_each_shared_hugepage(platform, visit);
-        } else {
-            self.temeraire.for_each_shared_hugepage(platform, visit);
-        }
+        chosen!(self.for_each_shared_hugepage(platform, visit));
     }
 
     fn for_each_shared_hugepage_of<E: Platform<Pages = P>>(
@@ -213,11 +207,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         temperature: Temperature,
         visit: impl FnMut(&SharedHugepage),
     ) {
-        if self.is_legacy() {
-            self.legacy.for_each_shared_hugepage_of(platform, temperature, visit);
-        } else {
-            self.temeraire.for_each_shared_hugepage_of(platform, temperature, visit);
-        }
+        chosen!(self.for_each_shared_hugepage_of(platform, temperature, visit));
     }
 
     fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut SelectedFigures) {
@@ -260,12 +250,6 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
     }
 
     unsafe fn release_lock(&self) {
-        if self.is_legacy() {
-            // SAFETY: the caller took the same page heap's lock.
-            unsafe { self.legacy.release_lock() };
-        } else {
-            // SAFETY: the caller took the lock by the same choice.
-            unsafe { self.temeraire.release_lock() };
-        }
+        chosen!(unsafe self.release_lock())
     }
 }

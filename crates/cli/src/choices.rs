@@ -24,25 +24,19 @@ pub(crate) enum Report {
 
 impl Report {
     /// The pair of `STRATA_CONF` that asks for it.
-    pub(crate) fn pair(self) -> &'static str {
-        match self {
-            Self::Tcmalloc => "exit_report:tcmalloc",
-            Self::TcmallocToday => "exit_report:tcmalloc-today",
-            Self::Pbtxt => "exit_report:pbtxt",
-            Self::PbtxtToday => "exit_report:pbtxt-today",
-            Self::Brief => "exit_report:brief",
-            Self::Explain => "exit_report:explain",
-            Self::Json => "exit_report:json",
-        }
+    pub(crate) fn pair(self) -> String {
+        format!("exit_report:{}", name_of(self))
     }
 }
 
 /// The pair of `STRATA_CONF` that asks for a page heap.
-pub(crate) fn page_heap_pair(page_heap: PageHeapKind) -> &'static str {
-    match page_heap {
-        PageHeapKind::Legacy => "page_heap:legacy",
-        PageHeapKind::Temeraire => "page_heap:temeraire",
-    }
+pub(crate) fn page_heap_pair(page_heap: PageHeapKind) -> String {
+    format!("page_heap:{}", name_of(page_heap))
+}
+
+/// What a choice is called: the same among the arguments and in `STRATA_CONF`.
+fn name_of(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// The name of the library's file: there is one for each size of a page.
@@ -54,3 +48,6 @@ pub(crate) fn library_file(page_size: PageSizeKind) -> &'static str {
         PageSizeKind::TwoFiftySix => "libstrata-256k.so",
     }
 }
+
+#[cfg(test)]
+mod tests;

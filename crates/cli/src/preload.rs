@@ -6,7 +6,7 @@ use std::path::Path;
 use strata_replay::PageHeapKind;
 
 /// What is added to `STRATA_CONF`, pair by pair.
-pub(crate) fn pairs(report: Option<Report>, page_heap: Option<PageHeapKind>) -> Vec<&'static str> {
+pub(crate) fn pairs(report: Option<Report>, page_heap: Option<PageHeapKind>) -> Vec<String> {
     report.map(Report::pair).into_iter().chain(page_heap.map(page_heap_pair)).collect()
 }
 

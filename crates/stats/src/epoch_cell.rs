@@ -45,7 +45,8 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
         // Acquire pairs with the release in the exchange below.
         let mut version = self.version.load(Ordering::Acquire, &guard);
         loop {
-            // SAFETY: as in `read`.
+            // SAFETY: it was published by `new` or by an exchange here, never null, and is freed only after every thread that was
+            // pinned when it was replaced has gone on; this one is pinned.
             let made = Owned::new(next(unsafe { version.deref() }));
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             match self.version.compare_exchange(version, made, success, failure, &guard) {

@@ -17,6 +17,7 @@ use core::fmt::{Error, Result, Write};
 use strata_alloc::{Core, HeapConfig};
 
 pub(crate) use lines::{bytes_line, count_line, pool_lines, sum_line};
+pub(crate) use metadata::structures;
 
 /// What frames titles.
 pub(crate) const RULE: &str = "------------------------------------------------";

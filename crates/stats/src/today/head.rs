@@ -1,11 +1,11 @@
 //! The first lines.
 
 use crate::properties::realized_fragmentation;
-use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, pool_lines, sum_line, summary};
+use crate::tcmalloc::{RULE, bytes_line, count_line, experiments, structures, sum_line, summary};
 use crate::total::total;
 use crate::{Category, Details, Ledger, PageHeapKind, Part, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
-use strata_span::{HUGEPAGE_BYTES, PoolStats};
+use strata_span::HUGEPAGE_BYTES;
 
 pub(super) fn render(
     snapshot: &Snapshot,
@@ -73,15 +73,8 @@ fn sums(ledger: &Ledger, out: &mut dyn Write) -> Result {
 
 fn metadata(snapshot: &Snapshot, ledger: &Ledger, out: &mut dyn Write) -> Result {
     let heap = &snapshot.heap;
-    pool_lines("Spans", &heap.spans, out)?;
-    pool_lines("Thread heaps", &heap.threads.caches, out)?;
-    // Nothing is sampled, so that no stack trace is kept.
-    pool_lines("Stack traces", &PoolStats::default(), out)?;
-    pool_lines("Table buckets", &PoolStats::default(), out)?;
-    let map = &heap.map;
-    bytes_line(total([map.root_touched_bytes, map.leaf_touched_bytes]), "Pagemap bytes used", out)?;
-    bytes_line(map.root_touched_bytes, "Pagemap root resident bytes", out)?;
-    bytes_line(map.root_reserved_bytes, "Pagemap root size", out)?;
+    structures(snapshot, out)?;
+    bytes_line(heap.map.root_reserved_bytes, "Pagemap root size", out)?;
     bytes_line(heap.cpu.region_bytes, "per-CPU slab bytes used", out)?;
     bytes_line(snapshot.slab_resident_bytes, "per-CPU slab resident bytes", out)?;
     let non_resident = ledger.bytes(Category::PageMapReserved);

@@ -85,71 +85,43 @@ pub(super) fn block() -> *const ThreadBlock {
     block
 }
 
+/// Takes `bytes` off a word of a slot, and answers with whether it is closed: negative then. `slot` is how far the slot stands from
+/// the block, in a register or as a constant; `word` is behind it.
+macro_rules! count {
+    ($bytes:ident, $word:literal, $($slot:tt)+) => {{
+        // SAFETY: both words of a slot are inside the block whatever the slot, aligned, and written by this thread alone; a store
+        // of eight aligned bytes is whole for whoever reads it meanwhile.
+        unsafe {
+            asm!(
+                concat!("sub qword ptr fs:[{distance} + {slot} + ", $word, "], {bytes}"),
+                "js {closed}",
+                distance = in(reg) distance(),
+                slot = $($slot)+,
+                bytes = in(reg) $bytes,
+                closed = label { return true },
+                options(nostack),
+            );
+        }
+        false
+    }};
+}
+
 #[inline(always)]
 pub(super) fn count_allocated(slot: Slot, bytes: u64) -> bool {
-    // SAFETY: a slot's word 0 is inside the block whatever the slot, aligned, and written by this thread alone; a store of
-    // eight aligned bytes is whole for whoever reads it meanwhile.
-    unsafe {
-        asm!(
-            "sub qword ptr fs:[{distance} + {slot}], {bytes}",
-            "js {closed}",
-            distance = in(reg) distance(),
-            slot = in(reg) slot.byte_offset(),
-            bytes = in(reg) bytes,
-            closed = label { return true },
-            options(nostack),
-        );
-    }
-    false
+    count!(bytes, 0, in(reg) slot.byte_offset())
 }
 
 #[inline(always)]
 pub(super) fn count_deallocated(slot: Slot, bytes: u64) -> bool {
-    // SAFETY: as in `count_allocated`, of word 1.
-    unsafe {
-        asm!(
-            "sub qword ptr fs:[{distance} + {slot} + 8], {bytes}",
-            "js {closed}",
-            distance = in(reg) distance(),
-            slot = in(reg) slot.byte_offset(),
-            bytes = in(reg) bytes,
-            closed = label { return true },
-            options(nostack),
-        );
-    }
-    false
+    count!(bytes, 8, in(reg) slot.byte_offset())
 }
 
 #[inline(always)]
 pub(super) fn count_allocated_in_first(bytes: u64) -> bool {
-    // SAFETY: as in `count_allocated`.
-    unsafe {
-        asm!(
-            "sub qword ptr fs:[{distance} + {slot}], {bytes}",
-            "js {closed}",
-            distance = in(reg) distance(),
-            slot = const Slot::FIRST.byte_offset(),
-            bytes = in(reg) bytes,
-            closed = label { return true },
-            options(nostack),
-        );
-    }
-    false
+    count!(bytes, 0, const Slot::FIRST.byte_offset())
 }
 
 #[inline(always)]
 pub(super) fn count_deallocated_in_first(bytes: u64) -> bool {
-    // SAFETY: as in `count_allocated`, of word 1.
-    unsafe {
-        asm!(
-            "sub qword ptr fs:[{distance} + {slot} + 8], {bytes}",
-            "js {closed}",
-            distance = in(reg) distance(),
-            slot = const Slot::FIRST.byte_offset(),
-            bytes = in(reg) bytes,
-            closed = label { return true },
-            options(nostack),
-        );
-    }
-    false
+    count!(bytes, 8, const Slot::FIRST.byte_offset())
 }
