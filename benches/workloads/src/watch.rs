@@ -191,7 +191,7 @@ fn ticks() -> u64 {
     unsafe { _mm_lfence() };
     // SAFETY: Linux lets every process read the time stamp counter, unless one asks for less.
     let ticks = unsafe { _rdtsc() };
-    // SAFETY: as above.
+    // SAFETY: every x86-64 has SSE2.
     unsafe { _mm_lfence() };
     ticks
 }

@@ -258,7 +258,7 @@ unsafe extern "C" fn in_parent() {
         // SAFETY: `before` took the C library's lock in this thread.
         unsafe { strata_os::unlock_stream_list() };
     }
-    // SAFETY: as above.
+    // SAFETY: `before` took the lock in this thread, or in the one that this is the copy of.
     unsafe { CALLS.release() };
 }
 
@@ -280,7 +280,7 @@ unsafe extern "C" fn in_child() {
     unsafe { HEAPS.release() };
     // SAFETY: `before` took it in this thread, or in the one that this is the copy of.
     unsafe { ENDS.release() };
-    // SAFETY: as above.
+    // SAFETY: `before` took the lock in the thread that this one is the copy of.
     unsafe { CALLS.release() };
 }
 
@@ -298,7 +298,7 @@ unsafe fn acquire<C: HeapConfig>(core: *const c_void) {
 /// As for [`acquire`], which was called before.
 #[unsafe(link_section = ".text_rarely")]
 unsafe fn release<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: as in `acquire`.
+    // SAFETY: the core stands, and is of the configuration that these functions were made for: `register` set both.
     let core = unsafe { Core::<C>::of_raw(core) };
     // SAFETY: `acquire` took its locks before the fork, in this thread or in the one that forked it.
     unsafe { core.release_all() };
@@ -309,7 +309,7 @@ unsafe fn release<C: HeapConfig>(core: *const c_void) {
 /// As for [`acquire`]; in the child of a fork.
 #[unsafe(link_section = ".text_rarely")]
 unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: as in `acquire`.
+    // SAFETY: the core stands, and is of the configuration that these functions were made for: `register` set both.
     let core = unsafe { Core::<C>::of_raw(core) };
     let shard = core.threads.forget_vanished(core.slot());
     core.hardened.forget_vanished(shard);
@@ -322,7 +322,7 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
 ///
 /// As for [`forget_vanished`]; this thread interrupted itself in a layer, so that no lock is taken.
 unsafe fn begin<C: HeapConfig>(core: *const c_void) {
-    // SAFETY: as in `acquire`.
+    // SAFETY: the core stands, and is of the configuration that these functions were made for: `register` set both.
     let core = unsafe { Core::<C>::of_raw(core) };
     core.background.forget_others();
     core.background.note_if_lost();

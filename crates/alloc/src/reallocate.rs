@@ -148,7 +148,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: the caller's promise: nobody uses the old block any more.
             unsafe { core.deallocate_outgrown(self.slot(), class, pointer) };
         } else {
-            // SAFETY: as above.
+            // SAFETY: the caller's promise: nobody uses the old block any more.
             unsafe { self.deallocate(pointer) };
         }
         block

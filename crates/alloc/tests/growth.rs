@@ -22,10 +22,11 @@ fn long_blocks_that_grow_in_turn_keep_their_contents_wherever_they_move() {
                 // SAFETY: the place lies in the block, which is the test's own and aligned to 16.
                 let place = unsafe { grown.cast::<u64>().add(index) };
                 if index * 8 + 8 <= *size {
-                    // SAFETY: as above; it was written before the block moved.
+                    // SAFETY: the place lies in the block, which is the test's own and aligned to 16; it was written before the
+                    // block moved.
                     assert_eq!(unsafe { place.read() }, word(number, index), "round {round}");
                 }
-                // SAFETY: as above.
+                // SAFETY: the place lies in the block, which is the test's own and aligned to 16.
                 unsafe { place.write(word(number, index)) };
             }
             (*pointer, *size) = (grown, longer);
@@ -55,14 +56,14 @@ fn a_long_block_that_moves_does_not_make_resident_what_nobody_touched() {
     unsafe { block.wrapping_add(bytes / 2).write(mark) };
     // What lies behind keeps it from growing where it is.
     let behind: Vec<_> = (0..40).map(|_| heap.allocate(bytes)).collect();
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     let moved = unsafe { heap.reallocate(block, 1, 2 * bytes) };
     assert_ne!(moved, block, "there was room behind it");
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     assert_eq!(unsafe { moved.wrapping_add(bytes / 2).read() }, mark);
     assert!(resident_bytes(moved, bytes) < bytes / 4, "it was copied");
     for block in behind.into_iter().chain([moved]) {
-        // SAFETY: as above.
+        // SAFETY: the block is the test's own.
         unsafe { heap.deallocate(block) };
     }
 }
@@ -89,7 +90,7 @@ fn zeroes_for_a_long_block_that_was_hardly_touched_are_the_kernels() {
     assert!(resident_bytes(zeroed, bytes) < bytes / 4, "it was cleared");
     // SAFETY: the block is the test's own, and as long.
     assert!(unsafe { core::slice::from_raw_parts(zeroed, bytes) }.iter().all(|byte| *byte == 0));
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own, and as long.
     unsafe { heap.deallocate(zeroed) };
 }
 
@@ -109,7 +110,7 @@ fn grow(heap: &Heap, most: usize, seed: u64) -> (*mut u8, usize) {
         moves += usize::from(grown != block && size >= 4096);
         (block, size) = (grown, 2 * size);
         for word in words {
-            // SAFETY: as above.
+            // SAFETY: the block is the test's own.
             let found = unsafe { block.cast::<u64>().wrapping_add(word).read() };
             assert_eq!(found, seed + word as u64);
         }
@@ -143,21 +144,21 @@ fn a_block_with_room_that_shrinks_has_what_it_asks_for() {
     let (block, _) = grow(&heap, 8192, 5);
     // SAFETY: the block is the test's own.
     assert_eq!(unsafe { heap.usable_size(block) }, 64 << 10);
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     let same = unsafe { heap.reallocate_with_room(block, 16, 8000) };
     assert_eq!(same, block, "it was asked for as this class");
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     let shorter = unsafe { heap.reallocate_with_room(same, 16, 5000) };
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     assert!(unsafe { heap.usable_size(shorter) } < 8192);
-    // SAFETY: as above; the first word was written.
+    // SAFETY: the block is the test's own; the first word was written.
     assert_eq!(unsafe { shorter.cast::<u64>().read() }, 5);
     free(&heap, shorter);
     // One that filled its room gives it up when it shrinks.
     let (block, _) = grow(&heap, 64 << 10, 6);
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     let shorter = unsafe { heap.reallocate_with_room(block, 16, 20_000) };
-    // SAFETY: as above.
+    // SAFETY: the block is the test's own.
     assert!(unsafe { heap.usable_size(shorter) } < 32 << 10);
     free(&heap, shorter);
 }
@@ -205,7 +206,7 @@ fn vectors_that_grow_in_turn_leave_little_behind() {
         assert!(cached < 350 << 10, "{cached} bytes in caches: {figures:?}");
     }
     for block in blocks {
-        // SAFETY: as above.
+        // SAFETY: the block is the test's own.
         unsafe { heap.deallocate_sized(block, size, 16) };
     }
 }

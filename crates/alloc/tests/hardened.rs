@@ -62,7 +62,7 @@ impl Block {
         // SAFETY: the block is ours.
         assert_eq!(unsafe { heap.usable_size(start) }, size, "usable is what was asked for");
         let byte = random.next() as u8;
-        // SAFETY: as above.
+        // SAFETY: the block is ours.
         unsafe { start.write_bytes(byte, size) };
         Self { start: start.expose_provenance(), size, align, byte }
     }
@@ -88,7 +88,7 @@ impl Block {
         let kept = self.size.min(size);
         (self.start, self.size) = (start.expose_provenance(), size);
         self.check(kept);
-        // SAFETY: as above.
+        // SAFETY: the block is ours.
         unsafe { start.write_bytes(self.byte, size) };
     }
 
@@ -217,7 +217,7 @@ fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
         assert!(content.iter().all(|&byte| byte == 0), "{round}: what was there is gone");
         let last = &freed[freed.len().saturating_sub(24)..];
         assert!(!last.contains(&block.addr()), "{round}: nobody has it so soon");
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and this long.
         unsafe { block.write_bytes(0xaa, size) };
         freed.push(block.addr());
         // SAFETY: the block is ours.
@@ -246,7 +246,7 @@ fn guards_are_close<P: PageSize>() {
         // SAFETY: the block is ours, and this long.
         let content = unsafe { core::slice::from_raw_parts(block, size) };
         assert!(content.iter().all(|&byte| byte == 0), "{}: {size} bytes are zero", P::NAME);
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and this long.
         unsafe { block.write_bytes(0xaa, size) };
         if round % 10 == 9 {
             let end = (block.addr() + size).next_multiple_of(page);
@@ -278,7 +278,7 @@ fn kernel_marks_guards() -> bool {
     pages.commit(range).unwrap();
     // SAFETY: nobody else knows the range.
     let is_marked = unsafe { pages.mark_guard(range) }.is_ok();
-    // SAFETY: as above.
+    // SAFETY: nobody else knows the range.
     unsafe { pages.unreserve(range) }.unwrap();
     is_marked
 }
@@ -314,14 +314,14 @@ fn where_misuse_is_reported_only_the_program_goes_on() {
         let wrong = blocks.pop().unwrap();
         // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         unsafe { wrong.wrapping_add(100).write(0) };
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         unsafe { heap.deallocate(wrong) };
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         unsafe { heap.deallocate(wrong.wrapping_add(8)) };
         let mut local = 0_u64;
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         unsafe { heap.deallocate((&raw mut local).cast()) };
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         assert!(unsafe { heap.reallocate((&raw mut local).cast(), 1, 100) }.is_null());
         for _ in 0..10_000 {
             let block = heap.allocate(100);

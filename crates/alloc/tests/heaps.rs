@@ -40,10 +40,10 @@ fn three_heaps_never_mix_and_each_adds_up() {
         unsafe {
             assert!(first.usable_size(one) >= index * 37 % 3000);
         }
-        // SAFETY: as above; a block of another heap is no block of this one.
+        // SAFETY: live blocks of the heaps asked; a block of another heap is no block of this one.
         let foreign = unsafe { first.usable_size(two) };
         assert_eq!(foreign, 0);
-        // SAFETY: as above.
+        // SAFETY: live blocks of the heaps asked.
         let foreign = unsafe { second.usable_size(three) };
         assert_eq!(foreign, 0);
     }
@@ -52,11 +52,11 @@ fn three_heaps_never_mix_and_each_adds_up() {
         unsafe { first.deallocate(block) };
     }
     for block in blocks.1 {
-        // SAFETY: as above.
+        // SAFETY: the block is ours, from this heap.
         unsafe { second.deallocate(block) };
     }
     for block in blocks.2 {
-        // SAFETY: as above.
+        // SAFETY: the block is ours, from this heap.
         unsafe { third.deallocate(block) };
     }
     for figures in [
@@ -78,7 +78,7 @@ fn a_heap_may_move_while_nobody_uses_it() {
     unsafe { heap.deallocate(block) };
     let again = heap.allocate(100);
     let heap = *heap;
-    // SAFETY: as above.
+    // SAFETY: the block is ours, from this heap.
     unsafe { heap.deallocate(again) };
     assert_eq!(heap.core().unwrap().figures().in_use_bytes(), 0);
 }

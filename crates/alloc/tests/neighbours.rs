@@ -32,14 +32,14 @@ fn what_a_block_leaves_that_grows_alone_is_at_hand_in_its_thread_s_cache() {
     let heap: Heap = Heap::with(Config::parse(config, |_| ()));
     // SAFETY: the blocks are the test's own, and given up.
     let free = |block| unsafe { heap.deallocate(block) };
-    // SAFETY: as above.
+    // SAFETY: the blocks are the test's own, and given up.
     let bytes = |block| unsafe { heap.usable_size(block) } as u64;
     let held = || heap.core().expect("it has blocks").figures().thread_caches.held_bytes;
     // The cache has one of the longer ones, and none of the shorter.
     free(heap.allocate(5000));
     let block = heap.allocate(3000);
     let (before, short) = (held(), bytes(block));
-    // SAFETY: as above.
+    // SAFETY: the blocks are the test's own, and given up.
     let grown = unsafe { heap.reallocate(block, 16, 5000) };
     assert_eq!(held() + bytes(grown), before + short);
     assert_eq!(heap.allocate(3000), block);

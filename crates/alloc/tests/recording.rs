@@ -66,7 +66,7 @@ fn some_blocks() {
     let (small, aligned, large) = (allocate(100, 1), allocate(10, 4096), allocate(3 << 20, 1));
     // SAFETY: the block is ours.
     let grown = unsafe { HEAP.reallocate(small.as_ptr(), 1, 5000) };
-    // SAFETY: as above.
+    // SAFETY: the block is ours.
     let same = unsafe { HEAP.reallocate(grown, 1, 5001) };
     assert_eq!(same, grown);
     let zeroed = HEAP.allocate_zeroed(40, 1);

@@ -88,7 +88,7 @@ fn work(heap: &Heap) {
             // SAFETY: the block is ours and so long.
             let content = unsafe { core::slice::from_raw_parts(block, size) };
             assert!(content.iter().all(|&byte| byte == fill(number)));
-            // SAFETY: as above.
+            // SAFETY: the block is ours and so long.
             unsafe { heap.deallocate_sized(block, size, 1) };
         }
     }

@@ -49,7 +49,8 @@ unsafe extern "C" fn delete_array_nothrow(pointer: *mut c_void, _: *const c_void
 /// `operator delete(void*, std::size_t)`
 #[unsafe(export_name = "_ZdlPvm")]
 unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size that it
+    // passed there.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
@@ -57,7 +58,8 @@ unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvm")]
 unsafe extern "C" fn delete_array_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size that it
+    // passed there.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
@@ -103,7 +105,8 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
     size: usize,
     align: usize,
 ) {
-    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size and the
+    // alignment that it passed there.
     unsafe { deallocate_sized(pointer, align, size) };
 }
 
@@ -111,6 +114,7 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvmSt11align_val_t")]
 unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
-    // SAFETY: as in `delete`; the compiler passes the size, and the alignment, that it passed to the operator new.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size and the
+    // alignment that it passed there.
     unsafe { deallocate_sized(pointer, align, size) };
 }

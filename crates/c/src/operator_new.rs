@@ -91,7 +91,7 @@ fn aligned_or_throw(size: usize, align: usize) -> *mut c_void {
         return unsafe { throw_bad_alloc(size, align) }.cast();
     }
     let exhausted = |size, align| {
-        // SAFETY: as in `or_throw`.
+        // SAFETY: the heap asks as the last thing that it does, and holds nothing that is dropped: a jump.
         unsafe { allocate_or_throw(size, align) }
     };
     HEAP.allocate_aligned_or(size, align, exhausted).cast()
@@ -103,7 +103,7 @@ fn aligned_or_null(size: usize, align: usize) -> *mut c_void {
         return ptr::null_mut();
     }
     let exhausted = |size, align| {
-        // SAFETY: as in `or_null`.
+        // SAFETY: the heap's sizes and alignments are valid ones.
         unsafe { allocate_or_null(size, align) }
     };
     HEAP.allocate_aligned_or(size, align, exhausted).cast()

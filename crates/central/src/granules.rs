@@ -97,7 +97,8 @@ impl Granules {
     /// As for [`Self::claim`], which was called with the same set.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn unclaim(&self, span: &Span, set: GranuleSet) -> u32 {
-        // SAFETY: as in `empty`; `claim` had the same objects out.
+        // SAFETY: the span was prepared, and the lock of its class is held, by the caller's promise; `claim` had the same objects
+        // out.
         set.iter().map(|index| unsafe { span_objects::unclaim(span, self.objects_on(index)) }).sum()
     }
 

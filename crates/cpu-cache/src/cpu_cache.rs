@@ -312,7 +312,8 @@ impl CpuCache {
     /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: as in `pop`; the object is free, of this class, and nobody else has it.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq; the object is free, of this class, and
+        // nobody else has it.
         unsafe { self.words.push(class, object) }
     }
 

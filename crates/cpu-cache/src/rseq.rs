@@ -267,7 +267,8 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
 #[inline(always)]
 pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
     let object: *mut u8;
-    // SAFETY: as in `pop`; what is answered where there is no object is a word of this crate's.
+    // SAFETY: the descriptor word is this thread's, the id names a region that exists, and headers' indices stay within it, by the
+    // caller's promise; what is answered where there is no object is a word of this crate's.
     unsafe {
         section!(slabs, class, "{object}", [
             "movzx {index:e}, {header:x}",
@@ -298,7 +299,8 @@ pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
 /// As for [`pop`]; and `object` is a free object of that class, given up by the caller.
 #[inline(always)]
 pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool {
-    // SAFETY: as in `pop`. The slot above the top is within the region because it is at most the end.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The slot above
+    // the top is within the region, because with room left it is at most the class's end; the object is the caller's to give.
     unsafe {
         section!(slabs, class, "{header}", [
             "test {header:e}, 0xffff0000",
@@ -323,7 +325,8 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
 /// As for [`push`]; only that `object` may be the one on top.
 #[inline(always)]
 pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u8) -> Pushed {
-    // SAFETY: as in `push`; the top, or the marker below all objects, is a slot of the region.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The top, or the
+    // marker below all objects, is a slot of the region, and so is the one above as long as there is room.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -356,7 +359,8 @@ pub(crate) unsafe fn pop_batch(
     count: usize,
 ) -> usize {
     let taken: usize;
-    // SAFETY: as in `pop`; the loop ends at the marker, which is null, or after `count` objects.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The loop ends at
+    // the marker, which is null and below every object, or after `count` objects, for which `out` has room.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -403,7 +407,8 @@ pub(crate) unsafe fn push_batch(
     count: usize,
 ) -> usize {
     let given: usize;
-    // SAFETY: as in `push`; slots up to the end are written, the header moves by what was written.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. Of `objects` no
+    // more than `count` are read; slots are written up to the class's end, and the header moves by what was written.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -459,7 +464,8 @@ pub(crate) unsafe fn exchange(
     expected: Header,
     new: Header,
 ) -> bool {
-    // SAFETY: as in `pop`.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise; `begin` is a
+    // slot of the region, and the new header keeps its indices within what the layout gives the class.
     unsafe {
         asm!(
             begin!("{found}"),

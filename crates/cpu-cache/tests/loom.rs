@@ -248,7 +248,7 @@ fn drain_while_owner_moves_batches() {
             let taken = unsafe { model.cache.pop_batch(small(), &mut objects) };
             // SAFETY: the objects were popped just now.
             let given = unsafe { model.cache.push_batch(small(), &objects[..taken]) };
-            // SAFETY: as above.
+            // SAFETY: these were popped just now, and found no room.
             unsafe { model.source.give(small(), &mut objects[given..taken]) };
         });
         assert!(model.drain(0).is_ok());
@@ -374,7 +374,7 @@ fn region_gets_shorter_while_owner_moves_batches() {
             let taken = unsafe { model.cache.pop_batch(small(), &mut objects) };
             // SAFETY: the objects were popped just now.
             let given = unsafe { model.cache.push_batch(small(), &objects[..taken]) };
-            // SAFETY: as above.
+            // SAFETY: these were popped just now, and found no room.
             unsafe { model.source.give(small(), &mut objects[given..taken]) };
         });
         let pages = SimulatedPages::new();

@@ -52,7 +52,7 @@ fn what_is_not_set_up_is_empty_and_full() {
     let class = Pages8K::TABLE.entry(48).expect("a class").class();
     // SAFETY: without sequences nothing is read.
     assert!(unsafe { words.pop(class) }.is_null());
-    // SAFETY: as above.
+    // SAFETY: without sequences nothing is read.
     assert!(!unsafe { words.push(class, core::ptr::null_mut()) });
     assert_eq!(cache.cpu_stats(0), CpuStats::default());
     assert_eq!(cache.drain(&Untouched, 0), Err(StopRefusal::NoSuchId));

@@ -106,7 +106,7 @@ fn churn(mut state: usize, mark: u8) {
             each_page(&pages, range, |place| {
                 // SAFETY: committed, and this thread's alone.
                 assert_eq!(unsafe { place.read() }, 0);
-                // SAFETY: as above.
+                // SAFETY: committed, and this thread's alone.
                 unsafe { place.write(mark) };
             });
             held.push(range);

@@ -214,7 +214,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         span: SpanHandle,
         pages: PageCount<P>,
     ) -> bool {
-        // SAFETY: as in `deallocate`; its owner alone knows it.
+        // SAFETY: the span came from the inner heap, by `allocate`, and its owner alone knows it.
         let grown = unsafe { self.heap.extend(platform, span, pages) };
         if grown {
             self.touch(span.range::<P>());

@@ -54,7 +54,7 @@ fn churn(heap: &Heap, seed: u64, goes_on: impl Fn() -> bool) {
         }
     }
     for (block, size) in blocks {
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and this is what it was asked for with.
         unsafe { heap.deallocate_sized(block, size, 1) };
     }
 }

@@ -60,7 +60,7 @@ fn every_step_of_a_program_agrees_with_the_kernel() {
             assert!(kernel.agrees(), "{kernel}");
         }
         for (block, size) in blocks {
-            // SAFETY: as above.
+            // SAFETY: the block is ours, and this is what it was asked for with.
             unsafe { heap.deallocate_sized(block, size, 1) };
         }
     });

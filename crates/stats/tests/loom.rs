@@ -33,7 +33,7 @@ impl Version {
 
 impl Drop for Version {
     fn drop(&mut self) {
-        // SAFETY: as above.
+        // SAFETY: it is dropped when nobody looks at it any more, which is what loom checks.
         self.number.with_mut(|number| unsafe { *number = usize::MAX });
         self.live.fetch_sub(1, Relaxed);
     }
@@ -41,7 +41,7 @@ impl Drop for Version {
 
 // SAFETY: the number is written when nobody else has the version, which is what loom checks.
 unsafe impl Send for Version {}
-// SAFETY: as above.
+// SAFETY: the number is written when nobody else has the version, which is what loom checks.
 unsafe impl Sync for Version {}
 
 fn model(run: impl Fn() + Sync + Send + 'static) {

@@ -12,7 +12,7 @@ fn limit_address_space(bytes: libc::rlim_t) -> libc::rlim_t {
     assert_eq!(unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) }, 0);
     let before = limit.rlim_cur;
     limit.rlim_cur = bytes;
-    // SAFETY: as above.
+    // SAFETY: the limit is ours, and lives through the call.
     assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_AS, &raw const limit) }, 0);
     before
 }

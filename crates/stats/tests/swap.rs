@@ -138,10 +138,10 @@ fn what_was_swapped_out_is_a_line_of_its_own() {
     let small: Vec<_> = (0..4 * MIB / 64).map(|_| heap.allocate(64)).collect();
     // SAFETY: the blocks are ours and so long.
     unsafe { large.write_bytes(7, 32 * MIB) };
-    // SAFETY: as above.
+    // SAFETY: the blocks are ours and so long.
     unsafe { free.write_bytes(7, 8 * MIB) };
     for block in &small {
-        // SAFETY: as above.
+        // SAFETY: the blocks are ours and so long.
         unsafe { block.write_bytes(7, 64) };
     }
     let core = heap.core().unwrap();

@@ -241,8 +241,8 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as in `deref`, and the guard is borrowed mutably, so that no other borrow of
-        // the value is left.
+        // SAFETY: this guard is the proof that its thread holds the lock, and it is borrowed mutably, so that no other borrow
+        // of the value is left.
         unsafe { &mut *self.mutex.value.get() }
     }
 }

@@ -99,7 +99,8 @@ fn who_only_tries_is_never_inside_with_who_waits() {
             let mutex = Arc::clone(&mutex);
             thread::spawn(move || {
                 let Some(guard) = mutex.try_lock() else { return 0 };
-                // SAFETY: as in `add_one`.
+                // SAFETY: `with_mut` gives a pointer to the cell's value, which the lock gives to us alone;
+                // loom fails the model if it did not.
                 guard.with_mut(|value| unsafe { *value += 1 });
                 1
             })

@@ -76,9 +76,9 @@ unsafe fn fill(caches: &ThreadCaches<Few>, cache: &ThreadCache<Few>, source: &St
         unsafe { cache.refill(source, class) };
     }
     for object in objects {
-        // SAFETY: as above; the source has just made the object.
+        // SAFETY: the caller owns the cache; the source has just made the object.
         if unsafe { cache.push(class, MAX_SIZE, object) } {
-            // SAFETY: as above.
+            // SAFETY: the caller owns the cache.
             unsafe { cache.flush(caches, source, class) };
         }
     }
@@ -120,7 +120,7 @@ impl Model {
         // SAFETY: the caller owns the cache.
         unsafe { fill(&self.caches, cache, &source) };
         assert!(cache.max_bytes() >= LEAST_BYTES);
-        // SAFETY: as above.
+        // SAFETY: the caller owns the cache.
         unsafe { cache.release_all(&source) };
         // SAFETY: it entered above.
         unsafe { self.caches.leave(cache) };

@@ -64,7 +64,7 @@ impl<'a> Thread<'a> {
     fn allocate(&self, class: SizeClass) -> *mut u8 {
         // SAFETY: this thread owns the cache.
         match unsafe { self.cache.pop(class, Pages8K::TABLE.size(class)) } {
-            // SAFETY: as above.
+            // SAFETY: this thread owns the cache.
             object if object.is_null() => unsafe { self.cache.refill(&self.source, class) },
             object => object,
         }
@@ -73,7 +73,7 @@ impl<'a> Thread<'a> {
     fn free(&self, class: SizeClass, object: *mut u8) {
         // SAFETY: this thread owns the cache; the object came from it and is given up.
         if unsafe { self.cache.push(class, Pages8K::TABLE.size(class), object) } {
-            // SAFETY: as above.
+            // SAFETY: this thread owns the cache; the object came from it and is given up.
             unsafe { self.cache.flush(self.caches, &self.source, class) };
         }
     }
@@ -247,12 +247,12 @@ fn a_cache_that_never_entered_holds_next_to_nothing_and_is_right_all_the_same() 
     for _ in 0..100 {
         // SAFETY: this thread owns the cache.
         let object = unsafe { cache.refill(&source, class) };
-        // SAFETY: as above; the object is given up.
+        // SAFETY: this thread owns the cache; the object is given up.
         assert!(unsafe { cache.push(class, 48, object) });
-        // SAFETY: as above.
+        // SAFETY: this thread owns the cache.
         unsafe { cache.flush(&caches, &source, class) };
     }
-    // SAFETY: as above.
+    // SAFETY: this thread owns the cache.
     unsafe { cache.release_all(&source) };
     assert!(source.out.borrow().is_empty());
     assert_eq!(cache.held_bytes(), 0);

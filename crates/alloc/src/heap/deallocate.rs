@@ -192,7 +192,7 @@ impl<C: HeapConfig> Heap<C> {
                 // SAFETY: the block was handed out by this heap, and its owner gave it up.
                 unsafe { self.deallocate_closed::<true>(pointer, slot, class, said) }
             } else {
-                // SAFETY: as above.
+                // SAFETY: the block was handed out by this heap, and its owner gave it up.
                 unsafe { self.deallocate_closed::<false>(pointer, slot, class, Said::NOTHING) }
             };
         }
@@ -287,7 +287,7 @@ impl<C: HeapConfig> Heap<C> {
                     self.deallocate_hardened::<true, SAYS>(pointer, class, said, record, own)
                 };
             }
-            // SAFETY: as above.
+            // SAFETY: the caller's promise, as far as it holds.
             return unsafe {
                 self.deallocate_hardened::<false, SAYS>(pointer, class, said, record, own)
             };

@@ -66,19 +66,19 @@ fn granules_are_empty_where_no_object_is_out<P: PageSize>() {
                 });
                 assert_eq!(runs.into_iter().collect::<Vec<_>>(), expected);
                 // Claimed objects are out, and free again afterwards.
-                // SAFETY: as above.
+                // SAFETY: prepared above, and this thread has it alone.
                 let claimed = unsafe { granules.claim(&span, empty) };
-                // SAFETY: as above.
+                // SAFETY: prepared above, and this thread has it alone.
                 assert_eq!(unsafe { granules.claim(&span, empty) }, 0);
-                // SAFETY: as above.
+                // SAFETY: prepared above, and this thread has it alone.
                 assert_eq!(unsafe { granules.unclaim(&span, empty) }, claimed);
-                // SAFETY: as above.
+                // SAFETY: prepared above, and this thread has it alone.
                 assert_eq!(unsafe { granules.empty(&span) }, empty);
                 state ^= state << 13;
                 state ^= state >> 7;
                 state ^= state << 17;
                 let index = (state >> 16) as u32 % info.objects;
-                // SAFETY: as above.
+                // SAFETY: prepared above, and this thread has it alone.
                 if unsafe { span_objects::claim(&span, index..index + 1) } == 1 {
                     out.push(index as usize);
                 }
@@ -112,7 +112,7 @@ fn what_went_is_remembered_beside_the_hint() {
     set.insert(1);
     set.set_released(&span);
     assert_eq!(GranuleSet::released(&span), set);
-    // SAFETY: as above. The hint is where it was: the next objects follow.
+    // SAFETY: prepared above, and this thread has it alone. The hint is where it was: the next objects follow.
     assert_eq!(unsafe { span_objects::take::<Pages8K>(&span, 16, &mut out[..1]) }, 1);
     assert_eq!(out[0].addr() - span.start::<Pages8K>().value(), 200 * 16);
     assert_eq!(GranuleSet::released(&span), set);

@@ -31,14 +31,14 @@ fn every_object_comes_once_and_can_come_back_once<P: PageSize>() {
         }
         assert_eq!(seen.len(), info.objects as usize);
         for &index in seen.iter().rev() {
-            // SAFETY: as above.
+            // SAFETY: prepared above, and this thread has it alone.
             assert!(unsafe { put(&span, index) });
-            // SAFETY: as above.
+            // SAFETY: prepared above, and this thread has it alone.
             assert!(!unsafe { put(&span, index) }, "freed twice");
         }
         // SAFETY: prepared above, and nobody else has it.
         unsafe { discard(&maps, span) };
-        // SAFETY: as above.
+        // SAFETY: prepared above, and nobody else has it.
         unsafe { ground.spans.deallocate_span(span) };
     }
     assert_eq!(maps.stats().in_use_bytes, 0);
@@ -89,11 +89,11 @@ fn what_is_put_back_in_front_is_taken_first() {
     // SAFETY: prepared above.
     assert_eq!(unsafe { take::<Pages8K>(&span, 8, &mut all) }, 1024);
     for index in [900, 70, 3] {
-        // SAFETY: as above.
+        // SAFETY: prepared above.
         assert!(unsafe { put(&span, index) });
     }
     let mut three = [core::ptr::null_mut(); 3];
-    // SAFETY: as above.
+    // SAFETY: prepared above.
     assert_eq!(unsafe { take::<Pages8K>(&span, 8, &mut three) }, 3);
     assert_eq!(three, [all[3], all[70], all[900]]);
 }

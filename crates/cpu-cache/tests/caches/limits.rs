@@ -96,7 +96,7 @@ fn without_a_limit_every_class_grows_to_what_it_may_have_and_no_further() {
         let mut most = 0;
         // Each round misses both ways, which is what a class grows by.
         for _ in 0..60 {
-            // SAFETY: as above.
+            // SAFETY: the cache is set up, glibc registered this thread.
             let objects = unsafe { take(&cache, &source, class, 3000) };
             // SAFETY: the objects were taken above.
             unsafe { give(&cache, &source, class, objects) };
@@ -136,7 +136,7 @@ fn a_class_of_long_objects_holds_a_sixteenth_of_what_its_cpu_may_or_two() {
         let size = TABLE.size(class);
         let mut most = 0;
         for _ in 0..40 {
-            // SAFETY: as above.
+            // SAFETY: the cache is set up, glibc registered this thread.
             let objects = unsafe { take(&cache, &source, class, 1000) };
             // SAFETY: the objects were taken above.
             unsafe { give(&cache, &source, class, objects) };
@@ -256,9 +256,9 @@ fn an_exhausted_source_is_null_and_changes_no_count_of_objects() {
     assert!(source.events().iter().all(|event| *event == Event::Took(class, Vec::new())));
 
     source.give_at_most(usize::MAX);
-    // SAFETY: as above. Once there are objects again, it is as if there always had been.
+    // SAFETY: the cache is set up, glibc registered this thread. Once there are objects again, it is as if there always had been.
     let objects = unsafe { take(&cache, &source, class, 100) };
-    // SAFETY: as above.
+    // SAFETY: the cache is set up, glibc registered this thread.
     assert!(unsafe { cache.refill(&source, class) }.is_null(), "the hundred are out");
     // SAFETY: the objects were taken above.
     unsafe { give(&cache, &source, class, objects) };
@@ -277,7 +277,7 @@ fn a_source_that_gives_one_at_a_time_gives_it_to_the_thread() {
     assert_eq!(cache.objects(cpu, class), 0, "nothing was left over for the cache");
     assert_eq!(cache.cpu_stats(cpu).refilled_objects, 50);
     source.give_at_most(3);
-    // SAFETY: as above.
+    // SAFETY: the cache is set up, glibc registered this thread.
     objects.extend(unsafe { take(&cache, &source, class, 50) });
     assert!(cache.objects(cpu, class) < 3);
     // SAFETY: the objects were taken above.
@@ -302,7 +302,7 @@ fn a_cache_for_which_there_is_no_memory_is_not_set_up_and_can_be_later() {
         assert_eq!(cache.cpu_stats(0), CpuStats::default());
         assert_eq!(cache.drain(&CountedSource::new(1), 0), Err(StopRefusal::NoSuchId));
     }
-    // SAFETY: as above.
+    // SAFETY: glibc registered an area for every thread; CPU numbers are below the possible CPUs.
     unsafe { cache.set_up(&SystemPages::new(), setup) }.expect("address space");
     assert!(cache.is_set_up());
     assert_eq!(cache.id_kind(), Some(IdKind::Cpu));

@@ -81,7 +81,7 @@ impl Walk<'_> {
     fn push(&mut self, class: SizeClass) {
         let Some(object) = self.own[class.index()].pop() else { return };
         self.source.given_up(class, object);
-        // SAFETY: as above; the object is this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the object is this thread's.
         if unsafe { self.cache.push(class, object) } {
             self.model.stacks[class.index()].push(number(object));
         } else {
@@ -92,7 +92,7 @@ impl Walk<'_> {
 
     fn pop_batch(&mut self, class: SizeClass, count: usize) {
         let mut objects = vec![core::ptr::null_mut(); count];
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         let taken = unsafe { self.cache.pop_batch(class, &mut objects) };
         let expected = self.model.stacks[class.index()].len().min(count);
         assert_eq!(taken, expected, "{class:?}: as many as there are, or as were asked for");
@@ -107,7 +107,7 @@ impl Walk<'_> {
         let own = &mut self.own[class.index()];
         let objects = own.split_off(own.len() - count.min(own.len()));
         objects.iter().for_each(|&object| self.source.given_up(class, object));
-        // SAFETY: as above; the objects are this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the objects are this thread's.
         let given = unsafe { self.cache.push_batch(class, &objects) };
         for &object in &objects[given..] {
             self.source.kept(class, object);
@@ -118,7 +118,7 @@ impl Walk<'_> {
     }
 
     fn refill(&mut self, class: SizeClass) {
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         let object = unsafe { self.cache.refill(self.source, class) };
         let mut events = self.source.events();
         self.model.expected.underflows += 1;
@@ -151,7 +151,7 @@ impl Walk<'_> {
     fn overflow(&mut self, class: SizeClass) {
         let Some(object) = self.own[class.index()].pop() else { return };
         self.source.given_up(class, object);
-        // SAFETY: as above; the object is this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the object is this thread's.
         unsafe { self.cache.overflow(self.source, class, object) };
         let mut events = self.source.events();
         self.model.expected.overflows += 1;
@@ -261,7 +261,7 @@ impl Walk<'_> {
         let here = core::mem::replace(&mut self.model, there);
         self.elsewhere.push((self.cpu, here));
         self.cpu = id;
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         assert_eq!(unsafe { self.cache.current_id() }, id);
     }
 

@@ -41,11 +41,11 @@ fn every_section_has_a_descriptor_that_the_kernel_accepts() {
         let class = ground::class(48);
         // SAFETY: the cache is set up, glibc registered this thread.
         assert!(unsafe { cache.pop(class) }.is_null());
-        // SAFETY: as above; nothing is given to a cache without room.
+        // SAFETY: the cache is set up, glibc registered this thread; nothing is given to a cache without room.
         assert!(!unsafe { cache.push(class, core::ptr::null_mut()) });
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         assert_eq!(unsafe { cache.pop_batch(class, &mut [core::ptr::null_mut()]) }, 0);
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         assert_eq!(unsafe { cache.push_batch(class, &[core::ptr::null_mut()]) }, 0);
     }
     let descriptors = descriptors();

@@ -78,7 +78,7 @@ impl Worker<'_> {
         // SAFETY: the cache is set up, glibc registered this thread.
         let mut object = unsafe { self.storm.cache.pop(class) };
         if object.is_null() {
-            // SAFETY: as above.
+            // SAFETY: the cache is set up, glibc registered this thread.
             object = unsafe { self.storm.cache.refill(&self.storm.source, class) };
         }
         if !object.is_null() {
@@ -89,9 +89,9 @@ impl Worker<'_> {
 
     fn give(&mut self, class: SizeClass, object: *mut u8) {
         self.storm.source.given_up(class, object);
-        // SAFETY: as above; the object is this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the object is this thread's.
         if !unsafe { self.storm.cache.push(class, object) } {
-            // SAFETY: as above.
+            // SAFETY: the cache is set up, glibc registered this thread.
             unsafe { self.storm.cache.overflow(&self.storm.source, class, object) };
         }
     }
@@ -99,7 +99,7 @@ impl Worker<'_> {
     fn take_batch(&mut self, class: SizeClass) {
         let mut objects = [core::ptr::null_mut(); 40];
         let wanted = self.random.below(objects.len() + 1);
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         let taken = unsafe { self.storm.cache.pop_batch(class, &mut objects[..wanted]) };
         for &object in &objects[..taken] {
             self.storm.source.received(class, object);
@@ -117,7 +117,7 @@ impl Worker<'_> {
             !goes
         });
         objects.iter().for_each(|&object| self.storm.source.given_up(class, object));
-        // SAFETY: as above; the objects are this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the objects are this thread's.
         let given = unsafe { self.storm.cache.push_batch(class, &objects) };
         for &object in &objects[given..] {
             self.storm.source.kept(class, object);

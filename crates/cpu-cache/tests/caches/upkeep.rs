@@ -33,7 +33,7 @@ pub(crate) fn use_cpu(
     let take = || {
         // SAFETY: the cache is set up, glibc registered this thread.
         let popped = unsafe { cache.pop(class) };
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, glibc registered this thread.
         let object = if popped.is_null() { unsafe { cache.refill(source, class) } } else { popped };
         source.received(class, object);
         object
@@ -41,9 +41,9 @@ pub(crate) fn use_cpu(
     let objects: Vec<_> = (0..count).map(|_| take()).collect();
     for object in objects {
         source.given_up(class, object);
-        // SAFETY: as above; the object is this thread's.
+        // SAFETY: the cache is set up, glibc registered this thread; the object is this thread's.
         if !unsafe { cache.push(class, object) } {
-            // SAFETY: as above.
+            // SAFETY: the cache is set up, glibc registered this thread.
             unsafe { cache.overflow(source, class, object) };
         }
     }

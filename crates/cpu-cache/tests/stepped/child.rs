@@ -192,14 +192,14 @@ impl Stage<'_> {
     /// The one place of this program with the section of a push in it, the slow paths apart.
     #[inline(never)]
     fn put(&self, object: *mut u8) -> bool {
-        // SAFETY: as above; the object is this thread's.
+        // SAFETY: the cache is set up, and the area came along with the fork; the object is this thread's.
         unsafe { self.cache.push(self.class, object) }
     }
 
     /// The same for the section that answers with a word where there is nothing.
     #[inline(never)]
     fn take_or_nothing(&self) -> *mut u8 {
-        // SAFETY: as in `take`.
+        // SAFETY: the cache is set up, and the area came along with the fork.
         let object = unsafe { self.cache.words().pop_or_nothing(self.class) };
         if CpuWords::is_nothing(object) { core::ptr::null_mut() } else { object }
     }
@@ -207,7 +207,7 @@ impl Stage<'_> {
     /// The same for the section that compares.
     #[inline(never)]
     fn put_unless_top(&self, object: *mut u8) -> Pushed {
-        // SAFETY: as in `put`, or it is the object on top.
+        // SAFETY: the cache is set up, and the area came along with the fork; the object is this thread's, or the one on top.
         unsafe { self.cache.words().push_unless_top(self.class, object) }
     }
 
@@ -249,7 +249,7 @@ impl Stage<'_> {
         let pops = self.cache.pops(self.cpu, self.class);
         let mut objects = [core::ptr::null_mut(); BATCH];
         tracer::stop();
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, and the area came along with the fork.
         let taken = unsafe { self.cache.pop_batch(self.class, &mut objects) };
         assert_eq!(taken, self.stack.len().min(BATCH));
         let counted = self.cache.pops(self.cpu, self.class).wrapping_sub(pops);
@@ -266,7 +266,7 @@ impl Stage<'_> {
         let objects = self.own.split_off(self.own.len() - BATCH);
         objects.iter().for_each(|&object| self.source.given_up(self.class, object));
         tracer::stop();
-        // SAFETY: as above; the objects are this thread's.
+        // SAFETY: the cache is set up, and the area came along with the fork; the objects are this thread's.
         let given = unsafe { self.cache.push_batch(self.class, &objects) };
         assert_eq!(given, room.min(BATCH));
         // The front of a batch is on top.
@@ -279,7 +279,7 @@ impl Stage<'_> {
 
     fn refill(&mut self) {
         tracer::stop();
-        // SAFETY: as above.
+        // SAFETY: the cache is set up, and the area came along with the fork.
         let object = unsafe { self.cache.refill(&self.source, self.class) };
         assert!(!object.is_null());
         self.source.received(self.class, object);

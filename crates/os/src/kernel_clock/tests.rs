@@ -26,7 +26,7 @@ fn each_clock_shows_what_the_c_library_shows() {
         let before = of_c_library(clock);
         // SAFETY: the place is ours.
         let ours = by(|now| unsafe { clock_gettime(clock, now) });
-        // SAFETY: as above.
+        // SAFETY: the place is ours.
         let called = by(|now| assert_eq!(unsafe { by_system_call(clock, now) }, 0));
         let after = of_c_library(clock);
         assert!(

@@ -71,7 +71,7 @@ fn a_thread_that_nobody_registered_is_found_out_although_it_reads_0() {
         let place: *mut u8 = ptr::with_exposed_provenance_mut(area.of_this_thread());
         // SAFETY: the area is this thread's; nothing in it uses sequences from here on.
         unsafe { unregister(place, AREA_BYTES) }.expect("glibc registered it with 32 bytes");
-        // SAFETY: as above.
+        // SAFETY: the area is this thread's; nothing in it uses sequences from here on.
         assert_eq!(unsafe { is_registered(place) }, Some(false));
         let mut other = Area([0; 32]);
         // SAFETY: the area stays until it is unregistered below.

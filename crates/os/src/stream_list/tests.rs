@@ -15,9 +15,9 @@ fn who_flushes_all_streams_waits_for_the_lock() {
         flushed.send(()).expect("somebody waits for it");
     });
     assert!(flushes.recv_timeout(Duration::from_millis(50)).is_err());
-    // SAFETY: taken above.
+    // SAFETY: taken twice above.
     unsafe { unlock_stream_list() };
-    // SAFETY: as above.
+    // SAFETY: taken twice above.
     unsafe { unlock_stream_list() };
     flushes.recv().expect("nobody holds the lock any more");
     thread.join().expect("the thread ends");

@@ -37,7 +37,7 @@ fn all_six_arguments_arrive() {
     let word = core::ptr::with_exposed_provenance_mut::<u64>(usize::try_from(start).unwrap_or(0));
     // SAFETY: the first word of a page of ours.
     unsafe { word.write(7) };
-    // SAFETY: as above; written by the line before.
+    // SAFETY: the first word of a page of ours; written by the line before.
     assert_eq!(unsafe { word.read() }, 7);
     // SAFETY: nobody uses it any more.
     assert_eq!(unsafe { system_call!(libc::SYS_munmap, word, bytes) }, 0);

@@ -99,7 +99,7 @@ fn one_thread<P: PageSize, H: PageHeap<P>>(
     }
     for span in out {
         ground.source().note_given_back(span.range::<P>());
-        // SAFETY: as above.
+        // SAFETY: the span came from this heap, and this thread forgot it.
         unsafe { heap.deallocate(ground, span) };
     }
 }

@@ -78,7 +78,7 @@ fn one_whose_runner_vanished_may_be_begun_again_after_reset() {
     let mut ran = false;
     once.call_once(|| ran = true);
     assert!(ran);
-    // SAFETY: as above.
+    // SAFETY: nobody runs it; the state is that of a runner that did not come along.
     unsafe { once.reset_after_fork() };
     assert!(once.is_done(), "what is done stays done");
 }

@@ -19,10 +19,10 @@ fn objects_come_back_in_reverse_order_and_nothing_else_does() {
             assert_eq!(unsafe { list.push(SECRET, class(), object) }, count as u32 + 1);
         }
         for &object in objects.iter().rev() {
-            // SAFETY: as above, with the same secret.
+            // SAFETY: this thread has the list, whose objects were pushed with the same secret.
             assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
         }
-        // SAFETY: as above.
+        // SAFETY: this thread has the list.
         assert!(unsafe { list.pop_sound(SECRET) }.is_null());
         assert_eq!(list.length(), 0);
     }
@@ -60,7 +60,7 @@ fn a_link_that_was_copied_into_another_object_leads_nowhere() {
             // SAFETY: this thread has the list.
             assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
         }
-        // SAFETY: as above.
+        // SAFETY: this thread has the list.
         assert!(unsafe { list.pop_sound(SECRET) }.is_null(), "{from} into {to}");
         assert_eq!(list.length(), to as u32 + 1, "they are lost, and told of");
     }
@@ -78,11 +78,11 @@ fn the_low_water_mark_is_the_least_length_since_it_was_cleared() {
     list.clear_low_water();
     assert_eq!(list.low_water(), 10);
     for _ in 0..4 {
-        // SAFETY: as above.
+        // SAFETY: this thread has the list.
         unsafe { list.pop_sound(SECRET) };
     }
     assert_eq!(list.low_water(), 6);
-    // SAFETY: as above; the object has been off the list since the loop.
+    // SAFETY: this thread has the list, and the object has been off it since the loop.
     unsafe { list.push(SECRET, class(), core::ptr::from_mut(&mut memory[9]).cast()) };
     assert_eq!(list.low_water(), 6);
 }
@@ -96,21 +96,21 @@ fn what_would_be_told_of_is_left_alone_where_only_the_sound_is_taken() {
         (core::ptr::from_mut(first).cast(), core::ptr::from_mut(second).cast());
     // SAFETY: this thread has the list, and the object is not on it.
     assert_eq!(unsafe { list.push_unless_first(SECRET, first) }, Some(1));
-    // SAFETY: as above, and it is found that the object is on it.
+    // SAFETY: this thread has the list; that the object is on it is found by the call.
     assert_eq!(unsafe { list.push_unless_first(SECRET, first) }, None);
-    // SAFETY: as above, of another object.
+    // SAFETY: this thread has the list, and this object is not on it.
     assert_eq!(unsafe { list.push_unless_first(SECRET, second) }, Some(2));
-    // SAFETY: the memory is ours; that it counts as freed is what the test is about.
+    // SAFETY: the memory is the test's own; that it counts as freed is what the test is about.
     let link = unsafe { second.cast::<u64>().read() };
-    // SAFETY: as above.
+    // SAFETY: the memory is the test's own; that it counts as freed is what the test is about.
     unsafe { second.cast::<u64>().write(1) };
     // SAFETY: this thread has the list.
     assert!(unsafe { list.pop_sound(SECRET) }.is_null());
     assert_eq!(list.length(), 2);
-    // SAFETY: as above.
+    // SAFETY: the memory is the test's own, and gets the link back that stood there.
     unsafe { second.cast::<u64>().write(link) };
     for object in [second, first, core::ptr::null_mut()] {
-        // SAFETY: as above.
+        // SAFETY: this thread has the list.
         assert_eq!(unsafe { list.pop_sound(SECRET) }, object);
     }
     assert_eq!(list.length(), 0);

@@ -19,7 +19,7 @@ fn claims_grow_up_to_the_limit_and_then_move() {
     let [one, other] = caches();
     // SAFETY: both stay here until they left.
     unsafe { all.enter(&one) };
-    // SAFETY: as above.
+    // SAFETY: both stay here until they left.
     unsafe { all.enter(&other) };
     for _ in 0..10_000 {
         all.raise_limit(&one);
@@ -33,7 +33,7 @@ fn claims_grow_up_to_the_limit_and_then_move() {
     // SAFETY: it entered above.
     unsafe { all.leave(&one) };
     assert_eq!(claimed(&all), LEAST_BYTES + STOLEN_BYTES);
-    // SAFETY: as above.
+    // SAFETY: it entered above.
     unsafe { all.leave(&other) };
     assert_eq!(all.stats().claimed_bytes, 0);
 }
@@ -64,7 +64,7 @@ fn a_lower_limit_takes_from_those_above_their_share() {
     let [small, big] = caches();
     // SAFETY: both stay here until they left.
     unsafe { all.enter(&small) };
-    // SAFETY: as above.
+    // SAFETY: both stay here until they left.
     unsafe { all.enter(&big) };
     for _ in 0..100 {
         all.raise_limit(&big);
@@ -78,7 +78,7 @@ fn a_lower_limit_takes_from_those_above_their_share() {
     assert_eq!(small.max_bytes(), LEAST_BYTES + STOLEN_BYTES);
     // SAFETY: both entered above.
     unsafe { all.leave(&big) };
-    // SAFETY: as above.
+    // SAFETY: both entered above.
     unsafe { all.leave(&small) };
 }
 

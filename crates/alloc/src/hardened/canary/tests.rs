@@ -14,12 +14,12 @@ fn every_byte_behind_the_block_is_watched_where_eight_are() {
             // SAFETY: the place is ours, and 64 bytes long.
             unsafe { canary.write(start, bytes, size) };
             assert!(slot.0[..size].iter().all(|&byte| byte == 0xaa), "the block stays");
-            // SAFETY: as above.
+            // SAFETY: the place is ours, and 64 bytes long.
             assert!(unsafe { canary.is_whole(start, bytes, size) }, "{size} of {bytes}");
             for at in (size..size + 8).chain(bytes - 8..bytes) {
                 let old = slot.0[at];
                 slot.0[at] = if old == 0 { 1 } else { 0 };
-                // SAFETY: as above.
+                // SAFETY: the place is ours, and 64 bytes long.
                 assert!(!unsafe { canary.is_whole(start, bytes, size) }, "{at}, {size} of {bytes}");
                 slot.0[at] = old;
             }
@@ -38,12 +38,12 @@ fn a_string_that_is_not_ended_is_read_one_byte_too_far() {
             unsafe { canary.write(start, bytes, size) };
             let length = slot.0.iter().position(|&byte| byte == 0);
             assert_eq!(length, Some(size + 1), "{size} of {bytes}");
-            // SAFETY: as above.
+            // SAFETY: the place is ours, and 64 bytes long.
             let is_whole = unsafe { canary.is_end_whole(start, bytes) };
             assert!(is_whole, "a neighbour, who does not know the size: {size} of {bytes}");
             let old = slot.0[bytes - 1];
             slot.0[bytes - 1] = old ^ 1;
-            // SAFETY: as above.
+            // SAFETY: the place is ours, and 64 bytes long.
             let is_whole = unsafe { canary.is_end_whole(start, bytes) };
             assert!(!is_whole && slot.0[bytes - 1] != old, "{size} of {bytes}");
         }
@@ -59,15 +59,15 @@ fn a_byte_in_a_free_slot_is_seen() {
         let canary = Canary::of(start, secret);
         // SAFETY: the place is ours, and 64 bytes long.
         unsafe { canary.write(start, 64, 56) };
-        // SAFETY: as above.
+        // SAFETY: the place is ours, and 64 bytes long.
         assert!(unsafe { canary.is_untouched(start, 64) });
         for at in 0..64 {
             // Neither the zero that ends a string, nor what the canary has there.
             let other = canary.0[at % 8] ^ 2;
             let old = core::mem::replace(&mut slot.0[at], other);
-            // SAFETY: as above.
+            // SAFETY: the place is ours, and 64 bytes long.
             let some = unsafe { canary.is_untouched(start, 64) };
-            // SAFETY: as above.
+            // SAFETY: the place is ours, and 64 bytes long.
             let whole = unsafe { canary.is_untouched_whole(start, 64) };
             assert!(!some && !whole, "{other} at {at} of {canary:?}");
             slot.0[at] = old;
@@ -90,32 +90,32 @@ fn a_slot_of_any_length_is_cleared_to_its_canary_and_looked_through_as_far() {
         // SAFETY: the words are ours, and longer than the slot.
         unsafe { canary.write(start, bytes, content) };
         if is_short {
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             unsafe { clear_short_slot(start, bytes) };
         } else {
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             unsafe { clear(start, content) };
         }
         let is_untouched = || {
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             let some = unsafe { canary.is_untouched(start, bytes) };
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             let short = !is_short || unsafe { canary.is_short_untouched(start, bytes) };
             assert!(!is_short || short == some, "{bytes}");
             some
         };
         assert!(is_untouched(), "{bytes}");
         let behind = start.add(bytes).pointer().cast::<u64>();
-        // SAFETY: as above.
+        // SAFETY: the words are ours, and longer than the slot.
         assert_eq!(unsafe { behind.read() }, 0x5a5a_5a5a_5a5a_5a5a, "{bytes}");
         for at in 0..bytes {
             let byte = start.add(at).pointer();
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             let old = unsafe { byte.read() };
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             unsafe { byte.write(old ^ 0x10) };
             assert!(!is_untouched(), "{at} of {bytes}");
-            // SAFETY: as above.
+            // SAFETY: the words are ours, and longer than the slot.
             unsafe { byte.write(old) };
         }
     }

@@ -43,7 +43,7 @@ fn deallocate(shard: &Shard, token: Token, source: &Numbers, class: SizeClass, s
         FreeSlot { start: core::ptr::without_provenance_mut(slot), record: core::ptr::null() };
     // SAFETY: nobody follows the address.
     if !unsafe { shard.put(token, class, slot) } {
-        // SAFETY: as above.
+        // SAFETY: nobody follows the address.
         unsafe { shard.put_flushing(token, source, class, slot) };
     }
 }

@@ -38,7 +38,7 @@ fn a_claimed_span_stays<P: PageSize>(kept: usize) {
         let releasable = list.releasable_bytes(&ground, class, span, u64::MAX);
         let claimed = list.claim(&ground, class, span, u64::MAX);
         assert_eq!(claimed.map_or(0, |claimed| claimed.bytes()), releasable, "{case}");
-        // SAFETY: as above.
+        // SAFETY: taken above, and forgotten here.
         unsafe { list.give(back_end, &OnlyBackEnd, class, out) };
         if let Some(claimed) = claimed {
             claims += 1;
@@ -86,7 +86,7 @@ fn what_two_claims_have_in_common_is_counted_once() {
         // SAFETY: taken above, and given once.
         unsafe { list.give(back_end, &OnlyBackEnd, class, core::slice::from_mut(last)) };
         let one = list.claim(&ground, class, span, u64::MAX);
-        // SAFETY: as above.
+        // SAFETY: taken above, and given once.
         unsafe { list.give(back_end, &OnlyBackEnd, class, core::slice::from_mut(first)) };
         let other = list.claim(&ground, class, span, u64::MAX);
         if let (Some(one), Some(other)) = (one, other) {
