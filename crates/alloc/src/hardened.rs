@@ -346,11 +346,16 @@ impl<C: HeapConfig> Core<C> {
                 }
                 record.size()
             }
-            Err(span) => match self.guarded_size(address, span, Function::Realloc) {
-                Some(size) if size == request.size => return pointer,
-                Some(size) => size,
-                None => return core::ptr::null_mut(),
-            },
+            Err(span) => {
+                let Some((span, size)) = self.guarded_block(address, span, Function::Realloc)
+                else {
+                    return core::ptr::null_mut();
+                };
+                if let Some(block) = self.resize_guarded(slot, address, span, size, request) {
+                    return block;
+                }
+                size
+            }
         };
         let block = self.allocate_hardened::<false>(slot, request.size, request.align);
         if !block.is_null() {

@@ -146,11 +146,7 @@ impl<C: HeapConfig> Heap<C> {
                 return self
                     .allocate_hardened::<true, ZEROED>(size, entry, slots, record, own, exhausted);
             }
-            return match hardened::common_entry::<C>(size, align) {
-                Some(slots) => self
-                    .allocate_hardened::<false, ZEROED>(size, entry, slots, record, own, exhausted),
-                None => self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted),
-            };
+            return self.allocate_hardened_above::<ZEROED>(size, entry, align, record, exhausted);
         }
         let block = Self::pop_own(own, words, entry);
         if block.is_null() {

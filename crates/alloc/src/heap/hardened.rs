@@ -1,11 +1,36 @@
 //! The closed path of a heap that is hardened, from where the thread's record said so. No question about that is on any other path.
 
 use super::Heap;
-use crate::{HeapConfig, hardened::Taken, observer::Said, threads::HardenedRecord};
+use crate::{
+    HeapConfig,
+    hardened::{self, Taken},
+    observer::Said,
+    threads::HardenedRecord,
+};
 use strata_size_classes::{SizeClass, SmallEntry};
-use strata_sync::thread_block::ThreadBlock;
+use strata_sync::thread_block::{self, ThreadBlock};
 
 impl<C: HeapConfig> Heap<C> {
+    /// The same way for what has no short slot, apart from where each program's calls come by.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(super) fn allocate_hardened_above<const ZEROED: bool>(
+        &self,
+        size: usize,
+        entry: SmallEntry,
+        align: usize,
+        record: HardenedRecord<'_>,
+        exhausted: impl FnOnce(usize, usize) -> *mut u8,
+    ) -> *mut u8 {
+        match hardened::common_entry::<C>(size, align) {
+            Some(slots) => {
+                let own = thread_block::block();
+                self.allocate_hardened::<false, ZEROED>(size, entry, slots, record, own, exhausted)
+            }
+            None => self.allocate_uncounted::<ZEROED>(self.slot(), size, align, exhausted),
+        }
+    }
+
     /// A block in a slot of `slots`, which are short, or looked through in a loop; `entry` was counted. All that this is told fits into
     /// registers.
     #[inline(never)]
