@@ -232,6 +232,36 @@ fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
 }
 
 #[test]
+fn what_threads_freed_that_ended_goes_back_when_it_was_looked_through() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    let block = heap.allocate(100);
+    let held = || heap.core().unwrap().figures().hardened_bytes;
+    let before = held();
+    thread::scope(|scope| {
+        // Joined, since a scope ends before its threads' destructors have run.
+        let ended = scope.spawn(|| {
+            let blocks: Vec<usize> =
+                (0..500).map(|_| heap.allocate(100).expose_provenance()).collect();
+            for block in blocks {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(core::ptr::with_exposed_provenance_mut(block)) };
+            }
+        });
+        ended.join().unwrap();
+    });
+    heap.core().unwrap().sweep();
+    // Where threads share what they freed, this one has it still.
+    if strata_os::possible_cpus() > 1 {
+        assert_eq!(held(), before);
+    }
+    // SAFETY: the block is ours.
+    unsafe { heap.deallocate(block) };
+    assert!(heap.core().unwrap().sweep() > 0, "this thread goes on");
+    check_figures(&heap);
+}
+
+#[test]
 fn a_large_block_stays_where_it_is_as_long_as_it_takes_the_same_pages() {
     let _one = one();
     let heap: Heap = Heap::with(config(""));
