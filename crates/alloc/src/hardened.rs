@@ -124,6 +124,9 @@ pub(crate) fn rounded_size<C: HeapConfig>(size: usize, align: usize) -> Option<u
 
 impl<C: HeapConfig> Core<C> {
     /// Makes what the policy needs before the first block. False when there is no memory for it.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn prepare_hardened(&self) -> bool {
         let count = possible_cpus().clamp(1, SHARDS);
         let bytes = count as usize * size_of::<Shard>();

@@ -186,6 +186,9 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// `core` came from `create`, and nobody uses the heap or any of its blocks.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn destroy(core: NonNull<Self>) {
         // SAFETY: `create` made it, and it stands until the end of this function.
         let this = unsafe { core.as_ref() };

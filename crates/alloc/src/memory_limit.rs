@@ -8,11 +8,20 @@ use strata_page_heap::MemoryLimits;
 /// and there is none.
 pub(crate) fn limits_of(config: &Config) -> MemoryLimits {
     let asks = [config.memory_limit, config.soft_memory_limit].contains(&MemoryLimit::Cgroup);
-    let group = if asks { cgroup_limits() } else { None };
-    if asks && group.is_none() {
+    let group = if asks { limits_of_the_group() } else { CgroupLimits::default() };
+    limits_with(config, group)
+}
+
+/// Those of the control group, or none and a line about it. Away from what each program runs: few ask, and it is long.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
+fn limits_of_the_group() -> CgroupLimits {
+    let group = cgroup_limits();
+    if group.is_none() {
         warn_line!("STRATA_CONF: the limits of the control group cannot be read: none is set");
     }
-    limits_with(config, group.unwrap_or_default())
+    group.unwrap_or_default()
 }
 
 /// The same, of a control group with these limits.

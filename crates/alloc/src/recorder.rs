@@ -148,6 +148,9 @@ impl Recording {
 impl<C: HeapConfig> Core<C> {
     /// Opens the file before the first block. False when there is no memory for the buffer; a file that cannot be written is
     /// complained of, and nothing is recorded.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn prepare_recorder(&self) -> bool {
         let path = environment(c"STRATA_CONF").and_then(Config::record_file);
         let Some(path) = path else {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
-use strata_c_tests::shared_library;
+use strata_c_tests::{Allocator, Linking, Program, shared_library};
 
 /// The names that `docs/compatibility.md` documents: what stands in backticks in the first column of its tables, but for the
 /// table of glibc's words.
@@ -136,6 +136,20 @@ fn what_each_program_runs_and_reads_stands_at_the_beginning_of_few_pieces() {
         // One that the compiler put into its callers is where they are.
         assert!(places.iter().all(stands), "{module} {name}: {places:x?}");
     }
+}
+
+/// What `cold.ld` lists is only as good as the list: a function that comes to be called on the way to the first blocks, and is not
+/// there, maps a piece for itself.
+#[test]
+fn a_small_program_with_threads_maps_two_pieces_of_the_code() {
+    let program = Program::compile("code_in_memory.c", Linking::Preloaded);
+    let run = || program.command(Allocator::Strata).output().expect("it can be started");
+    // Once for the page cache: what is read from the disk may be mapped in longer pieces.
+    run();
+    let output = run();
+    assert!(output.status.success(), "{output:?}");
+    let pieces = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(pieces, "0\n1\n", "others have code that runs from the loading of the library on");
 }
 
 /// The end of a name as it is mangled.

@@ -13,10 +13,26 @@ pub fn glibc_version() -> Option<(u32, u32)> {
     numbers(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// The first two numbers of a version.
+/// The first two numbers of a version. (Not by `str::split` and `parse`: each program asks while it is loaded, and their code lies far
+/// from all else that it runs, in 64 KiB that would be mapped for this alone.)
 fn numbers(text: &[u8]) -> Option<(u32, u32)> {
-    let mut parts = core::str::from_utf8(text).ok()?.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    let (major, rest) = number(text)?;
+    let (minor, _) = number(rest.strip_prefix(b".")?)?;
+    Some((major, minor))
+}
+
+/// The decimal number that a text begins with, of one digit at least, and what follows it.
+fn number(text: &[u8]) -> Option<(u32, &[u8])> {
+    let mut number: Option<u32> = None;
+    let mut rest = text;
+    while let Some((digit, behind)) = rest.split_first()
+        && digit.is_ascii_digit()
+    {
+        let tens = number.unwrap_or(0).checked_mul(10)?;
+        number = Some(tens.checked_add(u32::from(digit - b'0'))?);
+        rest = behind;
+    }
+    number.map(|number| (number, rest))
 }
 
 #[cfg(test)]
