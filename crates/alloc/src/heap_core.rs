@@ -167,7 +167,11 @@ impl<C: HeapConfig> Core<C> {
         if limits != MemoryLimits::NONE {
             core.page_heap.set_limits(limits);
         }
-        core.thread_caches.set_limit(config.max_total_thread_cache_bytes as u64);
+        // Caches that nobody is going to make stay untouched.
+        let thread_caches_limit = config.max_total_thread_cache_bytes as u64;
+        if thread_caches_limit != strata_thread_cache::DEFAULT_LIMIT_BYTES {
+            core.thread_caches.set_limit(thread_caches_limit);
+        }
         if config.misuse == MisuseChoice::Report {
             set_on_misuse(OnMisuse::Report);
         }

@@ -65,14 +65,15 @@ struct Leaf {
     classes: [AtomicU8; LEAF_PAGES],
     /// The span of each page.
     spans: [AtomicPtr<Span>; LEAF_PAGES],
+    /// Granules of this leaf that were written, a bit each: on one kernel page with the first trackers.
+    touched: [AtomicU64; TOUCHED_WORDS],
     /// What a page heap notes of each hugepage.
     trackers: [AtomicPtr<()>; LEAF_HUGEPAGES],
-    /// Granules of this leaf that were written, a bit each.
-    touched: [AtomicU64; TOUCHED_WORDS],
 }
 
 const LEAF_BODY: usize = LEAF_PAGES + (LEAF_PAGES + LEAF_HUGEPAGES) * size_of::<usize>();
-const TOUCHED_WORDS: usize = (LEAF_BODY >> GRANULE_SHIFT).div_ceil(64);
+/// One granule more than the rest has: by the notes the last tracker may lie in the next one.
+const TOUCHED_WORDS: usize = ((LEAF_BODY >> GRANULE_SHIFT) + 1).div_ceil(64);
 
 /// The two words of a page map that reading a class needs, for those who keep a copy in reach.
 ///
@@ -443,8 +444,10 @@ impl<P: PageSize> PageMap<P> {
         // Of two leaves made at the same moment one stands; the other stays unused in the arena.
         if standing == memory.cast() {
             self.leaves.fetch_add(1, Ordering::Relaxed);
-            // The notes of what is touched are touched with the first entry.
-            self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
+            if let Some(leaf) = self.leaf_at(index) {
+                // Written before it is read, which would be a fault of its own.
+                self.count_granule(leaf, Self::granule_of(leaf, &leaf.touched));
+            }
             if first_of_granule {
                 self.root_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
             }
@@ -475,14 +478,25 @@ impl<P: PageSize> PageMap<P> {
     /// Counts the granule of a leaf that `entry` lies in, at its first write.
     #[inline]
     fn touch<T>(&self, leaf: &Leaf, entry: &T) {
-        let offset = Address::of(core::ptr::from_ref(entry))
-            .offset_from(Address::of(core::ptr::from_ref(leaf)));
-        let granule = offset >> GRANULE_SHIFT;
+        let granule = Self::granule_of(leaf, entry);
+        let Some(word) = leaf.touched.get(granule / 64) else { return };
+        if word.load(Ordering::Relaxed) & (1 << (granule % 64)) == 0 {
+            self.count_granule(leaf, granule);
+        }
+    }
+
+    /// The granule of a leaf that a part of it begins in.
+    #[inline]
+    fn granule_of<T>(leaf: &Leaf, part: &T) -> usize {
+        let leaf = Address::of(core::ptr::from_ref(leaf));
+        Address::of(core::ptr::from_ref(part)).offset_from(leaf) >> GRANULE_SHIFT
+    }
+
+    /// Counts a granule of a leaf, unless it is counted already.
+    fn count_granule(&self, leaf: &Leaf, granule: usize) {
         let bit = 1u64 << (granule % 64);
         let Some(word) = leaf.touched.get(granule / 64) else { return };
-        if word.load(Ordering::Relaxed) & bit == 0
-            && word.fetch_or(bit, Ordering::Relaxed) & bit == 0
-        {
+        if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
         }
     }

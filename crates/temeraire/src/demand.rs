@@ -79,15 +79,15 @@ impl SkipJudgement {
 
 /// Pages in use over the last ten minutes, second by second.
 ///
-/// What each report looks at stands in front, beside the first seconds.
+/// What each report looks at stands at the end, beside the first seconds.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Demand {
-    /// The least demand that would prove a pending decision right, plus one; 0 if none is pending.
-    least_expected: u64,
+    decisions: [Decision; Self::JUDGED_AFTER],
     judgement: SkipJudgement,
     pages: TimeSeries<Extremes, { Self::EPOCHS }, SECOND_NS>,
-    decisions: [Decision; Self::JUDGED_AFTER],
+    /// The least demand that would prove a pending decision right, plus one; 0 if none is pending.
+    least_expected: u64,
 }
 
 /// What was kept back in one second.

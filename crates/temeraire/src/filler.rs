@@ -28,7 +28,8 @@ use strata_span::{PageCount, PageId, PageSize};
 /// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et
 /// al., "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
 ///
-/// What each heap uses lies in front, so that a small one has it on few pages; histories, which grow with time, behind.
+/// Lists begin in front of their room, and histories at the end of theirs: so what a small heap uses of two that follow each other lies on one
+/// page. The last history ends where the [`State`](crate::state::State)'s records begin.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Filler<P: PageSize> {
@@ -47,12 +48,12 @@ pub(crate) struct Filler<P: PageSize> {
     partial: SparseLists,
     partial_dense: PageLists,
     released: SparseLists,
+    pub(crate) demand: Demand,
+    empties: Empties,
     released_dense: PageLists,
     releasing: FillerLists<64, 1>,
-    empties: Empties,
     /// Pages that went back out of hugepages in use, by the minute.
     pub(crate) subreleased: TimeSeries<Sum, 60, 60_000_000_000>,
-    pub(crate) demand: Demand,
     pub(crate) history: History,
     pages: PhantomData<P>,
 }
@@ -296,12 +297,22 @@ impl<P: PageSize> Filler<P> {
 
     fn find_sparse(&self, run: usize) -> Option<Handle<HugepageTracker>> {
         let list = run * Self::CHUNKS;
-        self.regular
-            .first_from(list)
-            .or_else(|| self.with_backed_run(run))
-            .or_else(|| self.donated.first_from(run))
-            .or_else(|| self.partial.first_from(list))
-            .or_else(|| self.released.first_from(list))
+        self.first_of(FillerSet::Regular, || self.regular.first_from(list))
+            .or_else(|| self.first_of(FillerSet::Partial, || self.with_backed_run(run)))
+            .or_else(|| self.first_of(FillerSet::Donated, || self.donated.first_from(run)))
+            .or_else(|| self.first_of(FillerSet::Partial, || self.partial.first_from(list)))
+            .or_else(|| self.first_of(FillerSet::Released, || self.released.first_from(list)))
+    }
+
+    /// What is found in the lists of a set. Those of a set without hugepages, as most are in a small heap, stay untouched: each is a page
+    /// fault, the first time.
+    #[inline]
+    fn first_of(
+        &self,
+        set: FillerSet,
+        find: impl FnOnce() -> Option<Handle<HugepageTracker>>,
+    ) -> Option<Handle<HugepageTracker>> {
+        if self.totals.has(set) { find() } else { None }
     }
 
     /// A hugepage that the kernel backs page by page, and which has a run of backed pages that is long enough, as far as a look at
@@ -315,10 +326,11 @@ impl<P: PageSize> Filler<P> {
 
     /// A hugepage for one page of many objects. List 0 holds the full ones.
     fn find_dense(&self) -> Option<Handle<HugepageTracker>> {
-        self.regular_dense
-            .first_from(1)
-            .or_else(|| self.partial_dense.first_from(1))
-            .or_else(|| self.released_dense.first_from(1))
+        self.first_of(FillerSet::RegularDense, || self.regular_dense.first_from(1))
+            .or_else(|| self.first_of(FillerSet::PartialDense, || self.partial_dense.first_from(1)))
+            .or_else(|| {
+                self.first_of(FillerSet::ReleasedDense, || self.released_dense.first_from(1))
+            })
     }
 
     fn filled(tracker: Handle<HugepageTracker>, taken: TrackedPages) -> Filled<P> {

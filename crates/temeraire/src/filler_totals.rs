@@ -74,6 +74,12 @@ impl FillerTotals {
         }
     }
 
+    /// Whether a set has a hugepage.
+    #[inline]
+    pub(crate) fn has(&self, set: FillerSet) -> bool {
+        self.sets.get(set as usize).is_some_and(|totals| totals.hugepages > 0)
+    }
+
     /// The totals of one set.
     pub(crate) fn of(&self, set: FillerSet) -> SetTotals {
         self.sets.get(set as usize).copied().unwrap_or(SetTotals::NONE)

@@ -12,15 +12,16 @@ pub(crate) trait EpochValue: Copy {
 /// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is
 /// too old.
 ///
-/// The first epoch stands in front, beside what is known of all, so that a program of a few epochs has them on one page.
+/// The first epoch stands at the end, beside what is known of all, and later ones before it: so a program of a few epochs has them on one
+/// page, with what follows the series.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {
-    /// The number of the newest epoch, plus one; 0 before the first.
-    newest: u64,
-    /// The same of the epoch that stands in front.
-    first: u64,
     epochs: [T; EPOCHS],
+    /// The number of the epoch that stands at the end, plus one.
+    first: u64,
+    /// The same of the newest one; 0 before the first.
+    newest: u64,
 }
 
 impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOCHS, EPOCH_NS> {
@@ -79,10 +80,10 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
         self.newest = epoch;
     }
 
-    /// Where an epoch stands that is among the last ones: before the first one as behind it, all around.
+    /// Where an epoch stands that is among the last ones: from the end to the front, and on from there.
     const fn slot(&self, epoch: u64) -> usize {
         let distance = EPOCHS as u64 + epoch % EPOCHS as u64 - self.first % EPOCHS as u64;
-        (distance % EPOCHS as u64) as usize
+        EPOCHS - 1 - (distance % EPOCHS as u64) as usize
     }
 }
 
