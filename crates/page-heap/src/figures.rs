@@ -30,6 +30,8 @@ pub struct PageHeapStats {
     pub released: ReleasedBytes,
     /// How often the kernel refused to take memory back, as a number.
     pub release_failures: u64,
+    /// How often it was not asked to because it had just refused several times, as a number.
+    pub releases_withheld: u64,
     /// The limits, and how often they were met.
     pub limits: LimitFigures,
     /// The moment at which most was in spans.
@@ -60,6 +62,7 @@ impl PageHeapStats {
             spans_in_use: a.spans_in_use.wrapping_add(b.spans_in_use),
             released: a.released.plus(b.released),
             release_failures: a.release_failures.wrapping_add(b.release_failures),
+            releases_withheld: a.releases_withheld.wrapping_add(b.releases_withheld),
             limits: LimitFigures {
                 limits: a.limits.limits,
                 soft_hits: a.limits.soft_hits.wrapping_add(b.limits.soft_hits),

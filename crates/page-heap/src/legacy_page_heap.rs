@@ -111,7 +111,17 @@ impl<P: PageSize> LegacyPageHeap<P> {
     ) -> PageCount<P> {
         let mut released = PageCount::ZERO;
         let mut refusals = 0;
-        while released < wanted && refusals < Self::MOST_REFUSALS {
+        let most_refusals = {
+            let state = self.state.lock();
+            // Where each refusal tells of the call, one is enough.
+            let refused = state.refusals.are_many();
+            if refused && reason.may_wait() && state.refusals.holds_back(platform.clock().now_ns())
+            {
+                return PageCount::ZERO;
+            }
+            if refused { 1 } else { Self::MOST_REFUSALS }
+        };
+        while released < wanted && refusals < most_refusals {
             match self.release_one(platform, reason) {
                 Step::Released(pages) => released += pages,
                 Step::Refused => refusals += 1,

@@ -52,6 +52,7 @@ mod lifetimes;
 mod limits;
 mod page_heap;
 mod published;
+mod refusals;
 mod reserve;
 mod span_ages;
 #[cfg(feature = "serde")]
@@ -73,6 +74,7 @@ pub use lifetimes::{LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS, count_lifetime, lifeti
 pub use limits::{LimitFigures, MemoryLimits, limited_bytes};
 pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest, Temperature};
 pub use published::{HasStats, Published, PublishedGuard};
+pub use refusals::Refusals;
 pub use reserve::{Reserve, ReserveStats, TakenRange};
 pub use span_ages::{AGE_BOUNDS_SECONDS, AGE_COLUMNS, AGE_ROWS, AgeRow, AgeTable, SpanAges};
 pub use underway::Underway;

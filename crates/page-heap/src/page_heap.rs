@@ -69,6 +69,14 @@ pub enum ReleaseReason {
     HardLimit,
 }
 
+impl ReleaseReason {
+    /// Whether it may be left for later where the kernel has just refused several times: not if somebody waits for the answer, or gets
+    /// no memory without it.
+    pub const fn may_wait(self) -> bool {
+        !matches!(self, Self::Call | Self::HardLimit)
+    }
+}
+
 /// What became of a hugepage, inside of whose spans kernel pages are about to be given back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HugepageBreak {

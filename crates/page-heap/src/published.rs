@@ -51,7 +51,7 @@ pub struct Published<S: HasStats> {
 /// How often a reader looks before it takes figures that are in flux: a writer needs some nanoseconds.
 const LOOKS: u32 = 64;
 
-const WORDS: usize = 22;
+const WORDS: usize = 23;
 const PEAK_WORDS: usize = 4;
 
 impl<S: HasStats> Published<S> {
@@ -147,6 +147,7 @@ const fn figures_of_words(stats: &mut PageHeapStats) -> [&mut u64; WORDS] {
         spans_in_use,
         released: ReleasedBytes { call, policy, idle, soft_limit, hard_limit },
         release_failures,
+        releases_withheld,
         limits:
             LimitFigures {
                 limits: MemoryLimits { soft_bytes, hard_bytes },
@@ -175,6 +176,7 @@ const fn figures_of_words(stats: &mut PageHeapStats) -> [&mut u64; WORDS] {
         soft_limit,
         hard_limit,
         release_failures,
+        releases_withheld,
         soft_bytes,
         hard_bytes,
         soft_hits,

@@ -2,6 +2,7 @@
 
 use crate::{fill_history::FillHistory, touch_history::TouchHistory};
 use strata_os::{AddressRange, Advice, PageSource, ThpMode};
+use strata_page_heap::Refusals;
 use strata_span::{HUGEPAGE_BYTES, HugepageCount, Platform};
 use strata_sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -17,6 +18,9 @@ pub(crate) struct HugepageAdvice {
     mode: AtomicU8,
     /// How often the kernel refused.
     failures: AtomicU64,
+    /// Refusals of late to back memory with hugepages, and not to.
+    refusals_for: Refusals,
+    refusals_against: Refusals,
     /// Bytes that were advised to be on hugepages, each time they were.
     advised_bytes: AtomicU64,
     /// Whether a run for one large span was forbidden, so that advice has to take that back.
@@ -41,12 +45,15 @@ pub struct AdviceFigures {
     pub advised_bytes: u64,
     /// How often the kernel refused, as a number.
     pub failures: u64,
+    /// How often it was not told because it had just refused several times, as a number.
+    pub withheld: u64,
     /// Hugepages that it was told not to back so, because parts of them were given back.
     pub forbidden_hugepages: u64,
 }
 
 impl AdviceFigures {
-    pub(crate) const NONE: Self = Self { advised_bytes: 0, failures: 0, forbidden_hugepages: 0 };
+    pub(crate) const NONE: Self =
+        Self { advised_bytes: 0, failures: 0, withheld: 0, forbidden_hugepages: 0 };
 }
 
 /// How the kernel backs fresh memory of the heap.
@@ -90,6 +97,8 @@ impl HugepageAdvice {
             Self {
                 mode: AtomicU8::new(0),
                 failures: AtomicU64::new(0),
+                refusals_for: Refusals::new(),
+                refusals_against: Refusals::new(),
                 advised_bytes: AtomicU64::new(0),
                 has_forbidden_runs: AtomicBool::new(false),
                 allowed_alone: AtomicUsize::new(0),
@@ -222,7 +231,7 @@ impl HugepageAdvice {
         };
         if backs_with_hugepages {
             self.has_forbidden_runs.store(true, Ordering::Relaxed);
-            self.count(platform.source().advise(run, Advice::NoHugepage).is_ok());
+            self.say(platform, run, Advice::NoHugepage);
         }
     }
 
@@ -235,7 +244,7 @@ impl HugepageAdvice {
         };
         if must_ask {
             self.advised_bytes.fetch_add(range.bytes as u64, Ordering::Relaxed);
-            self.count(platform.source().advise(range, Advice::Hugepage).is_ok());
+            self.say(platform, range, Advice::Hugepage);
         }
     }
 
@@ -245,15 +254,12 @@ impl HugepageAdvice {
         if !self.forbids(platform) {
             return false;
         }
-        let done = platform.source().advise(range, Advice::NoHugepage).is_ok();
-        self.count(done);
-        done
+        self.say(platform, range, Advice::NoHugepage)
     }
 
     /// Allows a hugepage that was forbidden. True if it is allowed now.
     pub(crate) fn allow<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
-        let done = platform.source().advise(range, Advice::Hugepage).is_ok();
-        self.count(done);
+        let done = self.say(platform, range, Advice::Hugepage);
         if done {
             self.note_allowed(range.bytes);
         }
@@ -316,14 +322,23 @@ impl HugepageAdvice {
         AdviceFigures {
             advised_bytes: self.advised_bytes.load(Ordering::Relaxed),
             failures: self.failures.load(Ordering::Relaxed),
+            withheld: self.refusals_for.withheld() + self.refusals_against.withheld(),
             forbidden_hugepages: forbidden_hugepages as u64,
         }
     }
 
-    fn count(&self, done: bool) {
-        if !done {
+    /// Tells the kernel, unless it has refused to hear that several times of late. True if it does so.
+    fn say<E: Platform>(&self, platform: &E, range: AddressRange, advice: Advice) -> bool {
+        let refusals = match advice {
+            Advice::NoHugepage => &self.refusals_against,
+            _ => &self.refusals_for,
+        };
+        let answer =
+            refusals.ask(platform.clock(), || platform.source().advise(range, advice).is_ok());
+        if answer == Some(false) {
             self.failures.fetch_add(1, Ordering::Relaxed);
         }
+        answer == Some(true)
     }
 
     fn mode<E: Platform>(&self, platform: &E) -> ThpMode {

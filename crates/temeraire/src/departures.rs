@@ -1,7 +1,7 @@
 //! Whole hugepages on their way to the kernel.
 
 use crate::huge_address_map::HugeRange;
-use strata_os::{Advice, PageSource, Release};
+use strata_os::{PageSource, Release};
 use strata_span::Platform;
 
 /// Why whole hugepages go.
@@ -73,11 +73,6 @@ impl Departure {
         let range = self.range.first.range(self.range.count);
         // SAFETY: the heap holds these hugepages, and nothing in them is needed: no span, no
         // tracker, no list refers to them until the departure is settled.
-        let taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
-        if self.forbidden {
-            // What comes to stand there next may have a hugepage.
-            let _ = platform.source().advise(range, Advice::Hugepage);
-        }
-        taken
+        unsafe { platform.source().release(range, Release::Forced) }.is_ok()
     }
 }

@@ -199,21 +199,22 @@ impl<P: PageSize> HugePageAware<P> {
         platform: &E,
         departures: &Departures,
     ) -> (PageCount<P>, bool) {
-        let mut taken = [false; Departures::MOST];
-        for (departure, taken) in departures.iter().zip(&mut taken) {
-            *taken = departure.carry_out(platform);
+        let mut answers = [None; Departures::MOST];
+        for (departure, answer) in departures.iter().zip(&mut answers) {
+            *answer = Some(departure.carry_out(platform));
             if departure.forbidden {
-                self.advice.note_allowed(departure.range.count.bytes());
+                // What comes to stand there next may have a hugepage.
+                self.advice.allow(platform, departure.range.first.range(departure.range.count));
             }
         }
         let mut pages = PageCount::ZERO;
         let mut state = self.state.lock();
-        for (departure, taken) in departures.iter().zip(taken) {
-            pages += state.settle(platform, &departure, taken);
+        for (departure, taken) in departures.iter().zip(answers.iter().flatten()) {
+            state.note_answer(platform, *taken);
+            pages += state.settle(platform, &departure, *taken);
         }
         self.underway.end();
-        let all = taken.iter().take(departures.iter().count()).all(|taken| *taken);
-        (pages, all)
+        (pages, !answers.contains(&Some(false)))
     }
 }
 
@@ -527,6 +528,7 @@ impl<P: PageSize> HasStats for State<P> {
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,
+            releases_withheld: self.refusals.withheld(),
             limits: self.limits,
             ..PageHeapStats::default()
         };

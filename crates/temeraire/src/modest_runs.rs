@@ -3,7 +3,6 @@
 use crate::{
     advice::HugepageAdvice, hugepage_aware::HugePageAware, state::State, supply::KeeperHandle,
 };
-use strata_os::{Advice, PageSource};
 use strata_span::{Hugepage, HugepageCount, PageSize, Platform};
 
 /// Runs that a heap took while it was small, and that the kernel was told to back with small pages: where the system's mode
@@ -70,7 +69,7 @@ impl<P: PageSize> HugePageAware<P> {
             runs
         };
         for (first, count) in runs.into_iter().flatten() {
-            let _ = platform.source().advise(first.range(count), Advice::Hugepage);
+            self.advice.allow(platform, first.range(count));
         }
     }
 }

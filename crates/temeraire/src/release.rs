@@ -7,7 +7,7 @@ use crate::{
     hugepage_aware::HugePageAware,
     state::State,
 };
-use strata_os::{PageSource, Release};
+use strata_os::{Clock, PageSource, Release};
 use strata_page_heap::ReleaseReason;
 use strata_span::{HugepageCount, PageCount, PageSize, Platform};
 
@@ -21,6 +21,9 @@ impl<P: PageSize> HugePageAware<P> {
         wanted: PageCount<P>,
         reason: ReleaseReason,
     ) -> PageCount<P> {
+        if reason.may_wait() && self.holds_back(platform) {
+            return PageCount::ZERO;
+        }
         let mut given =
             self.give_back_cached(platform, self.cached_share(platform, wanted, reason));
         given += self.give_back_regions(platform, wanted.saturating_sub(given), reason);
@@ -35,6 +38,12 @@ impl<P: PageSize> HugePageAware<P> {
             }
         }
         given
+    }
+
+    /// Whether the kernel refused so often of late that it is to be left alone.
+    fn holds_back<E: Platform<Pages = P>>(&self, platform: &E) -> bool {
+        let state = self.state.lock();
+        state.refusals.are_many() && state.refusals.holds_back(platform.clock().now_ns())
     }
 
     /// How much of `wanted` the cache is asked for. Memory that is idle on the whole may be so in pieces that are of no use, and what
@@ -130,9 +139,9 @@ impl<P: PageSize> HugePageAware<P> {
             let mut state = self.state.lock();
             let now_ns = state.time(platform);
             state.regions.end_release::<P>(region, first, count, taken.is_ok(), now_ns);
+            state.note_answer(platform, taken.is_ok());
             self.underway.end();
             if taken.is_err() {
-                state.release_failures += 1;
                 return given.pages();
             }
             state.regions_given_back += count.get() as u64;
@@ -152,7 +161,7 @@ impl<P: PageSize> State<P> {
     ) {
         let mut going = PageCount::ZERO;
         while going < missing
-            && !departures.is_full()
+            && self.has_room(departures)
             && let Some(empty) = self.filler.take_empty()
         {
             let backed = PageCount::new(empty.free_pages());
@@ -174,6 +183,12 @@ impl<P: PageSize> State<P> {
         }
     }
 
+    /// Notes whether the kernel took memory that it was asked to take.
+    pub(crate) fn note_answer<E: Platform>(&mut self, platform: &E, taken: bool) {
+        self.release_failures += u64::from(!taken);
+        self.refusals.note(platform.clock(), taken);
+    }
+
     /// Takes `missing` hugepages out of the cache, and what it has above its limit.
     fn thin_cache<E: Platform>(
         &mut self,
@@ -183,7 +198,7 @@ impl<P: PageSize> State<P> {
         departures: &mut Departures,
     ) {
         let keep = self.cache.size().saturating_sub(missing).min(self.cache.limit());
-        while !departures.is_full()
+        while self.has_room(departures)
             && let Some(range) = self.cache.take_excess(platform, keep, &mut self.nodes, now_ns)
         {
             self.depart_backed(range, Cause::Periodic, departures);

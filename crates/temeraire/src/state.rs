@@ -18,7 +18,9 @@ use crate::{
     treatment::Treatment,
 };
 use strata_os::Clock;
-use strata_page_heap::{AllocationRecords, LimitFigures, ReleasedBytes, SpanRequest, Temperature};
+use strata_page_heap::{
+    AllocationRecords, LimitFigures, Refusals, ReleasedBytes, SpanRequest, Temperature,
+};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
@@ -42,6 +44,8 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) leaving: Leaving,
     pub(crate) released: ReleasedBytes,
     pub(crate) release_failures: u64,
+    /// Releases that the kernel refused of late.
+    pub(crate) refusals: Refusals,
     pub(crate) limits: LimitFigures,
     /// Hugepages that the kernel was told not to back as such.
     pub(crate) forbidden_hugepages: usize,
@@ -104,6 +108,7 @@ impl<P: PageSize> State<P> {
                 leaving: Leaving { backed_pages: 0, unbacked_pages: 0 },
                 released: ReleasedBytes::NONE,
                 release_failures: 0,
+                refusals: Refusals::new(),
                 limits: LimitFigures::NONE,
                 in_use_pages: 0,
                 peak_backed_pages: 0,
@@ -252,7 +257,9 @@ impl<P: PageSize> State<P> {
             && !was_released
             && 2 * backed_pages >= Self::PER_HUGEPAGE;
         self.dismiss(platform, tracker);
-        if (backed_pages == Self::PER_HUGEPAGE || mostly_backed) && !forbidden {
+        let whole = (backed_pages == Self::PER_HUGEPAGE || mostly_backed) && !forbidden;
+        // What the kernel would not take counts as backed in the cache, too: see `settle`.
+        if whole || !forbidden && self.refusals.holds_back(now_ns) {
             self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
             self.note_peak();
             return;
@@ -297,11 +304,19 @@ impl<P: PageSize> State<P> {
         departures: &mut Departures,
     ) {
         let keep = self.cache.limit();
-        while !departures.is_full()
+        if self.cache.size() > keep && self.refusals.holds_back(now_ns) {
+            return;
+        }
+        while self.has_room(departures)
             && let Some(range) = self.cache.take_excess(platform, keep, &mut self.nodes, now_ns)
         {
             self.depart_backed(range, Cause::Overflow, departures);
         }
+    }
+
+    /// Whether one more may depart with `departures`: one at a time where the kernel refused so often that it is only tried.
+    pub(crate) fn has_room(&self, departures: &Departures) -> bool {
+        !departures.is_full() && (departures.is_empty() || !self.refusals.are_many())
     }
 
     /// Starts the departure of a backed run.
@@ -331,7 +346,6 @@ impl<P: PageSize> State<P> {
             self.forbidden_hugepages -= 1;
         }
         if !taken {
-            self.release_failures += 1;
             // What part of it is backed is not known any more: all of it counts as such.
             self.cache.put(platform, range, &mut self.nodes, now_ns);
             self.note_peak();

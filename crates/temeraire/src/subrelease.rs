@@ -11,8 +11,8 @@ use crate::{
     supply::KeeperHandle,
     tracker::{FillerSet, HugepageTracker},
 };
-use strata_os::{Advice, PageSource, Release};
-use strata_page_heap::{HugepageBreak, ReleaseReason, split_hugepage_around};
+use strata_os::{PageSource, Release};
+use strata_page_heap::{HugepageBreak, Refusals, ReleaseReason, split_hugepage_around};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
 /// How long the tail of a large span lies unused before it goes back by itself: spans that come and go find their hugepages
@@ -84,16 +84,19 @@ impl Breaking {
     /// Gives the runs back. True if the kernel took all.
     fn carry_out<E: Platform>(&mut self, platform: &E) -> bool {
         let first = self.hugepage.first_page::<E::Pages>();
-        let mut all = true;
+        let mut refusals = 0;
         for run in self.runs.iter_mut().take(self.run_count) {
+            if refusals == Refusals::IN_A_ROW {
+                break;
+            }
             let start = first + PageCount::new(usize::from(run.start));
             let range = PageCount::<E::Pages>::new(usize::from(run.length)).range_from(start);
             // SAFETY: these pages are free, and their tracker is off the lists, so that nobody gets
             // them until the release has ended.
             run.taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
-            all &= run.taken;
+            refusals += u32::from(!run.taken);
         }
-        all
+        refusals == 0
     }
 
     /// Has the kernel split what it has there, so that others get what went. What is in use stays where it is.
@@ -248,7 +251,7 @@ impl<P: PageSize> HugePageAware<P> {
         }
         // It emptied meanwhile and was allowed again, perhaps before it was forbidden.
         drop(state);
-        let _ = platform.source().advise(range, Advice::Hugepage);
+        self.advice.allow(platform, range);
         HugepageBreak::Refused
     }
 }
@@ -337,7 +340,7 @@ impl<P: PageSize> State<P> {
             self.forbidden_hugepages += 1;
         }
         let refused = breaking.runs.iter().take(breaking.run_count).any(|run| !run.taken);
-        self.release_failures += u64::from(refused);
+        self.note_answer(platform, !refused);
         if let Some(emptied) = emptied {
             self.retire(platform, emptied, Cause::EmptiedInRelease, now_ns, departures);
         }

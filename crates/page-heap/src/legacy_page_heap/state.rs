@@ -7,7 +7,7 @@ mod limits;
 
 use super::wish::{MOST_PAGES, Wish};
 use crate::{
-    AllocationRecords, Density, LimitFigures, ReleaseReason, ReleasedBytes, Reserve,
+    AllocationRecords, Density, LimitFigures, Refusals, ReleaseReason, ReleasedBytes, Reserve,
     allocation_records::EXACT_LENGTHS, free_set::FreeSet,
 };
 use strata_os::PageSource;
@@ -47,6 +47,8 @@ pub(super) struct State<P: PageSize> {
     spans_in_use: u64,
     released: ReleasedBytes,
     release_failures: u64,
+    /// Releases that the kernel refused of late.
+    pub(super) refusals: Refusals,
     pub(super) limits: LimitFigures,
     /// The list that the next span to be given back is taken from.
     next_list: usize,
@@ -72,6 +74,7 @@ impl<P: PageSize> State<P> {
                 spans_in_use: 0,
                 released: ReleasedBytes::NONE,
                 release_failures: 0,
+                refusals: Refusals::new(),
                 limits: LimitFigures::NONE,
                 next_list: 0,
                 started_ns: None,
@@ -174,12 +177,14 @@ impl<P: PageSize> State<P> {
         self.unmapped += pages;
         self.released.add(reason, pages.bytes() as u64);
         span.set_zeroed(true);
+        self.refusals.note(platform.clock(), true);
         self.enter(platform, span, SpanPlace::Released, now_ns);
     }
 
     /// Enters a span that the kernel refused as what it was; its age stays.
     pub(super) fn undo_release<E: Platform<Pages = P>>(&mut self, platform: &E, span: SpanHandle) {
         self.release_failures += 1;
+        self.refusals.note(platform.clock(), false);
         self.enter(platform, span, SpanPlace::Free, span.note());
     }
 

@@ -253,6 +253,27 @@ fn a_refused_release_changes_nothing_but_a_count() {
 }
 
 #[test]
+fn a_kernel_that_takes_nothing_back_is_asked_once_a_second_and_again_when_it_does() {
+    let (site, heap) = (site_on(FailingPages::new(SimulatedPages::new())), Heap::EMPTY);
+    let spans: Vec<_> = (1..20).map(|pages| get(&heap, &site, pages)).collect();
+    spans.into_iter().for_each(|span| put(&heap, &site, span));
+    site.source.arm(Fault::always().of(CallKinds::RELEASE).with_errno(1));
+    for _ in 0..1_000 {
+        let nothing = heap.release(&site, PageCount::new(100), ReleaseReason::SoftLimit);
+        assert_eq!(nothing, PageCount::ZERO);
+        site.clock.advance(SECOND_NS / 100);
+    }
+    let stats = heap.stats();
+    assert!((10..=40).contains(&stats.release_failures), "{stats:?}");
+    assert!(stats.releases_withheld > 900, "{stats:?}");
+    assert_eq!(release_all(&heap, &site), 0);
+    assert!(heap.stats().release_failures > stats.release_failures, "who asks for it is heard");
+    site.source.disarm();
+    site.clock.advance(SECOND_NS);
+    assert!(heap.release(&site, PageCount::ONE, ReleaseReason::Policy) > PageCount::ZERO);
+}
+
+#[test]
 fn where_a_few_spans_are_locked_the_others_are_released() {
     let (site, heap) = (site_on(FailingPages::new(SimulatedPages::new())), Heap::EMPTY);
     let spans: Vec<_> = (1..20).map(|pages| get(&heap, &site, pages)).collect();

@@ -97,7 +97,8 @@ impl Display for Finding {
             Self::RefusedReleases { times } => write!(
                 f,
                 "Refused releases: the kernel refused {times} times to take memory back.\n   Memory that is locked (mlock, \
-                 mlockall) cannot be given back.{DO}unlock it, or do without the release."
+                 mlockall) cannot be given back, nor can any where a filter (seccomp) lets no madvise through.{DO}unlock it, let it \
+                 through, or do without the release."
             ),
             Self::Growth { .. } => growth(self, f),
             Self::LimitReached { hits, refused, soft_bytes, hard_bytes, since_earlier } => write!(

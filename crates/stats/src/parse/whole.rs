@@ -154,5 +154,5 @@ fn of_end(text: &str, report: &Report<'_>) -> Option<ReportError> {
     (!text.ends_with('\n')).then(|| error(report.length, ReportFault::Truncated))
 }
 
-/// Lines of the last section of Strata's older form.
+/// Lines that the last section of Strata's older form has at least: a ninth came later.
 const BACKGROUND_LINES: usize = 8;

@@ -5,7 +5,7 @@ use crate::{
     test_ground::{SECOND_NS, TestGround, ground},
 };
 use std::vec::Vec;
-use strata_os::{CallKinds, Fault, Seed};
+use strata_os::{CallKind, CallKinds, Fault, Seed};
 use strata_page_heap::{
     Density, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limited_bytes,
 };
@@ -445,6 +445,54 @@ fn what_the_kernel_refuses_stays_and_is_counted() {
     heap.ground.source.disarm();
     assert_eq!(heap.release(usize::MAX / 2, ReleaseReason::HardLimit) as u64, before.free_bytes);
     heap.check();
+}
+
+/// Ten seconds of a program whose large and small spans come and go, in a heap that is looked at four times a second.
+fn work_for_ten_seconds(heap: &Heap<Pages8K>) {
+    for _ in 0..40 {
+        for _ in 0..10 {
+            let large: Vec<_> = (0..20).map(|_| heap.allocate(5 * MIB / 2)).collect();
+            let small: Vec<_> = (0..700).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+            large.into_iter().chain(small).for_each(|span| heap.deallocate(span));
+            heap.ground.clock.advance(SECOND_NS / 40);
+        }
+        heap.release(4 * MIB, ReleaseReason::Idle);
+        heap.release(4 * MIB, ReleaseReason::Policy);
+        heap.heap.maintain(&heap.ground, strata_os::Clock::now_ns(&heap.ground.clock));
+    }
+}
+
+#[test]
+fn a_kernel_that_refuses_all_advice_is_asked_now_and_then_and_again_when_it_heeds_it() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Madvise);
+    let asked = |heap: &Heap<Pages8K>| {
+        let calls = |kind| heap.ground.source.calls(kind);
+        (calls(CallKind::Release), calls(CallKind::Advise))
+    };
+    heap.ground
+        .source
+        .arm(Fault::always().of(CallKinds::RELEASE | CallKinds::ADVISE).with_errno(1));
+    work_for_ten_seconds(&heap);
+    let (releases, advice) = asked(&heap);
+    // Of each kind the first few, those of shorter pauses, and one a second.
+    assert!((10..=40).contains(&releases), "{releases}");
+    assert!((8..=80).contains(&advice), "{advice}");
+    let (stats, advised) = (heap.heap.stats(), heap.figures().advice);
+    assert_eq!(stats.release_failures, releases);
+    assert!(stats.releases_withheld > 100, "{stats:?}");
+    assert!(advised.withheld > 0, "{advised:?}");
+    assert_eq!(heap.release(usize::MAX / 2, ReleaseReason::Call), 0);
+    let before = heap.heap.stats();
+    assert!(before.release_failures > stats.release_failures, "who asks for it is heard");
+    heap.ground.source.disarm();
+    heap.pass_seconds(1);
+    work_for_ten_seconds(&heap);
+    let after = heap.heap.stats();
+    assert!(after.released.idle + after.released.policy > 0, "{after:?}");
+    assert_eq!(after.release_failures, before.release_failures);
+    assert_eq!(after.releases_withheld, before.releases_withheld);
+    assert_eq!(heap.figures().advice.withheld, advised.withheld);
 }
 
 #[test]

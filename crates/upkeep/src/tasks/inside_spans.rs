@@ -3,7 +3,7 @@
 use super::{Next, demand::Seen};
 use crate::{INTERVAL_NS, Layers, ReleasePolicy, peaks::Peaks};
 use strata_central::{Allowances, MiddleTier};
-use strata_page_heap::PageHeap;
+use strata_page_heap::{PageHeap, Refusals};
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 use strata_span::{Hugepage, Platform};
 
@@ -33,6 +33,8 @@ pub(super) struct Sweep {
     left_bytes: u64,
     begins_ns: u64,
     wait_ns: u64,
+    /// Hugepages in a row of which the kernel did not take all that it was to take.
+    refusals: u32,
 }
 
 impl Sweep {
@@ -45,6 +47,7 @@ impl Sweep {
         left_bytes: 0,
         begins_ns: 0,
         wait_ns: 0,
+        refusals: 0,
     };
 
     pub(super) fn end_epoch<P: PageSize>(&mut self, middle: &MiddleTier<P>) {
@@ -83,7 +86,13 @@ pub(super) fn sweep<L: Layers>(
         sweep.given_bytes = 0;
         sweep.idle_bytes = idle;
     }
-    match next_hugepage_in_use(layers, sweep.next_hugepage) {
+    // Where the kernel refuses always, it is not asked about each hugepage.
+    let next = if sweep.refusals >= Refusals::IN_A_ROW {
+        None
+    } else {
+        next_hugepage_in_use(layers, sweep.next_hugepage)
+    };
+    match next {
         Some((number, is_in_use)) => {
             sweep.next_hugepage = number + 1;
             if is_in_use && sweep_one(layers, Hugepage::new(number), sweep) {
@@ -93,6 +102,7 @@ pub(super) fn sweep<L: Layers>(
         }
         None => {
             sweep.next_hugepage = 0;
+            sweep.refusals = 0;
             let gave = sweep.given_bytes > 0;
             sweep.left_bytes = sweep.idle_bytes.saturating_sub(sweep.given_bytes);
             let waited_ns = if gave { 0 } else { sweep.wait_ns };
@@ -112,6 +122,11 @@ fn sweep_one<L: Layers>(layers: &L, hugepage: Hugepage, sweep: &mut Sweep) -> bo
     let middle = layers.middle().with(layers.platform(), layers.page_heap());
     let swept = middle.sweep_hugepage(hugepage, &mut sweep.allowances);
     layers.counters().count_swept(swept.bytes, swept.refused);
+    if swept.refused {
+        sweep.refusals += 1;
+    } else if swept.bytes > 0 {
+        sweep.refusals = 0;
+    }
     sweep.given_bytes += swept.bytes;
     swept.more
 }

@@ -82,6 +82,7 @@ impl<P: PageSize> HasStats for State<P> {
             spans_in_use: self.spans_in_use,
             released: self.released,
             release_failures: self.release_failures,
+            releases_withheld: self.refusals.withheld(),
             limits: self.limits,
             ..PageHeapStats::default()
         }
