@@ -98,6 +98,8 @@ pub enum Finding {
     RefusedReleases {
         /// How often.
         times: u64,
+        /// How often it was not asked because it had just refused.
+        withheld: u64,
     },
     /// In use grew by a tenth or more.
     Growth {

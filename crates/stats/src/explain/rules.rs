@@ -55,7 +55,10 @@ pub(super) fn apply(
         growth(snapshot, earlier, findings);
     }
     if snapshot.heap.page_heap.release_failures != 0 {
-        findings.add(Finding::RefusedReleases { times: snapshot.heap.page_heap.release_failures });
+        findings.add(Finding::RefusedReleases {
+            times: snapshot.heap.page_heap.release_failures,
+            withheld: snapshot.heap.page_heap.releases_withheld,
+        });
     }
     if let FrontEnd::PerThread(why) = snapshot.heap.front_end
         && why != WhyPerThread::Asked

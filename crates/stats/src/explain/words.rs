@@ -94,11 +94,11 @@ impl Display for Finding {
                      growing into swap. What the program holds and does not use is the program's to free."
                 )
             }
-            Self::RefusedReleases { times } => write!(
+            Self::RefusedReleases { times, withheld } => write!(
                 f,
-                "Refused releases: the kernel refused {times} times to take memory back.\n   Memory that is locked (mlock, \
-                 mlockall) cannot be given back, nor can any where a filter (seccomp) lets no madvise through.{DO}unlock it, let it \
-                 through, or do without the release."
+                "Refused releases: the kernel refused {times} times to take memory back, and was not asked {withheld} times \
+                 more.\n   Memory that is locked (mlock, mlockall) cannot be given back, nor can any where a filter (seccomp) lets no \
+                 madvise through.{DO}unlock it, let it through, or do without the release."
             ),
             Self::Growth { .. } => growth(self, f),
             Self::LimitReached { hits, refused, soft_bytes, hard_bytes, since_earlier } => write!(

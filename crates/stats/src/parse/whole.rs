@@ -154,5 +154,5 @@ fn of_end(text: &str, report: &Report<'_>) -> Option<ReportError> {
     (!text.ends_with('\n')).then(|| error(report.length, ReportFault::Truncated))
 }
 
-/// Lines that the last section of Strata's older form has at least: a ninth came later.
+/// Lines of the last section of Strata's older form.
 const BACKGROUND_LINES: usize = 8;

@@ -6,7 +6,6 @@ use core::fmt::{Result, Write};
 
 pub(super) fn render(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
     let (released, background) = (snapshot.heap.page_heap.released, snapshot.heap.background);
-    let withheld = snapshot.heap.page_heap.releases_withheld;
     writeln!(out)?;
     writeln!(out, "{RULE}")?;
     writeln!(out, "Memory given back since the start, and background work")?;
@@ -30,7 +29,6 @@ pub(super) fn render(snapshot: &Snapshot, out: &mut dyn Write) -> Result {
         (background.sweeps, "walks for what is inside of spans"),
         (background.swept_hugepages, "hugepages that gave something on them"),
         (background.sweep_failures, "times that the kernel refused it"),
-        (withheld, "times that free pages were kept since it had just refused such"),
     ] {
         writeln!(out, "BACKGROUND: {count:10} {what}")?;
     }
