@@ -1,33 +1,26 @@
 //! From an address to its span.
 
 use crate::{
-    Address, Hugepage, MetadataArena, MetadataKind, PageCount, PageId, PublishOnce, Span,
-    SpanHandle,
+    Address, Hugepage, MetadataArena, MetadataKind, PageCount, PageId, PublishOnce, SpanHandle,
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_os::PageSource;
 use strata_size_classes::{PageSize, SizeClass};
-use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use strata_sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
+mod leaf;
 mod window;
+mod words;
+use leaf::{GRANULE_SHIFT, LEAF_PAGES, LEAF_SHIFT, Leaf, leaf_of};
 pub use window::PageMapWindow;
 use window::Window;
+pub use words::PageMapWords;
 
 #[cfg(strata_loom)]
 mod modelled;
 #[cfg(strata_loom)]
-use modelled::{GRANULE_SHIFT, LEAF_HUGEPAGES, LEAF_SHIFT, WIDEST_ADDRESS};
+use modelled::WIDEST_ADDRESS;
 
-/// Pages of one leaf, as a power of two.
-#[cfg(not(strata_loom))]
-const LEAF_SHIFT: u32 = 15;
-const LEAF_PAGES: usize = 1 << LEAF_SHIFT;
-/// Hugepages of one leaf, at most: that many pages of 256 KiB cover 4 096 of them.
-#[cfg(not(strata_loom))]
-const LEAF_HUGEPAGES: usize = 4096;
-/// What is touched by the first write is counted in granules of this size.
-#[cfg(not(strata_loom))]
-const GRANULE_SHIFT: u32 = 12;
 /// The widest address that the root is sized for. The kernel gives no more than 47 bits (48 on
 /// aarch64) to those who do not ask for more by a hint, and page sources here do not.
 #[cfg(not(strata_loom))]
@@ -56,106 +49,6 @@ pub struct PageMap<P: PageSize> {
     leaf_touched_bytes: AtomicU64,
     window: Window<P>,
     pages: PhantomData<P>,
-}
-
-/// What stands for 32 768 pages.
-#[repr(C)]
-struct Leaf {
-    /// The size class of each page; 0 where the span must be asked.
-    classes: [AtomicU8; LEAF_PAGES],
-    /// The span of each page.
-    spans: [AtomicPtr<Span>; LEAF_PAGES],
-    /// Granules of this leaf that were written, a bit each: on one kernel page with the first trackers.
-    touched: [AtomicU64; TOUCHED_WORDS],
-    /// What a page heap notes of each hugepage.
-    trackers: [AtomicPtr<()>; LEAF_HUGEPAGES],
-}
-
-const LEAF_BODY: usize = LEAF_PAGES + (LEAF_PAGES + LEAF_HUGEPAGES) * size_of::<usize>();
-/// One granule more than the rest has: by the notes the last tracker may lie in the next one.
-const TOUCHED_WORDS: usize = ((LEAF_BODY >> GRANULE_SHIFT) + 1).div_ceil(64);
-
-/// The two words of a page map that reading a class needs, for those who keep a copy in reach.
-///
-/// All zero bits know no page.
-#[repr(C)]
-#[derive(Debug)]
-pub struct PageMapWords<P: PageSize> {
-    /// Written once, after the root was made; read by everyone.
-    root: AtomicPtr<PublishOnce<Leaf>>,
-    root_length: AtomicUsize,
-    pages: PhantomData<P>,
-}
-
-impl<P: PageSize> PageMapWords<P> {
-    strata_sync::const_fn! {
-        /// Words that know no page.
-        pub const fn new() -> Self {
-            Self {
-                root: AtomicPtr::new(core::ptr::null_mut()),
-                root_length: AtomicUsize::new(0),
-                pages: PhantomData,
-            }
-        }
-    }
-
-    /// Makes these the words of `map`, whose root stands.
-    pub fn copy_from(&self, map: &PageMap<P>) {
-        self.root.store(map.root.load(Ordering::Relaxed), Ordering::Relaxed);
-        // Release pairs with the acquire in `leaf`.
-        self.root_length.store(map.root_length.load(Ordering::Acquire), Ordering::Release);
-    }
-
-    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it.
-    #[inline(always)]
-    pub fn class_at(&self, address: usize) -> SizeClass {
-        let page = address >> P::SHIFT;
-        // Acquire pairs with the release in `copy_from`.
-        let length = self.root_length.load(Ordering::Acquire);
-        // SAFETY: the root, seen through its length, has that many entries and stays.
-        match unsafe { leaf_of(self.root.load(Ordering::Relaxed), length, page >> LEAF_SHIFT) } {
-            Some(leaf) => leaf.class(page),
-            None => SizeClass::NONE,
-        }
-    }
-}
-
-impl<P: PageSize> Default for PageMapWords<P> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Leaf {
-    /// The class of a page, whose number is cut to the leaf's length, so that no check remains.
-    #[inline(always)]
-    fn class(&self, page: usize) -> SizeClass {
-        let raw = self.classes[page & (LEAF_PAGES - 1)].load(Ordering::Relaxed);
-        // SAFETY: a leaf begins as zeros, and what is entered is a class's byte.
-        unsafe { SizeClass::from_raw_unchecked(raw) }
-    }
-}
-
-/// The leaf at `index` of a root.
-///
-/// # Safety
-///
-/// `root` has `length` entries, and stays, as its leaves do.
-#[inline(always)]
-unsafe fn leaf_of<'a>(
-    root: *mut PublishOnce<Leaf>,
-    length: usize,
-    index: usize,
-) -> Option<&'a Leaf> {
-    if index >= length {
-        return None;
-    }
-    // SAFETY: the index is below the length.
-    let entry = unsafe { root.add(index) };
-    // SAFETY: zeroed or published entries are valid places, and shared only through atomics.
-    let leaf = unsafe { &*entry }.get()?;
-    // SAFETY: leaves are zeroed memory from the arena, valid as arrays of atomics, never unmapped.
-    Some(unsafe { leaf.as_ref() })
 }
 
 /// The size of the page map, in bytes unless named otherwise.

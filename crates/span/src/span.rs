@@ -1,7 +1,10 @@
 //! Runs of pages.
 
-use crate::{Address, MetadataKind, PageCount, PageId, Pool, PoolItem};
-use core::{fmt, ops::Deref, ptr::NonNull};
+mod handle;
+mod links;
+
+use crate::{Address, PageCount, PageId};
+pub use handle::{SpanHandle, SpanPool};
 use strata_os::AddressRange;
 use strata_size_classes::{PageSize, SizeClass};
 use strata_sync::atomic::{
@@ -54,92 +57,6 @@ pub struct Span {
 // loom's atomics are larger.
 #[cfg(not(strata_loom))]
 static_assertions::assert_eq_size!(Span, [u8; 64]);
-
-/// The structures of spans.
-pub type SpanPool = Pool<Span>;
-
-// SAFETY: 1. zeroed atomics are valid values. 2. A span has no drop and is 64 bytes, aligned to 64.
-unsafe impl PoolItem for Span {
-    const KIND: MetadataKind = MetadataKind::Spans;
-
-    #[cfg(strata_loom)]
-    unsafe fn construct(place: NonNull<Self>) {
-        // SAFETY: the caller has the place alone.
-        unsafe { place.write(Self::default()) };
-    }
-}
-
-/// A reference to a span that may be copied and kept, as long as its owner keeps the span.
-#[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct SpanHandle(NonNull<Span>);
-
-// SAFETY: a span's fields are atomics, so sharing a reference is harmless.
-unsafe impl Send for SpanHandle {}
-// SAFETY: the same: all that a reference allows is atomic.
-unsafe impl Sync for SpanHandle {}
-
-impl SpanHandle {
-    /// The handle of a structure from a [`SpanPool`].
-    ///
-    /// # Safety
-    ///
-    /// `span` came from a span pool, whose memory outlives every use of the handle.
-    #[inline(always)]
-    pub const unsafe fn from_raw(span: NonNull<Span>) -> Self {
-        Self(span)
-    }
-
-    /// The structure.
-    #[inline(always)]
-    pub const fn as_ptr(self) -> NonNull<Span> {
-        self.0
-    }
-}
-
-impl Deref for SpanHandle {
-    type Target = Span;
-
-    #[inline(always)]
-    fn deref(&self) -> &Span {
-        // SAFETY: `from_raw`'s caller promised that the memory stays; all fields are atomics.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl fmt::Debug for SpanHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "span at page {:#x} of {} pages",
-            self.first_page.load(Ordering::Relaxed),
-            self.pages()
-        )
-    }
-}
-
-impl Pool<Span> {
-    /// A fresh span structure, in no place and of no pages.
-    pub fn allocate_span<M: strata_os::PageSource>(
-        &self,
-        arena: &crate::MetadataArena,
-        source: &M,
-    ) -> Option<SpanHandle> {
-        // SAFETY: the structure comes from this pool.
-        self.allocate(arena, source).map(|span| unsafe { SpanHandle::from_raw(span) })
-    }
-
-    /// Takes a span structure back.
-    ///
-    /// # Safety
-    ///
-    /// It came from this pool, and no list, page map or owner refers to it.
-    pub unsafe fn deallocate_span(&self, span: SpanHandle) {
-        span.set_place(SpanPlace::Unused);
-        // SAFETY: the caller owns the span, as the contract above says.
-        unsafe { self.deallocate(span.as_ptr()) };
-    }
-}
 
 impl Span {
     /// Says which pages the span covers.
@@ -458,60 +375,6 @@ impl Span {
         index % Self::TOLD_OBJECTS * u8::BITS
     }
 
-    /// The next span of the list that this one is on.
-    pub fn next(&self) -> Option<SpanHandle> {
-        NonNull::new(self.next.load(Ordering::Relaxed)).map(SpanHandle)
-    }
-
-    /// The previous span of the list that this one is on.
-    pub fn previous(&self) -> Option<SpanHandle> {
-        NonNull::new(self.previous.load(Ordering::Relaxed)).map(SpanHandle)
-    }
-
-    pub(crate) fn set_next(&self, span: Option<SpanHandle>) {
-        self.next.store(raw(span), Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_previous(&self, span: Option<SpanHandle>) {
-        self.previous.store(raw(span), Ordering::Relaxed);
-    }
-
-    pub(crate) fn first_page_number(&self) -> usize {
-        self.first_page.load(Ordering::Relaxed)
-    }
-
-    /// In a [`SpanTree`](crate::SpanTree): the child below. The word is that of the object map,
-    /// which a free span does not have.
-    pub(crate) fn low_child(&self) -> Option<SpanHandle> {
-        Self::child(self.object_map())
-    }
-
-    pub(crate) fn set_low_child(&self, span: Option<SpanHandle>) {
-        self.set_object_map(Self::child_word(span));
-    }
-
-    /// In a [`SpanTree`](crate::SpanTree): the child above. The words are those of the object
-    /// counts, which a free span does not have.
-    pub(crate) fn high_child(&self) -> Option<SpanHandle> {
-        let (low, high) = (self.thread(), self.object_capacity());
-        Self::child(low as usize | (high as usize) << u32::BITS)
-    }
-
-    pub(crate) fn set_high_child(&self, span: Option<SpanHandle>) {
-        let word = Self::child_word(span) as u64;
-        let [a, b, c, d, e, f, g, h] = word.to_le_bytes();
-        self.set_thread(u32::from_le_bytes([a, b, c, d]));
-        self.set_object_capacity(u32::from_le_bytes([e, f, g, h]));
-    }
-
-    fn child(word: usize) -> Option<SpanHandle> {
-        Address::new(word).non_null().map(|span| SpanHandle(span.cast()))
-    }
-
-    fn child_word(span: Option<SpanHandle>) -> usize {
-        span.map_or(0, |span| Address::of(span.0.as_ptr().cast_const()).value())
-    }
-
     const ZEROED: u8 = 1;
     const DONATED: u8 = 2;
     const DENSE: u8 = 4;
@@ -527,10 +390,6 @@ impl Span {
         let marks = self.marks.load(Ordering::Relaxed);
         self.marks.store(if on { marks | mark } else { marks & !mark }, Ordering::Relaxed);
     }
-}
-
-fn raw(span: Option<SpanHandle>) -> *mut Span {
-    span.map_or(core::ptr::null_mut(), |span| span.0.as_ptr())
 }
 
 #[cfg(all(test, not(strata_loom)))]
