@@ -103,6 +103,10 @@ fn a_cache_does_not_grow_by_what_was_turned_away_long_ago() {
     cache.end_plunder();
     assert_eq!(cache.remove(&mut out), initial);
     assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), initial);
+    // What was turned away now and missed: the same, once a period has ended before there is need for it.
+    assert_eq!(cache.remove(&mut out), initial);
+    cache.end_plunder();
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), initial);
 }
 
 #[test]

@@ -66,7 +66,6 @@ mod cpu_state;
 mod drain;
 mod fences;
 mod figures;
-mod following;
 mod header;
 mod layout;
 mod loans;

@@ -12,6 +12,8 @@ mod ground;
 mod limits;
 #[path = "caches/loans.rs"]
 mod loans;
+#[path = "caches/misses.rs"]
+mod misses;
 #[path = "caches/model.rs"]
 mod model;
 #[path = "caches/sections.rs"]

@@ -87,6 +87,20 @@ fn a_limit_below_what_is_granted_is_owed_until_capacities_give_it_back() {
 }
 
 #[test]
+fn who_lends_keeps_what_it_was_granted_and_the_part_that_is_to_stay() {
+    let state = populated(200 << 10);
+    assert_eq!(state.lend(50 << 10, 40 << 10), 50 << 10);
+    assert_eq!(state.limit_bytes(), 150 << 10);
+    assert_eq!(state.lend(1 << 20, 40 << 10), 110 << 10, "all but what is to stay");
+    assert_eq!(state.limit_bytes(), 40 << 10);
+    assert_eq!(state.lend(1, 40 << 10), 0);
+    state.receive_share(160 << 10);
+    state.grant(100 << 10, i64::MAX);
+    assert_eq!(state.lend(1 << 20, 40 << 10), 100 << 10, "all that was not granted");
+    assert_eq!((granted(&state), state.limit_bytes()), (100 << 10, 100 << 10));
+}
+
+#[test]
 fn nothing_is_claimed_before_something_is_granted() {
     let state = CpuState::new();
     assert_eq!(state.claim(1, 8), 0);

@@ -13,7 +13,7 @@ use strata_size_classes::SizeClass;
 /// # Safety
 ///
 /// The cache is set up, and glibc registered this thread.
-unsafe fn take(
+pub(crate) unsafe fn take(
     cache: &CpuCache,
     source: &CountedSource,
     class: SizeClass,
@@ -36,7 +36,7 @@ unsafe fn take(
 /// # Safety
 ///
 /// As for [`take`]; the objects came from it.
-unsafe fn give(
+pub(crate) unsafe fn give(
     cache: &CpuCache,
     source: &CountedSource,
     class: SizeClass,

@@ -297,6 +297,33 @@ fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
 }
 
 #[test]
+fn what_went_with_a_broken_hugepage_that_emptied_is_taken_off_the_next_wish() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.set_skip_intervals(SkipIntervals::NONE);
+    let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    for span in live.iter().step_by(2) {
+        heap.deallocate(*span);
+    }
+    live = live.into_iter().skip(1).step_by(2).collect();
+    assert_eq!(heap.release(MIB, ReleaseReason::HardLimit), MIB, "half of one hugepage");
+    let is_broken = |span: &SpanHandle| {
+        let hugepage = span.first::<Pages8K>().hugepage();
+        heap.heap.hugepage_figures(&heap.ground, hugepage).unbacked_pages > 0
+    };
+    let (broken, whole): (Vec<_>, Vec<_>) = live.into_iter().partition(is_broken);
+    assert_eq!(broken.len(), 128);
+    // The other half goes with the last of them.
+    let before = heap.heap.stats().backed_bytes();
+    broken.into_iter().for_each(|span| heap.deallocate(span));
+    assert_eq!(before - heap.heap.stats().backed_bytes(), MIB as u64);
+    assert_eq!(heap.release(MIB, ReleaseReason::Call), 0, "as much has gone already");
+    assert!(heap.release(MIB, ReleaseReason::Call) >= MIB, "that counts once");
+    heap.check();
+    whole.into_iter().for_each(|span| heap.deallocate(span));
+    heap.check();
+}
+
+#[test]
 fn where_no_hugepage_can_be_broken_neither_the_rate_nor_who_asks_waits_for_demand_to_stay_away() {
     for reason in [ReleaseReason::Policy, ReleaseReason::Call] {
         let heap = without_hugepages();
@@ -728,6 +755,25 @@ fn hugepages_that_are_backed_page_by_page_and_empty_stay_in_the_cache() {
     let again: Vec<_> = (0..18 * 4).map(|_| heap.allocate(MIB / 2)).collect();
     assert_eq!(heap.figures().cache.hits, 10);
     again.into_iter().for_each(|span| heap.deallocate(span));
+}
+
+#[test]
+fn hugepages_of_which_little_was_touched_are_not_taken_for_backed_ones() {
+    let heap = without_hugepages();
+    // Each at the beginning of a hugepage of its own, of which it is a sixteenth.
+    let request = SpanRequest {
+        align: PageCount::PER_HUGEPAGE,
+        ..SpanRequest::of(PageCount::holding(HUGEPAGE_BYTES / 16).unwrap())
+    };
+    let spans: Vec<_> =
+        (0..12).map(|_| heap.heap.allocate(&heap.ground, request).unwrap()).collect();
+    assert_eq!(heap.figures().filler.hugepages, 12);
+    let backed_bytes = heap.heap.stats().backed_bytes();
+    spans.into_iter().for_each(|span| heap.deallocate(span));
+    // The filler keeps eight, and the others go.
+    assert_eq!(heap.figures().cache.cached_hugepages, 0);
+    assert_eq!(heap.heap.stats().backed_bytes(), backed_bytes * 8 / 12);
+    heap.check();
 }
 
 #[test]
