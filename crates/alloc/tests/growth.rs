@@ -74,6 +74,65 @@ fn is_before_6_11(release: &str) -> bool {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0)) < (6, 11)
 }
 
+/// A block of 24 MiB, and one of 4 MiB behind it, which keeps it from growing where it is.
+fn with_wall(heap: &Heap) -> [*mut u8; 2] {
+    let [block, wall] = [heap.allocate(24 << 20), heap.allocate(4 << 20)];
+    assert_eq!(wall.addr(), block.addr() + (24 << 20), "a heap begins with 32 MiB in a piece");
+    [block, wall]
+}
+
+#[test]
+fn a_long_block_stays_while_half_of_it_is_used_and_no_longer() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let block = heap.allocate(8 << 20);
+    // SAFETY: the block is the test's own.
+    unsafe { block.write(7) };
+    // SAFETY: the block is the test's own.
+    let same = unsafe { heap.reallocate(block, 1, (4 << 20) + 1) };
+    assert_eq!(same, block);
+    // SAFETY: the block is the test's own.
+    let shorter = unsafe { heap.reallocate(same, 1, 4 << 20) };
+    // SAFETY: the block is the test's own.
+    assert_eq!(unsafe { heap.usable_size(shorter) }, 4 << 20, "the rest is free");
+    // SAFETY: the block is the test's own, and was written before it moved.
+    assert_eq!(unsafe { shorter.read() }, 7);
+    // SAFETY: the block is the test's own.
+    unsafe { heap.deallocate(shorter) };
+}
+
+#[test]
+fn a_long_block_that_has_to_move_gets_an_eighth_more_than_it_had() {
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    let [block, wall] = with_wall(&heap);
+    // SAFETY: the block is the test's own.
+    let moved = unsafe { heap.reallocate(block, 1, (24 << 20) + 1) };
+    assert_ne!(moved, block);
+    // SAFETY: the block is the test's own.
+    assert_eq!(unsafe { heap.usable_size(moved) }, 27 << 20);
+    for block in [moved, wall] {
+        // SAFETY: the block is the test's own.
+        unsafe { heap.deallocate(block) };
+    }
+}
+
+#[test]
+fn where_an_eighth_more_is_not_to_be_had_a_block_gets_what_was_asked_for() {
+    // Room for the block, the wall, and thirteen hugepages, which hold what is asked for; for 27 MiB it takes fourteen.
+    let heap: Heap = Heap::with(Config::parse(b"memory_limit:55m", |_| ()));
+    let [block, wall] = with_wall(&heap);
+    let asked = (24 << 20) + 1;
+    // SAFETY: the block is the test's own.
+    let moved = unsafe { heap.reallocate(block, 1, asked) };
+    assert!(!moved.is_null() && moved != block);
+    // SAFETY: the block is the test's own.
+    let usable = unsafe { heap.usable_size(moved) };
+    assert!((asked..asked + (64 << 10)).contains(&usable), "{usable}");
+    for block in [moved, wall] {
+        // SAFETY: the block is the test's own.
+        unsafe { heap.deallocate(block) };
+    }
+}
+
 #[test]
 fn zeroes_for_a_long_block_that_was_hardly_touched_are_the_kernels() {
     let heap: Heap = Heap::with(Config::DEFAULT);
