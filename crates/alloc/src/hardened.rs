@@ -24,14 +24,14 @@ mod shard;
 mod sweep;
 mod zeroes;
 
-use self::canary::Canary;
-use self::located::{Divisors, Located};
+use self::canary::{Canary, Secret};
+use self::located::{Divisor, Located};
 pub(crate) use self::owned::Token;
 use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
 use self::shard::{FreeSlot, SHARDS};
 pub(crate) use self::{
-    common_path::{common_entry, short_slot},
+    common_path::{Taken, common_entry, short_entry, short_slot},
     record::Holder,
 };
 use crate::{
@@ -39,28 +39,63 @@ use crate::{
     background::Call,
     observer::{BlockRequest, Said},
 };
-use core::ptr::NonNull;
+use core::{cell::UnsafeCell, hint::cold_path, ptr::NonNull};
 use strata_os::{possible_cpus, random_bits, thread_pointer};
-use strata_size_classes::{ClassEntry, PageSize, SizeClass, SizeClassTable};
+use strata_size_classes::{CLASS_SLOTS, ClassEntry, PageSize, SizeClass, SizeClassTable};
 use strata_span::{Address, Function, MetadataKind, Offence, Platform};
 use strata_sync::{
     asymmetric::prepare_heavy_fence,
-    atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering},
+    atomic::{AtomicPtr, AtomicU32, Ordering},
     thread_block::{self, Slot},
 };
 
 /// What a hardened heap has beside the layers. All zero bits are that of a heap that is not hardened.
 #[derive(Debug)]
 pub(crate) struct Hardened {
-    /// Mixed into canaries. Written before the first block.
-    secret: AtomicU64,
+    numbers: Numbers,
     /// Pools and quarantines. Written before the first block.
     shards: AtomicPtr<Shard>,
     /// How many there are.
     count: AtomicU32,
-    /// Written before the first block.
-    divisors: Divisors,
     large: large::LargeQuarantine,
+}
+
+/// What calls reckon with: written before the first block, and never again, so that it need not be read as atomics are.
+struct Numbers(UnsafeCell<NumbersOnce>);
+
+struct NumbersOnce {
+    secret: Secret,
+    divisors: [Divisor; CLASS_SLOTS],
+}
+
+// SAFETY: who writes them does so before another thread knows of the heap, which `Numbers::begin` has its caller promise.
+unsafe impl Sync for Numbers {}
+
+impl core::fmt::Debug for Numbers {
+    /// They are secret.
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Numbers")
+    }
+}
+
+impl Numbers {
+    /// # Safety
+    ///
+    /// No other thread knows of the heap yet, and nobody reads these at the same time.
+    unsafe fn begin(&self, secret: Secret, table: &SizeClassTable) {
+        // SAFETY: the caller's promise: nobody else reads or writes.
+        let numbers = unsafe { &mut *self.0.get() };
+        numbers.secret = secret;
+        for class in table.classes() {
+            numbers.divisors[class.index()] = Divisor::of(table.size(class));
+        }
+    }
+
+    #[inline(always)]
+    fn get(&self) -> &NumbersOnce {
+        // SAFETY: they were written before anybody who may call this knew of the heap, and are not written again.
+        unsafe { &*self.0.get() }
+    }
 }
 
 /// The entry of a slot for a request: the block and its canary; none for a large block.
@@ -98,9 +133,11 @@ impl<C: HeapConfig> Core<C> {
         let piece =
             self.arena().allocate(self.metadata(), bytes, align_of::<Shard>(), MetadataKind::Other);
         let Some(piece) = piece else { return false };
-        self.hardened.secret.store(random_bits(), Ordering::Relaxed);
+        // SAFETY: the heap is being set up: the first block, and by that other threads, come later.
+        unsafe {
+            self.hardened.numbers.begin(Secret::of(random_bits(), random_bits()), C::Pages::TABLE);
+        };
         self.hardened.count.store(count, Ordering::Relaxed);
-        self.hardened.divisors.begin(C::Pages::TABLE);
         zeroes::begin();
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
         let ownable = prepare_heavy_fence();
@@ -164,7 +201,9 @@ impl<C: HeapConfig> Core<C> {
         while let Some((shard, token)) = self.shard_of_thread(slot) {
             let (free, missed) =
                 shard.take_filling(token, &self.source_of_objects(), entry.class(), |object| {
-                    Some(core::ptr::from_ref(self.locate_slot(Address::of(object)).ok()?.record))
+                    let (start, bytes) = (Address::of(object), entry.size());
+                    let located = self.locate_slot_of(start, entry.class(), bytes)?;
+                    Some(core::ptr::from_ref(located.record))
                 });
             if missed {
                 self.note_miss(Call::Allocation);
@@ -203,13 +242,22 @@ impl<C: HeapConfig> Core<C> {
         let record = unsafe { &*free.record };
         let canary = self.hardened.canary(start);
         let old = Record::load(record);
-        match old.state() {
-            State::New => {}
-            // SAFETY: the slot is ours, and as long as its class says.
-            State::Freed if IS_SHORT && unsafe { canary.is_short_untouched(start, bytes) } => {}
-            // SAFETY: as above.
-            State::Freed if !IS_SHORT && unsafe { canary.is_untouched(start, bytes) } => {}
-            State::Freed | State::Live => return Err(old),
+        if old.is_freed() {
+            let is_untouched = if IS_SHORT {
+                // SAFETY: the slot is ours, and as long as its class says.
+                unsafe { canary.is_short_untouched(start, bytes) }
+            } else {
+                // SAFETY: as above.
+                unsafe { canary.is_untouched(start, bytes) }
+            };
+            if !is_untouched {
+                return Err(old);
+            }
+        } else {
+            cold_path();
+            if old.state() != State::New {
+                return Err(old);
+            }
         }
         // SAFETY: as above.
         unsafe { canary.write(start, bytes, size) };
@@ -301,11 +349,16 @@ impl<C: HeapConfig> Core<C> {
                 }
                 record.size()
             }
-            Err(span) => match self.guarded_size(address, span, Function::Realloc) {
-                Some(size) if size == request.size => return pointer,
-                Some(size) => size,
-                None => return core::ptr::null_mut(),
-            },
+            Err(span) => {
+                let Some((span, size)) = self.guarded_block(address, span, Function::Realloc)
+                else {
+                    return core::ptr::null_mut();
+                };
+                if let Some(block) = self.resize_guarded(slot, address, span, size, request) {
+                    return block;
+                }
+                size
+            }
         };
         let block = self.allocate_hardened::<false>(slot, request.size, request.align);
         if !block.is_null() {
@@ -422,7 +475,8 @@ impl Hardened {
         }
     }
 
+    #[inline(always)]
     fn canary(&self, start: Address) -> Canary {
-        Canary::of(start, self.secret.load(Ordering::Relaxed))
+        Canary::of(start, &self.numbers.get().secret)
     }
 }

@@ -16,7 +16,7 @@ use strata_size_classes::PageSize;
 use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
     LockStats, Mutex,
-    atomic::{AtomicPtr, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
     thread_block::{self, Slot, SlotWords, ThreadBlock},
 };
 use strata_thread_cache::{Occupancy, ThreadCache};
@@ -49,6 +49,8 @@ pub(crate) struct ThreadRecord {
     thread_id: AtomicU64,
     /// The thread's shard of a hardened heap; null in others. Written before the thread knows the record.
     shard: *const Shard,
+    /// The thread has a shard, and its number is known. Written and read by the thread.
+    is_hardened_user: AtomicBool,
 }
 
 // SAFETY: 1. zeroed options, pointers and numbers are valid. 2. no drop; larger than a pointer.
@@ -126,13 +128,13 @@ pub(crate) struct HardenedUser<'a> {
 pub(crate) struct HardenedRecord<'a>(&'a ThreadRecord);
 
 impl<'a> HardenedRecord<'a> {
-    /// The record that these words name, of the thread which asks, if their heap is hardened and knows the thread.
+    /// The record that these words name, of the thread which asks, if their heap is hardened and knows the thread and its number.
     #[inline(always)]
     pub(crate) fn of(words: &'a SlotWords) -> Option<Self> {
         let record = NonNull::new(words.record.load(Ordering::Relaxed).cast::<ThreadRecord>())?;
         // SAFETY: the record is this thread's, and stays until the thread ends.
         let record = unsafe { record.as_ref() };
-        (!record.shard.is_null()).then_some(Self(record))
+        record.is_hardened_user.load(Ordering::Relaxed).then_some(Self(record))
     }
 
     /// The heap's state.
@@ -146,7 +148,7 @@ impl<'a> HardenedRecord<'a> {
         unsafe { Core::of_raw(self.0.core) }
     }
 
-    /// The thread, if it has a number, and these words of its block to itself.
+    /// The thread, if it has these words of its block to itself.
     #[inline(always)]
     pub(crate) fn user(
         self,
@@ -156,8 +158,8 @@ impl<'a> HardenedRecord<'a> {
         if block.reentry.load(Ordering::Relaxed) != 0 {
             return None;
         }
-        let holder = Holder::load(&self.0.thread_id)?;
-        // SAFETY: not null, as `of` saw: a shard of the heap, which stays.
+        let holder = Holder::of_word(&self.0.thread_id);
+        // SAFETY: not null, as the thread's record says that `of` saw: a shard of the heap, which stays.
         let shard = unsafe { &*self.0.shard };
         Some(HardenedUser { words, shard, holder, token: Token::of(block) })
     }
@@ -230,13 +232,14 @@ impl<C: HeapConfig> Core<C> {
         }
         let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
         // SAFETY: the record is this thread's, not null, and stays until the thread ends.
-        let number = unsafe { &(*record).thread_id };
-        match Holder::load(number) {
+        let record = unsafe { &*record };
+        match Holder::load(&record.thread_id) {
             Some(holder) => holder.thread(),
             None if keeps_to_memory_calls() => 0,
             None => {
                 let found = thread_id();
-                Holder::of_thread(found).store(number);
+                Holder::of_thread(found).store(&record.thread_id);
+                record.is_hardened_user.store(!record.shard.is_null(), Ordering::Relaxed);
                 found
             }
         }
@@ -326,6 +329,7 @@ impl<C: HeapConfig> Core<C> {
             end: Some(end_thread::<C>),
             thread_id: AtomicU64::new(0),
             shard: self.hardened.new_users_shard(),
+            is_hardened_user: AtomicBool::new(false),
         };
         // SAFETY: the pool gave the record to this call alone.
         unsafe { record.write(value) };
@@ -395,6 +399,7 @@ impl<P: PageSize> Threads<P> {
             if core::ptr::eq(record.words, own) {
                 // Another process's thread now.
                 record.thread_id.store(0, Ordering::Relaxed);
+                record.is_hardened_user.store(false, Ordering::Relaxed);
                 shard = record.shard;
                 continue;
             }

@@ -231,6 +231,67 @@ fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
     assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
 }
 
+#[test]
+fn what_threads_freed_that_ended_goes_back_when_it_was_looked_through() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    let block = heap.allocate(100);
+    let held = || heap.core().unwrap().figures().hardened_bytes;
+    let before = held();
+    thread::scope(|scope| {
+        // Joined, since a scope ends before its threads' destructors have run.
+        let ended = scope.spawn(|| {
+            let blocks: Vec<usize> =
+                (0..500).map(|_| heap.allocate(100).expose_provenance()).collect();
+            for block in blocks {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(core::ptr::with_exposed_provenance_mut(block)) };
+            }
+        });
+        ended.join().unwrap();
+    });
+    heap.core().unwrap().sweep();
+    // Where threads share what they freed, this one has it still.
+    if strata_os::possible_cpus() > 1 {
+        assert_eq!(held(), before);
+    }
+    // SAFETY: the block is ours.
+    unsafe { heap.deallocate(block) };
+    assert!(heap.core().unwrap().sweep() > 0, "this thread goes on");
+    check_figures(&heap);
+}
+
+#[test]
+fn a_large_block_stays_where_it_is_as_long_as_it_takes_the_same_pages() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    let page = strata_os::kernel_page_bytes();
+    let least = 600_000_usize.next_multiple_of(page) + 1;
+    let block = heap.allocate(least);
+    for size in (least..least + page).chain((least..least + page).rev().step_by(7)) {
+        // SAFETY: the block is ours, and `least` bytes long at least.
+        unsafe { block.write(size as u8) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { heap.reallocate(block, 1, size) }, block, "{size}");
+        // SAFETY: as above.
+        assert_eq!(unsafe { heap.usable_size(block) }, size);
+        // SAFETY: as above, and of `size` bytes.
+        unsafe { block.wrapping_add(size - 1).write(1) };
+        // SAFETY: as above.
+        assert_eq!(unsafe { block.read() }, size as u8);
+    }
+    // SAFETY: the block is ours.
+    let longer = unsafe { heap.reallocate(block, 1, least + page) };
+    assert_ne!(longer, block, "it takes a page that was guard");
+    let align = 1 << (longer.addr().trailing_zeros() + 1);
+    // SAFETY: the block is ours.
+    let aligned = unsafe { heap.reallocate(longer, align, least + page) };
+    assert!(aligned.addr().is_multiple_of(align));
+    // SAFETY: the block is ours.
+    unsafe { heap.deallocate(aligned) };
+    check_figures(&heap);
+}
+
 /// Whether the kernel lets this process read at an address.
 fn is_readable(address: usize) -> bool {
     strata_os::read_own_memory(address & !7, &mut [0]).is_ok()
@@ -323,13 +384,22 @@ fn where_misuse_is_reported_only_the_program_goes_on() {
         unsafe { heap.deallocate((&raw mut local).cast()) };
         // SAFETY: none: these are misuses. Behind a block stands any byte but zero.
         assert!(unsafe { heap.reallocate((&raw mut local).cast(), 1, 100) }.is_null());
+        let large = heap.allocate(600_000);
+        // SAFETY: the block is ours.
+        assert_eq!(unsafe { heap.reallocate(large, 1, 600_001) }, large, "it has the room");
+        // SAFETY: none: these are misuses.
+        unsafe { large.wrapping_add(600_001).write(0) };
+        // SAFETY: as above.
+        assert!(unsafe { heap.reallocate(large, 1, 600_002) }.is_null());
+        // SAFETY: as above.
+        unsafe { heap.deallocate(large) };
         for _ in 0..10_000 {
             let block = heap.allocate(100);
             assert_ne!(block, wrong, "what was written beyond is not handed out");
             // SAFETY: the block is ours.
             unsafe { heap.deallocate(block) };
         }
-        assert_eq!(strata_os::misuses_reported(), 4);
+        assert_eq!(strata_os::misuses_reported(), 6);
         return;
     }
     let _one = one();
@@ -347,6 +417,8 @@ fn where_misuse_is_reported_only_the_program_goes_on() {
         "pointer into a block",
         "pointer that was never handed out",
         "pointer that was never handed out",
+        "write beyond the end of a block",
+        "write beyond the end of a block",
     ];
     assert_eq!(kinds, expected, "{said}");
 }

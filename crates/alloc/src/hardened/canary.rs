@@ -16,15 +16,31 @@ pub(super) const CHECKED_WHOLE: usize = 8 << 10;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Canary([u8; 8]);
 
+/// What canaries are made with beside addresses. All zero bits are one of which no canary is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Secret {
+    /// Odd: slots with one canary would lie 2^64 bytes apart.
+    factor: u64,
+    sum: u64,
+    /// A bit of each byte, so that none is zero. Beside the others, it takes no instruction to be had.
+    ones: u64,
+}
+
+impl Secret {
+    pub(super) const fn of(factor: u64, sum: u64) -> Self {
+        Self { factor: factor | 1, sum, ones: 0x0101_0101_0101_0101 }
+    }
+}
+
 impl Canary {
     /// The least that a slot has of it.
     pub(super) const BYTES: usize = 8;
 
     /// The canary of the slot at `start`.
     #[inline(always)]
-    pub(super) fn of(start: Address, secret: u64) -> Self {
-        let mixed = (start.value() as u64 ^ secret).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self((mixed | 0x0101_0101_0101_0101).to_le_bytes())
+    pub(super) fn of(start: Address, secret: &Secret) -> Self {
+        let mixed = (start.value() as u64).wrapping_mul(secret.factor).wrapping_add(secret.sum);
+        Self((mixed | secret.ones).to_le_bytes())
     }
 
     /// Writes it behind the `size` bytes of a block in a slot of `bytes` bytes: the first eight, and the slot's last.
@@ -50,15 +66,20 @@ impl Canary {
     pub(super) unsafe fn is_whole(self, start: Address, bytes: usize, size: usize) -> bool {
         // SAFETY: the word lies in the slot, which is readable to its end.
         let first = unsafe { start.add(size).pointer().cast::<u64>().read_unaligned() };
-        let between = bytes - Self::BYTES - size;
-        let ended = if between > 1 {
-            self.word_at(0)
-        } else {
-            // The zero lies in the slot's last word.
-            self.word_at(0) & !byte(1 - between as u32)
-        };
+        if first != self.first_word(size) {
+            return false;
+        }
         // SAFETY: as above.
-        first == self.first_word(size) && unsafe { last_word(start, bytes) } == ended
+        let last = unsafe { last_word(start, bytes) };
+        let whole = self.word_at(0);
+        last == whole
+            || match bytes - Self::BYTES - size {
+                // It is the same word.
+                0 => true,
+                // The zero is its first byte.
+                1 => last == whole & !byte(0),
+                _ => false,
+            }
     }
 
     /// Whether the slot's last eight bytes stand, however long its block is.

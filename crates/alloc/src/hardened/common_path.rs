@@ -8,7 +8,7 @@ use super::{
     Canary,
     located::Located,
     record::{Record, State},
-    shard::{FreeSlot, Shard},
+    shard::FreeSlot,
     zeroes,
 };
 use crate::{Core, HeapConfig, observer::Said, threads::HardenedUser};
@@ -36,6 +36,31 @@ pub(crate) const fn short_slot<P: PageSize>() -> usize {
     zeroes::SHORT_SLOT
 }
 
+/// The longest block in a slot that is as short.
+const fn short_block<P: PageSize>() -> usize {
+    let mut longest = 0;
+    let mut index = 1;
+    while index < P::TABLE.count() {
+        if let Some(class) = SizeClass::from_index(index) {
+            let size = P::TABLE.size(class);
+            if size <= short_slot::<P>() && size - Canary::BYTES > longest {
+                longest = size - Canary::BYTES;
+            }
+        }
+        index += 1;
+    }
+    longest
+}
+
+/// The entry of a slot that is as short, for a request that is aligned as all slots are.
+#[inline(always)]
+pub(crate) fn short_entry<C: HeapConfig>(size: usize, align: usize) -> Option<SmallEntry> {
+    if size > const { short_block::<C::Pages>() } || align > 8 {
+        return None;
+    }
+    C::Pages::TABLE.small_entry(size.wrapping_add(Canary::BYTES))
+}
+
 /// The entry of a slot for a request that is aligned as all slots are.
 #[inline(always)]
 pub(crate) fn common_entry<C: HeapConfig>(size: usize, align: usize) -> Option<SmallEntry> {
@@ -48,9 +73,20 @@ pub(crate) fn common_entry<C: HeapConfig>(size: usize, align: usize) -> Option<S
     }
 }
 
+/// A slot that was to be handed out, and what its record says: somebody has it, or wrote into it.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    start: Address,
+    old: Record,
+}
+
 impl<C: HeapConfig> Core<C> {
     /// A block of a request's size in a slot of `entry`, if there is one this way. `counted` bytes, the class of its size, were counted as
     /// allocated by the user; they become the slot's if there is a block.
+    ///
+    /// # Errors
+    ///
+    /// The slot that was to be handed out, and cannot be, if that is why there is no block.
     #[inline(always)]
     pub(crate) fn allocate_hardened_commonly<const IS_SHORT: bool>(
         &self,
@@ -58,36 +94,34 @@ impl<C: HeapConfig> Core<C> {
         entry: SmallEntry,
         size: usize,
         counted: usize,
-    ) -> Option<NonNull<u8>> {
+    ) -> Result<NonNull<u8>, Option<Taken>> {
         let words = user.words;
         let may_go_on = || !words.allocated.is_near_end() && !words.deallocated.is_near_end();
-        let free = user.shard.take(user.token, entry.class(), may_go_on)?;
+        let Some(free) = user.shard.take(user.token, entry.class(), may_go_on) else {
+            return Err(None);
+        };
         if let Err(old) = self.hand_out::<IS_SHORT>(free, entry.size(), size, user.holder) {
-            return self.leave_taken(user.shard, entry.class(), free, old);
+            return Err(Some(Taken { start: Address::of(free.start), old }));
         }
         user.words.allocated.count((entry.size() as u64).wrapping_sub(counted as u64));
         // SAFETY: slots are objects of spans, none of which lies at 0.
-        Some(unsafe { NonNull::new_unchecked(free.start) })
+        Ok(unsafe { NonNull::new_unchecked(free.start) })
     }
 
-    /// Tells of a slot that was to be handed out, and cannot be: it is left alone.
+    /// Tells of a slot that was to be handed out, and cannot be: it is left alone, and counted as one of this thread's shard.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    fn leave_taken(
-        &self,
-        shard: &Shard,
-        class: SizeClass,
-        free: FreeSlot,
-        old: Record,
-    ) -> Option<NonNull<u8>> {
-        self.report_taken(Address::of(free.start), old);
-        shard.note_lost(class);
-        None
+    pub(crate) fn leave_taken(&self, slot: Slot, taken: Taken) {
+        self.report_taken(taken.start, taken.old);
+        if let (Some(user), Ok(located)) = (self.hardened_user(slot), self.locate_slot(taken.start))
+        {
+            user.shard.note_lost(located.class);
+        }
     }
 
-    /// Takes a block back, which was counted as one of `class` that this thread gave back. `user` is this thread, if it is known. What
-    /// was `said` is compared if `SAYS`.
+    /// Takes a block back, which was counted as one of `class`, of `bytes` bytes, that this thread gave back. `user` is this thread, if it
+    /// is known. What was `said` is compared if `SAYS`.
     ///
     /// # Safety
     ///
@@ -99,15 +133,16 @@ impl<C: HeapConfig> Core<C> {
         slot: Slot,
         user: Option<HardenedUser<'_>>,
         class: SizeClass,
+        bytes: usize,
         said: Said,
     ) {
         if let Some(user) = user
-            && let Some(located) = self.locate_slot_of(Address::of(pointer), class)
+            && let Some(located) = self.locate_slot_of(Address::of(pointer), class, bytes)
         {
             let Some(size) = Record::give_back_own(located.record, user.holder) else {
                 // SAFETY: the caller's promise.
                 return unsafe {
-                    self.deallocate_of_another(
+                    self.deallocate_of_another::<SAYS>(
                         slot,
                         pointer,
                         class,
@@ -144,7 +179,7 @@ impl<C: HeapConfig> Core<C> {
     /// As for [`Self::deallocate_hardened_commonly`].
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    unsafe fn deallocate_of_another(
+    unsafe fn deallocate_of_another<const SAYS: bool>(
         &self,
         slot: Slot,
         pointer: *mut u8,
@@ -162,7 +197,7 @@ impl<C: HeapConfig> Core<C> {
             words.deallocated.take_back(bytes as u64);
             return self.report_no_longer_out(located, old, said);
         }
-        if !self.is_plainly_intact::<true>(located, old.size(), said)
+        if !self.is_plainly_intact::<SAYS>(located, old.size(), said)
             && !self.is_intact(located, old.size(), said)
         {
             words.deallocated.take_back(bytes as u64);

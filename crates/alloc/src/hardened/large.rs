@@ -224,8 +224,39 @@ impl<C: HeapConfig> Core<C> {
         bytes
     }
 
+    /// Gives a large block of `old` bytes another size, if that takes the same kernel pages: the answer of `realloc`, null if the block is
+    /// not as it was handed out. None if it takes others.
+    pub(super) fn resize_guarded(
+        &self,
+        slot: Slot,
+        address: Address,
+        span: SpanHandle,
+        old: usize,
+        request: BlockRequest,
+    ) -> Option<*mut u8> {
+        let BlockRequest { size, align, .. } = request;
+        let body = body_bytes(old);
+        let is_large = super::slot_entry::<C>(size, align).is_none();
+        if !is_large || body_bytes(size) != body || !address.value().is_multiple_of(align) {
+            return None;
+        }
+        let tell = |offence| {
+            self.report_large(offence, Function::Realloc, address, span);
+            Some(core::ptr::null_mut())
+        };
+        if !self.is_large_canary_whole(address, old) {
+            return tell(Offence::Overflow);
+        }
+        if span.exchange_records(old, size).is_err() {
+            return tell(Offence::UseOfFreedBlock);
+        }
+        span.set_thread(self.thread_number(slot));
+        self.write_large_canary(address, body?, size);
+        Some(address.pointer())
+    }
+
     /// The span and the size of the large block at an address; of what is none it is told.
-    fn guarded_block(
+    pub(super) fn guarded_block(
         &self,
         address: Address,
         span: Option<SpanHandle>,

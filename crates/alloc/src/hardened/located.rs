@@ -2,9 +2,9 @@
 
 use super::record::{Record, State};
 use crate::{Core, HeapConfig, observer::Said};
-use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass, SizeClassTable};
+use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{Address, Platform, SpanHandle, SpanPlace};
-use strata_sync::atomic::{AtomicU64, Ordering};
+use strata_sync::atomic::AtomicU64;
 
 /// A slot, and what is known of it.
 #[derive(Clone, Copy)]
@@ -40,16 +40,21 @@ impl<C: HeapConfig> Core<C> {
         Ok(Located { class, start: address, bytes, index, record })
     }
 
-    /// The slot that begins at an address, if it is of that class: less work than [`locate_slot`](Self::locate_slot) for who knows the
-    /// class that it should be of.
+    /// The slot that begins at an address, if it is of that class, whose size is `bytes`: less work than
+    /// [`locate_slot`](Self::locate_slot) for who knows the class that it should be of.
     #[inline(always)]
-    pub(super) fn locate_slot_of(&self, address: Address, class: SizeClass) -> Option<Located<'_>> {
+    pub(super) fn locate_slot_of(
+        &self,
+        address: Address,
+        class: SizeClass,
+        bytes: usize,
+    ) -> Option<Located<'_>> {
         let span = self.map().span_at(address.value())?;
         if !span.holds(class) {
             return None;
         }
         let offset = address.offset_from(span.objects_start::<C::Pages>());
-        let index = self.hardened.divisors.divide(offset, class)?;
+        let index = self.hardened.numbers.get().divisors[class.index()].divide(offset)?;
         if index >= u64::from(span.object_capacity()) {
             return None;
         }
@@ -58,7 +63,6 @@ impl<C: HeapConfig> Core<C> {
         let record = unsafe { first.add(index as usize) };
         // SAFETY: as above; zeroed words are records, shared only as atomics.
         let record = unsafe { record.as_ref() };
-        let bytes = C::Pages::TABLE.size(class);
         Some(Located { class, start: address, bytes, index: index as u32, record })
     }
 
@@ -116,29 +120,24 @@ impl<C: HeapConfig> Core<C> {
 }
 
 /// What is multiplied with to divide by a class's size. All zero bits divide nothing.
-#[derive(Debug)]
-pub(super) struct Divisors([AtomicU64; CLASS_SLOTS]);
+pub(super) struct Divisor(u64);
 
-impl Divisors {
-    /// Before the first division, and before others know of it.
-    pub(super) fn begin(&self, table: &SizeClassTable) {
-        for class in table.classes() {
-            let size = table.size(class).max(2) as u64;
-            self.0[class.index()].store(u64::MAX / size + 1, Ordering::Relaxed);
-        }
+impl Divisor {
+    /// Divides by `size`.
+    pub(super) fn of(size: usize) -> Self {
+        Self(u64::MAX / size.max(2) as u64 + 1)
     }
 
-    /// How many objects of a class lie before `offset`, if one begins there. Exact for offsets below 2^32; of others some answer above
+    /// How many objects lie before `offset`, if one begins there. Exact for offsets below 2^32; of others some answer above
     /// any span's.
     ///
     /// With `c = ⌈2⁶⁴ / d⌉`, the quotient of `n` and `d` is `⌊n · c / 2⁶⁴⌋`, and there is no remainder just if `n · c mod 2⁶⁴ < c`
     /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
     #[inline(always)]
-    fn divide(&self, offset: usize, class: SizeClass) -> Option<u64> {
-        let factor = self.0[class.index()].load(Ordering::Relaxed);
-        let product = u128::from(offset as u64) * u128::from(factor);
+    fn divide(&self, offset: usize) -> Option<u64> {
+        let product = u128::from(offset as u64) * u128::from(self.0);
         let (quotient, fraction) = ((product >> 64) as u64, product as u64);
-        (fraction < factor).then_some(quotient)
+        (fraction < self.0).then_some(quotient)
     }
 }
 

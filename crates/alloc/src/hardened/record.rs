@@ -39,9 +39,16 @@ impl Holder {
         (self.0 >> u32::BITS) as u32
     }
 
+    /// What a word has, if a thread's number was stored there.
     pub(crate) fn load(word: &AtomicU64) -> Option<Self> {
-        let holder = word.load(Ordering::Relaxed);
-        (holder != 0).then_some(Self(holder))
+        let holder = Self::of_word(word);
+        (holder.0 != 0).then_some(holder)
+    }
+
+    /// The same of a word that has one.
+    #[inline(always)]
+    pub(crate) fn of_word(word: &AtomicU64) -> Self {
+        Self(word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn store(self, word: &AtomicU64) {
@@ -69,6 +76,12 @@ impl Record {
             LIVE => State::Live,
             _ => State::Freed,
         }
+    }
+
+    /// Whether the state is [`State::Freed`].
+    #[inline(always)]
+    pub(super) fn is_freed(self) -> bool {
+        self.0 & FREED != 0
     }
 
     /// How many bytes the block has.

@@ -56,13 +56,12 @@ struct Holdings {
     classes: [Ring; CLASS_SLOTS],
 }
 
-/// The slots of one class: the oldest belong to the pool, the others wait.
+/// The slots of one class: the oldest belong to the pool, the others wait. What counts slots counts [`STEPS`](Self::STEPS), so that
+/// nothing has to be shifted on the way to a place.
 #[derive(Debug)]
 #[repr(C, align(16))]
 struct Ring {
-    counts: Counts,
-    /// The place of the oldest slot, modulo [`PLACES`], in [`STEPS`](Self::STEPS): what is a multiple of their number takes no shift.
-    first: Cell<u32>,
+    cursors: Cursors,
     /// A pool of so many is to be filled: the next slot could be guessed. As the next two, written once, when the heap is prepared.
     low: Cell<u32>,
     /// As many as may be in the pool and in quarantine.
@@ -71,13 +70,18 @@ struct Ring {
     places: [Cell<FreeSlot>; PLACES],
 }
 
-/// How many slots of a class there are. Written by who has the holdings, read by figures, without a lock.
+/// Which places of a ring have slots, and which of these belong to the pool: as if there were 2^32 / [`STEPS`](Ring::STEPS) of them, of
+/// which some are the same. Written by who has the holdings, read by figures, without a lock.
 #[derive(Debug)]
 #[repr(C)]
-struct Counts {
-    pooled: AtomicU32,
+struct Cursors {
+    /// The oldest slot, the first of the pool.
+    first: AtomicU32,
+    /// The first slot that waits.
     waiting: AtomicU32,
-    /// Slots that came from here, were written to while they were free, and are never used again.
+    /// Behind the last.
+    end: AtomicU32,
+    /// Slots that came from here, were written to while they were free, and are never used again: one by one.
     lost: AtomicU32,
 }
 
@@ -105,9 +109,10 @@ impl Shard {
             for class in table.classes() {
                 let (ring, size) = (holdings.ring(class), table.size(class));
                 let most_pooled = most(size, POOL_SLOTS, POOL_BYTES);
-                ring.most_pooled.set(most_pooled);
-                ring.low.set(most_pooled / 2);
-                ring.most_waiting.set(most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES));
+                ring.most_pooled.set(most_pooled * Ring::STEPS);
+                ring.low.set(most_pooled / 2 * Ring::STEPS);
+                let most_waiting = most(size, QUARANTINE_SLOTS, QUARANTINE_BYTES);
+                ring.most_waiting.set(most_waiting * Ring::STEPS);
             }
         });
     }
@@ -123,7 +128,7 @@ impl Shard {
     ) -> Option<FreeSlot> {
         let holdings = self.holdings.enter(token)?;
         let ring = holdings.ring(class);
-        let pooled = ring.counts.pooled();
+        let (first, pooled) = ring.cursors.pool();
         if pooled <= ring.low.get() {
             return None;
         }
@@ -134,7 +139,7 @@ impl Shard {
             }
             holdings.random.refill();
         }
-        Some(ring.take_any(pooled, holdings.random.byte()))
+        Some(ring.take_any(first, pooled, holdings.random.byte()))
     }
 
     /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was. `record_of` finds the
@@ -149,13 +154,14 @@ impl Shard {
     ) -> (Option<FreeSlot>, bool) {
         self.holdings.with(token, |holdings| {
             let ring = holdings.ring(class);
-            let is_low = ring.counts.pooled() <= ring.low.get();
+            let is_low = ring.cursors.pool().1 <= ring.low.get();
             if is_low {
                 ring.fill(source, class, record_of);
             }
             holdings.random.refill();
-            let pooled = ring.counts.pooled();
-            ((pooled > 0).then(|| ring.take_any(pooled, holdings.random.byte())), is_low)
+            let (first, pooled) = ring.cursors.pool();
+            let taken = (pooled > 0).then(|| ring.take_any(first, pooled, holdings.random.byte()));
+            (taken, is_low)
         })
     }
 
@@ -188,9 +194,9 @@ impl Shard {
             let ring = holdings.ring(class);
             let is_full = !ring.put(slot);
             if is_full {
-                let half = ring.most_pooled.get().div_ceil(2);
-                // SAFETY: slots of the pool are free and nobody else's.
-                unsafe { ring.give(source, class, &ring.counts.pooled, half) };
+                let half = (ring.most_pooled.get() / Ring::STEPS).div_ceil(2);
+                // SAFETY: slots of the pool, which is full, are free and nobody else's.
+                unsafe { ring.give(source, class, half) };
                 ring.put(slot);
             }
             is_full
@@ -203,12 +209,10 @@ impl Shard {
             let mut emptied = 0;
             for class in table.classes() {
                 let ring = holdings.ring(class);
-                for count in [&ring.counts.pooled, &ring.counts.waiting] {
-                    let slots = count.load(Ordering::Relaxed);
-                    // SAFETY: slots that are held are free and nobody else's.
-                    unsafe { ring.give(source, class, count, slots) };
-                    emptied += u64::from(slots) * table.size(class) as u64;
-                }
+                let slots = ring.cursors.held();
+                // SAFETY: slots that are held are free and nobody else's.
+                unsafe { ring.give(source, class, slots) };
+                emptied += u64::from(slots) * table.size(class) as u64;
             }
             emptied
         })
@@ -224,7 +228,7 @@ impl Shard {
             for class in table.classes() {
                 let ring = holdings.ring(class);
                 let lost = ring.retain(|slot| keep(class, slot));
-                ring.counts.lost.fetch_add(lost, Ordering::Relaxed);
+                ring.cursors.lost.fetch_add(lost, Ordering::Relaxed);
             }
         });
     }
@@ -232,17 +236,18 @@ impl Shard {
     /// Counts a slot as held that came from here, and is never used again.
     #[cold]
     pub(super) fn note_lost(&self, class: SizeClass) {
-        self.counts(class).lost.fetch_add(1, Ordering::Relaxed);
+        self.cursors(class).lost.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many slots of a class it holds. Takes no lock.
     pub(crate) fn slots(&self, class: SizeClass) -> u64 {
-        self.counts(class).slots()
+        let cursors = self.cursors(class);
+        u64::from(cursors.held()) + u64::from(cursors.lost.load(Ordering::Relaxed))
     }
 
-    fn counts(&self, class: SizeClass) -> &Counts {
+    fn cursors(&self, class: SizeClass) -> &Cursors {
         // SAFETY: a place is computed, and nothing else done.
-        unsafe { self.holdings.shared_part(|holdings| &holdings.ring(class).counts) }
+        unsafe { self.holdings.shared_part(|holdings| &holdings.ring(class).cursors) }
     }
 
     /// Bytes of all slots that it holds. Takes no lock.
@@ -288,18 +293,41 @@ impl Shard {
     }
 }
 
-impl Counts {
-    fn pooled(&self) -> u32 {
-        self.pooled.load(Ordering::Relaxed)
+impl Cursors {
+    fn first(&self) -> u32 {
+        self.first.load(Ordering::Relaxed)
     }
 
     fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn slots(&self) -> u64 {
-        let counts = [&self.pooled, &self.waiting, &self.lost];
-        counts.iter().map(|count| u64::from(count.load(Ordering::Relaxed))).sum()
+    fn end(&self) -> u32 {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Where the pool begins, and how long it is.
+    #[inline(always)]
+    fn pool(&self) -> (u32, u32) {
+        let first = self.first();
+        (first, self.waiting().wrapping_sub(first))
+    }
+
+    /// How many slots there are. Who has not the holdings may see a few less or more.
+    fn held(&self) -> u32 {
+        // A beginning that is older than the end: it is not behind it.
+        let first = self.first();
+        self.end().wrapping_sub(first).cast_signed().max(0).cast_unsigned() / Ring::STEPS
+    }
+
+    /// The oldest `slots` are there no more.
+    fn drop_oldest(&self, slots: u32) {
+        let (first, pooled) = self.pool();
+        let steps = slots * Ring::STEPS;
+        self.first.store(first.wrapping_add(steps), Ordering::Relaxed);
+        if steps > pooled {
+            self.waiting.store(first.wrapping_add(steps), Ordering::Relaxed);
+        }
     }
 }
 
@@ -315,27 +343,25 @@ impl Ring {
     /// Steps from one place to the next: bytes, so that the compiler has no shift to make.
     const STEPS: u32 = size_of::<FreeSlot>() as u32;
 
-    /// The place that lies so many steps behind that of the oldest slot, those to the place before it taken off.
+    /// The place where a cursor stands, or that it stands in.
     #[inline(always)]
-    fn place(&self, steps: u32) -> &Cell<FreeSlot> {
-        let steps = self.first.get().wrapping_add(steps);
-        &self.places[(steps / Self::STEPS) as usize & (PLACES - 1)]
+    fn place(&self, cursor: u32) -> &Cell<FreeSlot> {
+        &self.places[(cursor / Self::STEPS) as usize & (PLACES - 1)]
     }
 
     /// The place of the slot that as many others are older than.
-    #[inline(always)]
     fn place_behind(&self, older: u32) -> &Cell<FreeSlot> {
-        self.place(older.wrapping_mul(Self::STEPS))
+        self.place(self.cursors.first().wrapping_add(older * Self::STEPS))
     }
 
-    /// Takes one of the `pooled` slots of the pool, of which there are some; which one is as `byte` says, which is a random one.
+    /// Takes one of the slots of the pool, of which there are some: it begins at `first` and is `pooled` steps long. Which one is as `byte`
+    /// says, which is a random one.
     #[inline(always)]
-    fn take_any(&self, pooled: u32, byte: u32) -> FreeSlot {
-        // A 256th of the product, in steps.
-        let chosen = self.place(byte.wrapping_mul(pooled) / (256 / Self::STEPS));
-        let taken = chosen.replace(self.place(0).get());
-        self.drop_oldest(1);
-        self.counts.pooled.store(pooled.wrapping_sub(1), Ordering::Relaxed);
+    fn take_any(&self, first: u32, pooled: u32, byte: u32) -> FreeSlot {
+        // A 256th of the product lies somewhere in a place.
+        let chosen = self.place(first.wrapping_add(byte.wrapping_mul(pooled) / 256));
+        let taken = chosen.replace(self.place(first).get());
+        self.cursors.first.store(first.wrapping_add(Self::STEPS), Ordering::Relaxed);
         taken
     }
 
@@ -343,16 +369,15 @@ impl Ring {
     /// nothing is done, if both have as many as may be.
     #[inline(always)]
     fn put(&self, slot: FreeSlot) -> bool {
-        let (pooled, waiting) = (self.counts.pooled(), self.counts.waiting());
-        let (count, before) = if waiting < self.most_waiting.get() {
-            (&self.counts.waiting, waiting)
-        } else if pooled < self.most_pooled.get() {
-            (&self.counts.pooled, pooled)
-        } else {
-            return false;
-        };
-        self.place_behind(pooled + waiting).set(slot);
-        count.store(before + 1, Ordering::Relaxed);
+        let (waiting, end) = (self.cursors.waiting(), self.cursors.end());
+        if end.wrapping_sub(waiting) >= self.most_waiting.get() {
+            if waiting.wrapping_sub(self.cursors.first()) >= self.most_pooled.get() {
+                return false;
+            }
+            self.cursors.waiting.store(waiting.wrapping_add(Self::STEPS), Ordering::Relaxed);
+        }
+        self.place(end).set(slot);
+        self.cursors.end.store(end.wrapping_add(Self::STEPS), Ordering::Relaxed);
         true
     }
 
@@ -364,45 +389,38 @@ impl Ring {
         record_of: impl Fn(*mut u8) -> Option<*const AtomicU64>,
     ) {
         let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
-        let wanted = self.most_pooled.get().saturating_sub(self.counts.pooled());
+        let wanted = self.most_pooled.get().saturating_sub(self.cursors.pool().1) / Self::STEPS;
         let Some(room) = objects.get_mut(..wanted as usize) else { return };
         let came = source.take(class, room);
         for &start in objects.iter().take(came) {
             let Some(record) = record_of(start) else {
                 // Not reached: the middle tier hands out objects of spans with records alone.
-                self.counts.lost.fetch_add(1, Ordering::Relaxed);
+                self.cursors.lost.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            self.first.set(self.first.get().wrapping_sub(Self::STEPS));
-            self.place(0).set(FreeSlot { start, record });
-            self.counts.pooled.store(self.counts.pooled() + 1, Ordering::Relaxed);
+            let before = self.cursors.first().wrapping_sub(Self::STEPS);
+            self.place(before).set(FreeSlot { start, record });
+            self.cursors.first.store(before, Ordering::Relaxed);
         }
     }
 
-    /// Gives the oldest `slots` of those that `count` counts to `source`.
+    /// Gives the oldest `slots` to `source`, or all if there are no more.
     ///
     /// # Safety
     ///
     /// All are free slots of the class, and nobody else's.
-    unsafe fn give<O: ObjectSource>(
-        &self,
-        source: &O,
-        class: SizeClass,
-        count: &AtomicU32,
-        slots: u32,
-    ) {
-        let mut left = slots.min(count.load(Ordering::Relaxed));
+    unsafe fn give<O: ObjectSource>(&self, source: &O, class: SizeClass, slots: u32) {
+        let mut left = slots.min(self.cursors.held());
         while left > 0 {
             let mut objects = [core::ptr::null_mut(); POOL_SLOTS];
             let part = left.min(POOL_SLOTS as u32);
             for (older, object) in (0..part).zip(&mut objects) {
                 *object = self.place_behind(older).get().start;
             }
-            self.drop_oldest(part);
-            count.store(count.load(Ordering::Relaxed) - part, Ordering::Relaxed);
+            self.cursors.drop_oldest(part);
             left -= part;
             if let Some(objects) = objects.get_mut(..part as usize) {
-                // SAFETY: the caller's promise; they are counted no more.
+                // SAFETY: the caller's promise; they are in the ring no more.
                 unsafe { source.give(class, objects) };
             }
         }
@@ -410,29 +428,21 @@ impl Ring {
 
     /// Drops the slots for which `keep` answers no; says how many. The others keep their order.
     fn retain(&self, mut keep: impl FnMut(*mut u8) -> bool) -> u32 {
-        let mut kept = 0;
-        let mut lost = 0;
-        let mut seen = 0;
-        for count in [&self.counts.pooled, &self.counts.waiting] {
-            let slots = count.load(Ordering::Relaxed);
-            let kept_before = kept;
-            for _ in 0..slots {
-                let slot = self.place_behind(seen).get();
-                seen += 1;
-                if keep(slot.start) {
-                    self.place_behind(kept).set(slot);
-                    kept += 1;
-                }
+        let held = self.cursors.held();
+        let (first, pooled) = self.cursors.pool();
+        let (mut kept, mut kept_pooled) = (0, 0);
+        for seen in 0..held {
+            let slot = self.place_behind(seen).get();
+            if keep(slot.start) {
+                self.place_behind(kept).set(slot);
+                kept += 1;
+                kept_pooled += u32::from(seen < pooled / Self::STEPS);
             }
-            count.store(kept - kept_before, Ordering::Relaxed);
-            lost += slots - (kept - kept_before);
         }
-        lost
-    }
-
-    #[inline(always)]
-    fn drop_oldest(&self, slots: u32) {
-        self.first.set(self.first.get().wrapping_add(slots.wrapping_mul(Self::STEPS)));
+        let cursor = |slots: u32| first.wrapping_add(slots * Self::STEPS);
+        self.cursors.waiting.store(cursor(kept_pooled), Ordering::Relaxed);
+        self.cursors.end.store(cursor(kept), Ordering::Relaxed);
+        held - kept
     }
 }
 

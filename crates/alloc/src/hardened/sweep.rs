@@ -14,6 +14,8 @@ impl<C: HeapConfig> Core<C> {
     /// somebody wrote into is told, and never used again. Says how many slots it looked at. Holds a shard's lock for as
     /// long as it looks through its slots: 48 KiB a class at most, but for classes of larger slots.
     ///
+    /// What waits in a shard whose threads have all ended goes back to the middle tier after that.
+    ///
     /// Does nothing in a heap that is not hardened.
     pub fn sweep(&self) -> u64 {
         (0..self.hardened.shards().len()).map(|number| self.sweep_shard(number)).sum()
@@ -38,6 +40,9 @@ impl<C: HeapConfig> Core<C> {
         // With no lock held: a handler of the program's may allocate, and a line may wait for its reader.
         for (offence, located, record) in told.iter().flatten() {
             self.report_slot(*offence, Function::Sweep, located, *record);
+        }
+        if shard.users() == 0 {
+            shard.empty(&self.source_of_objects(), C::Pages::TABLE);
         }
         slots
     }

@@ -142,13 +142,11 @@ impl<C: HeapConfig> Heap<C> {
         let words = unsafe { &*own.words(slot) };
         if let Some(record) = HardenedRecord::of(words) {
             // Whether the block has to be zero is seen to by who asked for it.
-            return match hardened::common_entry::<C>(size, align) {
-                Some(slots) if slots.size() <= const { hardened::short_slot::<C::Pages>() } => self
-                    .allocate_hardened::<true, ZEROED>(size, entry, slots, record, own, exhausted),
-                Some(slots) => self
-                    .allocate_hardened::<false, ZEROED>(size, entry, slots, record, own, exhausted),
-                None => self.allocate_uncounted::<ZEROED>(slot, size, align, exhausted),
-            };
+            if let Some(slots) = hardened::short_entry::<C>(size, align) {
+                return self
+                    .allocate_hardened::<true, ZEROED>(size, entry, slots, record, own, exhausted);
+            }
+            return self.allocate_hardened_above::<ZEROED>(size, entry, align, record, exhausted);
         }
         let block = Self::pop_own(own, words, entry);
         if block.is_null() {

@@ -190,10 +190,12 @@ impl<C: HeapConfig> Heap<C> {
         if is_closed {
             return if SAYS {
                 // SAFETY: the block was handed out by this heap, and its owner gave it up.
-                unsafe { self.deallocate_closed::<true>(pointer, slot, class, said) }
+                unsafe { self.deallocate_closed::<true>(pointer, slot, class, bytes, said) }
             } else {
                 // SAFETY: the block was handed out by this heap, and its owner gave it up.
-                unsafe { self.deallocate_closed::<false>(pointer, slot, class, Said::NOTHING) }
+                unsafe {
+                    self.deallocate_closed::<false>(pointer, slot, class, bytes, Said::NOTHING)
+                }
             };
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
@@ -276,20 +278,21 @@ impl<C: HeapConfig> Heap<C> {
         pointer: *mut u8,
         slot: Slot,
         class: SizeClass,
+        bytes: usize,
         said: Said,
     ) {
         let own = thread_block::block();
         // SAFETY: the words are this thread's own.
         if let Some(record) = HardenedRecord::of(unsafe { &*own.words(slot) }) {
-            if C::Pages::TABLE.size(class) <= const { hardened::short_slot::<C::Pages>() } {
+            if bytes <= const { hardened::short_slot::<C::Pages>() } {
                 // SAFETY: the caller's promise, as far as it holds.
                 return unsafe {
-                    self.deallocate_hardened::<true, SAYS>(pointer, class, said, record, own)
+                    self.deallocate_hardened::<true, SAYS>(pointer, class, bytes, said, record, own)
                 };
             }
             // SAFETY: the caller's promise, as far as it holds.
             return unsafe {
-                self.deallocate_hardened::<false, SAYS>(pointer, class, said, record, own)
+                self.deallocate_hardened::<false, SAYS>(pointer, class, bytes, said, record, own)
             };
         }
         // SAFETY: the block is of this class, and its owner gave it up.

@@ -1,6 +1,8 @@
 use super::super::zeroes::{self, SHORT_SLOT, clear, clear_short_slot};
 use super::*;
 
+const SECRET: Secret = Secret::of(0x9e37_79b9_7f4a_7c15, 42);
+
 #[repr(align(16))]
 struct Place([u8; 64]);
 
@@ -10,7 +12,7 @@ fn every_byte_behind_the_block_is_watched_where_eight_are() {
         for bytes in [(size + 8_usize).next_multiple_of(8), 64] {
             let mut slot = Place([0xaa; 64]);
             let start = Address::of(&raw mut slot);
-            let canary = Canary::of(start, 42);
+            let canary = Canary::of(start, &SECRET);
             // SAFETY: the place is ours, and 64 bytes long.
             unsafe { canary.write(start, bytes, size) };
             assert!(slot.0[..size].iter().all(|&byte| byte == 0xaa), "the block stays");
@@ -33,7 +35,7 @@ fn a_string_that_is_not_ended_is_read_one_byte_too_far() {
         for bytes in [(size + 8_usize).next_multiple_of(8), 64] {
             let mut slot = Place([0xaa; 64]);
             let start = Address::of(&raw mut slot);
-            let canary = Canary::of(start, 42);
+            let canary = Canary::of(start, &SECRET);
             // SAFETY: the place is ours, and 64 bytes long.
             unsafe { canary.write(start, bytes, size) };
             let length = slot.0.iter().position(|&byte| byte == 0);
@@ -56,7 +58,7 @@ fn a_byte_in_a_free_slot_is_seen() {
     for secret in 0..2000 {
         let mut slot = Place([0; 64]);
         let start = Address::of(&raw mut slot);
-        let canary = Canary::of(start, secret);
+        let canary = Canary::of(start, &Secret::of(0x9e37_79b9_7f4a_7c15, secret));
         // SAFETY: the place is ours, and 64 bytes long.
         unsafe { canary.write(start, 64, 56) };
         // SAFETY: the place is ours, and 64 bytes long.
@@ -86,7 +88,7 @@ fn a_slot_of_any_length_is_cleared_to_its_canary_and_looked_through_as_far() {
         let mut words = Words([0x5a5a_5a5a_5a5a_5a5a_u64; 51]);
         let start = Address::of(words.0.as_mut_ptr().cast::<u8>());
         let is_short = bytes <= SHORT_SLOT && (bytes == 8 || bytes % 16 == 0);
-        let canary = Canary::of(start, 42);
+        let canary = Canary::of(start, &SECRET);
         // SAFETY: the words are ours, and longer than the slot.
         unsafe { canary.write(start, bytes, content) };
         if is_short {

@@ -2,25 +2,24 @@ use super::*;
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
 
 fn divides_as_the_processor<P: PageSize>() {
-    let divisors = Divisors([const { AtomicU64::new(0) }; CLASS_SLOTS]);
-    divisors.begin(P::TABLE);
     for class in P::TABLE.classes() {
         let info = P::TABLE.info(class);
+        let divisor = Divisor::of(info.size as usize);
         let (size, span_bytes) = (info.size as usize, (info.pages as usize) << P::SHIFT);
         for number in 0..=span_bytes / size {
             let offset = number * size;
-            assert_eq!(divisors.divide(offset, class), Some(number as u64), "{offset} by {size}");
+            assert_eq!(divisor.divide(offset), Some(number as u64), "{offset} by {size}");
             for beside in [1, 8, size / 2].into_iter().filter(|&beside| beside < size) {
-                assert_eq!(divisors.divide(offset + beside, class), None, "{offset} and {beside}");
+                assert_eq!(divisor.divide(offset + beside), None, "{offset} and {beside}");
             }
         }
-        let before = divisors.divide(0_usize.wrapping_sub(size), class);
+        let before = divisor.divide(0_usize.wrapping_sub(size));
         assert!(
             before.is_none_or(|number| number > u32::MAX.into()),
             "an address before the first"
         );
     }
-    assert_eq!(divisors.divide(0, SizeClass::NONE), None);
+    assert_eq!(Divisor(0).divide(0), None);
 }
 
 #[test]
