@@ -142,7 +142,7 @@ impl<C: HeapConfig> Core<C> {
             let Some(size) = Record::give_back_own(located.record, user.holder) else {
                 // SAFETY: the caller's promise.
                 return unsafe {
-                    self.deallocate_of_another::<SAYS>(
+                    self.deallocate_of_another::<IS_SHORT, SAYS>(
                         slot,
                         pointer,
                         class,
@@ -179,7 +179,7 @@ impl<C: HeapConfig> Core<C> {
     /// As for [`Self::deallocate_hardened_commonly`].
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    unsafe fn deallocate_of_another<const SAYS: bool>(
+    unsafe fn deallocate_of_another<const IS_SHORT: bool, const SAYS: bool>(
         &self,
         slot: Slot,
         pointer: *mut u8,
@@ -188,11 +188,15 @@ impl<C: HeapConfig> Core<C> {
         record: &AtomicU64,
         said: Said,
     ) {
+        let Some(user) = self.hardened_user(slot) else {
+            // Not reached: who calls this is such a user.
+            // SAFETY: the caller's promise.
+            return unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
+        };
         let (start, bytes) = (Address::of(pointer), C::Pages::TABLE.size(class));
         let located = &Located { class, start, bytes, index, record };
-        // SAFETY: the words are this thread's own.
-        let words = unsafe { &*thread_block::words(slot) };
-        let old = Record::give_back(record, self.holder(slot));
+        let words = user.words;
+        let old = Record::give_back(record, user.holder);
         if old.state() != State::Live {
             words.deallocated.take_back(bytes as u64);
             return self.report_no_longer_out(located, old, said);
@@ -203,8 +207,15 @@ impl<C: HeapConfig> Core<C> {
             words.deallocated.take_back(bytes as u64);
             return self.report_damaged(located.start.pointer(), old, said);
         }
-        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
-        unsafe { self.take_in(slot, located) };
+        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says; slots are short where the
+        // caller says so.
+        unsafe { clear_slot::<IS_SHORT>(located) };
+        let free = FreeSlot { start: pointer, record: located.record };
+        // SAFETY: the slot is free and zeroed, and nobody else has it.
+        if !unsafe { user.shard.put(user.token, class, free) } {
+            // SAFETY: the slot is free and zeroed, and nobody else has it.
+            unsafe { self.put_flushing(slot, class, free) };
+        }
     }
 
     /// Takes a block back whose record says since a moment ago that this thread gave it back, and that has to be looked at again.

@@ -54,7 +54,8 @@ pub(crate) struct Owned<T> {
     is_inside: AtomicBool,
     /// The owner's token, or one of the above. Written and read under the lock.
     owner: AtomicUsize,
-    /// Fences in other threads cannot be had. Written before others know of the value.
+    /// Fences in other threads cannot be had. Written before others know of the value, or under the lock where the kernel came to refuse
+    /// them.
     is_never_owned: AtomicBool,
     /// Whether [`acquire`](Owned::acquire) keeps the owner outside. Written and read under the lock.
     is_claimed_for_fork: AtomicBool,
@@ -242,8 +243,11 @@ impl<T> Owned<T> {
             || heavy_fence()
             || !keeps_to_memory_calls() && membarrier::visit_every_cpu(|_| ()).is_ok();
         if !is_certain {
-            // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer.
+            // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer. That is waited for
+            // once: from now on all take the lock.
             sleep(500 * STEP_NS);
+            self.is_never_owned.store(true, Ordering::Relaxed);
+            self.owner.store(SHARED, Ordering::Relaxed);
         }
         let mut looks = 0;
         // Acquire pairs with the release in `Entered::drop`.

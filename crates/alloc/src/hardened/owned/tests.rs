@@ -2,6 +2,7 @@ use super::*;
 use core::cell::Cell;
 use std::{
     boxed::Box,
+    println,
     sync::{Arc, mpsc},
     thread,
 };
@@ -184,4 +185,61 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
     });
     let is_ownable = !owned.is_never_owned.load(Ordering::Relaxed);
     assert_eq!(owned.enter(token).is_some(), is_ownable);
+}
+
+/// From now on the kernel refuses this thread the means to put a fence into others. False where filters are not to be had.
+fn refuse_fences() -> bool {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let number = |call: core::ffi::c_long| u32::try_from(call).expect("a number");
+    let mut program = [
+        op(LOAD, 0, 0),
+        op(JUMP_IF_EQUAL, 2, number(libc::SYS_membarrier)),
+        op(JUMP_IF_EQUAL, 1, number(libc::SYS_sched_setaffinity)),
+        op(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+        op(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+    ];
+    let length = program.len() as u16;
+    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+    // SAFETY: numbers alone.
+    let is_allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
+    // SAFETY: the program is as long as said.
+    is_allowed
+        && unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+        } == 0
+}
+
+#[test]
+fn where_the_kernel_came_to_refuse_fences_nobody_owns_the_value_from_the_first_visit_on() {
+    let owned = owned();
+    let token = Token::of(thread_block::block());
+    owned.with(token, step);
+    // A filter is the thread's that asks for it.
+    let refused = thread::spawn({
+        let owned = owned.clone();
+        move || {
+            let is_refused = refuse_fences();
+            if is_refused {
+                owned.visit(step);
+            }
+            is_refused
+        }
+    });
+    if !refused.join().expect("it comes in") {
+        println!("left out: no seccomp filters");
+        return;
+    }
+    assert_eq!(owned.owner.load(Ordering::Relaxed), SHARED);
+    assert!(owned.enter(token).is_none(), "it has the lock to take");
+    owned.with(token, step);
+    owned.leave(token, || true);
+    owned.with(token, step);
+    assert!(owned.enter(token).is_none(), "whoever comes later does, too");
+    owned.forget_vanished();
+    owned.with(token, step);
+    assert!(owned.enter(token).is_none(), "in the child of a fork as well");
+    assert_eq!(owned.visit(|value| value[0].get()), 5);
 }
