@@ -41,6 +41,13 @@ impl Population {
         lifetimes: Lifetimes::Any,
     };
 
+    /// Blocks of all sizes that have a class, but for the longest: 34 MiB of them.
+    pub(crate) const WIDE: Self = Self {
+        live: 2_000,
+        sizes: Sizes::Doubling { above: 64, bound: 128 << 10 },
+        lifetimes: Lifetimes::Any,
+    };
+
     /// What a server of a fleet has.
     pub(crate) const FLEET: Self =
         Self { live: 20_000, sizes: Sizes::Fleet, lifetimes: Lifetimes::MostlyShort };

@@ -201,6 +201,7 @@ pub const WORKLOADS: &[Workload] = &[
     steady("churn-8t", Population::WARM, 8, 8_000_000),
     steady("churn-cold-1t", Population::COLD, 1, 1_000_000),
     steady("churn-long-1t", Population::LONG, 1, 800_000),
+    steady("churn-wide-4t", Population::WIDE, 4, 2_000_000),
     steady("fleet-1t", Population::FLEET, 1, 3_000_000),
     steady("fleet-2t", Population::FLEET, 2, 4_000_000),
     steady("fleet-8t", Population::FLEET, 8, 4_000_000),

@@ -108,7 +108,12 @@ pub(crate) fn choose<S: PageSource>(
     // SAFETY: a thread's counters are opened only after `is_registered` answered for it, both kinds of
     // id are below the number of possible CPUs, and nobody uses the caches yet.
     match unsafe { cpu.set_up(source, setup) } {
-        Ok(()) => (FrontEnd::PerCpu(id_kind), registration),
+        Ok(()) => {
+            if limit_bytes == Config::DEFAULT.max_per_cpu_cache_size {
+                cpu.let_limit_follow_program();
+            }
+            (FrontEnd::PerCpu(id_kind), registration)
+        }
         Err(_) => per_thread(WhyPerThread::NoAddressSpace),
     }
 }

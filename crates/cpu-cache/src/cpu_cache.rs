@@ -154,6 +154,8 @@ pub struct CpuCache {
     id_kind: AtomicU8,
     table: AtomicPtr<SizeClassTable>,
     pub(crate) limit_bytes: AtomicU64,
+    /// What the usual limit was when it was let [follow the program](Self::let_limit_follow_program); 0 if it does not.
+    pub(crate) followed_from: AtomicU64,
     /// What is left of the limits of CPUs that were never used. Written by slow paths of CPUs that come, or borrow; below zero for no
     /// longer than a new usual limit takes to be spread.
     pub(crate) unused_limit: AtomicI64,
@@ -197,6 +199,7 @@ impl CpuCache {
                 id_kind: AtomicU8::new(0),
                 table: AtomicPtr::new(core::ptr::null_mut()),
                 limit_bytes: AtomicU64::new(0),
+                followed_from: AtomicU64::new(0),
                 unused_limit: AtomicI64::new(0),
                 out_bytes: AtomicI64::new(0),
                 used_ids: AtomicU32::new(0),
@@ -364,7 +367,7 @@ impl CpuCache {
         }
     }
 
-    /// Most bytes that one CPU's cache may hold, unless limits moved between CPUs.
+    /// Most bytes that one CPU's cache may hold, unless limits moved between CPUs: the usual limit, as it is now.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes.load(Ordering::Relaxed)
     }

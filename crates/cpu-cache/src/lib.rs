@@ -66,6 +66,7 @@ mod cpu_state;
 mod drain;
 mod fences;
 mod figures;
+mod following;
 mod header;
 mod layout;
 mod loans;

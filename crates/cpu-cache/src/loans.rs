@@ -38,8 +38,8 @@ impl CpuCache {
         first
     }
 
-    /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow. One that lacks a part of the usual limit for
-    /// that [is poor](Self::is_poor) from now on.
+    /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow, or of a usual limit that is to be higher for what the
+    /// program has. One that lacks a part of the usual limit for that [is poor](Self::is_poor) from now on.
     pub(crate) fn grant(&self, state: &CpuState, id: u32, bytes: usize) {
         let worth = self.worth(state);
         if state.grant(bytes, worth) || !state.comes_to_borrow() {
@@ -52,8 +52,12 @@ impl CpuCache {
         }
         let most = worth.min(self.out() / BORROWER_SHARE);
         if most > limit && usual >= STEP && self.may_call_back() {
-            let got = self.collect_spare(id, STEP.min(most - limit));
+            let wanted = STEP.min(most - limit);
+            let got = self.collect_spare(id, wanted);
             state.receive_share(got);
+            if got < wanted {
+                self.raise_limit_with_program();
+            }
             state.grant(bytes, worth);
         }
     }

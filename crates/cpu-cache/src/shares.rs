@@ -21,12 +21,13 @@ impl CpuCache {
     /// fifth of it and missed less than 0.8 times as often since the last call: first what these were not granted or have
     /// no class for, then empty capacity of classes, then objects, which go back to `source`. What all CPUs that were ever
     /// used may hold together stays the same. (Rule and figures: TCMalloc's.) First CPUs that borrowed while the program had twice
-    /// as much give back what they borrowed.
+    /// as much give back what they borrowed, and a usual limit that [grew with the program](Self::let_limit_follow_program) falls with it.
     ///
     /// For the background, each few seconds. Any thread may call it at any time. Costs a few loads for each CPU that was
     /// ever used, and where capacity is taken from classes what [`drain`](Self::drain) costs, once for each CPU that gains.
     pub fn shuffle<O: ObjectSource>(&self, source: &O) -> u64 {
         self.return_loans(source);
+        self.lower_limit_with_program(source);
         let mut moved = 0;
         for gainer in self.most_missing().into_iter().filter(|gainer| gainer.misses > 0) {
             let Some(state) = self.state(gainer.id) else { continue };
@@ -54,11 +55,17 @@ impl CpuCache {
     /// Any thread may call it at any time, but two at once may leave a CPU with either's limit. Costs what
     /// [`drain`](Self::drain) costs for each CPU that has more than it may.
     pub fn set_limit<O: ObjectSource>(&self, source: &O, bytes: usize) {
+        self.followed_from.store(0, Ordering::Relaxed);
         let bytes = bytes.min(Self::GREATEST_LIMIT_BYTES) as u64;
         let before = self.limit_bytes.swap(bytes, Ordering::Relaxed);
         let change =
             i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
         self.change_limits(change);
+        self.collect_debts(source);
+    }
+
+    /// Has each CPU that has more than it may pay what it owes, as far as it can be stopped and nobody is in the middle of a miss there.
+    pub(crate) fn collect_debts<O: ObjectSource>(&self, source: &O) {
         for id in 0..self.used_ids() {
             let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
             if state.pay_debt() > 0
@@ -77,13 +84,18 @@ impl CpuCache {
 
     /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do not have any more comes
     /// off those that borrowed.
-    fn change_limits(&self, change: i64) {
+    pub(crate) fn change_limits(&self, change: i64) {
         let populated = || {
             let states = (0..self.used_ids()).filter_map(|id| self.state(id));
             states.filter(|state| state.is_populated())
         };
-        populated().for_each(|state| state.receive_share(change));
-        let unused = change * i64::from(self.never_used());
+        let mut changed = 0;
+        for state in populated() {
+            state.receive_share(change);
+            changed += 1;
+        }
+        // A CPU that comes at this moment and was passed by finds its part here.
+        let unused = change * (i64::from(self.ids()) - changed);
         let mut owed = -(self.unused_limit.fetch_add(unused, Ordering::Relaxed) + unused);
         for state in populated() {
             let part = owed.min(state.limit_bytes() - self.usual_limit());

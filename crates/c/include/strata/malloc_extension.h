@@ -79,7 +79,7 @@ int MallocExtension_SetMemoryLimit(size_t bytes, int kind) STRATA_NOEXCEPT;
 /* 1 if caches are per CPU, 0 if they are per thread. */
 int MallocExtension_PerCpuCachesActive(void) STRATA_NOEXCEPT;
 
-/* How many bytes of free objects one CPU's cache may hold. Set lower, CPUs give back what is too much. 0 where caches are per thread:
+/* How many bytes of free objects one CPU's cache may hold: it grows with large programs, until it is set. Set lower, CPUs give back what is too much. 0 where caches are per thread:
  * there is nothing to set. */
 size_t MallocExtension_GetMaxPerCpuCacheSize(void) STRATA_NOEXCEPT;
 int MallocExtension_SetMaxPerCpuCacheSize(size_t bytes) STRATA_NOEXCEPT;

@@ -211,3 +211,46 @@ fn a_cpu_that_lent_more_than_a_lower_limit_leaves_it_pays_before_it_is_granted_a
     }
     program.end();
 }
+
+#[test]
+fn a_limit_that_follows_the_program_grows_with_what_it_has_and_falls_with_it() {
+    let Some(cache) = cache(USUAL) else { return };
+    cache.let_limit_follow_program();
+    let cpu = ground::pin();
+    while cache.lengthen(&SystemPages::new(), cpu) == Ok(true) {}
+    let mut program = Program::new(&cache);
+    let grown = (0..2000).any(|_| {
+        program.run(cpu as usize);
+        assert!(cache.limit_bytes() <= 4 * USUAL as u64);
+        cache.limit_bytes() >= 2 * USUAL as u64
+    });
+    assert!(grown, "{} with {} out", cache.limit_bytes(), cache.out_bytes());
+    let held = cache.cpu_stats(cpu).held_bytes;
+    cache.shuffle(&program.source);
+    assert!(cache.limit_bytes() > USUAL as u64, "the program has as much");
+    program.shrink();
+    // What its own cache holds counts as out: the less that is, the less it may hold.
+    for _ in 0..4 {
+        cache.shuffle(&program.source);
+        assert_adds_up(&cache);
+    }
+    assert_eq!(cache.limit_bytes(), USUAL as u64);
+    let stats = cache.cpu_stats(cpu);
+    assert!(stats.held_bytes < held && stats.held_bytes <= stats.limit_bytes, "{stats:?}");
+    program.end();
+}
+
+#[test]
+fn a_limit_that_somebody_sets_follows_no_program() {
+    let Some(cache) = cache(USUAL) else { return };
+    cache.let_limit_follow_program();
+    let cpu = ground::pin();
+    while cache.lengthen(&SystemPages::new(), cpu) == Ok(true) {}
+    let program = Program::new(&cache);
+    cache.set_limit(&program.source, USUAL);
+    for _ in 0..2000 {
+        program.run(cpu as usize);
+        assert_eq!(cache.limit_bytes(), USUAL as u64);
+    }
+    program.end();
+}
