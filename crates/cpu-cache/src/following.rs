@@ -39,7 +39,7 @@ impl CpuCache {
     /// Lowers the usual limit where the program has half as much as it was raised for, and has caches give up what they hold above it.
     pub(crate) fn lower_limit_with_program<O: ObjectSource>(&self, source: &O) {
         let (usual, wanted) = (self.limit_bytes(), self.limit_for_program());
-        if wanted <= usual / 2 && self.replace_limit(usual, wanted) {
+        if wanted < usual && wanted <= usual / 2 && self.replace_limit(usual, wanted) {
             self.collect_debts(source);
         }
     }
