@@ -147,3 +147,37 @@ fn who_holds_forks_off_may_fork_and_hold_off_again() {
     drop(outer);
     assert!(forked(|| true));
 }
+
+#[test]
+fn the_background_goes_on_in_a_child_although_a_thread_watched_it_that_is_not_there() {
+    let heap = &SHARED;
+    // SAFETY: a block of this heap.
+    unsafe { heap.deallocate(heap.allocate(100)) };
+    let (watches, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let hold = heap.core().unwrap().hold_background();
+            watches.store(true, Ordering::Release);
+            while !is_over.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            drop(hold);
+        });
+        while !watches.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let steps = || {
+            let core = heap.core().unwrap();
+            let before = core.background_figures().steps;
+            let hour_ns = 3_600_000_000_000;
+            (1..10).for_each(|hour| {
+                core.background_step(strata_os::coarse_now_ns() + hour * hour_ns);
+            });
+            core.background_figures().steps - before
+        };
+        assert_eq!(steps(), 0, "somebody reads figures");
+        let goes_on = forked(|| steps() > 0);
+        is_over.store(true, Ordering::Release);
+        assert!(goes_on);
+    });
+}
