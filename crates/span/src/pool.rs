@@ -61,6 +61,11 @@ pub struct Pool<T: PoolItem> {
     items: PhantomData<*mut T>,
 }
 
+/// Adds to a count that is written under the lock alone, modulo 2^64: a locked instruction would cost as much as the lock.
+fn add(count: &AtomicU64, more: u64) {
+    count.store(count.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
 /// A free item.
 #[derive(Debug)]
 struct Link {
@@ -97,7 +102,7 @@ impl<T: PoolItem> Pool<T> {
             item
         } else {
             let item = arena.allocate(source, size_of::<T>(), align_of::<T>(), T::KIND)?.cast();
-            self.created.fetch_add(1, Ordering::Relaxed);
+            add(&self.created, 1);
             item
         };
         #[cfg(strata_loom)]
@@ -105,7 +110,7 @@ impl<T: PoolItem> Pool<T> {
         unsafe {
             T::construct(item);
         }
-        self.in_use.fetch_add(1, Ordering::Relaxed);
+        add(&self.in_use, 1);
         Some(item)
     }
 
@@ -126,7 +131,7 @@ impl<T: PoolItem> Pool<T> {
         // SAFETY: the caller gives the item up; by the trait's second rule it can hold a link.
         unsafe { link.write(Link { next: *free }) };
         *free = Some(link);
-        self.in_use.fetch_sub(1, Ordering::Relaxed);
+        add(&self.in_use, u64::MAX);
     }
 
     /// The figures.

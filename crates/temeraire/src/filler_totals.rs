@@ -28,11 +28,21 @@ impl SetTotals {
     }
 
     #[inline(always)]
-    fn subtract(&mut self, tracker: &HugepageTracker) {
+    fn subtract(&mut self, counts: PageCounts) {
         self.hugepages -= 1;
-        self.used -= tracker.used_pages();
-        self.free -= tracker.free_pages();
-        self.released -= tracker.released_pages();
+        self.used -= counts.used;
+        self.free -= counts.free;
+        self.released -= counts.released;
+    }
+
+    #[inline(always)]
+    fn adjust(&mut self, before: PageCounts, after: PageCounts) {
+        self.used = self.used + after.used - before.used;
+        self.free = self.free + after.free - before.free;
+        // Most hugepages have none, before and after.
+        if before.released != after.released {
+            self.released = self.released + after.released - before.released;
+        }
     }
 
     fn plus(self, other: Self) -> Self {
@@ -41,6 +51,25 @@ impl SetTotals {
             used: self.used + other.used,
             free: self.free + other.free,
             released: self.released + other.released,
+        }
+    }
+}
+
+/// What a hugepage has of pages.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PageCounts {
+    used: usize,
+    free: usize,
+    released: usize,
+}
+
+impl PageCounts {
+    #[inline]
+    pub(crate) fn of(tracker: &HugepageTracker) -> Self {
+        Self {
+            used: tracker.used_pages(),
+            free: tracker.free_pages(),
+            released: tracker.released_pages(),
         }
     }
 }
@@ -67,10 +96,10 @@ impl FillerTotals {
 
     /// Counts a tracker out that leaves `set`; its counts are those that it came with.
     #[inline]
-    pub(crate) fn subtract(&mut self, set: FillerSet, tracker: &HugepageTracker) {
-        self.all.subtract(tracker);
+    pub(crate) fn subtract(&mut self, set: FillerSet, counts: PageCounts) {
+        self.all.subtract(counts);
         if let Some(totals) = self.sets.get_mut(set as usize) {
-            totals.subtract(tracker);
+            totals.subtract(counts);
         }
     }
 
@@ -78,6 +107,16 @@ impl FillerTotals {
     #[inline]
     pub(crate) fn has(&self, set: FillerSet) -> bool {
         self.sets.get(set as usize).is_some_and(|totals| totals.hugepages > 0)
+    }
+
+    /// Counts the change of a tracker that stays in `set`, and was as `before` says.
+    #[inline]
+    pub(crate) fn adjust(&mut self, set: FillerSet, before: PageCounts, tracker: &HugepageTracker) {
+        let after = PageCounts::of(tracker);
+        self.all.adjust(before, after);
+        if let Some(totals) = self.sets.get_mut(set as usize) {
+            totals.adjust(before, after);
+        }
     }
 
     /// The totals of one set.

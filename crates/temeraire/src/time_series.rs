@@ -22,24 +22,32 @@ pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {
     first: u64,
     /// The same of the newest one; 0 before the first.
     newest: u64,
+    /// When that ends, 0 before the first, and where it stands: so that no report of it divides.
+    newest_ends_ns: u64,
+    newest_slot: usize,
 }
 
 impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOCHS, EPOCH_NS> {
     /// No past.
     pub(crate) const EMPTY: Self = {
         assert!(EPOCHS > 0 && EPOCH_NS > 0, "a series has epochs, and they last");
-        Self { newest: 0, first: 0, epochs: [T::NOTHING; EPOCHS] }
+        Self {
+            newest: 0,
+            first: 0,
+            newest_ends_ns: 0,
+            newest_slot: 0,
+            epochs: [T::NOTHING; EPOCHS],
+        }
     };
 
     /// The value of the epoch of `now_ns`, to be changed.
     #[inline]
     pub(crate) fn at(&mut self, now_ns: u64) -> Option<&mut T> {
-        let epoch = now_ns / EPOCH_NS + 1;
-        if epoch != self.newest {
-            self.move_to(epoch);
+        let left_ns = self.newest_ends_ns.wrapping_sub(now_ns);
+        if left_ns.wrapping_sub(1) >= EPOCH_NS {
+            self.move_to(now_ns / EPOCH_NS + 1);
         }
-        let slot = self.slot(epoch);
-        self.epochs.get_mut(slot)
+        self.epochs.get_mut(self.newest_slot)
     }
 
     /// The values of the epochs that began within the last `span_ns` before the end of the epoch of
@@ -63,6 +71,9 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
     #[cold]
     fn move_to(&mut self, epoch: u64) {
         let ahead = epoch.wrapping_sub(self.newest);
+        if ahead == 0 {
+            return;
+        }
         if self.newest == 0 {
             // Nothing was ever entered: a small program is spared the memory of a past that it does not have.
             self.first = epoch;
@@ -78,6 +89,8 @@ impl<T: EpochValue, const EPOCHS: usize, const EPOCH_NS: u64> TimeSeries<T, EPOC
             }
         }
         self.newest = epoch;
+        self.newest_ends_ns = epoch.saturating_mul(EPOCH_NS);
+        self.newest_slot = self.slot(epoch);
     }
 
     /// Where an epoch stands that is among the last ones: from the end to the front, and on from there.

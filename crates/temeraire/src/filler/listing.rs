@@ -2,6 +2,7 @@
 
 use super::Filler;
 use crate::{
+    filler_totals::PageCounts,
     handle::Handle,
     tracker::{FillerSet, HugepageTracker},
 };
@@ -48,13 +49,18 @@ impl<P: PageSize> Filler<P> {
         change: impl FnOnce(&HugepageTracker) -> R,
     ) -> R {
         let old = tracker.set.get();
-        self.totals.subtract(old, &tracker);
+        let before = PageCounts::of(&tracker);
         let result = change(&tracker);
         let (set, place) = match old {
             FillerSet::Releasing => (old, 0),
             _ => Self::place_of(&tracker),
         };
-        self.totals.add(set, &tracker);
+        if set == old {
+            self.totals.adjust(set, before, &tracker);
+        } else {
+            self.totals.subtract(old, before);
+            self.totals.add(set, &tracker);
+        }
         if set != old || place != usize::from(tracker.list.get()) {
             self.remove(tracker);
             self.insert(tracker, set, place);
@@ -98,7 +104,7 @@ impl<P: PageSize> Filler<P> {
 
     /// Takes a tracker off its list.
     pub(super) fn unlist(&mut self, tracker: Handle<HugepageTracker>) {
-        self.totals.subtract(tracker.set.get(), &tracker);
+        self.totals.subtract(tracker.set.get(), PageCounts::of(&tracker));
         self.remove(tracker);
     }
 }
