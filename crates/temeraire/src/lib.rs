@@ -39,6 +39,7 @@ extern crate std;
 
 mod advice;
 mod bitmap;
+mod books;
 mod demand;
 mod departures;
 mod empties;
@@ -61,6 +62,8 @@ mod node_store;
 mod region;
 mod region_set;
 mod release;
+mod retirement;
+mod routes;
 mod shared_hugepages;
 mod shared_limits;
 mod shared_peak;
