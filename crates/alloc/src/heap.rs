@@ -216,8 +216,15 @@ impl<C: HeapConfig> Heap<C> {
 
     /// The class for a request that is small in size and alignment: all classes are multiples of 8.
     #[inline(always)]
-    fn small_entry(size: usize, align: usize) -> Option<SmallEntry> {
-        if align <= 8 { C::Pages::TABLE.small_entry(size) } else { None }
+    pub(crate) fn small_entry(size: usize, align: usize) -> Option<SmallEntry> {
+        if align <= 8 {
+            C::Pages::TABLE.small_entry(size)
+        } else if align <= 16 {
+            // All classes above 8 bytes are multiples of 16.
+            C::Pages::TABLE.small_entry(size.max(16))
+        } else {
+            None
+        }
     }
 
     /// The class for a request of more than 1 KiB that is aligned to no more than all such classes are.
@@ -246,13 +253,18 @@ impl<C: HeapConfig> Heap<C> {
         if C::IS_ONLY_HEAP { Slot::FIRST } else { self.slot.load() }
     }
 
+    /// The page map's window.
+    pub(crate) fn near(&self) -> &PageMapWindow<C::Pages> {
+        &self.near
+    }
+
     pub(crate) fn map_words(&self) -> &PageMapWords<C::Pages> {
         &self.map
     }
 }
 
 /// This thread's words of a slot: of the one that was counted in, for the heap's may be another by now.
-fn own_words<'a>(slot: Slot) -> &'a SlotWords {
+pub(crate) fn own_words<'a>(slot: Slot) -> &'a SlotWords {
     // SAFETY: the words are this thread's own, and callers drop the borrow before they return.
     unsafe { &*thread_block::words(slot) }
 }

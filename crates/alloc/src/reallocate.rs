@@ -1,8 +1,8 @@
 //! Blocks that change their size.
 
 use crate::{
-    Core, Heap, HeapConfig, growth::COUNTED_ABOVE_BYTES, mark, observer::BlockRequest,
-    small::OUTGROWN_FROM_BYTES,
+    Core, Heap, HeapConfig, growth::COUNTED_ABOVE_BYTES, heap::own_words, mark,
+    observer::BlockRequest, small::OUTGROWN_FROM_BYTES,
 };
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, Function, HUGEPAGE_BYTES};
@@ -24,6 +24,20 @@ impl<C: HeapConfig> Heap<C> {
     /// `pointer` is a block of this heap that is not freed meanwhile; any other pointer is answered, too, as long as
     /// it is not part of this heap's blocks.
     pub unsafe fn usable_size(&self, pointer: *mut u8) -> usize {
+        match self.class_of_usual(pointer) {
+            Some((_, bytes)) => bytes,
+            // SAFETY: the contract is the same.
+            None => unsafe { self.usable_size_at_leisure(pointer) },
+        }
+    }
+
+    /// The same for what is not as usual.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::usable_size`].
+    #[inline(never)]
+    unsafe fn usable_size_at_leisure(&self, pointer: *mut u8) -> usize {
         let address = Address::of(pointer);
         if let Some(core) = self.core()
             && let Some(observer) = core.observer()
@@ -74,8 +88,32 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.reallocate_as::<{ mark::LOOKS }>(pointer, align, new_size) }
     }
 
-    #[inline]
+    #[inline(always)]
     unsafe fn reallocate_as<const ROOM: bool>(
+        &self,
+        pointer: *mut u8,
+        align: usize,
+        new_size: usize,
+    ) -> *mut u8 {
+        let Some((class, _)) = self.class_of_usual(pointer) else {
+            // SAFETY: the contract is the same.
+            return unsafe { self.reallocate_at_leisure::<ROOM>(pointer, align, new_size) };
+        };
+        // Blocks of up to 1 KiB have no room: those stay whose size rounds to the same.
+        if Self::small_entry(new_size, align).is_some_and(|entry| entry.class() == class) {
+            return pointer;
+        }
+        // SAFETY: the contract is the same, and the page map has this class for it.
+        unsafe { self.reallocate_object::<ROOM>(class, pointer, align, new_size) }
+    }
+
+    /// The same for a block that is not as usual.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::reallocate`].
+    #[inline(never)]
+    unsafe fn reallocate_at_leisure<const ROOM: bool>(
         &self,
         pointer: *mut u8,
         align: usize,
@@ -100,7 +138,7 @@ impl<C: HeapConfig> Heap<C> {
             return core::ptr::null_mut();
         }
         // SAFETY: the caller's promise; the page map has this class for it.
-        unsafe { self.reallocate_object::<ROOM>(core, class, pointer, align, new_size) }
+        unsafe { self.reallocate_object::<ROOM>(class, pointer, align, new_size) }
     }
 
     /// The same for an object of a class.
@@ -108,15 +146,15 @@ impl<C: HeapConfig> Heap<C> {
     /// # Safety
     ///
     /// As for [`Self::reallocate`].
-    #[inline]
+    #[inline(never)]
     unsafe fn reallocate_object<const ROOM: bool>(
         &self,
-        core: &Core<C>,
         class: SizeClass,
         pointer: *mut u8,
         align: usize,
         new_size: usize,
     ) -> *mut u8 {
+        let Some(core) = self.core() else { return core::ptr::null_mut() };
         let (address, old_size) = (Address::of(pointer), C::Pages::TABLE.size(class));
         let entry = Self::entry(new_size, align);
         let room = if ROOM { core.room_of(class, address) } else { None };
@@ -228,6 +266,22 @@ impl<C: HeapConfig> Heap<C> {
             return self.allocate_aligned(new_size, align);
         }
         block
+    }
+
+    /// The class of a block and its size, if the page map's window shows it, the block looks as if it were the program's, and this
+    /// thread's common path is open: then nobody observes the heap, and no thread has a cache of its own.
+    #[inline(always)]
+    fn class_of_usual(&self, pointer: *mut u8) -> Option<(SizeClass, usize)> {
+        let address = Address::of(pointer).value();
+        let class = self.near().class_at(address)?;
+        // Of no class nothing begins anywhere.
+        let (is_no_beginning, bytes) = C::Pages::TABLE.is_no_beginning_of(class, address);
+        if is_no_beginning || !own_words(self.slot()).allocated.is_open() {
+            return None;
+        }
+        // SAFETY: an object of a class begins there: 8 bytes can be read.
+        let is_marked = unsafe { mark::is_set(pointer) };
+        (!is_marked).then_some((class, bytes))
     }
 
     /// Whether an object looks as if it were the program's: begins where objects do, has no mark, and is not what the thread put

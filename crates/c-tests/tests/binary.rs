@@ -86,6 +86,16 @@ fn operators_throw_without_a_frame_of_their_own_and_common_paths_call_nothing() 
     }
 }
 
+/// What begins within a line of the processor's cache may be read in one line more, by each call.
+#[test]
+fn what_most_calls_are_to_begins_with_a_line_of_the_cache() {
+    let symbols = said("nm", &["-D"]);
+    for name in ["malloc", "free", "_Znwm", "_ZdlPvm"] {
+        let address = u64::from_str_radix(&address_of(&symbols, name), 16);
+        assert_eq!(address.map(|address| address % 64), Ok(0), "{name}");
+    }
+}
+
 /// What the kernel maps at once around a page of a file that is touched.
 const PIECE: u64 = 64 << 10;
 

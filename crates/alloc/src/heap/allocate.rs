@@ -52,23 +52,35 @@ impl<C: HeapConfig> Heap<C> {
     ) -> *mut u8 {
         match Self::small_entry(size, align) {
             Some(entry) => self.allocate_class::<true, false>(entry, size, align, exhausted),
+            None if align > 16 => self.allocate_rare::<false>(size, align, exhausted),
             None => self.allocate_uncommon::<false>(size, align, exhausted),
         }
     }
 
     /// The same, all of `size` bytes zero. Memory fresh from the kernel is not touched.
     pub fn allocate_zeroed(&self, size: usize, align: usize) -> *mut u8 {
+        match Self::small_entry(size, align) {
+            Some(entry) => self.allocate_class_zeroed(entry, size, align),
+            None => self.allocate_zeroed_uncommon(size, align),
+        }
+    }
+
+    #[inline(always)]
+    fn allocate_class_zeroed(&self, entry: SmallEntry, size: usize, align: usize) -> *mut u8 {
+        let block =
+            self.allocate_class::<true, true>(entry, size, align, |_, _| core::ptr::null_mut());
+        if !block.is_null() {
+            // SAFETY: the block is ours and at least `size` bytes long.
+            unsafe { block.write_bytes(0, size) };
+        }
+        block
+    }
+
+    /// The same of more than 1 KiB, or aligned to more than 16: apart, so that a small one needs no frame.
+    #[inline(never)]
+    fn allocate_zeroed_uncommon(&self, size: usize, align: usize) -> *mut u8 {
         match Self::entry(size, align) {
-            Some(entry) => {
-                let entry = SmallEntry::of_entry(entry);
-                let block = self
-                    .allocate_class::<true, true>(entry, size, align, |_, _| core::ptr::null_mut());
-                if !block.is_null() {
-                    // SAFETY: the block is ours and at least `size` bytes long.
-                    unsafe { block.write_bytes(0, size) };
-                }
-                block
-            }
+            Some(entry) => self.allocate_class_zeroed(SmallEntry::of_entry(entry), size, align),
             None => self.core_or_set_up().map_or(core::ptr::null_mut(), |core| {
                 let slot = self.slot();
                 match core.observer() {
@@ -246,7 +258,7 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() { exhausted(C::Pages::TABLE.size(class), 1) } else { block }
     }
 
-    /// What is larger than 1 KiB, or aligned to more than 8. Apart from the small ones, whose path is the shorter for
+    /// What is larger than 1 KiB, or aligned to more than 16. Apart from the small ones, whose path is the shorter for
     /// having no way in from here.
     #[inline(never)]
     fn allocate_uncommon<const ZEROED: bool>(
@@ -261,7 +273,7 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
-    /// What is aligned to more than all classes are, or has no class; or small and aligned to 16.
+    /// What is aligned to more than all classes are, or has no class.
     #[inline(never)]
     fn allocate_rare<const ZEROED: bool>(
         &self,
