@@ -27,6 +27,11 @@ int __libc_mallopt(int, int);
 #pragma weak free_aligned_sized
 #pragma weak sdallocx
 #pragma weak nallocx
+#pragma weak mallocx
+#pragma weak rallocx
+#pragma weak xallocx
+#pragma weak sallocx
+#pragma weak dallocx
 #pragma weak cfree
 
 enum { MEBI = 1 << 20 };
@@ -543,6 +548,66 @@ CASE(sdallocx_takes_any_size_up_to_the_rounded_one, STRATA) {
         sdallocx(aligned_alloc(4096, size), size, MALLOCX_LG_ALIGN(12));
         sdallocx(aligned_alloc(4096, size), nallocx(size, MALLOCX_ALIGN(4096)), MALLOCX_ALIGN(4096));
     }
+}
+CASE(mallocx_has_every_alignment_and_is_zero_where_it_shall, STRATA) {
+    for (int lg_align = 0; lg_align < 22; lg_align++)
+        for (size_t size = 1; size < 3 * MEBI; size = size * 5 + 1)
+            for (size_t i = 0; i < COUNT(flags_without_meaning); i++) {
+                int flags = MALLOCX_LG_ALIGN(lg_align) | flags_without_meaning[i];
+                unsigned char *block = mallocx(size, flags);
+                CHECK(block != NULL && is_aligned(block, (size_t)1 << lg_align));
+                CHECK(sallocx(block, flags) == nallocx(size, flags) && sallocx(block, 0) == malloc_usable_size(block));
+                if (flags & MALLOCX_ZERO) CHECK(is_zero(block, sallocx(block, 0)));
+                fill(block, 3, sallocx(block, 0));
+                i % 2 ? dallocx(block, flags) : sdallocx(block, size, flags);
+            }
+    for (size_t i = 0; i < COUNT(impossible); i++) {
+        errno = 0;
+        CHECK(mallocx(hidden(impossible[i]), 0) == NULL && errno == ENOMEM);
+        CHECK(mallocx(hidden(impossible[i]), MALLOCX_ZERO) == NULL);
+    }
+    CHECK(mallocx(8, MALLOCX_LG_ALIGN(62)) == NULL);
+}
+CASE(rallocx_keeps_what_there_was_and_zeroes_what_comes, STRATA) {
+    for (int lg_align = 0; lg_align < 14; lg_align += 3)
+        for (size_t size = 1; size < MEBI; size = size * 3 + 5)
+            for (size_t other = 1; other < 2 * MEBI; other = other * 7 + 3) {
+                int flags = MALLOCX_LG_ALIGN(lg_align);
+                void *block = mallocx(size, flags);
+                size_t before = sallocx(block, flags), least = before < other ? before : other;
+                fill(block, 5, before);
+                block = rallocx(block, other, flags | MALLOCX_ZERO);
+                CHECK(block != NULL && is_aligned(block, (size_t)1 << lg_align) && sallocx(block, 0) >= other);
+                CHECK(holds(block, 5, least));
+                if (sallocx(block, 0) > before) CHECK(is_zero((char *)block + before, sallocx(block, 0) - before));
+                block = rallocx(block, size, flags);
+                CHECK(block != NULL && holds(block, 5, size < least ? size : least));
+                dallocx(block, flags);
+            }
+    for (int lg_align = 5; lg_align < 24; lg_align++)
+        for (size_t size = 1; size < 2 * MEBI; size = size * 6 + 7) {
+            void *other = malloc(size), *block = malloc(size);
+            fill(block, 9, size);
+            block = rallocx(block, size, MALLOCX_LG_ALIGN(lg_align));
+            CHECK(block != NULL && is_aligned(block, (size_t)1 << lg_align) && holds(block, 9, size));
+            dallocx(block, 0), free(other);
+        }
+    void *block = mallocx(100, 0);
+    fill(block, 1, 100), errno = 0;
+    CHECK(rallocx(block, hidden(SIZE_MAX / 2), 0) == NULL && errno == ENOMEM && holds(block, 1, 100));
+    free(block);
+}
+CASE(xallocx_leaves_the_block_and_says_its_size, STRATA) {
+    for (size_t size = 1; size < 2 * MEBI; size = size * 3 + 1) {
+        void *block = malloc(size);
+        size_t usable = malloc_usable_size(block);
+        CHECK(xallocx(block, size, 0, 0) == usable && xallocx(block, 4 * size, MEBI, 0) == usable && xallocx(block, 1, 0, 0) == usable);
+        free(block);
+    }
+}
+CASE(blocks_with_flags_and_without_are_of_one_heap, STRATA) {
+    free(mallocx(100, 0)), dallocx(malloc(100), 0), free(mallocx(MEBI, MALLOCX_ALIGN(4096))), dallocx(malloc(MEBI), 0);
+    dallocx(realloc(mallocx(100, 0), 1000), 0), free(rallocx(malloc(100), 1000, 0));
 }
 CASE(cfree_is_free, STRATA) { cfree(malloc(100)), cfree(malloc(MEBI)), cfree(hidden_pointer(NULL)); }
 

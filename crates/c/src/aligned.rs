@@ -13,7 +13,11 @@ use strata_os::kernel_page_bytes;
 ///
 /// `out` points to a pointer that may be written.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: usize) -> c_int {
+pub(crate) unsafe extern "C" fn posix_memalign(
+    out: *mut *mut c_void,
+    align: usize,
+    size: usize,
+) -> c_int {
     if !align.is_power_of_two() || align < size_of::<*mut c_void>() {
         return libc::EINVAL;
     }
@@ -30,7 +34,7 @@ unsafe extern "C" fn posix_memalign(out: *mut *mut c_void, align: usize, size: u
 /// A block at a multiple of `align`, of any size. Null with `EINVAL` if `align` is no power of two, with `ENOMEM` when
 /// memory has run out. (C23 7.24.3.1)
 #[unsafe(no_mangle)]
-extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
+pub(crate) extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
     if !align.is_power_of_two() {
         return fail_with_einval();
     }
@@ -39,19 +43,19 @@ extern "C" fn aligned_alloc(align: usize, size: usize) -> *mut c_void {
 
 /// The same, older: an alignment that is no power of two is rounded up to one, as glibc does.
 #[unsafe(no_mangle)]
-extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
+pub(crate) extern "C" fn memalign(align: usize, size: usize) -> *mut c_void {
     allocate_aligned_up(align, size)
 }
 
 /// A block that starts with a page of the kernel's.
 #[unsafe(no_mangle)]
-extern "C" fn valloc(size: usize) -> *mut c_void {
+pub(crate) extern "C" fn valloc(size: usize) -> *mut c_void {
     allocate_aligned(kernel_page_bytes(), size)
 }
 
 /// The same, of whole pages, at least one.
 #[unsafe(no_mangle)]
-extern "C" fn pvalloc(size: usize) -> *mut c_void {
+pub(crate) extern "C" fn pvalloc(size: usize) -> *mut c_void {
     whole_pages(size)
 }
 

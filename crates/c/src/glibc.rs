@@ -16,7 +16,7 @@ use strata_os::kernel_page_bytes;
 ///
 /// `pointer` is null or a block in use.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
+pub(crate) unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
     if pointer.is_null() {
         return 0;
     }
@@ -26,7 +26,7 @@ unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usize {
 
 /// Gives what is free back to the kernel, but for `keep_bytes` bytes: 1 if anything went back, else 0. (malloc_trim(3))
 #[unsafe(no_mangle)]
-extern "C" fn malloc_trim(keep_bytes: usize) -> c_int {
+pub(crate) extern "C" fn malloc_trim(keep_bytes: usize) -> c_int {
     c_int::from(HEAP.release_all_but(keep_bytes) != 0)
 }
 
@@ -36,7 +36,7 @@ extern "C" fn malloc_trim(keep_bytes: usize) -> c_int {
 ///
 /// As for `free`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn cfree(pointer: *mut c_void) {
+pub(crate) unsafe extern "C" fn cfree(pointer: *mut c_void) {
     // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { deallocate(pointer) };
 }

@@ -134,7 +134,8 @@ pub(crate) unsafe fn deallocate_compared(pointer: *mut c_void, align: usize, siz
     unsafe { HEAP.deallocate_compared(pointer.cast(), size, align) };
 }
 
+/// The block; if it is null, `errno` says why.
 #[inline(always)]
-fn or_enomem(block: *mut u8) -> *mut c_void {
+pub(crate) fn or_enomem(block: *mut u8) -> *mut c_void {
     if block.is_null() { fail_with_enomem() } else { block.cast() }
 }

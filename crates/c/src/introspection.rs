@@ -12,7 +12,7 @@ use strata_stats::{
 
 /// `struct mallinfo2` of `<malloc.h>` (glibc 2.33).
 #[repr(C)]
-struct Mallinfo2 {
+pub(crate) struct Mallinfo2 {
     arena: usize,
     ordblks: usize,
     smblks: usize,
@@ -27,7 +27,7 @@ struct Mallinfo2 {
 
 /// `struct mallinfo` of `<malloc.h>`.
 #[repr(C)]
-struct Mallinfo {
+pub(crate) struct Mallinfo {
     arena: c_int,
     ordblks: c_int,
     smblks: c_int,
@@ -43,7 +43,7 @@ struct Mallinfo {
 /// Writes to `stderr` what the heap has: in glibc's form, with numbers of 64 bits, or as `STRATA_CONF=malloc_stats:…` says.
 /// (malloc_stats(3))
 #[unsafe(no_mangle)]
-extern "C" fn malloc_stats() {
+pub(crate) extern "C" fn malloc_stats() {
     let (Some(core), Some(mut out)) = (core(), CStream::stderr()) else { return };
     // What the stream does not take is lost, as glibc's is.
     let _ = match core.config().malloc_stats {
@@ -63,7 +63,7 @@ extern "C" fn malloc_stats() {
 ///
 /// `stream` is an open `FILE *`.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn malloc_info(options: c_int, stream: *mut c_void) -> c_int {
+pub(crate) unsafe extern "C" fn malloc_info(options: c_int, stream: *mut c_void) -> c_int {
     if options != 0 {
         return libc::EINVAL;
     }
@@ -77,13 +77,13 @@ unsafe extern "C" fn malloc_info(options: c_int, stream: *mut c_void) -> c_int {
 
 /// The heap's figures. (mallinfo(3))
 #[unsafe(no_mangle)]
-extern "C" fn mallinfo2() -> Mallinfo2 {
+pub(crate) extern "C" fn mallinfo2() -> Mallinfo2 {
     figures()
 }
 
 /// The same as far as an `int` can hold them: `INT_MAX` stands for more, where glibc's wrap.
 #[unsafe(no_mangle)]
-extern "C" fn mallinfo() -> Mallinfo {
+pub(crate) extern "C" fn mallinfo() -> Mallinfo {
     cut_to_int(&figures())
 }
 

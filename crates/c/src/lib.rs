@@ -10,10 +10,10 @@
 //! | older | `memalign` `valloc` `pvalloc` `cfree` |
 //! | glibc | `malloc_usable_size` `malloc_trim` `mallopt`, and `__libc_malloc` `__libc_calloc` `__libc_realloc` `__libc_free` `__libc_memalign` `__libc_valloc` `__libc_pvalloc` `__libc_mallinfo` `__libc_mallopt`, which some programs still call |
 //! | its introspection | `malloc_stats` `malloc_info` `mallinfo` `mallinfo2` |
-//! | sized, as jemalloc's | `sdallocx` `nallocx` |
+//! | jemalloc | `mallocx` `rallocx` `xallocx` `sallocx` `dallocx` `sdallocx` `nallocx` |
 //! | C++ | the 20 forms of operators `new` and `delete`, and `__size_returning_new` in 4 |
 //! | `MallocExtension` | TCMalloc's and gperftools', as `MallocExtension_*`: `include/strata/malloc_extension.h` |
-//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `fork`, so that no signal comes in its middle, and `__register_atfork`, so that the heap's handlers are the innermost; `popen`, so that no fork waits for it while it waits for the heap; `prctl` and `syscall`, so that the heap knows of filters of system calls |
+//! | processes | `vfork` and `clone`, so that a child that allocates in its parent's memory does no harm; `fork`, so that no signal comes in its middle, and `__register_atfork`, so that the heap's handlers are the innermost; `popen`, so that no fork waits for it while it waits for the heap; `prctl` and `syscall`, so that the heap knows of filters of system calls; `dlopen`, so that libraries which look for `malloc` in the C library find this one's |
 //!
 //! `reallocarray`, `strdup` and the like are left to the C library, which builds them on these.
 //!
@@ -50,6 +50,8 @@ compile_error!("the names of the operators new are those of 64-bit systems");
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod clone;
+#[cfg(target_arch = "x86_64")]
+mod dlopen;
 mod exhausted;
 #[cfg(target_arch = "x86_64")]
 mod fork;
@@ -61,6 +63,7 @@ mod glibc;
 mod gperftools;
 mod heap;
 mod introspection;
+mod jemalloc;
 #[cfg(target_arch = "x86_64")]
 mod main_begins;
 mod malloc;

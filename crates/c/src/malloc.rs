@@ -8,7 +8,7 @@ use core::ffi::c_void;
 /// A block of at least `size` bytes. Null with `ENOMEM` when memory has run out or `size` is beyond
 /// `PTRDIFF_MAX`. A size of 0 is a block of its own. (C23 7.24.3.6)
 #[unsafe(no_mangle)]
-extern "C" fn malloc(size: usize) -> *mut c_void {
+pub(crate) extern "C" fn malloc(size: usize) -> *mut c_void {
     allocate(size)
 }
 
@@ -18,7 +18,7 @@ extern "C" fn malloc(size: usize) -> *mut c_void {
 ///
 /// `pointer` is null or a block that nobody uses any more.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn free(pointer: *mut c_void) {
+pub(crate) unsafe extern "C" fn free(pointer: *mut c_void) {
     // SAFETY: null, or a block of `HEAP` that its owner gave up with this call.
     unsafe { deallocate(pointer) };
 }
@@ -26,7 +26,7 @@ unsafe extern "C" fn free(pointer: *mut c_void) {
 /// A block for `count` objects of `size` bytes, all zero. Null with `ENOMEM` if the product is no size.
 /// (C23 7.24.3.2)
 #[unsafe(no_mangle)]
-extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
+pub(crate) extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
     allocate_zeroed(count, size)
 }
 
@@ -40,7 +40,7 @@ extern "C" fn calloc(count: usize, size: usize) -> *mut c_void {
 ///
 /// `pointer` is null or a block, which nobody uses any more unless the answer is null and `size` is not 0.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
+pub(crate) unsafe extern "C" fn realloc(pointer: *mut c_void, size: usize) -> *mut c_void {
     // SAFETY: null, or a block of `HEAP` that is its owner's alone while this runs.
     unsafe { reallocate(pointer, size) }
 }

@@ -25,7 +25,7 @@ const CHECK_ABORTS: c_int = 2;
 
 /// Sets a parameter: 1 if that was done, 0 if it means nothing here or the value is none. (mallopt(3))
 #[unsafe(no_mangle)]
-extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
+pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
     c_int::from(set(parameter, value))
 }
 

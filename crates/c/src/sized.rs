@@ -1,10 +1,7 @@
 //! Frees that know the size, and the size that a request is rounded to.
 
-use crate::heap::{ANY_ALIGN, HEAP, deallocate_compared};
-use core::ffi::{c_int, c_void};
-
-/// The six bits of jemalloc's flags that hold the logarithm of the alignment (`MALLOCX_LG_ALIGN`).
-const LG_ALIGN_BITS: c_int = 63;
+use crate::heap::{ANY_ALIGN, deallocate_compared};
+use core::ffi::c_void;
 
 /// Takes a block of `malloc`, `calloc` or `realloc` back that was asked for with `size` bytes; null is none.
 /// A block of another size class ends the program with one line. (C23 7.24.3.4)
@@ -27,26 +24,4 @@ unsafe extern "C" fn free_sized(pointer: *mut c_void, size: usize) {
 unsafe extern "C" fn free_aligned_sized(pointer: *mut c_void, align: usize, size: usize) {
     // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
     unsafe { deallocate_compared(pointer, align, size) };
-}
-
-/// Takes a block back as jemalloc's function of that name does: `size` and the alignment in `flags` are those
-/// it was asked for, or anything up to the size that [`nallocx`] has for them.
-///
-/// # Safety
-///
-/// `pointer` is a block of that size and alignment which nobody uses any more.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn sdallocx(pointer: *mut c_void, size: usize, flags: c_int) {
-    // SAFETY: null, or a block of `HEAP` that its owner gave up; what is said of it is compared.
-    unsafe { deallocate_compared(pointer, align_of_flags(flags), size) };
-}
-
-/// How many bytes a block of such a request would have; 0 if there can be no such block. (jemalloc(3))
-#[unsafe(no_mangle)]
-extern "C" fn nallocx(size: usize, flags: c_int) -> usize {
-    HEAP.rounded_size(size, align_of_flags(flags)).unwrap_or(0)
-}
-
-fn align_of_flags(flags: c_int) -> usize {
-    1 << (flags & LG_ALIGN_BITS)
 }

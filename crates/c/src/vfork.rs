@@ -43,7 +43,7 @@ pub(crate) extern "C" fn failed(result: c_long) -> c_long {
 /// The caller does not return from its function in the child.
 #[unsafe(naked)]
 #[unsafe(no_mangle)]
-unsafe extern "C" fn vfork() -> libc::pid_t {
+pub(crate) unsafe extern "C" fn vfork() -> libc::pid_t {
     naked_asm!(
         ".cfi_startproc",
         // The child returns first and goes on on this stack: what the parent needs afterwards is in

@@ -55,6 +55,7 @@ mod clock;
 mod code;
 mod confinement;
 mod cpus;
+mod dynamic_symbols;
 mod errno;
 mod failing_pages;
 mod futex;
@@ -101,6 +102,7 @@ pub use clock::{
 pub use code::replace_code;
 pub use confinement::is_confined;
 pub use cpus::{allowed_cpus, current_cpu, for_each_allowed_cpu, possible_cpus};
+pub use dynamic_symbols::DynamicSymbols;
 pub use errno::{KeepErrno, errno, set_errno};
 pub use failing_pages::{FailingPages, Fault};
 pub use futex::{WaitEnd, futex_wait, futex_wake};

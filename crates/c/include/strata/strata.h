@@ -36,7 +36,7 @@ extern "C" {
 #define STRATA_NOEXCEPT
 #endif
 
-/* For the flags of sdallocx and nallocx: an alignment, or its logarithm. They are jemalloc's. */
+/* For the flags of the functions whose names end in x: an alignment, or its logarithm, and that the block shall be zero. They are jemalloc's. */
 #ifndef MALLOCX_LG_ALIGN
 #define MALLOCX_LG_ALIGN(lg_align) ((int)(lg_align))
 #endif
@@ -50,6 +50,25 @@ void free_sized(void *pointer, size_t size) STRATA_NOEXCEPT;
 
 /* C23 7.24.3.5: the same for a block of aligned_alloc. */
 void free_aligned_sized(void *pointer, size_t align, size_t size) STRATA_NOEXCEPT;
+
+#ifndef MALLOCX_ZERO
+#define MALLOCX_ZERO 0x40
+#endif
+
+/* As jemalloc's, which jemalloc(3) describes: a block; null with ENOMEM. If it shall be zero, all of it is that may be used. */
+void *mallocx(size_t size, int flags) STRATA_NOEXCEPT;
+
+/* As jemalloc's: the block with another size, moved if need be. If it shall be zero, what may be used of it and could not before is. */
+void *rallocx(void *pointer, size_t size, int flags) STRATA_NOEXCEPT;
+
+/* As jemalloc's, how many bytes of a block may be used after it was to grow or shrink at its place. No block does here. */
+size_t xallocx(void *pointer, size_t size, size_t extra, int flags) STRATA_NOEXCEPT;
+
+/* As jemalloc's: how many bytes of a block may be used. */
+size_t sallocx(void *pointer, int flags) STRATA_NOEXCEPT;
+
+/* As jemalloc's: free, of a block that is not null. */
+void dallocx(void *pointer, int flags) STRATA_NOEXCEPT;
 
 /* As jemalloc's: frees a block, not null, whose size is at least what was asked for and at most what nallocx has
  * for that; flags as it was asked for. */
