@@ -591,6 +591,11 @@ CASE(rallocx_keeps_what_there_was_and_zeroes_what_comes, STRATA) {
             block = rallocx(block, size, MALLOCX_LG_ALIGN(lg_align));
             CHECK(block != NULL && is_aligned(block, (size_t)1 << lg_align) && holds(block, 9, size));
             dallocx(block, 0), free(other);
+            block = mallocx(1, MALLOCX_LG_ALIGN(lg_align % 9) | MALLOCX_ZERO), other = malloc(1);
+            fill(other, 3, malloc_usable_size(other)), free(other);
+            block = rallocx(block, 1, MALLOCX_LG_ALIGN(lg_align) | MALLOCX_ZERO);
+            CHECK(block != NULL && is_zero(block, sallocx(block, 0)));
+            dallocx(block, 0);
         }
     void *block = mallocx(100, 0);
     fill(block, 1, 100), errno = 0;

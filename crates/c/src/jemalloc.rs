@@ -41,12 +41,14 @@ unsafe extern "C" fn rallocx(pointer: *mut c_void, size: usize, flags: c_int) ->
         unsafe { sallocx(pointer, flags) }
     };
     let align = align_of_flags(flags);
+    // All that may be used of both is kept, whatever was asked for: it may have been zero so far.
+    let bytes = HEAP.rounded_size(size, align).unwrap_or(size);
     let block = if pointer.addr().is_multiple_of(align) {
         // SAFETY: the caller's promise. Whether the block stays or moves, it has the alignment.
-        unsafe { HEAP.reallocate(pointer.cast(), align, size) }
+        unsafe { HEAP.reallocate(pointer.cast(), align, bytes) }
     } else {
         // SAFETY: the caller's promise.
-        unsafe { move_to_alignment(pointer.cast(), align, size) }
+        unsafe { move_to_alignment(pointer.cast(), align, bytes) }
     };
     if !block.is_null() && zero_from != usize::MAX {
         // SAFETY: the block that was just made, the caller's alone.
