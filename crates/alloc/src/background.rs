@@ -3,6 +3,7 @@
 //!
 //! When every task has nothing to do and nobody misses, the heap is at rest, and its thread sleeps until somebody does.
 
+mod fallen;
 mod figures;
 mod thread;
 mod turns;
@@ -11,6 +12,7 @@ pub use figures::BackgroundFigures;
 pub use thread::{threads_may_start, wait_with_threads};
 
 use crate::{Core, FrontEnd, HeapConfig};
+use fallen::Fallen;
 use strata_central::MiddleTier;
 use strata_cpu_cache::CpuCache;
 use strata_os::{Clock, makes_no_calls, thread_pointer};
@@ -60,6 +62,7 @@ pub(crate) struct Background {
     /// Those that found nothing, one after the other.
     turns: Turns,
     counters: Counters,
+    fallen: Fallen,
     thread: Thread,
     /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
     /// Waited for by forks and by who wants figures at rest; everybody else tries it.
@@ -185,6 +188,9 @@ impl<C: HeapConfig> Core<C> {
         }
         if background.at_rest.load(Ordering::Relaxed) {
             return self.rouse(now_ns);
+        }
+        if !has_thread && call == Call::Deallocation {
+            self.give_back_if_fallen(now_ns);
         }
         // The thread has a while to do it.
         let grace_ns = if has_thread { INTERVAL_NS } else { 0 };

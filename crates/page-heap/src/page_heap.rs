@@ -63,6 +63,9 @@ pub enum ReleaseReason {
     /// The same, because nobody wanted it for as long as the policy waits: what recent demand may want again was taken
     /// off the wish by who asks.
     Idle,
+    /// A free, in a heap of which the program has freed most and that nobody else looks after: whatever moved just now. Counted with what
+    /// the policy allows.
+    Fallen,
     /// The soft limit was reached.
     SoftLimit,
     /// The hard limit was reached, or the kernel has no more.

@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 19] = [const { ManualClock::new(SECOND_NS) }; 19];
+static CLOCKS: [ManualClock; 22] = [const { ManualClock::new(SECOND_NS) }; 22];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -266,6 +266,39 @@ fn slow_paths_do_it_where_no_thread_does() {
     let stats = core.page_heap().stats();
     assert!(stats.released.idle > 0 && stats.free_bytes <= 6 * MIB as u64, "{stats:?}");
     assert!(!core.background_figures().has_thread);
+}
+
+#[test]
+fn who_frees_most_of_what_it_had_gives_it_back_at_once_where_no_thread_will() {
+    let heap = heap::<19>("");
+    // A time for the next step is set with the first.
+    allocate_and_free(&heap, 200, 3000);
+    free(&heap, allocate(&heap, 60_000, 1000));
+    let stats = heap.core().unwrap().page_heap().stats();
+    let backed = stats.in_use_bytes + stats.free_bytes;
+    assert!(backed <= 16 * MIB as u64, "of 60 MiB: {stats:?}");
+    assert!(stats.released.policy >= 40 * MIB as u64, "{stats:?}");
+}
+
+#[test]
+fn who_says_that_nothing_goes_at_a_rate_keeps_what_it_freed_until_it_is_idle() {
+    let heap = heap::<20>("release_rate:0");
+    allocate_and_free(&heap, 200, 3000);
+    free(&heap, allocate(&heap, 60_000, 1000));
+    let stats = heap.core().unwrap().page_heap().stats();
+    // (What the cache of hugepages has no room for goes at once.)
+    assert!(stats.in_use_bytes + stats.free_bytes >= 30 * MIB as u64, "{stats:?}");
+}
+
+#[test]
+fn what_comes_and_goes_is_given_back_once() {
+    let heap = heap::<21>("");
+    allocate_and_free(&heap, 200, 3000);
+    for _ in 0..10 {
+        free(&heap, allocate(&heap, 60_000, 1000));
+    }
+    let stats = heap.core().unwrap().page_heap().stats();
+    assert!(stats.released.total() <= 80 * MIB as u64, "600 MiB were freed: {stats:?}");
 }
 
 #[test]
