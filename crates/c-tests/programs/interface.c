@@ -787,6 +787,19 @@ CASE(malloc_info_leaves_errors_to_the_stream, BOTH) {
     setvbuf(full, NULL, _IONBF, 0);
     CHECK(malloc_info(0, full) == 0 && ferror(full));
 }
+CASE(malloc_info_leaves_fclose_something_to_fail_with, BOTH) {
+    FILE *full = fopen("/dev/full", "w");
+    CHECK(malloc_info(0, full) == 0 && fclose(full) == EOF && errno == ENOSPC);
+}
+CASE(malloc_info_leaves_fclose_something_to_fail_with_whatever_the_buffer, STRATA) { /* glibc: unless the last word fills it */
+    for (size_t bytes = 64; bytes <= 1 << 15; bytes = bytes * 5 / 4) {
+        FILE *full = fopen("/dev/full", "w");
+        char *buffer = malloc(bytes);
+        CHECK(setvbuf(full, buffer, _IOFBF, bytes) == 0);
+        CHECK(malloc_info(0, full) == 0 && fclose(full) == EOF);
+        free(buffer);
+    }
+}
 CASE(malloc_info_to_streams_of_all_kinds, BOTH) {
     char small[100];
     FILE *streams[] = {fmemopen(small, sizeof(small), "w"), popen("cat >/dev/null", "w"), tmpfile(), fopen("/dev/null", "r")};

@@ -64,12 +64,24 @@ impl CStream {
 }
 
 /// Hands `text` to a stream that is open and locked by this thread; says whether it took all of it.
+///
+/// What it did not take it is offered once more, by small pieces: a stream whose buffer could not be written has thrown that away, and
+/// takes the next text. So there is some left for `fclose` to fail with, as there is behind a series of `fprintf`.
 fn write(stream: *mut libc::FILE, text: &[u8]) -> bool {
     let _keep = KeepErrno::new();
-    // SAFETY: the stream is open, as the maker promised; the C library reads `text`, as far as it is long.
-    let wrote = unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream) };
-    wrote == text.len()
+    let offer = |text: &[u8]| {
+        // SAFETY: the stream is open, as the maker promised; the C library reads `text`, as far as it is long.
+        unsafe { libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream) }
+    };
+    let rest = text.get(offer(text)..).unwrap_or_default();
+    rest.chunks(SMALL_PIECE).all(|piece| {
+        let again = piece.get(offer(piece)..).unwrap_or_default();
+        again.is_empty() || offer(again) == again.len()
+    })
 }
+
+/// What a stream is offered that did not take all of a text. At twice, one with a buffer of 16 bytes has none of it left.
+const SMALL_PIECE: usize = 16;
 
 impl Write for CStream {
     fn write_str(&mut self, text: &str) -> fmt::Result {
