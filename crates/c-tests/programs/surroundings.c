@@ -372,6 +372,26 @@ CASE(no_mapping_more, BOTH) {
     munmap(pages, (size_t)PAGES * 4096);
     churn(2, 3000);
 }
+/* Two mappings are left: what was had once, freed and given back, can be had again. */
+CASE(few_mappings_more, BOTH) {
+    enum { PAGES = 140000, BLOCKS = 100 };
+    static void *blocks[BLOCKS];
+    free(malloc(100));
+    char *pages = mmap(NULL, (size_t)PAGES * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    CHECK(pages != MAP_FAILED);
+    int page = 0;
+    while (page < PAGES && mprotect(pages + (size_t)page * 4096, 4096, PROT_READ) == 0) page += 2;
+    for (int i = 0; i < 2; i++) CHECK(mprotect(pages + (size_t)(page -= 2) * 4096, 4096, PROT_NONE) == 0);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            blocks[i] = malloc(MEBI);
+            CHECK(blocks[i] != NULL);
+            memset(blocks[i], round, 5000);
+        }
+        for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
+        malloc_trim(0);
+    }
+}
 CASE(many_live_blocks_are_few_mappings, BOTH) {
     static void *blocks[20000];
     for (size_t i = 0; i < 20000; i++) memset(blocks[i] = malloc(1 + i * 31 % 20000), 1, 1);

@@ -292,10 +292,32 @@ impl Reserve {
     ) -> Option<usize> {
         let wished = self.next_step();
         let mut step = wished.max(bytes.checked_next_multiple_of(HUGEPAGE_BYTES)?);
-        let reservation = loop {
+        let (reservation, committed_bytes, zeroed) = loop {
             let request = ReserveRequest { bytes: step, align, purpose: Purpose::Heap };
             match platform.source().reserve(request) {
-                Ok(reservation) => break reservation,
+                Ok(reservation) if reservation.committed => {
+                    break (reservation, reservation.range.bytes, Some(reservation.zeroed));
+                }
+                Ok(reservation) => {
+                    let needed = AddressRange::new(reservation.range.start, bytes);
+                    let zeroed = platform.source().commit(needed).ok();
+                    if zeroed.is_some() {
+                        break (reservation, bytes, zeroed);
+                    }
+                    // What cannot be committed or noted is not kept: under a limit on memory each attempt would take address space.
+                    self.stats.refusals += 1;
+                    // SAFETY: the range was just reserved, and nobody knows it.
+                    if unsafe { platform.source().unreserve(reservation.range) }.is_err() {
+                        break (reservation, bytes, None);
+                    }
+                    if step == bytes {
+                        self.short = true;
+                        return None;
+                    }
+                    // A process that has as many mappings as it may have is refused what would cut one in two. What is accessible as a
+                    // whole cuts none, and is of one mapping with its neighbour.
+                    step = bytes;
+                }
                 Err(_) => {
                     self.stats.refusals += 1;
                     if step == bytes {
@@ -307,21 +329,7 @@ impl Reserve {
             }
         };
         let range = reservation.range;
-        let needed = AddressRange::new(range.start, bytes);
-        let (committed_bytes, zeroed) = if reservation.committed {
-            (range.bytes, Some(reservation.zeroed))
-        } else {
-            (bytes, platform.source().commit(needed).ok())
-        };
-        // What cannot be committed or noted is not kept: under a limit on memory each attempt would take address space.
         self.short = zeroed.is_none();
-        if zeroed.is_none() {
-            self.stats.refusals += 1;
-            // SAFETY: the range was just reserved, and nobody knows it.
-            if unsafe { platform.source().unreserve(range) }.is_ok() {
-                return None;
-            }
-        }
         if !self.log.push(platform.arena(), platform.metadata(), range) {
             // SAFETY: the range was just reserved, and is not in the log: nobody knows it.
             let _ = unsafe { platform.source().unreserve(range) };

@@ -1,6 +1,8 @@
 use super::*;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use strata_os::{
-    CallKind, CallKinds, FailingPages, Fault, ManualClock, SimulatedPages, SystemPages,
+    CallKind, CallKinds, FailingPages, Fault, ManualClock, MapError, Reservation, SimulatedPages,
+    SystemPages,
 };
 use strata_size_classes::Pages8K;
 use strata_span::Ground;
@@ -89,6 +91,50 @@ fn a_refused_commit_leaves_the_piece_for_later() {
     assert!(take(&mut reserve, &site, 1).is_none());
     site.source.disarm();
     assert_eq!(take(&mut reserve, &site, 1).map(|range| range.start), Some(first.end()));
+}
+
+/// Pages of a process that has all the mappings that it may have: none is cut in two.
+struct NoMappingLeft {
+    beneath: FailingPages<SimulatedPages>,
+    /// How long the newest reservation is.
+    whole_bytes: AtomicUsize,
+}
+
+// SAFETY: all comes from the source beneath, what is refused too.
+unsafe impl strata_os::PageSourceLayer for NoMappingLeft {
+    type Beneath = FailingPages<SimulatedPages>;
+
+    fn beneath(&self) -> &Self::Beneath {
+        &self.beneath
+    }
+
+    fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
+        self.whole_bytes.store(request.bytes, Ordering::Relaxed);
+        self.beneath.reserve(request)
+    }
+
+    fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
+        if range.bytes != self.whole_bytes.load(Ordering::Relaxed) {
+            self.beneath.arm(Fault::always().of(CallKinds::COMMIT));
+        }
+        let committed = self.beneath.commit(range);
+        self.beneath.disarm();
+        committed
+    }
+}
+
+#[test]
+fn where_no_mapping_may_be_cut_what_is_needed_is_had_as_a_whole() {
+    let beneath = FailingPages::new(SimulatedPages::new());
+    let source = NoMappingLeft { beneath, whole_bytes: AtomicUsize::new(0) };
+    let site: Ground<Pages8K, NoMappingLeft, SystemPages, ManualClock> =
+        Ground::new(source, SystemPages::new(), ManualClock::new(0));
+    let mut reserve = Reserve::new();
+    for taken in 1..=20 {
+        assert!(reserve.take(&site, HugepageCount::ONE).is_some(), "piece {taken}");
+        assert!(!reserve.is_short());
+        assert_eq!(reserve.stats().reserved_bytes, taken << 21, "nothing is reserved ahead");
+    }
 }
 
 #[test]
