@@ -82,6 +82,12 @@ impl<C: HeapConfig> Core<C> {
         self.report_misuse(Offence::DoubleFree, function, address, span, last);
     }
 
+    /// Whether an address lies in an object of a class and does not begin it.
+    pub(crate) fn is_inside(&self, class: SizeClass, address: Address) -> bool {
+        let whereabouts = self.middle().central(class).whereabouts(self, class, address);
+        matches!(whereabouts, Whereabouts::Inside(_))
+    }
+
     /// Whether an object of a class is the program's; if it is not, that is told.
     pub(crate) fn is_live(&self, class: SizeClass, address: Address, function: Function) -> bool {
         let is_cached = |object| self.cpu_cache().holds(class, object);

@@ -254,6 +254,21 @@ static void free_128_bytes_into_1200(void) { free_inside(1200, 128); }
 static void free_1024_bytes_into_2000(void) { free_inside(2000, 1024); }
 static void free_512_bytes_into_1500(void) { free_inside(1500, 512); }
 static void free_8192_bytes_into_20000(void) { free_inside(20000, 8192); }
+static void free_8192_bytes_into_65536(void) { free_inside(65536, 8192); }
+
+/* What was freed and went back to the kernel reads as zero, says the allocator; somebody wrote to it. */
+static void write_after_a_large_free_went_back_then_calloc(void) {
+    char *p = hide((char *)malloc(1 << 20));
+    memset(p, 'a', 1 << 20);
+    free(p);
+    settle();
+    p[100] = 'X';
+    for (int i = 0; i < 4; i++) {
+        char *block = (char *)calloc(1, 1 << 20);
+        for (int at = 0; at < 1 << 20; at++)
+            if (block[at] != 0) exploited();
+    }
+}
 
 static void free_of_the_second_page_of_an_aligned_block(void) {
     char *p = hide((char *)aligned_alloc(4096, 8192));
@@ -481,6 +496,8 @@ static const struct test_case cases[] = {
     ON_BOTH(free_1024_bytes_into_2000),
     ON_BOTH(free_512_bytes_into_1500),
     ON_BOTH(free_8192_bytes_into_20000),
+    ON_BOTH(free_8192_bytes_into_65536),
+    ON_BOTH(write_after_a_large_free_went_back_then_calloc),
     ON_BOTH(free_of_the_second_page_of_an_aligned_block),
     ON_BOTH(double_free_of_an_aligned_large_block),
     ON_BOTH(realloc_of_a_freed_large_block),

@@ -152,6 +152,25 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
+    /// Enters all pages of `span` with the class of its objects, which are `object_bytes` long and begin `offset` bytes into the
+    /// span. Where objects are longer than pages, the window shows a class of those pages alone on which one begins: who frees a
+    /// pointer to another page has not found a class there, and looks closer. The pages were ensured and belong to the caller.
+    pub fn set_objects(
+        &self,
+        span: SpanHandle,
+        class: SizeClass,
+        offset: usize,
+        object_bytes: usize,
+    ) {
+        let first = span.first::<P>();
+        for index in 0..span.pages() {
+            let (start, end) = (index * P::BYTES, (index + 1) * P::BYTES);
+            let next = offset + start.saturating_sub(offset).next_multiple_of(object_bytes.max(1));
+            let shown = if next < end { class } else { SizeClass::NONE };
+            self.write_showing(first + PageCount::new(index), Some(span), class, shown);
+        }
+    }
+
     /// Enters the first and the last page of `span`, without a class. The pages were ensured and
     /// belong to the caller.
     pub fn set_ends(&self, span: SpanHandle) {
@@ -356,13 +375,24 @@ impl<P: PageSize> PageMap<P> {
     }
 
     fn write(&self, page: PageId<P>, span: Option<SpanHandle>, class: SizeClass) {
+        self.write_showing(page, span, class, class);
+    }
+
+    /// The same, with what the window shows of the page: its class, or none.
+    fn write_showing(
+        &self,
+        page: PageId<P>,
+        span: Option<SpanHandle>,
+        class: SizeClass,
+        shown: SizeClass,
+    ) {
         let Some(leaf) = self.leaf(page.number()) else { return };
         let slot = page.number() & (LEAF_PAGES - 1);
         let (class_entry, span_entry) = (&leaf.classes[slot], &leaf.spans[slot]);
         self.touch(leaf, class_entry);
         self.touch(leaf, span_entry);
         class_entry.store(class.raw(), Ordering::Relaxed);
-        self.window.write(page, class);
+        self.window.write(page, shown);
         let raw = span.map_or(core::ptr::null_mut(), |span| span.as_ptr().as_ptr());
         // Release pairs with the acquire in `span_of`.
         span_entry.store(raw, Ordering::Release);

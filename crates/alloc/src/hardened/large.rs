@@ -120,7 +120,7 @@ impl<C: HeapConfig> Core<C> {
         }
         self.map().set_range(span, SizeClass::NONE);
         let start = span.start::<C::Pages>().add(guarded.lead);
-        if request.zeroed && !span.is_zeroed() {
+        if request.zeroed && !(span.is_zeroed() && self.is_untouched(span)) {
             // SAFETY: the span is ours, committed, and the block's pages lie in it.
             unsafe { start.pointer().write_bytes(0, request.size) };
         }
@@ -128,6 +128,13 @@ impl<C: HeapConfig> Core<C> {
         span.set_object_map(start.value());
         self.raise_guards(span, start, guarded.body);
         self.hand_out_guarded(slot, span, start, guarded.body, request.size)
+    }
+
+    /// Whether nothing of a span that should read as zero is in memory, so that nobody can have written to it since its last owner gave it
+    /// up. Where the kernel does not tell, that is believed.
+    fn is_untouched(&self, span: SpanHandle) -> bool {
+        let found = self.source().residency(span.range::<C::Pages>());
+        found.map_or(true, |found| found.resident_bytes + found.swapped_bytes == 0)
     }
 
     /// A freed block's span that waited long enough and stands between its guards, its pages accessible again and zero: one for such a

@@ -86,6 +86,10 @@ impl<C: HeapConfig> Heap<C> {
         // As in `deallocate`: what the page map's window shows costs a load; the radix tree knows the rest.
         let near = self.near.class_at(address).filter(|class| !class.is_none());
         let class = near.unwrap_or_else(|| self.map.class_at(address));
+        if near.is_none() && self.is_inside(class, pointer) {
+            // SAFETY: whether its owner may give the block is looked up there, before it is touched.
+            return unsafe { self.deallocate_suspect(class, pointer, said) };
+        }
         if class.is_none() {
             // SAFETY: the block was handed out by this heap, and its owner gave it up.
             return unsafe { self.deallocate_unlisted(pointer, said) };
@@ -429,7 +433,7 @@ impl<C: HeapConfig> Heap<C> {
         }
         let (is_no_beginning, bytes) =
             C::Pages::TABLE.is_no_beginning_of(class, Address::of(pointer).value());
-        if mark::LOOKS && is_no_beginning {
+        if mark::LOOKS && (is_no_beginning || self.is_inside(class, pointer)) {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
@@ -437,6 +441,15 @@ impl<C: HeapConfig> Heap<C> {
         unsafe {
             self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING)
         };
+    }
+
+    /// Whether a pointer of which the window shows no class lies in an object longer than a page. (Of pages on which none begins the window shows
+    /// none, so that such pointers come here; and so does what is far away.)
+    #[cold]
+    #[inline(never)]
+    fn is_inside(&self, class: SizeClass, pointer: *mut u8) -> bool {
+        C::Pages::TABLE.size(class) > C::Pages::BYTES
+            && self.core().is_some_and(|core| core.is_inside(class, Address::of(pointer)))
     }
 
     /// The pointer begins no block, or the block says that it is free: who has the time looks.

@@ -34,7 +34,7 @@ where
     if let Some(word) = object_maps.first_word() {
         mark_objects::<P>(span, info, word);
     }
-    platform.map().set_range(span, class);
+    platform.map().set_objects(span, class, span.objects_offset(), info.size as usize);
     Some(span)
 }
 

@@ -76,8 +76,8 @@ impl<P: PageSize> PageMapWindow<P> {
         }
     }
 
-    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it; none if the window does not show that
-    /// page. Any address may be asked about.
+    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it, but [`SizeClass::NONE`] for a page on which no object
+    /// begins ([`PageMap::set_objects`]); none if the window does not show that page. Any address may be asked about.
     #[inline(always)]
     pub fn class_at(&self, address: usize) -> Option<SizeClass> {
         // Acquire pairs with the release in `copy_from`.

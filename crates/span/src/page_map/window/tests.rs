@@ -119,3 +119,21 @@ fn a_map_without_room_for_a_window_does_without() {
     assert_eq!(map.window.reserved_bytes(), 0);
     assert_eq!(words.class_at(1 << 40), None);
 }
+
+#[test]
+fn of_objects_longer_than_pages_the_window_shows_the_pages_on_which_they_begin() {
+    let site = Site::<Pages8K>::new();
+    let first =
+        (site.map.window.start.load(Ordering::Relaxed) >> Pages8K::SHIFT) + WINDOW_PAGES / 2;
+    let class = Pages8K::TABLE.entry(20_480).expect("a class").class();
+    let span = site.enter(first, 6, SizeClass::NONE);
+    // At 64 on the first page, at 20 544 on the third, at 41 024 on the sixth.
+    site.map.set_objects(span, class, 64, 20_480);
+    let shown = |page| site.words.class_at((first + page) << Pages8K::SHIFT) == Some(class);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(shown), [true, false, true, false, false, true]);
+    for page in first..first + 6 {
+        assert_eq!(site.map.class_at(page << Pages8K::SHIFT), class);
+    }
+    site.map.set_objects(span, class, 0, 1000);
+    assert_eq!([0, 1, 2, 3, 4, 5].map(shown), [true; 6]);
+}
