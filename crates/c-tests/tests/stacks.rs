@@ -13,8 +13,28 @@ fn calls_do_with_little_stack() {
 fn calls_of_other_heaps_do_with_little_stack() {
     let program = Program::compile("stacks.c", Linking::Preloaded);
     let mut failures = Failures::default();
-    for conf in ["front_end:per_thread", "page_heap:legacy", "hardened:true"] {
-        for name in ["a_first_block", "blocks_of_classes", "large", "giving_memory_back"] {
+    // Without a thread of the heap's own what falls due is done by who misses.
+    let confs = [
+        "front_end:per_thread",
+        "page_heap:legacy",
+        "hardened:true",
+        "background_thread:false",
+        "background_thread:false,front_end:per_thread",
+        "background_thread:false,hardened:true",
+        "background_thread:false,memory_limit:100m",
+        "system_calls:memory",
+    ];
+    let names = [
+        "a_first_block",
+        "blocks_of_classes",
+        "large",
+        "background_work",
+        "many_blocks_of_one_class",
+        "until_there_is_no_memory",
+        "giving_memory_back",
+    ];
+    for conf in confs {
+        for name in names {
             let case = Case::named(&program, name);
             failures.note(format_args!("{conf}, {name}"), case.run_configured(conf));
         }

@@ -44,7 +44,8 @@ pub(crate) struct Mallinfo {
 /// (malloc_stats(3))
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn malloc_stats() {
-    let (Some(core), Some(mut out)) = (core(), CStream::stderr()) else { return };
+    let Some(core) = core() else { return };
+    let Some(mut out) = CStream::stderr() else { return };
     // What the stream does not take is lost, as glibc's is.
     let _ = match core.config().malloc_stats {
         MallocStatsForm::Glibc => {

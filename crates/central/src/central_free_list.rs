@@ -132,16 +132,17 @@ impl<P: PageSize> CentralFreeList<P> {
         let size = P::TABLE.size(class);
         let freed_words = back_end.object_maps.words_of_freed(size);
         for chunk in objects.chunks_mut(LOOK_UP) {
+            let mut places = [None; LOOK_UP];
             // What stands in the memory of many spans is asked for before any of it is waited for.
-            let mut spans = [None; LOOK_UP];
-            for (span, object) in spans.iter_mut().zip(chunk.iter()) {
-                *span = back_end.platform.map().span_at(Address::of(*object).value());
+            for (place, object) in places.iter_mut().zip(chunk.iter()) {
+                let span = back_end.platform.map().span_at(Address::of(*object).value());
                 if let Some(span) = span {
                     prefetch_for_write(span.as_ptr().as_ptr());
                 }
+                *place = span.map(Place::somewhere_in);
             }
-            let mut places = [None; LOOK_UP];
-            for ((place, object), span) in places.iter_mut().zip(chunk).zip(spans) {
+            for (place, object) in places.iter_mut().zip(chunk) {
+                let span = place.take().map(|place| place.span);
                 let Some(found) = locate::<P, H>(back_end.page_heap, class, span, *object) else {
                     back_end.platform.note_left_alone(size);
                     continue;

@@ -9,8 +9,9 @@ use strata_page_heap::PageHeap;
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_span::{Platform, SpanList, SpanPlace};
 
-/// Objects that move at once where no cache says how many: 1 KiB of stack.
-pub(crate) const MOVE: usize = 128;
+/// Objects that move at once where a cache is emptied, which may be in an allocation for which there is no memory, on a small stack: a
+/// quarter of a kibibyte of it.
+pub(crate) const EMPTIED_AT_ONCE: usize = 32;
 
 /// A [`MiddleTier`] on its platform and page heap: where caches get objects from and bring them back to.
 ///
@@ -149,7 +150,7 @@ where
         mut next: impl FnMut(&mut [*mut u8]) -> usize,
         limit: usize,
     ) -> usize {
-        let mut objects = [core::ptr::null_mut(); MOVE];
+        let mut objects = [core::ptr::null_mut(); EMPTIED_AT_ONCE];
         let mut moved = 0;
         while moved < limit {
             let count = next(&mut objects);

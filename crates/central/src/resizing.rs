@@ -1,6 +1,6 @@
 //! Capacity moves from transfer caches that do well without it to those that miss.
 
-use crate::{MiddleSource, OtherBackEnds, TransferPolicy, middle_source::MOVE};
+use crate::{MiddleSource, OtherBackEnds, TransferPolicy, middle_source::EMPTIED_AT_ONCE};
 use strata_page_heap::PageHeap;
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
 use strata_span::Platform;
@@ -17,8 +17,9 @@ const CLASSES_PER_GAINER: usize = 10;
 /// Capacity that was taken from one class and not yet given to another.
 #[derive(Debug)]
 pub(crate) struct SpareCapacity {
-    /// Keeps rounds of resizing apart. Rank: above all transfer caches.
-    round: Mutex<()>,
+    /// Keeps rounds of resizing apart, and has the classes of the one that is underway: on the stack of a thread that missed they would be
+    /// 2 KiB. Rank: above all transfer caches.
+    round: Mutex<[Candidate; CLASS_SLOTS]>,
     /// Written under the lock, read by figures.
     bytes: AtomicU64,
 }
@@ -26,7 +27,7 @@ pub(crate) struct SpareCapacity {
 impl SpareCapacity {
     const_fn! {
         pub(crate) const fn new() -> Self {
-            Self { round: Mutex::new(()), bytes: AtomicU64::new(0) }
+            Self { round: Mutex::new([Candidate::NONE; CLASS_SLOTS]), bytes: AtomicU64::new(0) }
         }
     }
 
@@ -48,10 +49,14 @@ impl SpareCapacity {
 }
 
 /// A class in a round.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Candidate {
     class: SizeClass,
     misses: u64,
+}
+
+impl Candidate {
+    const NONE: Self = Self { class: SizeClass::NONE, misses: 0 };
 }
 
 impl<E, H, R, T> MiddleSource<'_, E, H, R, T>
@@ -67,9 +72,10 @@ where
     ///
     /// The bytes that all caches together may hold stay the same: what is taken and not given is
     /// kept ([`MiddleStats::spare_capacity_bytes`](crate::MiddleStats)).
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub fn resize_round(&self) -> usize {
-        let Some(_round) = self.tier.spare_capacity.round.try_lock() else { return 0 };
-        let mut all = [Candidate { class: SizeClass::NONE, misses: 0 }; CLASS_SLOTS];
+        let Some(mut all) = self.tier.spare_capacity.round.try_lock() else { return 0 };
         let mut count = 0;
         for (slot, class) in all.iter_mut().zip(E::Pages::TABLE.classes()) {
             *slot = Candidate { class, misses: self.tier.transfer(class).new_misses() };
@@ -116,15 +122,20 @@ where
     }
 
     /// Takes capacity for about `bytes` from a class, a batch at a time, and leaves it one batch.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn take_capacity(&self, class: SizeClass, bytes: u64) {
         let info = E::Pages::TABLE.info(class);
         let (size, batch) = (u64::from(info.size), usize::from(info.batch));
         let cache = self.tier.transfer(class);
-        let mut excess = [core::ptr::null_mut(); MOVE];
-        let mut taken = 0;
-        while taken < bytes {
-            let spare = usize::try_from(cache.stats().capacity).unwrap_or(0).saturating_sub(batch);
-            let (shrunk, moved) = cache.shrink(batch.min(spare), &mut excess);
+        let mut excess = [core::ptr::null_mut(); EMPTIED_AT_ONCE];
+        let (mut taken, mut left_of_batch) = (0, 0);
+        while taken < bytes || left_of_batch > 0 {
+            if left_of_batch == 0 {
+                let capacity = usize::try_from(cache.stats().capacity).unwrap_or(0);
+                left_of_batch = batch.min(capacity.saturating_sub(batch));
+            }
+            let (shrunk, moved) = cache.shrink(left_of_batch, &mut excess);
             if let Some(excess) = excess.get_mut(..moved) {
                 // SAFETY: the transfer cache had the objects from `give`, and has just given them up.
                 unsafe { self.give_to_central(class, excess) };
@@ -132,6 +143,7 @@ where
             if shrunk == 0 {
                 break;
             }
+            left_of_batch = left_of_batch.saturating_sub(shrunk);
             taken += shrunk as u64 * size;
             self.set_spare_bytes(self.spare_bytes() + shrunk as u64 * size);
         }

@@ -25,6 +25,8 @@ pub struct CgroupLimits {
 ///     assert!(limits.max_bytes != Some(0));
 /// }
 /// ```
+#[cold]
+#[inline(never)]
 pub fn cgroup_limits() -> Option<CgroupLimits> {
     cgroup_limits_in(b"")
 }

@@ -5,25 +5,28 @@ use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 
 /// Words of the largest CPU mask that Linux can have (8192 CPUs).
-const MASK_WORDS: usize = 128;
+pub(crate) const MASK_WORDS: usize = 128;
 /// The bits of such a mask.
 const MOST_CPUS: u32 = 8192;
 
-/// A set of CPUs as the kernel takes and gives it.
+/// Words of a mask that is long enough for most machines (1024 CPUs), and takes little of a small thread's stack.
+pub(crate) const USUAL_MASK_WORDS: usize = 16;
+
+/// A set of CPUs as the kernel takes and gives it: of as many as there can be, unless it says otherwise.
 #[derive(Clone, Copy)]
-pub(crate) struct CpuMask([u64; MASK_WORDS]);
+pub(crate) struct CpuMask<const WORDS: usize = MASK_WORDS>([u64; WORDS]);
 
-impl CpuMask {
-    pub(crate) const EMPTY: Self = Self([0; MASK_WORDS]);
+impl<const WORDS: usize> CpuMask<WORDS> {
+    pub(crate) const EMPTY: Self = Self([0; WORDS]);
 
-    /// The set of one CPU; `None` above what Linux can have.
+    /// The set of one CPU; `None` above what fits.
     pub(crate) fn only(cpu: u32) -> Option<Self> {
         let mut mask = Self::EMPTY;
         *mask.0.get_mut(usize::try_from(cpu / 64).ok()?)? = 1 << (cpu % 64);
         Some(mask)
     }
 
-    /// This thread's set, and how many bytes of it the kernel keeps.
+    /// This thread's set, and how many bytes of it the kernel keeps. `EINVAL` where there may be more CPUs than fit.
     pub(crate) fn of_this_thread() -> Result<(Self, usize), i32> {
         let mut mask = Self::EMPTY;
         // SAFETY: the mask is ours to write, as far as its size says. Directly: the C library
@@ -61,6 +64,8 @@ impl CpuMask {
 /// From `/sys/devices/system/cpu/possible`; where that cannot be read, the width of the kernel's
 /// CPU mask, which is as much or more; where that is refused too, the most that Linux can have, since a number too
 /// high would lie behind such an array. At least 1. Allocates nothing, keeps `errno`; three system calls: ask once.
+// By itself: its text and mask are 2 KiB of stack, which nobody else pays for.
+#[inline(never)]
 pub fn possible_cpus() -> u32 {
     let _keep = KeepErrno::new();
     from_sysfs().or_else(mask_width).unwrap_or(MOST_CPUS)
@@ -69,7 +74,7 @@ pub fn possible_cpus() -> u32 {
 /// How many CPUs this thread may run on. At least 1, and 1 where the kernel is not asked. One system call.
 pub fn allowed_cpus() -> u32 {
     let _keep = KeepErrno::new();
-    let mask = restraint::check().and_then(|()| CpuMask::of_this_thread());
+    let mask = restraint::check().and_then(|()| CpuMask::<MASK_WORDS>::of_this_thread());
     mask.map_or(1, |(mask, _)| mask.count().max(1))
 }
 
@@ -77,7 +82,8 @@ pub fn allowed_cpus() -> u32 {
 /// tell. One system call.
 pub fn for_each_allowed_cpu(visit: impl FnMut(u32)) {
     let _keep = KeepErrno::new();
-    if let Ok((mask, _)) = restraint::check().and_then(|()| CpuMask::of_this_thread()) {
+    if let Ok((mask, _)) = restraint::check().and_then(|()| CpuMask::<MASK_WORDS>::of_this_thread())
+    {
         mask.for_each(visit);
     }
 }
@@ -97,7 +103,8 @@ fn from_sysfs() -> Option<u32> {
 }
 
 fn mask_width() -> Option<u32> {
-    let (_, bytes) = restraint::check().and_then(|()| CpuMask::of_this_thread()).ok()?;
+    let (_, bytes) =
+        restraint::check().and_then(|()| CpuMask::<MASK_WORDS>::of_this_thread()).ok()?;
     u32::try_from(bytes).ok()?.checked_mul(8).filter(|&bits| bits > 0)
 }
 

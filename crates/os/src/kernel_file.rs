@@ -4,6 +4,9 @@ use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 use core::ffi::{CStr, c_int, c_long};
 
+/// What is read at a time: a kibibyte of stack. At half, /proc/self/smaps of a large process takes as many calls as it has mappings.
+const CHUNK_BYTES: usize = 1024;
+
 /// An open file. System calls are made directly: the C library's `read` and `open` are points
 /// where a thread may be cancelled, and `malloc` is none.
 pub(crate) struct KernelFile(c_long);
@@ -70,7 +73,7 @@ impl KernelFile {
     ) -> Result<(), i32> {
         let mut line = [0u8; LONGEST];
         let mut filled = 0;
-        let mut chunk = [0u8; 2048];
+        let mut chunk = [0u8; CHUNK_BYTES];
         loop {
             let had = self.read(&mut chunk)?;
             if had == 0 {

@@ -13,7 +13,7 @@
 //! }
 //! ```
 
-use crate::cpus::CpuMask;
+use crate::cpus::{CpuMask, MASK_WORDS, USUAL_MASK_WORDS};
 use crate::system_call::system_call;
 use crate::{KeepErrno, errno, possible_cpus, restraint};
 use core::ffi::c_int;
@@ -96,11 +96,28 @@ pub fn fence() -> Result<(), i32> {
 /// The system's number, where the binding cannot be read, changed for any CPU, or put back.
 pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
     let _keep = KeepErrno::new();
-    let (before, _) = CpuMask::of_this_thread()?;
+    let cpus = possible_cpus();
+    if usual_masks_do() {
+        visit_each::<USUAL_MASK_WORDS>(cpus, &mut visit)
+    } else {
+        visit_each::<MASK_WORDS>(cpus, &mut visit)
+    }
+}
+
+/// Whether the kernel has no more CPUs than fit the usual mask. (Or answers nothing: then no mask does.)
+#[inline(never)]
+fn usual_masks_do() -> bool {
+    !matches!(CpuMask::<USUAL_MASK_WORDS>::of_this_thread(), Err(libc::EINVAL))
+}
+
+/// [`visit_every_cpu`], by masks of so many words: in functions of their own, whose stack nobody else pays for.
+#[inline(never)]
+fn visit_each<const WORDS: usize>(cpus: u32, visit: &mut impl FnMut(u32)) -> Result<u32, i32> {
+    let (before, _) = CpuMask::<WORDS>::of_this_thread()?;
     let mut visited = 0;
     let mut refusal = libc::EINVAL;
-    for cpu in 0..possible_cpus() {
-        match CpuMask::only(cpu).ok_or(libc::EINVAL).and_then(|mask| mask.bind_this_thread()) {
+    for cpu in 0..cpus {
+        match bind_to::<WORDS>(cpu) {
             Ok(()) => {
                 visit(cpu);
                 visited += 1;
@@ -115,6 +132,12 @@ pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
     Ok(visited)
 }
 
+/// Binds this thread to one CPU; `EINVAL` where that does not exist, or is forbidden.
+#[inline(never)]
+fn bind_to<const WORDS: usize>(cpu: u32) -> Result<(), i32> {
+    CpuMask::<WORDS>::only(cpu).ok_or(libc::EINVAL)?.bind_this_thread()
+}
+
 /// Runs `visit` on `cpu`, as [`visit_every_cpu`] does; `Ok(false)` where the process may not run
 /// there, so that nothing of it does.
 ///
@@ -123,9 +146,18 @@ pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
 /// As [`visit_every_cpu`].
 pub fn visit_cpu(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
     let _keep = KeepErrno::new();
-    let (before, _) = CpuMask::of_this_thread()?;
-    let Some(mask) = CpuMask::only(cpu) else { return Ok(false) };
-    match mask.bind_this_thread() {
+    if usual_masks_do() {
+        visit_one::<USUAL_MASK_WORDS>(cpu, visit)
+    } else {
+        visit_one::<MASK_WORDS>(cpu, visit)
+    }
+}
+
+/// [`visit_cpu`], by masks of so many words.
+#[inline(never)]
+fn visit_one<const WORDS: usize>(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
+    let (before, _) = CpuMask::<WORDS>::of_this_thread()?;
+    match bind_to::<WORDS>(cpu) {
         Ok(()) => {
             visit();
             before.bind_this_thread()?;

@@ -19,6 +19,11 @@ pub(crate) struct Fit {
 }
 
 impl<const WORDS: usize> Bitmap<WORDS> {
+    /// The empty set.
+    pub(crate) const fn empty() -> Self {
+        Self([const { Cell::new(0) }; WORDS])
+    }
+
     /// Puts `count` numbers from `start` in.
     pub(crate) fn insert(&self, start: usize, count: usize) {
         self.each_word(start, count, |word, mask| word.set(word.get() | mask));
@@ -72,6 +77,19 @@ impl<const WORDS: usize> Bitmap<WORDS> {
                 return None;
             }
             from = self.next_present(start, length);
+            Some((start, from - start))
+        })
+    }
+
+    /// The runs of numbers below `length` that are in: start and length.
+    pub(crate) fn runs(&self, length: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let start = self.next_present(from, length);
+            if start >= length {
+                return None;
+            }
+            from = self.next_absent(start, length);
             Some((start, from - start))
         })
     }
@@ -178,13 +196,6 @@ impl<const WORDS: usize> Bitmap<WORDS> {
             visit(word, mask);
             at += bits;
         }
-    }
-}
-
-#[cfg(test)]
-impl<const WORDS: usize> Bitmap<WORDS> {
-    pub(crate) fn empty() -> Self {
-        Self([const { Cell::new(0) }; WORDS])
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     advice::{Backing, HugepageAdvice},
+    bitmap::Bitmap,
     demand::SkipIntervals,
     departures::{Cause, Departures},
     handle::Handle,
@@ -9,7 +10,7 @@ use crate::{
     hugepage_aware::HugePageAware,
     state::State,
     supply::KeeperHandle,
-    tracker::{FillerSet, HugepageTracker},
+    tracker::{FillerSet, HugepageTracker, WORDS},
 };
 use strata_os::{PageSource, Release};
 use strata_page_heap::{HugepageBreak, Refusals, ReleaseReason, split_hugepage_around};
@@ -42,59 +43,51 @@ struct Breaking {
     forbid: bool,
     /// It was told so before.
     was_forbidden: bool,
-    runs: [PageRun; Self::MOST_RUNS],
-    run_count: usize,
+    /// Its pages that go. (Bits: a list of runs, of which there are up to 256, would take a small thread's stack.)
+    going: Bitmap<WORDS>,
+    /// Of these, what the kernel took.
+    taken: Bitmap<WORDS>,
     /// A page that is in use, if there is one.
     staying: Option<u16>,
 }
 
-/// A run of its pages.
-#[derive(Clone, Copy)]
-struct PageRun {
-    start: u16,
-    length: u16,
-    /// The kernel took it.
-    taken: bool,
-}
-
 impl Breaking {
-    /// Most runs of one hugepage: every second page of 4 KiB.
-    const MOST_RUNS: usize = 256;
+    /// As many pages as a hugepage may have.
+    const PAGES: usize = WORDS * u64::BITS as usize;
 
     fn of(tracker: Handle<HugepageTracker>, granule: usize, may_forbid: bool) -> Self {
-        let none = PageRun { start: 0, length: 0, taken: false };
-        let mut breaking = Self {
+        let breaking = Self {
             tracker,
             hugepage: tracker.hugepage(),
             forbid: may_forbid && !tracker.is_forbidden() && !tracker.is_by_page(),
             was_forbidden: tracker.is_forbidden(),
-            runs: [none; Self::MOST_RUNS],
-            run_count: 0,
+            going: Bitmap::empty(),
+            taken: Bitmap::empty(),
             staying: tracker.first_used().map(|page| (page & 0xffff) as u16),
         };
-        for ((start, length), run) in tracker.backed_gaps(granule).zip(&mut breaking.runs) {
-            // A hugepage has 512 pages at most.
-            let (start, length) = ((start & 0xffff) as u16, (length & 0xffff) as u16);
-            *run = PageRun { start, length, taken: false };
-            breaking.run_count += 1;
+        for (start, length) in tracker.backed_gaps(granule) {
+            breaking.going.insert(start, length);
         }
         breaking
     }
 
     /// Gives the runs back. True if the kernel took all.
-    fn carry_out<E: Platform>(&mut self, platform: &E) -> bool {
+    fn carry_out<E: Platform>(&self, platform: &E) -> bool {
         let first = self.hugepage.first_page::<E::Pages>();
         let mut refusals = 0;
-        for run in self.runs.iter_mut().take(self.run_count) {
+        for (start, length) in self.going.runs(Self::PAGES) {
             if refusals == Refusals::IN_A_ROW {
                 break;
             }
-            let start = first + PageCount::new(usize::from(run.start));
-            let range = PageCount::<E::Pages>::new(usize::from(run.length)).range_from(start);
+            let place = first + PageCount::new(start);
+            let range = PageCount::<E::Pages>::new(length).range_from(place);
             // SAFETY: these pages are free, and their tracker is off the lists, so that nobody gets
             // them until the release has ended.
-            run.taken = unsafe { platform.source().release(range, Release::Forced) }.is_ok();
-            refusals += u32::from(!run.taken);
+            if unsafe { platform.source().release(range, Release::Forced) }.is_ok() {
+                self.taken.insert(start, length);
+            } else {
+                refusals += 1;
+            }
         }
         refusals == 0
     }
@@ -110,9 +103,9 @@ impl Breaking {
     /// Notes what the kernel took. Says how many pages.
     fn note(&self) -> usize {
         let mut pages = 0;
-        for run in self.runs.iter().take(self.run_count).filter(|run| run.taken) {
-            self.tracker.mark_released(usize::from(run.start), usize::from(run.length));
-            pages += usize::from(run.length);
+        for (start, length) in self.taken.runs(Self::PAGES) {
+            self.tracker.mark_released(start, length);
+            pages += length;
         }
         if self.forbid {
             self.tracker.set_forbidden(true);
@@ -339,7 +332,7 @@ impl<P: PageSize> State<P> {
         if newly_forbidden {
             self.forbidden_hugepages += 1;
         }
-        let refused = breaking.runs.iter().take(breaking.run_count).any(|run| !run.taken);
+        let refused = breaking.going.words() != breaking.taken.words();
         self.note_answer(platform, !refused);
         if let Some(emptied) = emptied {
             self.retire(platform, emptied, Cause::EmptiedInRelease, now_ns, departures);

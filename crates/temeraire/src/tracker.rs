@@ -73,7 +73,7 @@ pub(crate) enum Standing {
 }
 
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
-const WORDS: usize = 8;
+pub(crate) const WORDS: usize = 8;
 
 /// The state of one hugepage in the filler: 320 bytes from the metadata arena, guarded by the
 /// heap's lock.

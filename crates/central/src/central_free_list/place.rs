@@ -28,6 +28,13 @@ pub(super) struct Place {
     pub(super) index: u32,
 }
 
+impl Place {
+    /// A place of which only the span is known so far.
+    pub(super) const fn somewhere_in(span: SpanHandle) -> Self {
+        Self { span, index: 0 }
+    }
+}
+
 impl<P: PageSize> CentralFreeList<P> {
     /// What an address is to the class: for those who have time, and for the line about a misuse.
     pub fn whereabouts<E>(&self, platform: &E, class: SizeClass, address: Address) -> Whereabouts

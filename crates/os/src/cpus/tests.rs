@@ -1,6 +1,6 @@
 use super::{
-    CpuMask, allowed_cpus, current_cpu, for_each_allowed_cpu, from_sysfs, highest_of_list,
-    mask_width,
+    CpuMask, MASK_WORDS, USUAL_MASK_WORDS, allowed_cpus, current_cpu, for_each_allowed_cpu,
+    from_sysfs, highest_of_list, mask_width,
 };
 use crate::possible_cpus;
 
@@ -28,7 +28,10 @@ fn this_cpu_is_a_possible_one() {
 fn a_bound_thread_is_allowed_one_cpu() {
     std::thread::spawn(|| {
         let cpu = current_cpu().expect("Linux tells");
-        CpuMask::only(cpu).expect("a CPU that exists").bind_this_thread().expect("it ran there");
+        CpuMask::<MASK_WORDS>::only(cpu)
+            .expect("a CPU that exists")
+            .bind_this_thread()
+            .expect("it ran there");
         assert_eq!(allowed_cpus(), 1);
         assert_eq!(current_cpu(), Some(cpu));
         let mut allowed = std::vec::Vec::new();
@@ -37,5 +40,6 @@ fn a_bound_thread_is_allowed_one_cpu() {
     })
     .join()
     .expect("it ended well");
-    assert!(CpuMask::only(8192).is_none());
+    assert!(CpuMask::<MASK_WORDS>::only(8192).is_none());
+    assert!(CpuMask::<USUAL_MASK_WORDS>::only(1024).is_none());
 }

@@ -110,14 +110,14 @@ unsafe impl strata_os::PageSourceLayer for NoMappingLeft {
 
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError> {
         self.whole_bytes.store(request.bytes, Ordering::Relaxed);
-        self.beneath.reserve(request)
+        PageSource::reserve(&self.beneath, request)
     }
 
     fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
         if range.bytes != self.whole_bytes.load(Ordering::Relaxed) {
             self.beneath.arm(Fault::always().of(CallKinds::COMMIT));
         }
-        let committed = self.beneath.commit(range);
+        let committed = PageSource::commit(&self.beneath, range);
         self.beneath.disarm();
         committed
     }

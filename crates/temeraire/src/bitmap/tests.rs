@@ -36,6 +36,8 @@ fn gaps_and_counts_are_those_of_a_plain_array() {
         }
         model[start..start + count].fill(insert);
         assert_eq!(bitmap.gaps(LENGTH).collect::<Vec<_>>(), gaps_of(&model));
+        let inverse: Vec<bool> = model.iter().map(|used| !used).collect();
+        assert_eq!(bitmap.runs(LENGTH).collect::<Vec<_>>(), gaps_of(&inverse));
         let (from, many) = (random.below(LENGTH), random.below(64));
         let end = (from + many).min(LENGTH);
         let expected = model[from..end].iter().filter(|used| **used).count();

@@ -20,6 +20,8 @@ impl Intervals {
 
 /// One round: time that is bounded by an eighth of the CPUs that were used and what their caches hold. Does nothing while
 /// another thread stops caches. In a heap that is quiet, where nobody misses, idle caches are drained at each interval.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn shape<L: Layers>(
     layers: &L,
     now_ns: u64,

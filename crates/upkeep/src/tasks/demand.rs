@@ -26,6 +26,8 @@ impl Seen {
 }
 
 /// One look.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn look<L: Layers>(
     layers: &L,
     now_ns: u64,

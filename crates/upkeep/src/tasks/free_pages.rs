@@ -51,6 +51,8 @@ impl Allowance {
 }
 
 /// One step: idle pages first, then what the rate allows.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn release<L: Layers>(
     layers: &L,
     now_ns: u64,

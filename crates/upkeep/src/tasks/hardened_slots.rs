@@ -12,6 +12,8 @@ impl Turn {
 }
 
 /// One shard's slots. In a heap that is quiet all were looked through when the turn has come round.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn sweep<L: Layers>(layers: &L, now_ns: u64, is_quiet: bool, turn: &mut Turn) -> Next {
     let shards = layers.shards();
     if shards == 0 {

@@ -63,6 +63,8 @@ impl Sweep {
 }
 
 /// One step of a walk over the hugepages in use; or, between two, a look at whether one is worth it.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn sweep<L: Layers>(
     layers: &L,
     now_ns: u64,

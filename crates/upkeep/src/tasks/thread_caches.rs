@@ -18,6 +18,8 @@ impl Intervals {
 
 /// One look, at the end of which idle threads have lost their caches. In a heap that is quiet, where nobody misses, at each
 /// interval.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn take<L: Layers>(
     layers: &L,
     now_ns: u64,

@@ -20,6 +20,8 @@ impl Rounds {
 
 /// One round: time that is bounded by the number of classes and by what transfer caches hold. In a heap that is quiet,
 /// where nobody misses and so nobody wants anything of them, one class's cache is emptied.
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
 pub(super) fn shape<L: Layers>(
     layers: &L,
     now_ns: u64,
