@@ -109,3 +109,27 @@ fn what_is_free_goes_back_when_asked() {
         assert_eq!(after.cpu.held_bytes + after.thread_caches.held_bytes, 0, "{options}");
     }
 }
+
+#[test]
+fn what_is_to_stay_of_free_memory_stays_and_the_rest_goes() {
+    const MIB: usize = 1 << 20;
+    let _alone = ALONE.lock();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    assert_eq!(heap.release_all_but(0), 0, "it has had no block");
+    let blocks: Vec<*mut u8> = (0..16).map(|_| heap.allocate(2 * MIB)).collect();
+    let free_bytes = || heap.core().unwrap().figures().page_heap.free_bytes;
+    // The page heap keeps less of them than there are.
+    for block in blocks {
+        // SAFETY: the block is ours, from this heap.
+        unsafe { heap.deallocate(block) };
+    }
+    let before = free_bytes();
+    assert!(before >= 16 * MIB as u64, "{before}");
+    assert_eq!(heap.release_all_but(usize::MAX), 0);
+    assert_eq!(free_bytes(), before);
+    let keep = 8 * MIB;
+    let gone = heap.release_all_but(keep) as u64;
+    assert_eq!(free_bytes(), before - gone);
+    // What goes is whole hugepages.
+    assert!((keep - 2 * MIB..=keep).contains(&(free_bytes() as usize)), "{}", free_bytes());
+}
