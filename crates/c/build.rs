@@ -17,8 +17,8 @@ fn main() {
         "-Wl,--as-needed",
         "-lc",
         &format!("-Wl,-T,{}/cold.ld", env!("CARGO_MANIFEST_DIR")),
-        // What the kernel maps around a page that is touched begins at multiples of 64 KiB; so do the library's segments, wherever it
-        // is loaded.
+        // What the kernel maps around a page that is touched begins at multiples of 64 KiB; so do the library's
+        // segments, wherever it is loaded.
         "-Wl,-z,max-page-size=65536",
         "-Wl,-z,separate-loadable-segments",
         // A symbol that nobody defines is an error here, not in the program that preloads the library.

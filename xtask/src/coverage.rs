@@ -18,11 +18,11 @@ use crate::workspace::Workspace;
 
 /// Keep 2 GiB of small objects in their steady state, and see what of them stands on hugepages
 ///
-/// A million blocks of 64 to 4032 bytes live; a random one is replaced, for 15 seconds, so that memory goes back by itself
-/// meanwhile as it does by default. Then the program asks the kernel which bytes of its live blocks stand on
-/// hugepages (at least 95 % under Strata), and reads them at random, each read waiting for the last: at least 1.15 times
-/// as fast as on the best peer that has less than a twentieth on hugepages. Beside what the kernel says stands what the heap believes, from the
-/// snapshot that libstrata.so writes as the program ends.
+/// A million blocks of 64 to 4032 bytes live; a random one is replaced, for 15 seconds, so that memory goes back by
+/// itself meanwhile as it does by default. Then the program asks the kernel which bytes of its live blocks stand on
+/// hugepages (at least 95 % under Strata), and reads them at random, each read waiting for the last: at least 1.15
+/// times as fast as on the best peer that has less than a twentieth on hugepages. Beside what the kernel says
+/// stands what the heap believes, from the snapshot that libstrata.so writes as the program ends.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Rounds, in which all take turns

@@ -73,8 +73,9 @@ pub(crate) fn build_library(workspace: &Workspace, page_size: PageSizeName) -> R
     Ok(())
 }
 
-/// The archive for programs that are linked with it. A static program's start, its `fork`, `popen`, `dlopen` and list of fork handlers are the C library's
-/// alone; and one that has operators new and delete of its own keeps them, though all of the library is one object.
+/// The archive for programs that are linked with it. A static program's start, its `fork`, `popen`, `dlopen` and
+/// list of fork handlers are the C library's alone; and one that has operators new and delete of its own keeps
+/// them, though all of the library is one object.
 fn make_archive(from: &Path, to: &Path) -> Result<()> {
     run(Command::new("objcopy")
         .args(["--localize-symbol", "__libc_start_main", "--localize-symbol", "fork"])

@@ -17,9 +17,9 @@ use tree::Tree;
 
 /// Check that what README.md and docs name exists: files, headings, commands, targets and variables.
 ///
-/// A link leads to a file or a heading; a path or a file's name in backticks is one of this repository's; `cargo xtask X` is a
-/// command with that option; `-p`, `--test`, `--example` and `--bench` name what cargo has; and every variable
-/// STRATA_… that is documented is read, and the other way round.
+/// A link leads to a file or a heading; a path or a file's name in backticks is one of this repository's;
+/// `cargo xtask X` is a command with that option; `-p`, `--test`, `--example` and `--bench` name what cargo has;
+/// and every variable STRATA_… that is documented is read, and the other way round.
 #[derive(Args)]
 pub(crate) struct Options {}
 

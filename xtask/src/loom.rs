@@ -12,8 +12,8 @@ use crate::workspace::{Workspace, rust_flags_with};
 
 /// Run the interleavings in tests/loom.rs of every crate that has one.
 ///
-/// Built with --cfg strata_loom, or what the manifest says under package.metadata.loom, optimised, in a target directory of its
-/// own.
+/// Built with --cfg strata_loom, or what the manifest says under package.metadata.loom, optimised, in a target
+/// directory of its own.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Bound preemptions at 2, so that it takes minutes at most

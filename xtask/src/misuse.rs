@@ -20,9 +20,11 @@ use crate::workspace::Workspace;
 /// Run every case of misuse in a process of its own: on the C library's allocator, by default, with caches of threads
 /// instead of CPUs, and hardened.
 ///
-/// There are four tables: Strata's own, cases after other allocators' tests and after collections of attacks, mistakes as
-/// programs make them, and cases in circumstances: with caches emptied between, on two CPUs, in handlers and children. A case is EXPLOITED if it reached its aim, reported if the program was ended with a line, stopped if it
-/// ended by a signal without one, and contained if it went on in vain. Fails where less is kept or reported than is known to be.
+/// There are four tables: Strata's own, cases after other allocators' tests and after collections of attacks,
+/// mistakes as programs make them, and cases in circumstances: with caches emptied between, on two CPUs, in
+/// handlers and children. A case is EXPLOITED if it reached its aim, reported if the program was ended with a line,
+/// stopped if it ended by a signal without one, and contained if it went on in vain. Fails where less is kept or
+/// reported than is known to be.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Only cases, or programs, whose name contains this

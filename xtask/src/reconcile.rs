@@ -18,8 +18,9 @@ use crate::workspace::Workspace;
 
 /// Compare what the ledger of each real program says with what the kernel has in memory.
 ///
-/// Each process of each program under benches/programs writes a snapshot when it ends. A program fails if a snapshot says more than 1 MiB or 0.5 % something else than the kernel, or if
-/// the ledger of a process with one thread does not add up to the byte.
+/// Each process of each program under benches/programs writes a snapshot when it ends. A program fails if a
+/// snapshot says more than 1 MiB or 0.5 % something else than the kernel, or if the ledger of a process with one
+/// thread does not add up to the byte.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Inputs of the long form

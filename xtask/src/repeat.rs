@@ -17,11 +17,11 @@ use crate::table::{Align, Table};
 use crate::test::LIBRARY;
 use crate::workspace::Workspace;
 
-/// Run every test of the workspace again and again, on two CPUs each of which another process wants all the time: a test that
-/// can fail by chance fails here before it does elsewhere.
+/// Run every test of the workspace again and again, on two CPUs each of which another process wants all the time: a
+/// test that can fail by chance fails here before it does elsewhere.
 ///
-/// Test binaries run one after the other, as cargo runs them. What a binary says is shown when it fails for the first time; a table of
-/// runs comes at the end, and the exit status is 0 only if none failed. Needs taskset.
+/// Test binaries run one after the other, as cargo runs them. What a binary says is shown when it fails for the
+/// first time; a table of runs comes at the end, and the exit status is 0 only if none failed. Needs taskset.
 #[derive(Args)]
 pub(crate) struct Options {
     /// How often each binary runs

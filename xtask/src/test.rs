@@ -26,9 +26,9 @@ use crate::suite::Count;
 use crate::table::{Align, Table};
 use crate::workspace::Workspace;
 
-/// Run every check and test: format, layers, documents, clippy here and for aarch64, documentation, the libraries and
-/// their hot path, unit, integration and doc tests, heaps of a tebibyte and a day on 256 CPUs, and the short forms of matrix, loom and
-/// programs.
+/// Run every check and test: format, layers, documents, clippy here and for aarch64, documentation, the libraries
+/// and their hot path, unit, integration and doc tests, heaps of a tebibyte and a day on 256 CPUs, and the short
+/// forms of matrix, loom and programs.
 ///
 /// Needs only Rust and a C compiler. What had to be left out for want of a program is named at
 /// the end.

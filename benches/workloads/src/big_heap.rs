@@ -41,7 +41,8 @@ pub(crate) fn big_heap<W: Watch>(
     session.measure("traverse", reads, |_| traverse(&blocks, &mut random, reads));
 }
 
-/// The same heap in its steady state: replaces blocks for so long, looks what of the live ones stands on hugepages, and reads.
+/// The same heap in its steady state: replaces blocks for so long, looks what of the live ones stands on hugepages,
+/// and reads.
 ///
 /// The blocks are never freed: who looks at the process as it ends finds them live.
 pub(crate) fn steady_heap<W: Watch>(

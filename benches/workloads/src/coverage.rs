@@ -17,8 +17,8 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// Asks the kernel (`PAGEMAP_SCAN`, Linux 6.7) which hugepages the process has, and looks which bytes of `blocks` lie on
-    /// them.
+    /// Asks the kernel (`PAGEMAP_SCAN`, Linux 6.7) which hugepages the process has, and looks which bytes of
+    /// `blocks` lie on them.
     ///
     /// # Errors
     ///
@@ -103,8 +103,8 @@ fn hugepages(start: usize, end: usize) -> Result<Vec<ScanRegion>> {
             category_anyof_mask: 0,
             return_mask: PRESENT_AND_HUGE,
         };
-        // SAFETY: the request has the kernel's layout and size, and the regions that it points to are ours to write, as many
-        // as it says, for the length of the call.
+        // SAFETY: the request has the kernel's layout and size, and the regions that it points to are ours to
+        // write, as many as it says, for the length of the call.
         let count = unsafe { libc::ioctl(file.as_raw_fd(), PAGEMAP_SCAN, &raw mut request) };
         let count = usize::try_from(count).map_err(|_| Error::last_os_error())?;
         found.extend(regions.iter().take(count));

@@ -13,8 +13,9 @@ const BYTES: usize = 8;
 /// How often a thread writes to a block before it frees it.
 const WRITES: usize = 500;
 
-/// Each thread frees the block that it was given, and then allocates one, writes to it, and frees it, again and again. Threads that get
-/// the blocks that they were given take each other's line away at each write (`cache-scratch` of the Hoard allocator's benchmarks).
+/// Each thread frees the block that it was given, and then allocates one, writes to it, and frees it, again and
+/// again. Threads that get the blocks that they were given take each other's line away at each write
+/// (`cache-scratch` of the Hoard allocator's benchmarks).
 pub(crate) fn neighbours<W: Watch>(
     session: &mut Session<W>,
     scale: Scale,

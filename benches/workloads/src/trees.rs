@@ -18,8 +18,8 @@ struct Node {
     value: u64,
 }
 
-/// Builds a tree, walks it in the order in which it was built, and frees it, so often. A walk waits for memory where nodes that were
-/// allocated one after another do not lie side by side.
+/// Builds a tree, walks it in the order in which it was built, and frees it, so often. A walk waits for memory
+/// where nodes that were allocated one after another do not lie side by side.
 pub(crate) fn trees<W: Watch>(session: &mut Session<W>, scale: Scale, trees: usize) {
     let trees = scale.of(trees);
     let nodes = (1 << LEVELS) - 1;

@@ -3,9 +3,10 @@
 /// A hugepage, in bytes.
 const HUGEPAGE: usize = 2 << 20;
 
-/// Has the kernel touch so many bytes in hugepages, and gives them back to it, so that the next process that asks finds them
-/// there. On a virtual machine the host takes back what lies free for some seconds, and the first touch of a hugepage then takes
-/// two to four milliseconds instead of a tenth of one: whoever comes first would pay for all that come after.
+/// Has the kernel touch so many bytes in hugepages, and gives them back to it, so that the next process that asks
+/// finds them there. On a virtual machine the host takes back what lies free for some seconds, and the first touch
+/// of a hugepage then takes two to four milliseconds instead of a tenth of one: whoever comes first would pay for
+/// all that come after.
 ///
 /// Does what it can: where the kernel refuses the memory nothing is warm.
 pub fn warm_up(bytes: usize) {

@@ -61,7 +61,8 @@ impl Workload {
         }
     }
 
-    /// How many bytes the work may touch at a scale, for [`warm_up`](crate::warm_up): as many as any allocator was seen to need, and some.
+    /// How many bytes the work may touch at a scale, for [`warm_up`](crate::warm_up): as many as any allocator was
+    /// seen to need, and some.
     pub fn reach(&self, scale: Scale) -> usize {
         const MIB: usize = 1 << 20;
         match self.work {
@@ -172,8 +173,8 @@ const fn handed(name: &'static str, pairs: usize, sizes: Sizes, blocks: usize) -
 const ONLY_64: Sizes = Sizes::Even { smallest: 64, largest: 64 };
 const MIXED: Sizes = Sizes::Even { smallest: 16, largest: 1024 };
 
-/// A heap of 2 GiB in its steady state, for a while: what of it stands on hugepages then, and how fast it is read. Not one of
-/// [`WORKLOADS`]: its length is a time, which the memory that goes back by itself needs.
+/// A heap of 2 GiB in its steady state, for a while: what of it stands on hugepages then, and how fast it is read.
+/// Not one of [`WORKLOADS`]: its length is a time, which the memory that goes back by itself needs.
 pub const STEADY_HEAP: Workload = workload(
     "steady-heap",
     "replace random blocks of 2 GiB for 15 s; read one that the last says",

@@ -45,9 +45,9 @@ pub(crate) enum Call {
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Background {
-    /// How many want figures at rest: no step begins meanwhile. Raised under the schedule's lock, where steps look at it, so that who
-    /// raised it finds none underway; lowered by whoever raised it, with a release that the look's acquire pairs with: what was read
-    /// was read before the next step.
+    /// How many want figures at rest: no step begins meanwhile. Raised under the schedule's lock, where steps look
+    /// at it, so that who raised it finds none underway; lowered by whoever raised it, with a release that the
+    /// look's acquire pairs with: what was read was read before the next step.
     watchers: AtomicU32,
     /// What threads did. Written by all that miss, or have large blocks.
     looks: Looks,
@@ -64,8 +64,8 @@ pub(crate) struct Background {
     counters: Counters,
     fallen: Fallen,
     thread: Thread,
-    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers, which steps use.
-    /// Waited for by forks and by who wants figures at rest; everybody else tries it.
+    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers,
+    /// which steps use. Waited for by forks and by who wants figures at rest; everybody else tries it.
     schedule: Mutex<Schedule>,
 }
 
@@ -75,8 +75,8 @@ struct Hold<'a>(Option<&'a AtomicU32>);
 impl Drop for Hold<'_> {
     fn drop(&mut self) {
         let Some(watchers) = self.0 else { return };
-        // In the child of a fork by a signal handler that interrupted who holds this, the count was reset. Release: pairs with the
-        // look of the next step.
+        // In the child of a fork by a signal handler that interrupted who holds this, the count was reset. Release:
+        // pairs with the look of the next step.
         let lower = |count: u32| count.checked_sub(1);
         let _ = watchers.fetch_update(Ordering::Release, Ordering::Relaxed, lower);
     }
@@ -112,12 +112,12 @@ impl<C: HeapConfig> Core<C> {
         due_ns
     }
 
-    /// Waits until no step is underway and keeps others from beginning, as long as the guard lives: the layers' figures
-    /// add up while no thread of the program calls. No lock is held meanwhile, and any number of threads may do so at a time. A step
-    /// that asks for its own figures is let through.
+    /// Waits until no step is underway and keeps others from beginning, as long as the guard lives: the layers'
+    /// figures add up while no thread of the program calls. No lock is held meanwhile, and any number of threads
+    /// may do so at a time. A step that asks for its own figures is let through.
     ///
-    /// Waits a second at most, since a signal handler may ask that interrupted what the step waits for. Then the figures are
-    /// those of a heap in motion.
+    /// Waits a second at most, since a signal handler may ask that interrupted what the step waits for. Then the
+    /// figures are those of a heap in motion.
     pub fn hold_background(&self) -> impl Drop + use<'_, C> {
         let background = &self.background;
         if background.stepping.load(Ordering::Relaxed) == thread_pointer() {
@@ -131,8 +131,9 @@ impl<C: HeapConfig> Core<C> {
         Hold(Some(&background.watchers))
     }
 
-    /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives; what is had of that after
-    /// a second, as for [`hold_background`](Self::hold_background), and nothing of it in a step itself. No fork waits for the guard.
+    /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives;
+    /// what is had of that after a second, as for [`hold_background`](Self::hold_background), and nothing of it in
+    /// a step itself. No fork waits for the guard.
     pub(crate) fn take_turn(&self) -> impl Sized + use<'_, C> {
         let background = &self.background;
         let in_step = background.stepping.load(Ordering::Relaxed) == thread_pointer();

@@ -25,7 +25,8 @@ pub struct Config {
     pub front_end: FrontEndChoice,
     /// `cpu_id`: which number picks a per-CPU cache.
     pub cpu_id: CpuIdChoice,
-    /// `max_per_cpu_cache_size`: most bytes of free objects in one CPU's cache; as it is by default, it grows with large programs.
+    /// `max_per_cpu_cache_size`: most bytes of free objects in one CPU's cache; as it is by default, it grows with
+    /// large programs.
     pub max_per_cpu_cache_size: usize,
     /// `max_total_thread_cache_bytes`: most bytes of free objects in all threads' caches.
     pub max_total_thread_cache_bytes: usize,

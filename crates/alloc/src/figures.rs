@@ -77,8 +77,8 @@ impl HeapFigures {
             .wrapping_sub(self.arena.adopted_bytes)
     }
 
-    /// Mapped bytes less those that some layer has: in use, in caches, free, released, metadata, and never used. 0 while nobody
-    /// allocates or frees; otherwise as much as was on its way between layers while they were read.
+    /// Mapped bytes less those that some layer has: in use, in caches, free, released, metadata, and never used. 0
+    /// while nobody allocates or frees; otherwise as much as was on its way between layers while they were read.
     pub fn unexplained_bytes(&self) -> i64 {
         let caches = [
             self.cpu.held_bytes,
@@ -138,8 +138,8 @@ impl HeapFigures {
 impl<C: HeapConfig> Core<C> {
     /// The figures, from any thread, without allocation. Costs a lock a class and a load per class and CPU.
     ///
-    /// Waits until the background step that is underway, if any, is done. Lists whose lock the interrupted thread holds, if a
-    /// signal handler asks, are left out, and [`HeapFigures::is_complete`] says so.
+    /// Waits until the background step that is underway, if any, is done. Lists whose lock the interrupted thread
+    /// holds, if a signal handler asks, are left out, and [`HeapFigures::is_complete`] says so.
     pub fn figures(&self) -> HeapFigures {
         let _still = self.hold_background();
         let mut figures = self.figures_without_cpu_caches();
@@ -149,8 +149,8 @@ impl<C: HeapConfig> Core<C> {
         figures
     }
 
-    /// The same without the per-CPU caches, whose figures are zeros, and while background work may be underway: for who looks at each of
-    /// them, and has [held](Self::hold_background) that work.
+    /// The same without the per-CPU caches, whose figures are zeros, and while background work may be underway: for
+    /// who looks at each of them, and has [held](Self::hold_background) that work.
     pub fn figures_without_cpu_caches(&self) -> HeapFigures {
         let (hardened_bytes, hardened_is_unknown) = self.hardened.held_bytes(C::Pages::TABLE);
         HeapFigures {
@@ -174,7 +174,8 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// How many objects of `class` the per-CPU and per-thread caches hold, and the pools and quarantines of a hardened heap.
+    /// How many objects of `class` the per-CPU and per-thread caches hold, and the pools and quarantines of a
+    /// hardened heap.
     pub fn cached_objects(&self, class: SizeClass) -> u64 {
         let cpu = self.cpu_cache();
         let mut objects: u64 = (0..cpu.ids()).map(|id| cpu.objects(id, class)).sum();

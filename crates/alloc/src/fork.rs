@@ -8,8 +8,8 @@ use strata_sync::{
     locks_kept_over_forks,
 };
 
-/// Held by a thread while it is in a function of the C library's that allocates under a lock for which the library's own `fork` waits.
-/// The first lock.
+/// Held by a thread while it is in a function of the C library's that allocates under a lock for which the
+/// library's own `fork` waits. The first lock.
 static CALLS: Mutex<()> = Mutex::new(());
 
 /// Guards the list of the heaps that a fork has to stop. A lock under [`ENDS`].
@@ -34,8 +34,8 @@ static IS_HEEDED: AtomicBool = AtomicBool::new(false);
 /// How many forks lead to this process since handlers are called. Written in children.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
-/// How many forks lead to this process, as far as they called handlers: the same for all processes that share its memory. None where no
-/// fork would be counted.
+/// How many forks lead to this process, as far as they called handlers: the same for all processes that share its
+/// memory. None where no fork would be counted.
 pub(crate) fn generation() -> Option<u32> {
     IS_HEEDED.load(Ordering::Relaxed).then(|| GENERATION.load(Ordering::Relaxed))
 }
@@ -86,8 +86,8 @@ impl ForkWatcher {
         Self { in_child, is_registered: AtomicBool::new(false), next }
     }
 
-    /// From now on it is called in children of forks that call their handlers (see [`watch_forks`]). Any thread may register one at
-    /// any time, more than once. Takes no lock.
+    /// From now on it is called in children of forks that call their handlers (see [`watch_forks`]). Any thread may
+    /// register one at any time, more than once. Takes no lock.
     pub fn register(&'static self) {
         if self.is_registered.swap(true, Ordering::Relaxed) {
             return;
@@ -154,17 +154,17 @@ pub(crate) fn register<C: HeapConfig>(core: &Core<C>) {
 
 /// As long as this lives, no fork of another thread's begins to stop heaps.
 ///
-/// The C library's `fork` takes locks of its own behind the handlers that run before it. Where another thread allocates under one of
-/// these, it would wait for a heap that the fork has stopped, and the fork for that thread. So who calls such a function takes this
-/// first, and forks wait until it is through.
+/// The C library's `fork` takes locks of its own behind the handlers that run before it. Where another thread
+/// allocates under one of these, it would wait for a heap that the fork has stopped, and the fork for that thread.
+/// So who calls such a function takes this first, and forks wait until it is through.
 #[derive(Debug)]
 #[must_use = "forks wait for as long as it lives"]
 pub struct ForksHeldOff {
     _calls: Option<MutexGuard<'static, ()>>,
 }
 
-/// Has forks wait. One thread at a time; a thread may do it again in a signal handler, and may fork in one. To be called while no lock
-/// is held that a heap's call or an earlier fork handler takes.
+/// Has forks wait. One thread at a time; a thread may do it again in a signal handler, and may fork in one. To be
+/// called while no lock is held that a heap's call or an earlier fork handler takes.
 ///
 /// ```
 /// let held_off = strata_alloc::hold_off_forks();

@@ -1,17 +1,18 @@
 //! Room for blocks that are expected to grow on.
 //!
-//! A block that doubles from 64 bytes to 64 KiB is copied ten times, and each of the last copies costs more than all calls together. So a
-//! heap counts the sizes that blocks grow to, by powers of two. A block that grows to one of them is given an object of the longest class
-//! to which half of those came that were there before. It has the room that it is going to need: it is not copied any more, and leaves
-//! no blocks of the sizes between behind.
+//! A block that doubles from 64 bytes to 64 KiB is copied ten times, and each of the last copies costs more than
+//! all calls together. So a heap counts the sizes that blocks grow to, by powers of two. A block that grows to one
+//! of them is given an object of the longest class to which half of those came that were there before. It has the
+//! room that it is going to need: it is not copied any more, and leaves no blocks of the sizes between behind.
 //!
-//! Room may be given in vain, to blocks that end early; when a block is freed nobody looks at that. So room is given on credit: a block
-//! that fills its room pays for itself, and with an eighth of that for others. What was given in vain is [`CREDIT_BYTES`] at most, and an
-//! eighth of what blocks have filled.
+//! Room may be given in vain, to blocks that end early; when a block is freed nobody looks at that. So room is
+//! given on credit: a block that fills its room pays for itself, and with an eighth of that for others. What was
+//! given in vain is [`CREDIT_BYTES`] at most, and an eighth of what blocks have filled.
 //!
-//! What such an object was asked for stands in its span ([`Span::asked_for`]), so that a block which shrinks is told from one that is still
-//! growing, and a free that says the size from one that says a wrong one. It stays there when the block is freed. Who gets the
-//! object next, for all of its size, may keep it where it could have moved to a shorter one; nothing else comes of it.
+//! What such an object was asked for stands in its span ([`Span::asked_for`]), so that a block which shrinks is
+//! told from one that is still growing, and a free that says the size from one that says a wrong one. It stays
+//! there when the block is freed. Who gets the object next, for all of its size, may keep it where it could have
+//! moved to a shorter one; nothing else comes of it.
 //!
 //! Only for blocks whose frees look what they are: one that trusts a size would take the object for one of a shorter class.
 
@@ -21,8 +22,8 @@ use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, Platform, Span, SpanHandle, SpanPlace};
 use strata_sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// Blocks that grow to this size or less cost as little to copy as to think about. At half, a block that doubles up to 4 KiB takes a third
-/// longer.
+/// Blocks that grow to this size or less cost as little to copy as to think about. At half, a block that doubles up
+/// to 4 KiB takes a third longer.
 pub(crate) const COUNTED_ABOVE_BYTES: usize = 2 << 10;
 
 /// Steps that are counted: up to 4 KiB, to 8, … to 256, and above.
@@ -34,19 +35,19 @@ const FORGETS_AT: u32 = 256;
 /// So many must have come to a size before anything is expected of the next.
 const BELIEVED_FROM: u32 = 8;
 
-/// Blocks that are given before any is filled: 64 of 64 KiB that grow in turn. At half, those of the benchmark `grow-many` get it for
-/// half of their blocks, and the others lie about them: 0.2 MiB more at the peak.
+/// Blocks that are given before any is filled: 64 of 64 KiB that grow in turn. At half, those of the benchmark
+/// `grow-many` get it for half of their blocks, and the others lie about them: 0.2 MiB more at the peak.
 const CREDIT_BYTES: usize = 4 << 20;
 
 /// How many blocks grew to which sizes of late, and what room was given to them. All zero bits are none.
 ///
-/// Written by all threads, off the common path. Counts are stored without read-modify-writes: of two at the same moment one may go
-/// uncounted. Publishes nothing.
+/// Written by all threads, off the common path. Counts are stored without read-modify-writes: of two at the same
+/// moment one may go uncounted. Publishes nothing.
 #[derive(Debug)]
 pub(crate) struct GrowthHistory {
     came_to: [AtomicU32; STEPS],
-    /// Bytes of blocks that have not filled their room yet, as far as is known. Read-modify-writes: what went uncounted would be missing for
-    /// ever.
+    /// Bytes of blocks that have not filled their room yet, as far as is known. Read-modify-writes: what went
+    /// uncounted would be missing for ever.
     unpaid_bytes: AtomicUsize,
 }
 
@@ -143,8 +144,8 @@ impl<C: HeapConfig> Core<C> {
         self.room_of(class, address).map(|room| room.asked)
     }
 
-    /// Whether an object with room can stay for what is `wanted`; if so, what it has grown to is noted, and if not, that it gives up its
-    /// room.
+    /// Whether an object with room can stay for what is `wanted`; if so, what it has grown to is noted, and if not,
+    /// that it gives up its room.
     #[inline(never)]
     pub(crate) fn grows_within(&self, room: &Room, wanted: Option<ClassEntry>) -> bool {
         let bytes = C::Pages::TABLE.size(room.class);
@@ -163,8 +164,8 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// Notes that a block grows to `to_bytes`, and says of which class it should be to have room for what is expected of it, if that is
-    /// a longer one than `exact`.
+    /// Notes that a block grows to `to_bytes`, and says of which class it should be to have room for what is
+    /// expected of it, if that is a longer one than `exact`.
     pub(crate) fn class_with_room(
         &self,
         from_bytes: usize,

@@ -148,7 +148,8 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// A block; null when memory is exhausted or the request impossible. For what the [common way](common_path) is not open to.
+    /// A block; null when memory is exhausted or the request impossible. For what the [common way](common_path) is
+    /// not open to.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allocate_hardened<const ZEROED: bool>(
@@ -247,7 +248,7 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: the slot is ours, and as long as its class says.
                 unsafe { canary.is_short_untouched(start, bytes) }
             } else {
-                // SAFETY: as above.
+                // SAFETY: the slot is ours, and as long as its class says.
                 unsafe { canary.is_untouched(start, bytes) }
             };
             if !is_untouched {
@@ -259,13 +260,14 @@ impl<C: HeapConfig> Core<C> {
                 return Err(old);
             }
         }
-        // SAFETY: as above.
+        // SAFETY: the slot is ours, and as long as its class says.
         unsafe { canary.write(start, bytes, size) };
         Record::live(size, holder).store(record);
         Ok(old.state())
     }
 
-    /// Takes a block back: whoever handed it out, and what is none is told of. For what the [common way](common_path) is not open to.
+    /// Takes a block back: whoever handed it out, and what is none is told of. For what the [common
+    /// way](common_path) is not open to.
     ///
     /// # Safety
     ///
@@ -417,8 +419,8 @@ impl Hardened {
         unsafe { NonNull::slice_from_raw_parts(first, count).as_ref() }
     }
 
-    /// Bytes of slots and spans that are neither the program's nor the layers', and whether those of large blocks could not be read
-    /// and are missing.
+    /// Bytes of slots and spans that are neither the program's nor the layers', and whether those of large blocks
+    /// could not be read and are missing.
     pub(crate) fn held_bytes(&self, table: &SizeClassTable) -> (u64, bool) {
         let shards = self.shards().iter().map(|shard| shard.held_bytes(table));
         let large = self.large.held_bytes();
@@ -446,7 +448,8 @@ impl Hardened {
         // any lives.
         unsafe { self.large.release() };
         for shard in self.shards().iter().rev() {
-            // SAFETY: as above.
+            // SAFETY: `acquire` took every lock of these, in this thread or in the one that forked it, and no guard
+            // of any lives.
             unsafe { shard.release() };
         }
     }

@@ -129,12 +129,12 @@ impl<C: HeapConfig> Heap<C> {
         })
     }
 
-    /// Ends the heap's own thread, and lets none be made in this process any more; says whether there was one. What it did is
-    /// done by threads that miss their caches.
+    /// Ends the heap's own thread, and lets none be made in this process any more; says whether there was one. What
+    /// it did is done by threads that miss their caches.
     ///
-    /// For a program that is about to change its rights one call after the other, each in one thread alone (`PR_SET_KEEPCAPS`, and
-    /// setresuid(2) behind it): a second thread could not follow, and the C library ends the program. When this returns
-    /// the kernel has the thread no more; it waits a second at most.
+    /// For a program that is about to change its rights one call after the other, each in one thread alone
+    /// (`PR_SET_KEEPCAPS`, and setresuid(2) behind it): a second thread could not follow, and the C library ends
+    /// the program. When this returns the kernel has the thread no more; it waits a second at most.
     ///
     /// ```
     /// use strata_alloc::{Config, Heap};

@@ -53,9 +53,9 @@ pub trait HeapConfig: Send + Sync + 'static {
     /// and what leaves the caches.
     const MARKS_FREE_BLOCKS: bool = false;
 
-    /// Whether the heap of this type is the only heap of the program or shared object that it is compiled into. Then which words
-    /// of a thread are its own is known when compiling, which saves a load on the common path. Where it is said of a heap
-    /// that meets another one all the same, the later of the two hands out nothing.
+    /// Whether the heap of this type is the only heap of the program or shared object that it is compiled into.
+    /// Then which words of a thread are its own is known when compiling, which saves a load on the common path.
+    /// Where it is said of a heap that meets another one all the same, the later of the two hands out nothing.
     const IS_ONLY_HEAP: bool = false;
 
     /// Where address space comes from.

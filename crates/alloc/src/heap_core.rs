@@ -118,8 +118,8 @@ impl<C: HeapConfig> Core<C> {
         Some(place)
     }
 
-    /// Writes what is not zero into the zeroed memory at `place`, so that most of it is not touched. False if threads' words
-    /// belong to another heap already, which the configuration says there is none.
+    /// Writes what is not zero into the zeroed memory at `place`, so that most of it is not touched. False if
+    /// threads' words belong to another heap already, which the configuration says there is none.
     ///
     /// # Safety
     ///
@@ -216,8 +216,8 @@ impl<C: HeapConfig> Core<C> {
         give_back(own_range);
     }
 
-    /// Where assertions are on, sees that the ledger of a heap that is about to go adds up: so every test that has a heap ends
-    /// with this one. (Nobody uses the heap, so that nothing else is on its way.)
+    /// Where assertions are on, sees that the ledger of a heap that is about to go adds up: so every test that has
+    /// a heap ends with this one. (Nobody uses the heap, so that nothing else is on its way.)
     fn assert_ledger(&self) {
         if cfg!(debug_assertions) {
             // Threads that have used the heap may just be ending, and giving their caches back.
@@ -295,9 +295,9 @@ impl<C: HeapConfig> Core<C> {
         self.identity.registration
     }
 
-    /// Gives what this thread's cache, the CPUs' caches and the transfer caches hold back to the spans, so that spans of which
-    /// every object is free go to the page heap; says how many bytes went. What cannot be emptied is kept; a thread that stops CPUs'
-    /// caches is waited for, a second at most.
+    /// Gives what this thread's cache, the CPUs' caches and the transfer caches hold back to the spans, so that
+    /// spans of which every object is free go to the page heap; says how many bytes went. What cannot be emptied is
+    /// kept; a thread that stops CPUs' caches is waited for, a second at most.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn empty_caches(&self, slot: Slot) -> u64 {
         let middle = self.source_of_objects();

@@ -3,8 +3,8 @@
 use crate::{Heap, HeapConfig, threads::Standing};
 
 impl<C: HeapConfig> Heap<C> {
-    /// Says that this thread will not allocate for a while: what its cache holds goes back, and so does its part of what all
-    /// threads' caches may hold. The thread may allocate all the same, which begins a new cache.
+    /// Says that this thread will not allocate for a while: what its cache holds goes back, and so does its part of
+    /// what all threads' caches may hold. The thread may allocate all the same, which begins a new cache.
     ///
     /// Where caches are per CPU there is nothing to give back: they are drained when the CPU stands still.
     ///
@@ -28,7 +28,8 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
-    /// Bytes of free objects that this thread's own cache holds; 0 where caches are per CPU, since a thread holds nothing then.
+    /// Bytes of free objects that this thread's own cache holds; 0 where caches are per CPU, since a thread holds
+    /// nothing then.
     pub fn own_cache_bytes(&self) -> u64 {
         self.core().map_or(0, |core| match core.standing(self.slot()) {
             Standing::Cached(_, cache) => cache.held_bytes(),
@@ -36,8 +37,8 @@ impl<C: HeapConfig> Heap<C> {
         })
     }
 
-    /// Says that this thread will allocate again after [`mark_idle`](Self::mark_idle): it gets a new cache now, and not at its
-    /// next block.
+    /// Says that this thread will allocate again after [`mark_idle`](Self::mark_idle): it gets a new cache now, and
+    /// not at its next block.
     pub fn mark_busy(&self) {
         if let Some(core) = self.core() {
             core.standing(self.slot());

@@ -9,8 +9,8 @@ use strata_span::{
 };
 use strata_sync::thread_block::Slot;
 
-/// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few microseconds; clearing
-/// so much takes fifty.
+/// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few
+/// microseconds; clearing so much takes fifty.
 const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
 
 impl<C: HeapConfig> Core<C> {
@@ -113,8 +113,9 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// Moves the pages of the large block at `from` to the one at `to`, as far as they hold its first `bytes` bytes and the source
-    /// can; says how many of these are there now. Only where both begin at the same place of a hugepage: others would be broken.
+    /// Moves the pages of the large block at `from` to the one at `to`, as far as they hold its first `bytes` bytes
+    /// and the source can; says how many of these are there now. Only where both begin at the same place of a
+    /// hugepage: others would be broken.
     ///
     /// # Safety
     ///

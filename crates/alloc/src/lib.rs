@@ -18,8 +18,8 @@
 //! assert!(core.figures().in_use_bytes() > 0);
 //! ```
 //!
-//! The same two lines do in a `no_std` program or shared object, with `panic = "abort"` and with link-time optimisation. Nothing
-//! of the heap is set up before its first block.
+//! The same two lines do in a `no_std` program or shared object, with `panic = "abort"` and with link-time
+//! optimisation. Nothing of the heap is set up before its first block.
 //!
 //! # A heap beside it
 //!

@@ -1,14 +1,14 @@
 //! The mark in a freed block, by which a block that is handed out is known to be free.
 //!
-//! A heap that [marks](crate::HeapConfig::MARKS_FREE_BLOCKS) writes it into the first word of every block that is freed: one store,
-//! which the processor need not wait for where the block is not in its caches. An allocation, whose caller is about to use the
-//! block, compares the word and overwrites it. So a block that comes up a second time, because it was freed twice, has lost
-//! the mark, and so has one that the program wrote into after it freed it: only then, off the common path, is it
-//! asked which.
+//! A heap that [marks](crate::HeapConfig::MARKS_FREE_BLOCKS) writes it into the first word of every block that is
+//! freed: one store, which the processor need not wait for where the block is not in its caches. An allocation,
+//! whose caller is about to use the block, compares the word and overwrites it. So a block that comes up a second
+//! time, because it was freed twice, has lost the mark, and so has one that the program wrote into after it freed
+//! it: only then, off the common path, is it asked which.
 //!
-//! Objects that nobody had yet have the mark, or begin with zeroes: where their spans come fresh from the kernel, and where a kernel page of
-//! theirs went back. Those of classes up to [`LARGEST_MARKED`] get the mark when a CPU's cache is filled with them, and so do larger ones where
-//! that takes many; in the others a line of zeroes passes.
+//! Objects that nobody had yet have the mark, or begin with zeroes: where their spans come fresh from the kernel,
+//! and where a kernel page of theirs went back. Those of classes up to [`LARGEST_MARKED`] get the mark when a CPU's
+//! cache is filled with them, and so do larger ones where that takes many; in the others a line of zeroes passes.
 //!
 //! The word leads to the kernel's half of the address space, so that a program which follows it as a pointer faults.
 
@@ -23,12 +23,12 @@ pub(crate) const MARK: u64 = 0xc9e3_56d3_u32.cast_signed() as i64 as u64;
 /// What is written over it where a block was in no CPU's cache.
 pub(crate) const CLEARED: u64 = 0;
 
-/// What an allocation of more than 1 KiB overwrites it with: not 0, so that a block of which nobody wrote the first word is told from
-/// an object that nobody had.
+/// What an allocation of more than 1 KiB overwrites it with: not 0, so that a block of which nobody wrote the first
+/// word is told from an object that nobody had.
 pub(crate) const TAKEN: u64 = 1;
 
-/// The same for the shortest path, from the size of the class, which is at hand there: 0 for less than 256 bytes, of which every object is
-/// marked. (Programs that read what they never wrote are used to a 0.)
+/// The same for the shortest path, from the size of the class, which is at hand there: 0 for less than 256 bytes,
+/// of which every object is marked. (Programs that read what they never wrote are used to a 0.)
 #[inline(always)]
 pub(crate) const fn word_of_small(bytes: u64) -> u64 {
     bytes >> 8
@@ -39,27 +39,27 @@ pub(crate) const fn word_of_taken(bytes: usize) -> u64 {
     if bytes > 1 << 10 { TAKEN } else { word_of_small(bytes as u64) }
 }
 
-/// Objects from this size on have spans of one object, or a few: they are looked at when a CPU's cache has no room for them. (Each such look
-/// goes through what the caches nearby have of the class.)
+/// Objects from this size on have spans of one object, or a few: they are looked at when a CPU's cache has no room
+/// for them. (Each such look goes through what the caches nearby have of the class.)
 pub(crate) const LONG: usize = 8 << 10;
 
-/// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for those who
-/// measure what it costs.
+/// Whether frees look at blocks and addresses at all. `--cfg strata_unchecked` builds a library that does not, for
+/// those who measure what it costs.
 pub(crate) const LOOKS: bool = !cfg!(strata_unchecked);
 
-/// Objects of classes up to this are marked before a CPU's cache has them, if nobody had them yet. At twice, a program's first
-/// blocks of a class may cost it more kernel pages than they fill; at half, fewer blocks that the program begins with a 0 are
-/// found out when they are handed out twice.
+/// Objects of classes up to this are marked before a CPU's cache has them, if nobody had them yet. At twice, a
+/// program's first blocks of a class may cost it more kernel pages than they fill; at half, fewer blocks that the
+/// program begins with a 0 are found out when they are handed out twice.
 pub(crate) const LARGEST_MARKED: usize = 256;
 
-/// Blocks of a class above this that come from the middle tier, past a thread's cache, keep what stands in their first word: a write would take
-/// memory, under hugepages 2 MiB, for a page that the program may never touch.
+/// Blocks of a class above this that come from the middle tier, past a thread's cache, keep what stands in their
+/// first word: a write would take memory, under hugepages 2 MiB, for a page that the program may never touch.
 pub(crate) const LARGEST_CLEARED: usize = 4096;
 
-/// Objects up to this are marked ahead if a CPU's cache is filled with more of them than a kernel page holds: a class of which the program
-/// has wanted some before is likely to be wanted whole. A page that is first read and then written costs two faults (0.7 and 1.8 µs, where
-/// a write alone costs 1.5), and the first look at an object without a mark is such a read. Larger ones have pages of their own, which the
-/// program may never touch.
+/// Objects up to this are marked ahead if a CPU's cache is filled with more of them than a kernel page holds: a
+/// class of which the program has wanted some before is likely to be wanted whole. A page that is first read and
+/// then written costs two faults (0.7 and 1.8 µs, where a write alone costs 1.5), and the first look at an object
+/// without a mark is such a read. Larger ones have pages of their own, which the program may never touch.
 const LARGEST_MARKED_WITH_MANY: usize = 4096;
 
 /// What the kernel gives at a touch. Where that is more, some touches below are not needed.
@@ -71,8 +71,9 @@ const fn is_marked_ahead(bytes: usize, count: usize) -> bool {
         || bytes <= LARGEST_MARKED_WITH_MANY && count.saturating_mul(bytes) > KERNEL_PAGE_BYTES
 }
 
-/// Marks an object of `bytes` if nobody had it: if its first word is 0, and so is the rest of its line. Unless its page `is_touched`, the look at the word is one that may write
-/// (5 ns), so that the kernel gives the page at once, and not first zeroes to be read.
+/// Marks an object of `bytes` if nobody had it: if its first word is 0, and so is the rest of its line. Unless its
+/// page `is_touched`, the look at the word is one that may write (5 ns), so that the kernel gives the page at once,
+/// and not first zeroes to be read.
 ///
 /// # Safety
 ///
@@ -147,8 +148,8 @@ pub(crate) unsafe fn may_be_new<P: PageSize>(class: SizeClass, block: *mut u8) -
     bytes > LARGEST_MARKED && unsafe { is_untouched(block, bytes) }
 }
 
-/// Where caches of threads bring their objects back to: in a heap that marks, with the mark, so that who frees one of them again is told
-/// at once. (In such a cache a link stands in its place.)
+/// Where caches of threads bring their objects back to: in a heap that marks, with the mark, so that who frees one
+/// of them again is told at once. (In such a cache a link stands in its place.)
 #[derive(Debug)]
 pub(crate) struct MarkingBack<'a, C: HeapConfig>(
     pub(crate) MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>,

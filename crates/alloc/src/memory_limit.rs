@@ -4,8 +4,8 @@ use crate::{Config, MemoryLimit};
 use strata_os::{CgroupLimits, cgroup_limits, warn_line};
 use strata_page_heap::MemoryLimits;
 
-/// The limits that the options name. Those of the control group are read now; where they cannot be, a line on standard error says so,
-/// and there is none.
+/// The limits that the options name. Those of the control group are read now; where they cannot be, a line on
+/// standard error says so, and there is none.
 pub(crate) fn limits_of(config: &Config) -> MemoryLimits {
     let asks = [config.memory_limit, config.soft_memory_limit].contains(&MemoryLimit::Cgroup);
     let group = if asks { limits_of_the_group() } else { CgroupLimits::default() };

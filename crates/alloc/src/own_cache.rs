@@ -35,8 +35,9 @@ impl<P: PageSize> Deref for OwnCache<'_, P> {
 }
 
 impl<P: PageSize> OwnCache<'_, P> {
-    /// This thread's cache, if it has one of its own and nothing has to be looked at first: no cache has to be made, nobody takes it
-    /// just now, and nobody else runs with the thread's words. `words` are of `block`, in a heap of that page size.
+    /// This thread's cache, if it has one of its own and nothing has to be looked at first: no cache has to be
+    /// made, nobody takes it just now, and nobody else runs with the thread's words. `words` are of `block`, in a
+    /// heap of that page size.
     #[inline(always)]
     pub(crate) fn at_hand(block: &ThreadBlock, words: &SlotWords) -> Option<Self> {
         let record = words.record.load(Ordering::Relaxed).cast::<ThreadRecord>();
@@ -105,8 +106,9 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Takes the caches of threads that did not use theirs since the last such look, some of them at most, and gives back what
-    /// they hold: such a thread begins anew with its next block. Where the kernel has no fence for other threads, none is taken.
+    /// Takes the caches of threads that did not use theirs since the last such look, some of them at most, and
+    /// gives back what they hold: such a thread begins anew with its next block. Where the kernel has no fence for
+    /// other threads, none is taken.
     ///
     /// One thread at a time: in a step of the background work.
     #[unsafe(link_section = ".text_rarely")]

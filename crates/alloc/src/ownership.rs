@@ -41,8 +41,9 @@ impl<C: HeapConfig> Heap<C> {
 }
 
 impl<C: HeapConfig> Heap<C> {
-    /// Whether `pointer` is where a block of the program's begins. Any thread may ask about any address; nothing behind it is
-    /// read. What thread caches hold, and what waits in a hardened heap's quarantine, is not told from what the program has.
+    /// Whether `pointer` is where a block of the program's begins. Any thread may ask about any address; nothing
+    /// behind it is read. What thread caches hold, and what waits in a hardened heap's quarantine, is not told from
+    /// what the program has.
     ///
     /// Costs a look into the page map, two locks, and a look at what caches hold of the block's class.
     ///
@@ -98,8 +99,9 @@ impl<C: HeapConfig> Core<C> {
             && !self.middle().transfer(class).holds(address.pointer())
     }
 
-    /// Calls `visit` for each span that is with the program or with a class, in order of addresses: where it is, and the size of its
-    /// objects, which is its own for a large block. A span that comes or goes meanwhile may be seen or not.
+    /// Calls `visit` for each span that is with the program or with a class, in order of addresses: where it is,
+    /// and the size of its objects, which is its own for a large block. A span that comes or goes meanwhile may be
+    /// seen or not.
     ///
     /// Takes no lock: `visit` may allocate and free. Costs a look at each page.
     pub fn for_each_live_span(&self, mut visit: impl FnMut(AddressRange, usize)) {

@@ -72,8 +72,9 @@ impl<C: HeapConfig> Heap<C> {
 
     /// The same for a block that comes back to who looks what it is ([`deallocate`](Self::deallocate),
     /// [`deallocate_sized`](Self::deallocate_sized), [`deallocate_compared`](Self::deallocate_compared)), not by
-    /// [`GlobalAlloc::dealloc`](core::alloc::GlobalAlloc::dealloc): one that blocks like it have grown on from gets room for that, and
-    /// stays where it is until it has filled it. Its [usable size](Self::usable_size) is all of it.
+    /// [`GlobalAlloc::dealloc`](core::alloc::GlobalAlloc::dealloc): one that blocks like it have grown on from gets
+    /// room for that, and stays where it is until it has filled it. Its [usable size](Self::usable_size) is all of
+    /// it.
     ///
     /// # Safety
     ///
@@ -256,7 +257,8 @@ impl<C: HeapConfig> Heap<C> {
         block
     }
 
-    /// A large block of `wanted` bytes, at the start of a hugepage if it is going to grow from there; or else as it was asked for.
+    /// A large block of `wanted` bytes, at the start of a hugepage if it is going to grow from there; or else as it
+    /// was asked for.
     #[inline(never)]
     fn allocate_moved(&self, wanted: usize, align: usize, new_size: usize, grows: bool) -> *mut u8 {
         let to_grow = grows && new_size >= GROWS_FROM_BYTES;
@@ -268,8 +270,9 @@ impl<C: HeapConfig> Heap<C> {
         block
     }
 
-    /// The class of a block and its size, if the page map's window shows it, the block looks as if it were the program's, and this
-    /// thread's common path is open: then nobody observes the heap, and no thread has a cache of its own.
+    /// The class of a block and its size, if the page map's window shows it, the block looks as if it were the
+    /// program's, and this thread's common path is open: then nobody observes the heap, and no thread has a cache
+    /// of its own.
     #[inline(always)]
     fn class_of_usual(&self, pointer: *mut u8) -> Option<(SizeClass, usize)> {
         let address = Address::of(pointer).value();
@@ -284,8 +287,9 @@ impl<C: HeapConfig> Heap<C> {
         (!is_marked).then_some((class, bytes))
     }
 
-    /// Whether an object looks as if it were the program's: begins where objects do, has no mark, and is not what the thread put
-    /// into a cache of its own last. One that does not is looked for, and told of if it is not the program's.
+    /// Whether an object looks as if it were the program's: begins where objects do, has no mark, and is not what
+    /// the thread put into a cache of its own last. One that does not is looked for, and told of if it is not the
+    /// program's.
     #[inline]
     fn is_as_live(&self, class: SizeClass, pointer: *mut u8, function: Function) -> bool {
         let address = Address::of(pointer).value();

@@ -1,9 +1,9 @@
 //! A recording heap: every call is written to a file, as `strata-trace` has it.
 //!
-//! `STRATA_CONF=record_file:PATH` makes an observed heap whose calls are served as they always are behind the caches, and
-//! written down: an allocation after it happened, a free before it does, so that in the file no address comes again before it
-//! was freed. One lock keeps the events of all threads in their order; it is held for a few stores, and once in 64 KiB of events
-//! for a write to the file.
+//! `STRATA_CONF=record_file:PATH` makes an observed heap whose calls are served as they always are behind the
+//! caches, and written down: an allocation after it happened, a free before it does, so that in the file no address
+//! comes again before it was freed. One lock keeps the events of all threads in their order; it is held for a few
+//! stores, and once in 64 KiB of events for a write to the file.
 
 use crate::{
     Config, Core, Heap, HeapConfig,
@@ -146,8 +146,8 @@ impl Recording {
 }
 
 impl<C: HeapConfig> Core<C> {
-    /// Opens the file before the first block. False when there is no memory for the buffer; a file that cannot be written is
-    /// complained of, and nothing is recorded.
+    /// Opens the file before the first block. False when there is no memory for the buffer; a file that cannot be
+    /// written is complained of, and nothing is recorded.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -181,8 +181,8 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// Ends the recording of this heap, if it has one: what was not written goes to the file, and with it the mark that tells a
-    /// whole recording from one that was cut off. `libstrata.so` does it when the program ends.
+    /// Ends the recording of this heap, if it has one: what was not written goes to the file, and with it the mark
+    /// that tells a whole recording from one that was cut off. `libstrata.so` does it when the program ends.
     pub fn end_recording(&self) {
         let mut recording = self.recorder.recording.lock();
         recording.event(Event::End);
@@ -212,8 +212,8 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.deallocate_unrecorded(slot, pointer, said) };
     }
 
-    /// The block with another size, the same or another one; null if memory is exhausted, and then the old block stays. It stays
-    /// where it is as in a heap that is not observed, and moves without room to spare.
+    /// The block with another size, the same or another one; null if memory is exhausted, and then the old block
+    /// stays. It stays where it is as in a heap that is not observed, and moves without room to spare.
     ///
     /// # Safety
     ///

@@ -8,8 +8,9 @@ use strata_span::PageCount;
 impl<C: HeapConfig> Heap<C> {
     /// Gives free memory back to the kernel, at least `bytes` if so much is free; says how many bytes went.
     ///
-    /// First the caches of all CPUs or of this thread and the transfer caches are emptied, so that spans of which every block
-    /// was freed are free; what the caches of other threads hold stays there. A heap without a block yet has nothing to give.
+    /// First the caches of all CPUs or of this thread and the transfer caches are emptied, so that spans of which
+    /// every block was freed are free; what the caches of other threads hold stays there. A heap without a block
+    /// yet has nothing to give.
     ///
     /// Any thread may ask at any time. Costs system calls for each CPU and each range that goes.
     ///
@@ -29,8 +30,8 @@ impl<C: HeapConfig> Heap<C> {
         core.page_heap().release(core, wanted, ReleaseReason::Call).bytes()
     }
 
-    /// The same for all that is free but `keep_bytes` bytes, which stay backed for blocks to come. What goes is whole hugepages
-    /// first, so that less may stay than that.
+    /// The same for all that is free but `keep_bytes` bytes, which stay backed for blocks to come. What goes is
+    /// whole hugepages first, so that less may stay than that.
     pub fn release_all_but(&self, keep_bytes: usize) -> usize {
         let Some(core) = self.core() else { return 0 };
         core.empty_caches(core.slot());

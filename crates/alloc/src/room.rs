@@ -1,8 +1,8 @@
 //! Room for metadata where address space has run out.
 //!
-//! Blocks of another size need bitmaps of another size, so that a heap whose pages are all free again may find no metadata to hand them
-//! out. Then address space that was reserved ahead goes back to the kernel, and where there is none, free pages
-//! become metadata, and stay it.
+//! Blocks of another size need bitmaps of another size, so that a heap whose pages are all free again may find no
+//! metadata to hand them out. Then address space that was reserved ahead goes back to the kernel, and where there
+//! is none, free pages become metadata, and stay it.
 
 use crate::{Core, HeapConfig};
 use strata_page_heap::{PageHeap, SpanRequest};
@@ -11,11 +11,12 @@ use strata_span::{MetadataArena, PageCount, Platform};
 use strata_sync::thread_block::Slot;
 
 impl<C: HeapConfig> Core<C> {
-    /// Calls `allocate` again after it found nothing for `bytes` bytes: after caches gave back what they hold, then as long as room
-    /// can be made.
+    /// Calls `allocate` again after it found nothing for `bytes` bytes: after caches gave back what they hold, then
+    /// as long as room can be made.
     ///
-    /// What is free may just be in somebody's hands, where no allocation sees it. So the background work stands still meanwhile, and of
-    /// several threads that come here one goes after the other; each waits a second at most for its turn. Forks wait for none of it.
+    /// What is free may just be in somebody's hands, where no allocation sees it. So the background work stands
+    /// still meanwhile, and of several threads that come here one goes after the other; each waits a second at most
+    /// for its turn. Forks wait for none of it.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]

@@ -75,8 +75,8 @@ impl<P: PageSize> SelectedPageHeap<P> {
         if self.is_legacy() { PageHeapChoice::Legacy } else { PageHeapChoice::Temeraire }
     }
 
-    /// How far back the hugepage-aware page heap looks at demand before it gives back what that may want again; none where the
-    /// legacy one was chosen, which does not look back.
+    /// How far back the hugepage-aware page heap looks at demand before it gives back what that may want again;
+    /// none where the legacy one was chosen, which does not look back.
     pub fn skip_intervals(&self) -> Option<SkipIntervals> {
         (!self.is_legacy()).then(|| self.temeraire.skip_intervals())
     }

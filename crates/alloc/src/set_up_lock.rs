@@ -4,23 +4,26 @@ use crate::fork;
 use strata_os::{futex_wait, futex_wake, process_id, thread_pointer};
 use strata_sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-/// A lock that remembers its process: a child of a fork takes it away from a thread that did not come along. (A heap whose state
-/// is not made yet is in no list that a fork looks at.) A child that has its parent's memory (clone(2) with `CLONE_VM`) waits. It also tells
-/// the thread that holds it apart, since what it calls may allocate. All zero bits are a free lock.
+/// A lock that remembers its process: a child of a fork takes it away from a thread that did not come along. (A
+/// heap whose state is not made yet is in no list that a fork looks at.) A child that has its parent's memory
+/// (clone(2) with `CLONE_VM`) waits. It also tells the thread that holds it apart, since what it calls may
+/// allocate. All zero bits are a free lock.
 #[derive(Debug)]
 pub(crate) struct SetUpLock {
-    /// Whose thread holds the lock, as [`Holder`] packs it; 0 if nobody's does. Changed by exchange alone; the acquire of one holder
-    /// pairs with the release of the one before.
+    /// Whose thread holds the lock, as [`Holder`] packs it; 0 if nobody's does. Changed by exchange alone; the
+    /// acquire of one holder pairs with the release of the one before.
     holder: AtomicU32,
     /// The holder's thread pointer, written by the holder.
     thread: AtomicUsize,
 }
 
-/// How long a waiter sleeps before it looks again, in nanoseconds: who holds the lock wakes it, unless that one has vanished.
+/// How long a waiter sleeps before it looks again, in nanoseconds: who holds the lock wakes it, unless that one has
+/// vanished.
 const TURN_NS: u64 = 10_000_000;
 
-/// Turns after which another process that seems to have the same memory is taken for one whose child this is, after all: ten seconds, which
-/// no load makes a set-up take. (It forked by a call that runs no handlers, while another thread was inside.)
+/// Turns after which another process that seems to have the same memory is taken for one whose child this is, after
+/// all: ten seconds, which no load makes a set-up take. (It forked by a call that runs no handlers, while another
+/// thread was inside.)
 const PATIENCE: u32 = 1000;
 
 impl SetUpLock {

@@ -12,16 +12,17 @@ use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_span::{Address, Function};
 use strata_sync::thread_block::{Counter, Slot};
 
-/// Blocks of this size and more that are outgrown go to their spans, where the cache at hand has enough of the class. Shorter ones share
-/// their span with many others, and cost less to copy than to give back.
+/// Blocks of this size and more that are outgrown go to their spans, where the cache at hand has enough of the
+/// class. Shorter ones share their span with many others, and cost less to copy than to give back.
 pub(crate) const OUTGROWN_FROM_BYTES: usize = 2 << 10;
 
-/// So much is enough: one that grows alone finds a block of each size in the cache. At twice, `grow-many` has 0.1 MiB more at its peak.
+/// So much is enough: one that grows alone finds a block of each size in the cache. At twice, `grow-many` has 0.1
+/// MiB more at its peak.
 const ENOUGH_OUTGROWN_BYTES: u64 = 8 << 10;
 
 impl<C: HeapConfig> Core<C> {
-    /// A block, for a thread whose common path is closed, or missed. Where memory has run out, what caches hold is given back before
-    /// the answer is null, and room is made for metadata.
+    /// A block, for a thread whose common path is closed, or missed. Where memory has run out, what caches hold is
+    /// given back before the answer is null, and room is made for metadata.
     pub(crate) fn allocate_uncounted(&self, slot: Slot, class: SizeClass) -> *mut u8 {
         let block = self.allocate_through_caches(slot, class);
         if !block.is_null() {
@@ -120,7 +121,8 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: this standing says that the caches are set up and the thread is registered; the block is
                 // the caller's to give.
                 if !unsafe { self.cpu_cache().push(class, pointer) } {
-                    // SAFETY: no cache took the block, which is still ours to give; set up and registered, as the standing says.
+                    // SAFETY: no cache took the block, which is still ours to give; set up and registered, as the
+                    // standing says.
                     unsafe { self.cpu_cache().overflow(&self.source_of_objects(), class, pointer) };
                     // SAFETY: set up and registered, as the standing says.
                     unsafe { self.note_cpu_miss(Call::Deallocation) };
@@ -156,9 +158,9 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Takes back a block whose contents moved on to a longer one. Where the cache at hand has some of the class, the block goes to its span:
-    /// what grows, grows on, so that nobody asks for this size again, and the pages may serve the next. Without that 64 vectors that
-    /// grow in turn leave a mebibyte of blocks of all sizes in caches.
+    /// Takes back a block whose contents moved on to a longer one. Where the cache at hand has some of the class,
+    /// the block goes to its span: what grows, grows on, so that nobody asks for this size again, and the pages may
+    /// serve the next. Without that 64 vectors that grow in turn leave a mebibyte of blocks of all sizes in caches.
     ///
     /// # Safety
     ///
@@ -186,7 +188,8 @@ impl<C: HeapConfig> Core<C> {
                     unsafe { self.note_cpu_miss(Call::Deallocation) };
                 // SAFETY: set up and registered, as the standing says; the block is the caller's to give.
                 } else if !unsafe { cpu.push(class, pointer) } {
-                    // SAFETY: no cache took the block, which is still ours to give; set up and registered, as the standing says.
+                    // SAFETY: no cache took the block, which is still ours to give; set up and registered, as the
+                    // standing says.
                     unsafe { cpu.overflow(&self.source_of_objects(), class, pointer) };
                     // SAFETY: set up and registered, as the standing says.
                     unsafe { self.note_cpu_miss(Call::Deallocation) };
@@ -232,8 +235,8 @@ impl<C: HeapConfig> Core<C> {
         self.note_miss(Call::Deallocation);
     }
 
-    /// Takes the mark of a block that came from a CPU's cache, if it has it or may be without; if it is not as it was freed, that is
-    /// told. Null is no block, and handed out as that.
+    /// Takes the mark of a block that came from a CPU's cache, if it has it or may be without; if it is not as it
+    /// was freed, that is told. Null is no block, and handed out as that.
     fn is_handed_out(&self, class: SizeClass, block: *mut u8) -> bool {
         if !C::MARKS_FREE_BLOCKS || !mark::LOOKS || block.is_null() {
             return true;
@@ -305,7 +308,8 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the caches are set up, since one of them had no room, and this thread is registered.
             let id = unsafe { self.cpu_cache().current_id() };
             let function = self.freeing_function(class, pointer);
-            // A span of long objects goes when they are back, and one that is freed twice would be in a cache and in no span.
+            // A span of long objects goes when they are back, and one that is freed twice would be in a cache and
+            // in no span.
             if !self.is_live_near(id, class, Address::of(pointer), function) {
                 return;
             }

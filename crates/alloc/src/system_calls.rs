@@ -4,11 +4,13 @@ use crate::{Config, Core, Heap, HeapConfig, SystemCalls};
 use strata_os::{keep_to_memory_calls, make_no_calls};
 
 impl<C: HeapConfig> Heap<C> {
-    /// From now on the heap, and every other of this process, makes no system calls but those of memory: for a program that is
-    /// about to filter its own. [`SystemCalls::Memory`] says which they are, and what is done without.
+    /// From now on the heap, and every other of this process, makes no system calls but those of memory: for a
+    /// program that is about to filter its own. [`SystemCalls::Memory`] says which they are, and what is done
+    /// without.
     ///
     /// When it returns, other threads are through with the calls that they were in the middle of, as far as this
-    /// heap's background work goes; it waits a second at most, so that a signal handler may call it. Nothing takes it back, and children of forks inherit it.
+    /// heap's background work goes; it waits a second at most, so that a signal handler may call it. Nothing takes
+    /// it back, and children of forks inherit it.
     ///
     /// ```standalone_crate
     /// use strata_alloc::{Config, Heap};
@@ -20,8 +22,8 @@ impl<C: HeapConfig> Heap<C> {
         self.restrain(keep_to_memory_calls);
     }
 
-    /// The same for seccomp's strict mode: no system calls at all, and the clock stands still. Requests that there is no memory
-    /// for fail.
+    /// The same for seccomp's strict mode: no system calls at all, and the clock stands still. Requests that there
+    /// is no memory for fail.
     pub fn make_no_calls(&self) {
         self.restrain(make_no_calls);
     }

@@ -35,8 +35,9 @@ pub(crate) struct ThreadRecord {
     previous: Option<NonNull<ThreadRecord>>,
     /// The thread's words, readable until the record is unlinked.
     words: *const SlotWords,
-    /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU, and while the thread is idle.
-    /// Written and read by the thread while it is inside of `occupancy`, and taken by who claimed that.
+    /// The thread's cache, a `CacheItem` of the heap's page size; null if the heap runs per CPU, and while the
+    /// thread is idle. Written and read by the thread while it is inside of `occupancy`, and taken by who claimed
+    /// that.
     pub(crate) cache: AtomicPtr<c_void>,
     /// Whether the thread is at its cache.
     pub(crate) occupancy: Occupancy,
@@ -75,12 +76,13 @@ pub(crate) struct Threads<P: PageSize> {
     pub(crate) records: Mutex<Records>,
     record_pool: Pool<ThreadRecord>,
     pub(crate) cache_pool: Pool<CacheItem<P>>,
-    /// What threads allocated and freed that have no record: those that ended, and those that never had one. And what counters of
-    /// others could not keep: see `move_counters_on`.
+    /// What threads allocated and freed that have no record: those that ended, and those that never had one. And
+    /// what counters of others could not keep: see `move_counters_on`.
     past_allocated: AtomicU64,
     past_deallocated: AtomicU64,
-    /// Threads that had a record and ended, in this process and since the heap last tried to make a thread. Raised under the list's
-    /// lock; set back by who tried, or is the child of a fork: one that ends meanwhile may go uncounted.
+    /// Threads that had a record and ended, in this process and since the heap last tried to make a thread. Raised
+    /// under the list's lock; set back by who tried, or is the child of a fork: one that ends meanwhile may go
+    /// uncounted.
     pub(crate) ended: AtomicU64,
 }
 
@@ -128,7 +130,8 @@ pub(crate) struct HardenedUser<'a> {
 pub(crate) struct HardenedRecord<'a>(&'a ThreadRecord);
 
 impl<'a> HardenedRecord<'a> {
-    /// The record that these words name, of the thread which asks, if their heap is hardened and knows the thread and its number.
+    /// The record that these words name, of the thread which asks, if their heap is hardened and knows the thread
+    /// and its number.
     #[inline(always)]
     pub(crate) fn of(words: &'a SlotWords) -> Option<Self> {
         let record = NonNull::new(words.record.load(Ordering::Relaxed).cast::<ThreadRecord>())?;
@@ -173,8 +176,8 @@ pub(crate) enum Standing<'a, P: PageSize> {
     Cached(&'a SlotWords, OwnCache<'a, P>),
     /// Its heap is observed and has no caches: it is counted, and served from behind them.
     Observed(&'a SlotWords),
-    /// Neither: it ended, is just beginning, stands between vfork and exec, found no memory, or is losing its cache because it
-    /// was idle.
+    /// Neither: it ended, is just beginning, stands between vfork and exec, found no memory, or is losing its cache
+    /// because it was idle.
     Alone,
 }
 
@@ -220,7 +223,8 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// The kernel's number of this thread, as its record has it; 0 if it has none, or the kernel is not to be asked any more.
+    /// The kernel's number of this thread, as its record has it; 0 if it has none, or the kernel is not to be asked
+    /// any more.
     pub(crate) fn thread_number(&self, slot: Slot) -> u32 {
         if slot == Slot::UNBOUND {
             return 0;
@@ -382,8 +386,8 @@ impl<P: PageSize> Threads<P> {
     }
 
     /// In the child of a fork: keeps what vanished threads allocated and freed, and forgets them. What their caches
-    /// hold stays with the caches, which nobody empties: a thread may have vanished in the middle of a push. Answers the shard of this
-    /// thread; null where it has none.
+    /// hold stays with the caches, which nobody empties: a thread may have vanished in the middle of a push.
+    /// Answers the shard of this thread; null where it has none.
     pub(crate) fn forget_vanished(&self, slot: Slot) -> *const Shard {
         let mut shard = core::ptr::null();
         if slot == Slot::UNBOUND {

@@ -6,7 +6,8 @@ use strata_page_heap::{MemoryLimits, PageHeap};
 use strata_span::Platform;
 use strata_sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-/// Options that were changed since the start. All zero bits are none. Written by the functions below, read by background work.
+/// Options that were changed since the start. All zero bits are none. Written by the functions below, read by
+/// background work.
 #[derive(Debug)]
 pub(crate) struct Tuning {
     /// The rate plus one; 0 for that of the configuration.
@@ -34,8 +35,8 @@ impl Tuning {
     }
 }
 
-/// The setters set the heap up, where it had no block yet; false if there is no memory for that. Any thread may call any of these
-/// at any time.
+/// The setters set the heap up, where it had no block yet; false if there is no memory for that. Any thread may
+/// call any of these at any time.
 impl<C: HeapConfig> Heap<C> {
     /// Sets how many bytes of free pages go back to the kernel each second, wanted of late or not.
     ///
@@ -66,8 +67,8 @@ impl<C: HeapConfig> Heap<C> {
         self.core().is_none_or(|core| core.tuning.background_is_on())
     }
 
-    /// Sets the least time between two steps of the heap's own thread, and of [`Core::run_background`]; at first there is none: steps are
-    /// done when they are due.
+    /// Sets the least time between two steps of the heap's own thread, and of [`Core::run_background`]; at first
+    /// there is none: steps are done when they are due.
     pub fn set_background_pause_ns(&self, pause_ns: u64) -> bool {
         self.tune(|core| core.tuning.least_pause_ns.store(pause_ns, Ordering::Relaxed))
     }
@@ -87,8 +88,8 @@ impl<C: HeapConfig> Heap<C> {
         self.core().map_or(MemoryLimits::NONE, |core| core.page_heap().stats().limits.limits)
     }
 
-    /// Sets how many bytes of free objects one CPU's cache may hold; CPUs in use give back what is too much. False also where the
-    /// heap runs per thread, and while another thread empties caches.
+    /// Sets how many bytes of free objects one CPU's cache may hold; CPUs in use give back what is too much. False
+    /// also where the heap runs per thread, and while another thread empties caches.
     pub fn set_max_per_cpu_cache_size(&self, bytes: usize) -> bool {
         let Some(core) = self.core_or_set_up() else { return false };
         let middle = core.source_of_objects();
@@ -133,8 +134,8 @@ impl<C: HeapConfig> Heap<C> {
 }
 
 impl<C: HeapConfig> Core<C> {
-    /// Does background work in this thread until `stop` is set, which may take as long as a pause; for programs that give the heap
-    /// a thread of theirs. Of two threads that do it one does nothing.
+    /// Does background work in this thread until `stop` is set, which may take as long as a pause; for programs
+    /// that give the heap a thread of theirs. Of two threads that do it one does nothing.
     pub fn run_background(&self, stop: &AtomicBool) {
         let word = AtomicU32::new(0);
         while !stop.load(Ordering::Relaxed) {

@@ -119,8 +119,8 @@ fn counters_that_were_used_up_by_hits_alone_open_again() {
     }
 }
 
-/// A child that shares its parent's memory and words, and runs beside it, has closed them far below 0; what both count at the same
-/// moment is lost, in either direction.
+/// A child that shares its parent's memory and words, and runs beside it, has closed them far below 0; what both
+/// count at the same moment is lost, in either direction.
 #[test]
 fn counters_of_which_two_lives_lose_do_not_open() {
     let _alone = alone();

@@ -82,8 +82,8 @@ impl Block {
     }
 }
 
-/// A program of all kinds of blocks, whose contents it looks at, in two threads one after the other; says how many blocks it
-/// did not get.
+/// A program of all kinds of blocks, whose contents it looks at, in two threads one after the other; says how many
+/// blocks it did not get.
 fn program(heap: &Heap<Failing>) -> usize {
     let (mut missing, blocks) = part(heap);
     // Another thread, which has to be made known, and frees what is not its own.

@@ -9,7 +9,8 @@ use core::{
 use std::thread;
 use strata_alloc::{Config, Heap};
 
-/// A process has words in its threads for two heaps: this one is all tests' but for the one that counts the threads of its own.
+/// A process has words in its threads for two heaps: this one is all tests' but for the one that counts the threads
+/// of its own.
 static SHARED: Heap = Heap::with(Config::DEFAULT);
 
 /// What a child does: blocks of all kinds, a thread, and figures. No panic leaves it: it has a copy of the test's

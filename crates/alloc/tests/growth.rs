@@ -30,8 +30,8 @@ fn long_blocks_that_grow_in_turn_keep_their_contents_wherever_they_move() {
                 // SAFETY: the place lies in the block, which is the test's own and aligned to 16.
                 let place = unsafe { grown.cast::<u64>().add(index) };
                 if index * 8 + 8 <= *size {
-                    // SAFETY: the place lies in the block, which is the test's own and aligned to 16; it was written before the
-                    // block moved.
+                    // SAFETY: the place lies in the block, which is the test's own and aligned to 16; it was
+                    // written before the block moved.
                     assert_eq!(unsafe { place.read() }, word(number, index), "round {round}");
                 }
                 // SAFETY: the place lies in the block, which is the test's own and aligned to 16.
@@ -166,8 +166,8 @@ fn zeroes_for_a_long_block_that_was_hardly_touched_are_the_kernels() {
     unsafe { heap.deallocate(zeroed) };
 }
 
-/// A block that is grown from 64 bytes on to `most`, doubling, with its first and last word written at each size; how often it moved from
-/// 4 KiB on.
+/// A block that is grown from 64 bytes on to `most`, doubling, with its first and last word written at each size;
+/// how often it moved from 4 KiB on.
 fn grow(heap: &Heap, most: usize, seed: u64) -> (*mut u8, usize) {
     let (mut block, mut size, mut moves) = (heap.allocate(64), 64, 0);
     while size < most {

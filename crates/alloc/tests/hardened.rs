@@ -201,7 +201,8 @@ fn threads_hand_blocks_over_and_end() {
     assert_eq!(heap.core().unwrap().figures().page_heap.in_use_bytes, 0);
 }
 
-/// A program that asks for large blocks of one length again and again has the same few, zeroed, each after others were freed.
+/// A program that asks for large blocks of one length again and again has the same few, zeroed, each after others
+/// were freed.
 #[test]
 fn a_large_block_is_had_again_once_enough_others_were_freed_and_is_zero_then() {
     let _one = one();
@@ -271,13 +272,13 @@ fn a_large_block_stays_where_it_is_as_long_as_it_takes_the_same_pages() {
     for size in (least..least + page).chain((least..least + page).rev().step_by(7)) {
         // SAFETY: the block is ours, and `least` bytes long at least.
         unsafe { block.write(size as u8) };
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and `least` bytes long at least.
         assert_eq!(unsafe { heap.reallocate(block, 1, size) }, block, "{size}");
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and `least` bytes long at least.
         assert_eq!(unsafe { heap.usable_size(block) }, size);
-        // SAFETY: as above, and of `size` bytes.
+        // SAFETY: the block is ours, and `least` bytes long at least, and of `size` bytes.
         unsafe { block.wrapping_add(size - 1).write(1) };
-        // SAFETY: as above.
+        // SAFETY: the block is ours, and `least` bytes long at least.
         assert_eq!(unsafe { block.read() }, size as u8);
     }
     // SAFETY: the block is ours.
@@ -389,9 +390,9 @@ fn where_misuse_is_reported_only_the_program_goes_on() {
         assert_eq!(unsafe { heap.reallocate(large, 1, 600_001) }, large, "it has the room");
         // SAFETY: none: these are misuses.
         unsafe { large.wrapping_add(600_001).write(0) };
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses.
         assert!(unsafe { heap.reallocate(large, 1, 600_002) }.is_null());
-        // SAFETY: as above.
+        // SAFETY: none: these are misuses.
         unsafe { heap.deallocate(large) };
         for _ in 0..10_000 {
             let block = heap.allocate(100);

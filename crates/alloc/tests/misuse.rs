@@ -286,7 +286,8 @@ misuse!(a_long_block_freed_twice_into_its_threads_cache,
     }
 );
 
-/// A page behind or before a large block is no memory of anybody's, whether the block is of new pages or of some that were freed before.
+/// A page behind or before a large block is no memory of anybody's, whether the block is of new pages or of some
+/// that were freed before.
 #[test]
 fn the_pages_around_a_large_block_fault() {
     for (offset, freed_before) in [(500_000 + 8192, 0), (-1, 0), (500_000 + 8192, 100), (-1, 100)] {
@@ -517,9 +518,9 @@ fn a_large_block_that_two_threads_free_at_the_same_moment_is_counted_once() {
     }
 }
 
-/// Frees blocks twice, or writes to them when they are free, and empties the caches, in which that is found; says by how much what the
-/// threads count is off from what the layers do. (In caches of threads free blocks lead to each other: with one that is on a list
-/// twice others are lost, and nobody counts them.)
+/// Frees blocks twice, or writes to them when they are free, and empties the caches, in which that is found; says
+/// by how much what the threads count is off from what the layers do. (In caches of threads free blocks lead to
+/// each other: with one that is on a list twice others are lost, and nobody counts them.)
 fn difference_after_misuse<C: HeapConfig>() -> i64 {
     let heap: Heap<C> = Heap::with(Config::parse(b"misuse:report", |_| ()));
     for size in [16, 100, 1000, 9000] {

@@ -1,5 +1,5 @@
-//! Kernels that refuse restartable sequences, or the means to stop them; threads that are not registered; CPUs that are taken
-//! away.
+//! Kernels that refuse restartable sequences, or the means to stop them; threads that are not registered; CPUs that
+//! are taken away.
 //!
 //! Each scene is a process of its own: this program again, under a seccomp filter that is there before its first
 //! instruction.
@@ -94,8 +94,8 @@ fn work(heap: &Heap) {
     }
 }
 
-/// The process's heap. What is idle stays where it is: on a machine that is busy a scene takes as long as it takes caches to be idle,
-/// and whoever misses then would empty them in its midst.
+/// The process's heap. What is idle stays where it is: on a machine that is busy a scene takes as long as it takes
+/// caches to be idle, and whoever misses then would empty them in its midst.
 fn heap_that_keeps_what_is_idle() -> &'static Heap {
     assert!(HEAP.set_background_enabled(false));
     &HEAP

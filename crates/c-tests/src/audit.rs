@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::process;
 use strata_stats::Document;
 
-/// The snapshot that a case leaves when it ends: each mapped byte in one place, and two counts of what is in use that agree.
+/// The snapshot that a case leaves when it ends: each mapped byte in one place, and two counts of what is in use
+/// that agree.
 pub(crate) struct Audit {
     /// Where processes of the case write theirs; their numbers follow.
     prefix: PathBuf,
@@ -29,8 +30,9 @@ impl Audit {
         format!("{more}{separator}snapshot_file:{prefix}.%p,snapshot_detail:figures")
     }
 
-    /// What is wrong with the books of the process that ended. A case that may write no files, or ends without its exit handlers, left
-    /// none; of one that ended beside other threads of its own, or in a signal handler that interrupted the heap, nothing can be said.
+    /// What is wrong with the books of the process that ended. A case that may write no files, or ends without its
+    /// exit handlers, left none; of one that ended beside other threads of its own, or in a signal handler that
+    /// interrupted the heap, nothing can be said.
     pub(crate) fn verdict(self, process: u32) -> Result<(), String> {
         let Ok(text) = fs::read(self.file_of(process)) else { return Ok(()) };
         let document = Document::read(&text).map_err(|error| format!("its snapshot: {error}"))?;

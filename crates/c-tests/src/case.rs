@@ -117,8 +117,8 @@ impl Case {
         }
     }
 
-    /// Runs the command, configured so, and once more to look at what its heap's ledger says at the end: a heap that is to write that is
-    /// set up before its program's first block.
+    /// Runs the command, configured so, and once more to look at what its heap's ledger says at the end: a heap
+    /// that is to write that is set up before its program's first block.
     fn run_audited(&self, command: &mut Command, conf: &str) -> Result<(), String> {
         if !conf.is_empty() {
             command.env("STRATA_CONF", conf);

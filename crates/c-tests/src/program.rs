@@ -82,7 +82,8 @@ impl Program {
         Self { path, linking, unaudited: None }
     }
 
-    /// The same program, of which the ledger is not looked at when those cases end: they may write no files, or do what makes it wrong.
+    /// The same program, of which the ledger is not looked at when those cases end: they may write no files, or do
+    /// what makes it wrong.
     pub fn with_unaudited(self, cases: fn(&str) -> bool) -> Self {
         Self { unaudited: Some(cases), ..self }
     }
@@ -143,8 +144,8 @@ impl Program {
     }
 }
 
-/// What the compiler says of a program that includes one of the headers twice, in a language of its own (`-std=c89`, `-std=c++98`),
-/// with all warnings on; empty if it has nothing to say.
+/// What the compiler says of a program that includes one of the headers twice, in a language of its own
+/// (`-std=c89`, `-std=c++98`), with all warnings on; empty if it has nothing to say.
 pub fn complaints_about_header(header: &str, standard: &str) -> String {
     let is_cxx = standard.contains("++");
     let mut compiler = Command::new(if is_cxx { cxx() } else { cc() });

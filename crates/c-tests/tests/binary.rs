@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use strata_c_tests::{Allocator, Linking, Program, shared_library};
 
-/// The names that `docs/compatibility.md` documents: what stands in backticks in the first column of its tables, but for the
-/// table of glibc's words.
+/// The names that `docs/compatibility.md` documents: what stands in backticks in the first column of its tables,
+/// but for the table of glibc's words.
 fn documented() -> BTreeSet<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
     let text = std::fs::read_to_string(path).expect("the document is there");
@@ -152,8 +152,8 @@ fn what_each_program_runs_and_reads_stands_at_the_beginning_of_few_pieces() {
     }
 }
 
-/// What `cold.ld` lists is only as good as the list: a function that comes to be called on the way to the first blocks, and is not
-/// there, maps a piece for itself.
+/// What `cold.ld` lists is only as good as the list: a function that comes to be called on the way to the first
+/// blocks, and is not there, maps a piece for itself.
 #[test]
 fn a_small_program_with_threads_maps_two_pieces_of_the_code() {
     let program = Program::compile("code_in_memory.c", Linking::Preloaded);
@@ -215,7 +215,8 @@ fn body_at<'a>(disassembly: &'a str, address: &str) -> Vec<&'a str> {
     let instructions = from.take_while(|line| !line.is_empty());
     let mut body: Vec<&str> =
         instructions.filter_map(|line| line.split('\t').nth(1)).map(str::trim).collect();
-    // What stands up to where the next function is aligned to: LLVM's linker fills with traps, GNU's with instructions that do nothing.
+    // What stands up to where the next function is aligned to: LLVM's linker fills with traps, GNU's with
+    // instructions that do nothing.
     let is_filler = |instruction: &str| {
         ["int3", "nop", "cs nop", "data16", "xchg   ax,ax"]
             .iter()

@@ -245,8 +245,8 @@ const CASES: [(&str, End, End); 57] = [
 /// Cases that end one way or another by chance: what waits where is a matter of moments, or of random places.
 fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
     match (case, hardened) {
-        // The two may have been in one CPU's cache, one after the other, or in those of two: there the second waits until it
-        // is handed out, or leaves the cache.
+        // The two may have been in one CPU's cache, one after the other, or in those of two: there the second waits
+        // until it is handed out, or leaves the cache.
         (
             "double_free_two_threads_at_once"
             | "double_free_other_thread"
@@ -290,8 +290,8 @@ fn may_also_end(case: &str, hardened: bool, end: End) -> bool {
     }
 }
 
-/// How heaps are configured: where CPUs have caches, by the CPUs' own numbers. Cases choose their CPUs; the number that the kernel
-/// gives a thread beside them may be another one at another time, and be the same on two.
+/// How heaps are configured: where CPUs have caches, by the CPUs' own numbers. Cases choose their CPUs; the number
+/// that the kernel gives a thread beside them may be another one at another time, and be the same on two.
 const DEFAULT: &str = "cpu_id:cpu";
 const HARDENED: &str = "hardened:true";
 const REPORTED: [&str; 2] = ["cpu_id:cpu,misuse:report", "hardened:true,misuse:report"];
@@ -417,7 +417,8 @@ fn known_ends(list: &'static str) -> Vec<Known> {
     known
 }
 
-/// Compares each case of a program with the list of its ends; by default at most so many reach their aim, and hardened none.
+/// Compares each case of a program with the list of its ends; by default at most so many reach their aim, and
+/// hardened none.
 fn compare_with_list(source: &'static str, list: &'static str, most_exploited: usize) {
     if !has_cxx() {
         return;

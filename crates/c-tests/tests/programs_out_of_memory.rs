@@ -1,6 +1,6 @@
-//! Programs that nobody here wrote, whose memory runs out: at the n-th call for address space or for access to it, once or for
-//! good, and at limits on their address space. They end by their own means, or go on. `STRATA_ALL_FAULTS` fails every call, not
-//! a sample.
+//! Programs that nobody here wrote, whose memory runs out: at the n-th call for address space or for access to it,
+//! once or for good, and at limits on their address space. They end by their own means, or go on.
+//! `STRATA_ALL_FAULTS` fails every call, not a sample.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::env;
@@ -91,8 +91,9 @@ fn run(subject: &Subject, prefix: &[String]) -> Output {
     output
 }
 
-/// What programs end by that gave up: Python aborts; Perl, when it has said so, leaves scopes in the middle of what it was about, and may
-/// fall over a value that is half made (`Perl_croak_no_mem`, `Perl_my_exit`, `Perl_sv_clear`).
+/// What programs end by that gave up: Python aborts; Perl, when it has said so, leaves scopes in the middle of what
+/// it was about, and may fall over a value that is half made (`Perl_croak_no_mem`, `Perl_my_exit`,
+/// `Perl_sv_clear`).
 const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
 
@@ -126,8 +127,8 @@ fn is_there(program: &str) -> bool {
     command.status().is_ok()
 }
 
-/// Which of the calls in an undisturbed run is the first that is not the loader's, which dies of a failed one with or without us,
-/// and how many there are. Each thread counts by itself.
+/// Which of the calls in an undisturbed run is the first that is not the loader's, which dies of a failed one with
+/// or without us, and how many there are. Each thread counts by itself.
 fn calls(subject: &Subject, call: &str) -> (usize, usize) {
     // Tests run at the same time.
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -1,13 +1,15 @@
 //! `dlopen`, behind which libraries look for `malloc` where the C library's own is.
 //!
-//! A library that is loaded with `RTLD_DEEPBIND` looks names up in itself and in what it needs first, and behind that where the program
-//! does. The C library is among what it needs: so it allocates from the C library's heap, the program from this one, and the first block that one
-//! of them makes and the other frees ends the program. PHP loads all its modules so. A program that asks for the C
-//! library itself, and looks `free` or `malloc_trim` up there, as is done from Python (`ctypes.CDLL("libc.so.6")`) and other languages, gets
-//! those of a heap that nobody uses.
+//! A library that is loaded with `RTLD_DEEPBIND` looks names up in itself and in what it needs first, and behind
+//! that where the program does. The C library is among what it needs: so it allocates from the C library's heap,
+//! the program from this one, and the first block that one of them makes and the other frees ends the program. PHP
+//! loads all its modules so. A program that asks for the C library itself, and looks `free` or `malloc_trim` up
+//! there, as is done from Python (`ctypes.CDLL("libc.so.6")`) and other languages, gets those of a heap that nobody
+//! uses.
 //!
-//! So before the loader is asked for one of these, the names of the allocator's functions in the C library are led here, in this process: see
-//! [`DynamicSymbols::redirect`]. All other names such libraries find as before. Who runs neither pays nothing.
+//! So before the loader is asked for one of these, the names of the allocator's functions in the C library are led
+//! here, in this process: see [`DynamicSymbols::redirect`]. All other names such libraries find as before. Who runs
+//! neither pays nothing.
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
@@ -61,7 +63,8 @@ static IS_DONE: AtomicBool = AtomicBool::new(false);
 
 /// Loads a library, or finds one that is loaded; null where that fails. (dlopen(3))
 ///
-/// The next definition returns to the caller at once, since it looks where that is: a library's caller says where to look for libraries.
+/// The next definition returns to the caller at once, since it looks where that is: a library's caller says where
+/// to look for libraries.
 ///
 /// # Safety
 ///
@@ -133,8 +136,9 @@ unsafe fn is_c_library(file: *const c_char) -> bool {
     path.to_bytes().rsplit(|&byte| byte == b'/').next() == Some(C_LIBRARY.to_bytes())
 }
 
-/// Leads the C library's names to the functions here, if these are the program's own. One library that stands before this one and wraps its
-/// functions may be looking for those of the C library; and where this one came late, the program has blocks of the C library's.
+/// Leads the C library's names to the functions here, if these are the program's own. One library that stands
+/// before this one and wraps its functions may be looking for those of the C library; and where this one came late,
+/// the program has blocks of the C library's.
 #[unsafe(link_section = ".text_rarely")]
 fn lead_names_here() {
     // Forks wait, so that no child finds it half done, and so does every other thread.
@@ -144,8 +148,9 @@ fn lead_names_here() {
     }
     let is_ours = DynamicSymbols::first_function(MALLOC) == Some(malloc::malloc as *const c_void);
     if is_ours && let Some(symbols) = DynamicSymbols::of(C_LIBRARY) {
-        // SAFETY: each is what the C library has under that name, by its type and what it does; this library is never unloaded; and
-        // one thread at a time is here. A block of the C library's own heap is nobody's: its names led here before anybody could look them up.
+        // SAFETY: each is what the C library has under that name, by its type and what it does; this library is
+        // never unloaded; and one thread at a time is here. A block of the C library's own heap is nobody's: its
+        // names led here before anybody could look them up.
         unsafe { symbols.redirect(&FUNCTIONS) };
     }
 }

@@ -1,11 +1,11 @@
 //! `fork`, in whose middle no signal comes.
 //!
-//! A program with one thread may fork in a handler, whatever that interrupts, its own fork included. Once a process has a second
-//! thread, the heap's counts, the C library takes locks of its own for a fork (of fork handlers, of streams, of its own heap), which
-//! a handler that forks in its middle finds with the thread that it stands in, and waits for them for ever. So signals
-//! wait until the fork is through, in both processes; nobody but the calling thread has to wait. Those of faults do not wait, since fork
-//! handlers of the program run meanwhile. What such a handler starts, a thread or a process, begins with its maker's
-//! blocked signals, as always.
+//! A program with one thread may fork in a handler, whatever that interrupts, its own fork included. Once a process
+//! has a second thread, the heap's counts, the C library takes locks of its own for a fork (of fork handlers, of
+//! streams, of its own heap), which a handler that forks in its middle finds with the thread that it stands in, and
+//! waits for them for ever. So signals wait until the fork is through, in both processes; nobody but the calling
+//! thread has to wait. Those of faults do not wait, since fork handlers of the program run meanwhile. What such a
+//! handler starts, a thread or a process, begins with its maker's blocked signals, as always.
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 
@@ -28,8 +28,8 @@ pub(crate) fn find_next() {
     NEXT.store(next_definition(FORK, fork as *const ()), Ordering::Relaxed);
 }
 
-/// A copy of the process with the calling thread alone. 0 in the child, its number in the parent, -1 with `errno` if there is none.
-/// (fork(2))
+/// A copy of the process with the calling thread alone. 0 in the child, its number in the parent, -1 with `errno`
+/// if there is none. (fork(2))
 ///
 /// # Safety
 ///

@@ -1,10 +1,10 @@
 //! `__register_atfork`, by which all fork handlers of a process are registered.
 //!
-//! Preparations run in the opposite order of their registration, so that who is first locks last. The heap must be that: a
-//! handler that runs while the heap's locks are taken and allocates would wait for the thread that it runs in. The heap
-//! registers with the constructor, but libraries that are loaded behind this one run theirs before, and some (those that stand before
-//! the C library to give it other users or other files) register handlers there that allocate. So whoever registers first comes by here, and finds
-//! the heap's registered before its own.
+//! Preparations run in the opposite order of their registration, so that who is first locks last. The heap must be
+//! that: a handler that runs while the heap's locks are taken and allocates would wait for the thread that it runs
+//! in. The heap registers with the constructor, but libraries that are loaded behind this one run theirs before,
+//! and some (those that stand before the C library to give it other users or other files) register handlers there
+//! that allocate. So whoever registers first comes by here, and finds the heap's registered before its own.
 //!
 //! `pthread_atfork` is a part of each object (glibc links it in), and calls this one by name. In `libstrata.a` the
 //! name is made local (`cargo xtask dist`): a static program has no second one to call.
@@ -26,7 +26,8 @@ type Handler = unsafe extern "C" fn();
 type Register =
     unsafe extern "C" fn(Option<Handler>, Option<Handler>, Option<Handler>, *const c_void) -> c_int;
 
-/// Has the handlers called around each fork until the object of that handle is unloaded; 0, or the error. What pthread_atfork(3) calls.
+/// Has the handlers called around each fork until the object of that handle is unloaded; 0, or the error. What
+/// pthread_atfork(3) calls.
 ///
 /// # Safety
 ///
@@ -60,8 +61,9 @@ fn next() -> Register {
     unsafe { transmute::<*mut c_void, Register>(NEXT.load(Ordering::Relaxed)) }
 }
 
-/// Whether the list's lock is free while handlers run: not before glibc 2.36, whose fork has it from before the first handler to after the
-/// last. There a fork that waited for who registers would keep it waiting for the lock; and who has the lock is not waited for by a handler.
+/// Whether the list's lock is free while handlers run: not before glibc 2.36, whose fork has it from before the
+/// first handler to after the last. There a fork that waited for who registers would keep it waiting for the lock;
+/// and who has the lock is not waited for by a handler.
 fn forks_call_handlers_unlocked() -> bool {
     strata_os::glibc_version().is_some_and(|version| version >= (2, 36))
 }

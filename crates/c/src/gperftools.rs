@@ -41,8 +41,8 @@ fn verify(pointer: *const c_void) -> c_int {
     c_int::from(pointer.is_null() || HEAP.is_block(pointer.cast()))
 }
 
-/// How many blocks the program has, their bytes, and how many of each size: entry `n` counts those whose size has `n` binary
-/// digits. Answers 1, or 0 if there is no heap.
+/// How many blocks the program has, their bytes, and how many of each size: entry `n` counts those whose size has
+/// `n` binary digits. Answers 1, or 0 if there is no heap.
 ///
 /// # Safety
 ///

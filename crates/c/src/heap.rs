@@ -111,7 +111,8 @@ pub(crate) unsafe fn deallocate(pointer: *mut c_void) {
     unsafe { HEAP.deallocate(pointer.cast()) };
 }
 
-/// Takes a block back whose size and alignment are known, or null. What the page map knows of the block is compared with what is said.
+/// Takes a block back whose size and alignment are known, or null. What the page map knows of the block is compared
+/// with what is said.
 ///
 /// # Safety
 ///

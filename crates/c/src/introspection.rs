@@ -57,8 +57,8 @@ pub(crate) extern "C" fn malloc_stats() {
     };
 }
 
-/// Writes the heap's figures as XML of glibc's shape: answers 0, also when the stream failed, whose own flag says so; or `EINVAL`, not in
-/// `errno`, if `options` is not 0. (malloc_info(3), as glibc does it)
+/// Writes the heap's figures as XML of glibc's shape: answers 0, also when the stream failed, whose own flag says
+/// so; or `EINVAL`, not in `errno`, if `options` is not 0. (malloc_info(3), as glibc does it)
 ///
 /// # Safety
 ///

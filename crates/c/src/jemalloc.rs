@@ -1,9 +1,9 @@
 //! What jemalloc has beyond the standards: requests with flags. (jemalloc(3))
 //!
-//! A program that is linked with jemalloc and calls some of these (BIND's named does) finds this library's in front of it, so all of
-//! them are here: a block of one heap must not meet a free of the other. What speaks of jemalloc's heap itself (`mallctl` and its kin,
-//! `malloc_stats_print`) stays jemalloc's. Of the flags the alignment counts, and that the block shall be zero; arenas and thread caches
-//! are not there to be chosen from.
+//! A program that is linked with jemalloc and calls some of these (BIND's named does) finds this library's in front
+//! of it, so all of them are here: a block of one heap must not meet a free of the other. What speaks of jemalloc's
+//! heap itself (`mallctl` and its kin, `malloc_stats_print`) stays jemalloc's. Of the flags the alignment counts,
+//! and that the block shall be zero; arenas and thread caches are not there to be chosen from.
 
 use crate::heap::{HEAP, deallocate, deallocate_compared, or_enomem};
 use core::ffi::{c_int, c_void};
@@ -13,7 +13,8 @@ const LG_ALIGN_BITS: c_int = 63;
 /// The block shall be zero (`MALLOCX_ZERO`).
 const ZERO: c_int = 64;
 
-/// A block of at least `size` bytes with this alignment; null with `ENOMEM`. If it shall be zero, all of it is that may be used.
+/// A block of at least `size` bytes with this alignment; null with `ENOMEM`. If it shall be zero, all of it is that
+/// may be used.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text_rarely")]
 extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
@@ -25,8 +26,9 @@ extern "C" fn mallocx(size: usize, flags: c_int) -> *mut c_void {
     or_enomem(HEAP.allocate_zeroed(bytes, align))
 }
 
-/// The block with room for `size` bytes, moved if need be, with its content as far as both reach. Null with `ENOMEM` leaves the old one as
-/// it is. If it shall be zero, what may be used of the new one beyond what could be of the old one is.
+/// The block with room for `size` bytes, moved if need be, with its content as far as both reach. Null with
+/// `ENOMEM` leaves the old one as it is. If it shall be zero, what may be used of the new one beyond what could be
+/// of the old one is.
 ///
 /// # Safety
 ///
@@ -81,8 +83,8 @@ unsafe fn move_to_alignment(pointer: *mut u8, align: usize, size: usize) -> *mut
     block
 }
 
-/// How many bytes of the block may be used once it was tried to have it grow or shrink where it is, to `size` bytes at least. Here it stays as it
-/// is: what a block can grow to without moving may be used from its beginning.
+/// How many bytes of the block may be used once it was tried to have it grow or shrink where it is, to `size` bytes
+/// at least. Here it stays as it is: what a block can grow to without moving may be used from its beginning.
 ///
 /// # Safety
 ///
@@ -123,7 +125,8 @@ unsafe extern "C" fn dallocx(pointer: *mut c_void, _flags: c_int) {
     unsafe { deallocate(pointer) };
 }
 
-/// Takes a block back whose `size` and alignment are those it was asked for, or anything up to the size that [`nallocx`] has for them.
+/// Takes a block back whose `size` and alignment are those it was asked for, or anything up to the size that
+/// [`nallocx`] has for them.
 ///
 /// # Safety
 ///

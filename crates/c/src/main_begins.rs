@@ -1,10 +1,10 @@
 //! When main begins: before that the heap makes no thread.
 //!
-//! Constructors of a program's libraries, and its own, run in a process that they believe to have one thread, and the loader may
-//! be in the middle of its work. Nothing in the C library tells a library when they are through; but the program's first
-//! instructions call `__libc_start_main`, which runs the program's constructors and then main, and find this one
-//! if the library is preloaded or linked as a shared one. It hands main's stand-in to the C library's own and is
-//! gone: neither function leaves a frame.
+//! Constructors of a program's libraries, and its own, run in a process that they believe to have one thread, and
+//! the loader may be in the middle of its work. Nothing in the C library tells a library when they are through; but
+//! the program's first instructions call `__libc_start_main`, which runs the program's constructors and then main,
+//! and find this one if the library is preloaded or linked as a shared one. It hands main's stand-in to the C
+//! library's own and is gone: neither function leaves a frame.
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 

@@ -66,8 +66,8 @@ unsafe extern "C" fn MallocExtension_GetStatsAs(
     dialect.map_or(0, |dialect| unsafe { stats_into(dialect, buffer, size) })
 }
 
-/// Hands the report in the form of that name to `write`, in pieces: 1, or 0 if there is no such form. No lock is held while `write` is
-/// called, which may allocate and free.
+/// Hands the report in the form of that name to `write`, in pieces: 1, or 0 if there is no such form. No lock is
+/// held while `write` is called, which may allocate and free.
 ///
 /// # Safety
 ///

@@ -14,8 +14,8 @@ pub(crate) fn first_definition(name: &CStr) -> *mut c_void {
 
 /// The definition of `name` behind this library's own, which is `ours`; null if there is none.
 ///
-/// The loader looks behind the library that calls `dlsym`. Where that is one that stands before this one and has a `dlsym` of its own, it
-/// finds ours: then the C library is asked.
+/// The loader looks behind the library that calls `dlsym`. Where that is one that stands before this one and has a
+/// `dlsym` of its own, it finds ours: then the C library is asked.
 pub(crate) fn next_definition(name: &CStr, ours: *const ()) -> *mut c_void {
     let is_another = |found: &*mut c_void| !ptr::eq(found.cast_const(), ours.cast());
     let Some(loader) = Loader::find() else { return ptr::null_mut() };

@@ -3,9 +3,9 @@
 //! Those that are given the size look nothing up. Null is no object, and nothing happens. ([new.delete.single],
 //! [new.delete.array])
 //!
-//! Ten of them are by default what C++ derives from the other two, and so call a program's, if it replaced one: `throw::derived` has
-//! the entries of nine, which come here only where it did not, and sends `operator delete(void*, std::size_t)` elsewhere when the
-//! library is loaded, if it did.
+//! Ten of them are by default what C++ derives from the other two, and so call a program's, if it replaced one:
+//! `throw::derived` has the entries of nine, which come here only where it did not, and sends
+//! `operator delete(void*, std::size_t)` elsewhere when the library is loaded, if it did.
 
 use crate::heap::{ANY_ALIGN, deallocate, deallocate_sized};
 use core::ffi::c_void;
@@ -49,8 +49,8 @@ unsafe extern "C" fn delete_array_nothrow(pointer: *mut c_void, _: *const c_void
 /// `operator delete(void*, std::size_t)`
 #[unsafe(export_name = "_ZdlPvm")]
 unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size that it
-    // passed there.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the
+    // size that it passed there.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
@@ -58,8 +58,8 @@ unsafe extern "C" fn delete_sized(pointer: *mut c_void, size: usize) {
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvm")]
 unsafe extern "C" fn delete_array_sized(pointer: *mut c_void, size: usize) {
-    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size that it
-    // passed there.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the
+    // size that it passed there.
     unsafe { deallocate_sized(pointer, ANY_ALIGN, size) };
 }
 
@@ -105,8 +105,8 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
     size: usize,
     align: usize,
 ) {
-    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size and the
-    // alignment that it passed there.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the
+    // size and the alignment that it passed there.
     unsafe { deallocate_sized(pointer, align, size) };
 }
 
@@ -114,7 +114,7 @@ pub(crate) unsafe extern "C" fn delete_sized_aligned(
 #[cfg(not(target_arch = "x86_64"))]
 #[unsafe(export_name = "_ZdaPvmSt11align_val_t")]
 unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usize, align: usize) {
-    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the size and the
-    // alignment that it passed there.
+    // SAFETY: null, or what the matching operator new answered, given up with this call; the compiler passes the
+    // size and the alignment that it passed there.
     unsafe { deallocate_sized(pointer, align, size) };
 }

@@ -1,10 +1,11 @@
 //! The eight forms of C++'s operator new.
 //!
 //! A block that is cached is handed out without a call, as in `malloc`. Where there is none, the rest is a jump to
-//! [`throw`](crate::throw), which leaves no frame of Rust's under a C++ exception. ([new.delete.single], [new.delete.array])
+//! [`throw`](crate::throw), which leaves no frame of Rust's under a C++ exception. ([new.delete.single],
+//! [new.delete.array])
 //!
-//! Two of them stand on their own. The others are by default what C++ derives from those, and so call a program's, if it replaced
-//! one: `throw::derived` has their entries, which come here only where it did not.
+//! Two of them stand on their own. The others are by default what C++ derives from those, and so call a program's,
+//! if it replaced one: `throw::derived` has their entries, which come here only where it did not.
 
 use crate::heap::HEAP;
 use crate::throw::{allocate_or_null, allocate_or_throw, throw_bad_alloc};

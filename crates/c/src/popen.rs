@@ -1,10 +1,11 @@
 //! `popen`, for which a fork waits before it stops the heap.
 //!
-//! The C library keeps a list of the streams that `popen` made, and holds a lock around it while it makes the next child: that child is
-//! to close them, and the list of what it is to close grows by `realloc`. From glibc 2.42 on (and in earlier ones that distributors
-//! mended) `fork` takes that lock, so that children find it free; it does so behind the handlers, of which one has stopped the heap.
-//! Each would wait for the other for ever. Nobody outside of the C library can take the lock first, as is done with that of
-//! [all streams](strata_os::lock_stream_list): so forks wait until no thread is in here.
+//! The C library keeps a list of the streams that `popen` made, and holds a lock around it while it makes the next
+//! child: that child is to close them, and the list of what it is to close grows by `realloc`. From glibc 2.42 on
+//! (and in earlier ones that distributors mended) `fork` takes that lock, so that children find it free; it does so
+//! behind the handlers, of which one has stopped the heap. Each would wait for the other for ever. Nobody outside
+//! of the C library can take the lock first, as is done with that of [all streams](strata_os::lock_stream_list): so
+//! forks wait until no thread is in here.
 //!
 //! In `libstrata.a` the name is made local (`cargo xtask dist`): a static program has no second one to call.
 

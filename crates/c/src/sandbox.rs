@@ -1,4 +1,5 @@
-//! `prctl` and `syscall`, by which programs put themselves behind filters of system calls, and begin to give up their rights.
+//! `prctl` and `syscall`, by which programs put themselves behind filters of system calls, and begin to give up
+//! their rights.
 //!
 //! A filter may say that a call ends the process, and who wrote it knew the calls of the C library's `malloc`. So before
 //! the kernel gets one, the heap is told to keep to these. libseccomp and what programs write themselves
@@ -20,8 +21,8 @@ use strata_sync::thread_block;
 /// A filter was asked for: what the kernel refuses from then on is strict mode.
 static MAY_BE_FILTERED: AtomicBool = AtomicBool::new(false);
 
-/// `prctl` was asked to restrain the process, or to keep rights of this thread. Without a filter the former is a question whether the kernel
-/// knows filters.
+/// `prctl` was asked to restrain the process, or to keep rights of this thread. Without a filter the former is a
+/// question whether the kernel knows filters.
 extern "C" fn restrain_by_option(option: c_int, mode: c_ulong, filter: usize) {
     if option != libc::PR_SET_SECCOMP {
         return keep_rights_of_one_thread(mode);
@@ -33,8 +34,8 @@ extern "C" fn restrain_by_option(option: c_int, mode: c_ulong, filter: usize) {
     }
 }
 
-/// `syscall` was asked for seccomp(2). Libraries ask with wrong flags and without a filter, too, to learn what the kernel knows: then it
-/// refuses, and nothing changes.
+/// `syscall` was asked for seccomp(2). Libraries ask with wrong flags and without a filter, too, to learn what the
+/// kernel knows: then it refuses, and nothing changes.
 extern "C" fn restrain_by_call(_number: c_long, operation: u32, flags: u32, arguments: usize) {
     match operation {
         libc::SECCOMP_SET_MODE_STRICT if flags == 0 && arguments == 0 => become_still(),

@@ -9,8 +9,8 @@
 
 use crate::reports;
 
-/// The constructor: the C library calls what stands in this section, the lowest number first. Where the library is a part of the
-/// program, constructors of the program's have higher ones or none.
+/// The constructor: the C library calls what stands in this section, the lowest number first. Where the library is
+/// a part of the program, constructors of the program's have higher ones or none.
 #[used]
 #[unsafe(link_section = ".init_array.00001")]
 static CONSTRUCTOR: extern "C" fn() = start;

@@ -5,10 +5,10 @@
 //! so that both exceptions pass through this code: it is assembly with unwind tables of its own, and Rust's functions jump
 //! here instead of calling, which leaves no frame of theirs in between.
 //!
-//! The library needs no C++ runtime and no C++ compiler. What it takes from the runtime are weak references, which the
-//! loader fills when the program or a library of it was linked with one (libstdc++ or libc++). Where the runtime came later, by
-//! `dlopen`, say into an interpreter written in C, it is looked for once memory has run out. Without any runtime nobody can
-//! have asked for an exception: one line, and abort.
+//! The library needs no C++ runtime and no C++ compiler. What it takes from the runtime are weak references, which
+//! the loader fills when the program or a library of it was linked with one (libstdc++ or libc++). Where the
+//! runtime came later, by `dlopen`, say into an interpreter written in C, it is looked for once memory has run out.
+//! Without any runtime nobody can have asked for an exception: one line, and abort.
 
 use crate::heap::HEAP;
 use strata_os::crash;

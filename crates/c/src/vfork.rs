@@ -1,10 +1,10 @@
 //! `vfork`, whose child may not run restartable sequences.
 //!
 //! Between `vfork` and `exec` the child runs in its parent's memory, on its parent's stack and with its parent's
-//! thread-local words, while the other threads go on. The kernel does not watch its sequences, and the CPU number in the area
-//! that it shares with the suspended parent is stale: a push or pop in the child would meet one of another thread
-//! halfway. POSIX forbids a child to call `malloc` there; runtimes do it all the same (`opendir`, to close
-//! descriptors, is the usual case).
+//! thread-local words, while the other threads go on. The kernel does not watch its sequences, and the CPU number
+//! in the area that it shares with the suspended parent is stale: a push or pop in the child would meet one of
+//! another thread halfway. POSIX forbids a child to call `malloc` there; runtimes do it all the same (`opendir`, to
+//! close descriptors, is the usual case).
 //!
 //! So the thread's counters are closed while it has two lives, which sends both to the slow path, and that one takes blocks
 //! from behind the caches, under locks that processes with one memory share. `reentry` keeps a thread that was not

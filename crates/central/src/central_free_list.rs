@@ -110,9 +110,10 @@ impl<P: PageSize> CentralFreeList<P> {
     /// Takes objects of `class` back, and gives spans that are whole again to the page heap. Objects whose
     /// spans belong to another back end go to `others`.
     ///
-    /// A pointer that is no object of the class, or is free already, ends the process with a line
-    /// that says so, or, where misuse is reported only, is left alone; and so does an object without the word that those of
-    /// its size come back with, where there is one ([`ObjectMaps::begin_objects_with`](crate::ObjectMaps::begin_objects_with)).
+    /// A pointer that is no object of the class, or is free already, ends the process with a line that says so, or,
+    /// where misuse is reported only, is left alone; and so does an object without the word that those of its size
+    /// come back with, where there is one
+    /// ([`ObjectMaps::begin_objects_with`](crate::ObjectMaps::begin_objects_with)).
     ///
     /// # Safety
     ///
@@ -340,8 +341,8 @@ impl<P: PageSize> Default for CentralFreeList<P> {
     }
 }
 
-/// Notes that objects of a span are used, some of whose granules went back to the kernel; says how many bytes of these have memory
-/// behind them again. The lock is held.
+/// Notes that objects of a span are used, some of whose granules went back to the kernel; says how many bytes of
+/// these have memory behind them again. The lock is held.
 #[cold]
 fn note_used<E: Platform>(platform: &E, span: SpanHandle, size: usize, objects: &[*mut u8]) -> u64 {
     let Some(granules) = Granules::of::<E::Pages>(&span, size, kernel_page_bytes(platform)) else {
@@ -355,8 +356,8 @@ fn note_used<E: Platform>(platform: &E, span: SpanHandle, size: usize, objects: 
     (released.and(used).len() * granules.bytes()) as u64
 }
 
-/// Takes a span that is whole out of what is looked at: its class, and what is known of its granules. Says how many bytes of them had
-/// no memory behind them. The lock is held.
+/// Takes a span that is whole out of what is looked at: its class, and what is known of its granules. Says how many
+/// bytes of them had no memory behind them. The lock is held.
 fn forget_released<E: Platform>(platform: &E, class: SizeClass, span: SpanHandle) -> u64 {
     span.set_class(SizeClass::NONE);
     let released = GranuleSet::released(&span);

@@ -1,8 +1,8 @@
 //! The kernel pages of a span, and which of them went back to the kernel.
 //!
-//! A span is looked at in *granules*: kernel pages, or as many of them in a row as it takes that a span has no more than 32.
-//! A granule on which no object is out may go back. The upper half of the span's note has a bit for each that went and was not
-//! used since.
+//! A span is looked at in *granules*: kernel pages, or as many of them in a row as it takes that a span has no more
+//! than 32. A granule on which no object is out may go back. The upper half of the span's note has a bit for each
+//! that went and was not used since.
 //!
 //! Whoever calls holds the lock of the span's class.
 
@@ -97,8 +97,8 @@ impl Granules {
     /// As for [`Self::claim`], which was called with the same set.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn unclaim(&self, span: &Span, set: GranuleSet) -> u32 {
-        // SAFETY: the span was prepared, and the lock of its class is held, by the caller's promise; `claim` had the same objects
-        // out.
+        // SAFETY: the span was prepared, and the lock of its class is held, by the caller's promise; `claim` had
+        // the same objects out.
         set.iter().map(|index| unsafe { span_objects::unclaim(span, self.objects_on(index)) }).sum()
     }
 

@@ -9,8 +9,8 @@ use strata_page_heap::PageHeap;
 use strata_size_classes::{ObjectSource, PageSize, SizeClass};
 use strata_span::{Platform, SpanList, SpanPlace};
 
-/// Objects that move at once where a cache is emptied, which may be in an allocation for which there is no memory, on a small stack: a
-/// quarter of a kibibyte of it.
+/// Objects that move at once where a cache is emptied, which may be in an allocation for which there is no memory,
+/// on a small stack: a quarter of a kibibyte of it.
 pub(crate) const EMPTIED_AT_ONCE: usize = 32;
 
 /// A [`MiddleTier`] on its platform and page heap: where caches get objects from and bring them back to.
@@ -64,15 +64,16 @@ where
     R: OtherBackEnds,
     T: TransferPolicy,
 {
-    /// The same, where only one cache comes for objects, or several: what the only one gives back nobody else waits for, so that
-    /// long objects go on to their spans ([`TransferPolicy::KEEPS_FOR_ONE_UP_TO`]). Several, unless this says otherwise.
+    /// The same, where only one cache comes for objects, or several: what the only one gives back nobody else waits
+    /// for, so that long objects go on to their spans ([`TransferPolicy::KEEPS_FOR_ONE_UP_TO`]). Several, unless
+    /// this says otherwise.
     #[must_use]
     pub fn for_one_cache(self, one_cache: bool) -> Self {
         Self { one_cache, ..self }
     }
 
-    /// The same, where caches and program have objects of so many bytes: transfer caches of long objects may hold a part of that
-    /// ([`TransferPolicy::LONG_SHARE`]). None, unless this says otherwise.
+    /// The same, where caches and program have objects of so many bytes: transfer caches of long objects may hold a
+    /// part of that ([`TransferPolicy::LONG_SHARE`]). None, unless this says otherwise.
     #[must_use]
     pub fn for_program_of(self, out_bytes: usize) -> Self {
         Self { out_bytes, ..self }
@@ -165,8 +166,8 @@ where
         moved
     }
 
-    /// What [`ObjectSource::take`] does, and how many of the objects were in the transfer cache: those are in front, and each was in
-    /// somebody's cache before.
+    /// What [`ObjectSource::take`] does, and how many of the objects were in the transfer cache: those are in
+    /// front, and each was in somebody's cache before.
     pub fn take_telling(&self, class: SizeClass, out: &mut [*mut u8]) -> Taken {
         let cached = self.cache(class).remove(out);
         let fresh = match out.get_mut(cached..) {

@@ -87,12 +87,13 @@ impl ObjectMaps {
         self.has_records.load(Ordering::Relaxed)
     }
 
-    /// From now on the first word of each object of a new span is `word`, or 0; `word` on the first kernel page of spans of at most
-    /// [`MARKED_BYTES`]. It is 0 again where a kernel page without objects in use went back. Only before the first span, and
-    /// only where the program may touch what the page heap hands out.
+    /// From now on the first word of each object of a new span is `word`, or 0; `word` on the first kernel page of
+    /// spans of at most [`MARKED_BYTES`]. It is 0 again where a kernel page without objects in use went back. Only
+    /// before the first span, and only where the program may touch what the page heap hands out.
     ///
-    /// Objects of up to `always_up_to` bytes come back with that word, as their caches have them, larger ones with it or 0. One that has
-    /// another is somebody's, or was written to since it was freed: it is told of, and left alone.
+    /// Objects of up to `always_up_to` bytes come back with that word, as their caches have them, larger ones with
+    /// it or 0. One that has another is somebody's, or was written to since it was freed: it is told of, and left
+    /// alone.
     pub fn begin_objects_with(&self, word: u64, always_up_to: usize) {
         self.first_word.store(word, Ordering::Relaxed);
         self.always_up_to.store(always_up_to, Ordering::Relaxed);

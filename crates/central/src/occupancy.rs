@@ -6,7 +6,8 @@ use strata_span::{SpanHandle, SpanList};
 /// Lists of spans that a class has, the fullest spans on the first.
 pub const OCCUPANCY_LISTS: usize = 8;
 
-/// Buckets of a count of spans by the objects that are out: bucket `i` has those with at least `2^i` and fewer than `2^(i+1)`.
+/// Buckets of a count of spans by the objects that are out: bucket `i` has those with at least `2^i` and fewer than
+/// `2^(i+1)`.
 pub const UTILIZATION_BUCKETS: usize = 16;
 
 /// A class's spans that have free objects and objects out. Each operation takes constant time.

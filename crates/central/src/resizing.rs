@@ -17,8 +17,8 @@ const CLASSES_PER_GAINER: usize = 10;
 /// Capacity that was taken from one class and not yet given to another.
 #[derive(Debug)]
 pub(crate) struct SpareCapacity {
-    /// Keeps rounds of resizing apart, and has the classes of the one that is underway: on the stack of a thread that missed they would be
-    /// 2 KiB. Rank: above all transfer caches.
+    /// Keeps rounds of resizing apart, and has the classes of the one that is underway: on the stack of a thread
+    /// that missed they would be 2 KiB. Rank: above all transfer caches.
     round: Mutex<[Candidate; CLASS_SLOTS]>,
     /// Written under the lock, read by figures.
     bytes: AtomicU64,

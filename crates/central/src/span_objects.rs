@@ -1,9 +1,9 @@
 //! The bitmap of a span's free objects.
 //!
-//! A span of at most 64 objects has it in its own word [`Span::object_map`]; for more that word is the
-//! address of as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The span's hint is the index
-//! of a word below which none has a bit set, or the greatest that it can tell. The lower half of its note is when it got its
-//! objects; the upper half belongs to `granules`.
+//! A span of at most 64 objects has it in its own word [`Span::object_map`]; for more that word is the address of
+//! as many words as it takes, from [`ObjectMaps`]. A set bit is a free object. The span's hint is the index of a
+//! word below which none has a bit set, or the greatest that it can tell. The lower half of its note is when it got
+//! its objects; the upper half belongs to `granules`.
 //!
 //! Whoever calls holds the lock of the span's class, or has the span alone.
 

@@ -97,7 +97,8 @@ impl ClassStats {
 
 /// All classes together, in bytes unless named otherwise.
 ///
-/// `span_bytes = out + central`, exactly: each word of a class's figures is of one moment, unless [`is_unknown`](Self::is_unknown).
+/// `span_bytes = out + central`, exactly: each word of a class's figures is of one moment, unless
+/// [`is_unknown`](Self::is_unknown).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

@@ -1,11 +1,13 @@
 //! Kernel pages on which no object is out go back to the kernel, although their spans are in use.
 //!
-//! Small objects that survive amid others that were freed keep their span, and so the page heap gets nothing back. Of the kernel
-//! pages of such spans most may be empty all the same: where one object of 512 bytes in twenty survives at random, two in three
-//! are. They are found by the bitmaps of free objects, so that nothing that goes is read or written.
+//! Small objects that survive amid others that were freed keep their span, and so the page heap gets nothing back.
+//! Of the kernel pages of such spans most may be empty all the same: where one object of 512 bytes in twenty
+//! survives at random, two in three are. They are found by the bitmaps of free objects, so that nothing that goes
+//! is read or written.
 //!
-//! It is work for the background: per-CPU and transfer caches come first, since what they hold is out as far as spans know, and
-//! what of the free objects recent demand may want again is for the caller to know ([`Allowances`]).
+//! It is work for the background: per-CPU and transfer caches come first, since what they hold is out as far as
+//! spans know, and what of the free objects recent demand may want again is for the caller to know
+//! ([`Allowances`]).
 
 use crate::{
     MiddleSource, OtherBackEnds, TransferPolicy,
@@ -66,8 +68,8 @@ where
     R: OtherBackEnds,
     T: TransferPolicy,
 {
-    /// Gives kernel pages on which no object is out back to the kernel, inside of the spans that begin on one hugepage, if the page
-    /// heap thinks that worth the hugepage. What goes is taken off `allowances`.
+    /// Gives kernel pages on which no object is out back to the kernel, inside of the spans that begin on one
+    /// hugepage, if the page heap thinks that worth the hugepage. What goes is taken off `allowances`.
     ///
     /// Any thread may call it at any time. Costs two short locks and at least a system call for each span that gives
     /// something, at most 128 runs of pages a call, and a look at each span of the hugepage.
@@ -132,8 +134,9 @@ where
         }
     }
 
-    /// Calls `visit` for each span that begins on the hugepage, has a class with an allowance, and enough free objects that a
-    /// kernel page may be empty, until it says that it has enough. The spans are those of some moment.
+    /// Calls `visit` for each span that begins on the hugepage, has a class with an allowance, and enough free
+    /// objects that a kernel page may be empty, until it says that it has enough. The spans are those of some
+    /// moment.
     fn for_each_candidate(
         &self,
         hugepage: Hugepage,
@@ -147,7 +150,8 @@ where
         while index < PageCount::<E::Pages>::PER_HUGEPAGE.get() {
             let page = first + PageCount::new(index);
             index += 1;
-            // A byte of the page map says of most pages that there is nothing: in a large heap each look at a span waits for memory.
+            // A byte of the page map says of most pages that there is nothing: in a large heap each look at a span
+            // waits for memory.
             if allowances.get(map.class_at(page.address().value())) < least as u64 {
                 continue;
             }

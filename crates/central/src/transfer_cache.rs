@@ -15,9 +15,9 @@ const PIECES: usize = 4;
 
 /// The transfer cache of one size class: a stack of pointers in an array of its own.
 ///
-/// What one thread flushes another refills from, without a span being touched. Any thread may call any
-/// method at any time. One lock, held for the copy of one batch. The array comes from the metadata arena
-/// in up to four pieces, as it is filled. It has its cache lines for itself: CPUs that pass objects of one class to each other
+/// What one thread flushes another refills from, without a span being touched. Any thread may call any method at
+/// any time. One lock, held for the copy of one batch. The array comes from the metadata arena in up to four
+/// pieces, as it is filled. It has its cache lines for itself: CPUs that pass objects of one class to each other
 /// would wait for those of its neighbours, too.
 #[derive(Debug)]
 #[repr(align(64))]
@@ -52,8 +52,8 @@ impl InsertLimits {
     /// None but the cache's own.
     pub const NONE: Self = Self { holds: usize::MAX, grows_to: usize::MAX };
 
-    /// What objects of a size come under where caches and program have objects of `out_bytes`; `one_cache` says that only one
-    /// cache comes for them.
+    /// What objects of a size come under where caches and program have objects of `out_bytes`; `one_cache` says
+    /// that only one cache comes for them.
     pub(crate) fn of<T: TransferPolicy>(size: usize, out_bytes: usize, one_cache: bool) -> Self {
         let goes_on = one_cache && size > T::KEEPS_FOR_ONE_UP_TO;
         if size <= T::GROWS_UP_TO && !goes_on {
@@ -83,8 +83,8 @@ struct Stack {
     misses_seen: u64,
     /// Objects for which there was no room in this period, and that nobody missed since.
     turned_away: usize,
-    /// Objects that were missed after they had been turned away: with so much more capacity they would have been here. The cache
-    /// has not grown by these yet.
+    /// Objects that were missed after they had been turned away: with so much more capacity they would have been
+    /// here. The cache has not grown by these yet.
     regretted: usize,
 }
 
@@ -128,8 +128,8 @@ impl<T: TransferPolicy> TransferCache<T> {
     /// Puts in as many of `objects` as there is room for, from the front; says how many. The cache only
     /// keeps the pointers.
     ///
-    /// A cache that has no room grows by as many objects as it turned away before they were missed, within `limits`: who only
-    /// gives fills no cache for others.
+    /// A cache that has no room grows by as many objects as it turned away before they were missed, within
+    /// `limits`: who only gives fills no cache for others.
     pub fn insert<E: Platform>(
         &self,
         platform: &E,
@@ -323,7 +323,8 @@ impl Stack {
         self.piece_length = bounds.max.div_ceil(PIECES).next_power_of_two();
     }
 
-    /// Makes room for `objects` more, as far as such were missed, up to `most` and its greatest capacity; says by how many it grew.
+    /// Makes room for `objects` more, as far as such were missed, up to `most` and its greatest capacity; says by
+    /// how many it grew.
     fn grow_for(&mut self, objects: usize, most: usize) -> usize {
         let needed = (self.used + objects).saturating_sub(self.capacity);
         let most = most.min(self.max_capacity).saturating_sub(self.capacity);

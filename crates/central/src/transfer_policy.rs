@@ -4,33 +4,36 @@ use strata_size_classes::ClassInfo;
 
 /// How much a [`TransferCache`](crate::TransferCache) may hold, chosen when the tier's type is written.
 pub trait TransferPolicy {
-    /// Most batches that one size class may hold; 0 switches transfer caches off. At half, four threads that hand objects of 64
-    /// bytes to four others in parcels of 512 take a tenth more of the processor's time, since many pass through spans; at
-    /// twice, nothing was gained.
+    /// Most batches that one size class may hold; 0 switches transfer caches off. At half, four threads that hand
+    /// objects of 64 bytes to four others in parcels of 512 take a tenth more of the processor's time, since many
+    /// pass through spans; at twice, nothing was gained.
     const MAX_BATCHES: usize = 128;
     /// Batches that it may hold before its first resize.
     const INITIAL_BATCHES: usize = 16;
     /// Bytes of objects that it may hold before its first resize, a batch in any case.
     const INITIAL_BYTES: usize = 128 << 10;
-    /// Objects of up to this size let their cache grow by those that it turned away and missed, however little the program has;
-    /// that of larger ones grows so up to one part in [`LONG_SHARE`](Self::LONG_SHARE) of what the program has. 0 leaves growth
-    /// to the rounds of resizing.
+    /// Objects of up to this size let their cache grow by those that it turned away and missed, however little the
+    /// program has; that of larger ones grows so up to one part in [`LONG_SHARE`](Self::LONG_SHARE) of what the
+    /// program has. 0 leaves growth to the rounds of resizing.
     const GROWS_UP_TO: usize = 2 << 10;
-    /// Objects of up to this size are kept although only one cache comes for them. Of larger ones only as many are kept then as
-    /// [`LONG_SHARE`](Self::LONG_SHARE) allows, and the others go on to their spans, whose pages serve other sizes. With half, one
-    /// thread whose sizes change has 5 % more at its peak, for pages come back one by one (`phases` of the benchmarks); with all
-    /// sizes kept, 64 vectors that grow in turn have 0.6 MiB more.
+    /// Objects of up to this size are kept although only one cache comes for them. Of larger ones only as many are
+    /// kept then as [`LONG_SHARE`](Self::LONG_SHARE) allows, and the others go on to their spans, whose pages serve
+    /// other sizes. With half, one thread whose sizes change has 5 % more at its peak, for pages come back one by
+    /// one (`phases` of the benchmarks); with all sizes kept, 64 vectors that grow in turn have 0.6 MiB more.
     const KEEPS_FOR_ONE_UP_TO: usize = 8 << 10;
-    /// Of the bytes that the program has beyond [`LONG_BEYOND`](Self::LONG_BEYOND), one class of longer objects may hold one part in
-    /// so many. A span of such is one object or a few, and its way out of the page heap and back takes longer than all else.
+    /// Of the bytes that the program has beyond [`LONG_BEYOND`](Self::LONG_BEYOND), one class of longer objects may
+    /// hold one part in so many. A span of such is one object or a few, and its way out of the page heap and back
+    /// takes longer than all else.
     const LONG_SHARE: usize = 32;
-    /// A program that has no more keeps no long objects. Without it, 64 vectors that grow in turn to 64 KiB have 0.9 MiB more.
+    /// A program that has no more keeps no long objects. Without it, 64 vectors that grow in turn to 64 KiB have
+    /// 0.9 MiB more.
     const LONG_BEYOND: usize = 8 << 20;
     /// Most bytes of objects that one size class may hold.
     const MAX_BYTES: usize = 1 << 20;
 }
 
-/// TCMalloc's bounds, 16 batches at first and at most 1 MiB a class; and 128 KiB at first, and 128 batches at most instead of 64.
+/// TCMalloc's bounds, 16 batches at first and at most 1 MiB a class; and 128 KiB at first, and 128 batches at most
+/// instead of 64.
 ///
 /// With 1 MiB from the start a program that uses forty classes a little keeps 16 MiB for it: see `grow-many` and
 /// `threads` of `cargo xtask bench --peers`.

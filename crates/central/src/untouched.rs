@@ -3,9 +3,9 @@
 /// A line of the processor's caches, and of any kernel page one part.
 const LINE_BYTES: usize = 64;
 
-/// Whether an object of `bytes` begins with nothing but zeroes, as far as the line of the processor's caches goes that it begins in. So does
-/// one that nobody had since its page came from the kernel; of those whose first word is 0, most that somebody has do not. Reads a line
-/// that whoever asked for the first word has at hand.
+/// Whether an object of `bytes` begins with nothing but zeroes, as far as the line of the processor's caches goes
+/// that it begins in. So does one that nobody had since its page came from the kernel; of those whose first word is
+/// 0, most that somebody has do not. Reads a line that whoever asked for the first word has at hand.
 ///
 /// # Safety
 ///

@@ -102,8 +102,8 @@ fn is_filled(object: usize, size: usize) -> bool {
     bytes.iter().all(|&byte| byte == byte_of(object))
 }
 
-/// Random programs: objects of some classes come and go, everything that may go is given back, and everything that is in use is
-/// looked at.
+/// Random programs: objects of some classes come and go, everything that may go is given back, and everything that
+/// is in use is looked at.
 fn what_is_in_use_stays<P: PageSize>(objects_a_class: usize) {
     let heap = Heap::<P, HugePageAware<P>>::new();
     let mut random = Seed::from_environment_or(0x5eed_0009);

@@ -24,8 +24,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) page_size: PageSizeKind,
     /// What is added to `STRATA_CONF`.
     pub(crate) pairs: Vec<OsString>,
-    /// A variable that is to have the program's number: a process keeps it when it becomes another program, and its children
-    /// have other ones.
+    /// A variable that is to have the program's number: a process keeps it when it becomes another program, and its
+    /// children have other ones.
     pub(crate) own_number: Option<&'static str>,
 }
 

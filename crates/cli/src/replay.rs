@@ -12,10 +12,11 @@ use strata_replay::{
 
 /// Replay a trace through Strata's layers without its program
 ///
-/// Pages are simulated and time is the trace's own: minutes of a program take seconds. Prints means over the trace; with
-/// --html also curves over time. Where an option has several values, or with --compare, every combination is replayed and
-/// stands in a line of its own. What is not said is as it is in a program: memory goes back at the rate and after the delay that
-/// STRATA_CONF has if nobody changes it, and the kernel makes hugepages where it is asked to.
+/// Pages are simulated and time is the trace's own: minutes of a program take seconds. Prints means over the trace;
+/// with --html also curves over time. Where an option has several values, or with --compare, every combination is
+/// replayed and stands in a line of its own. What is not said is as it is in a program: memory goes back at the
+/// rate and after the delay that STRATA_CONF has if nobody changes it, and the kernel makes hugepages where it is
+/// asked to.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
     /// What `strata record` wrote, as it is or compressed by gzip; or the name of a pattern (--patterns)

@@ -122,8 +122,8 @@ fn show(options: &Options) -> Result<(), Failure> {
     }
 }
 
-/// Why two snapshots are not an earlier and a later one of one program, if they are not. They are compared all the same: who
-/// compares two runs knows what it means.
+/// Why two snapshots are not an earlier and a later one of one program, if they are not. They are compared all the
+/// same: who compares two runs knows what it means.
 fn doubt(later: &Document, earlier: Option<&Document>) -> Option<String> {
     let earlier = earlier?;
     if later.process_id != earlier.process_id || later.process_name != earlier.process_name {

@@ -91,8 +91,8 @@ impl CpuWords {
         unsafe { rseq::pop(&self.0, class.raw().into()) }
     }
 
-    /// Takes a free object of `class`; the address of a word that is 0, and [is nothing](Self::is_nothing), if this CPU has none.
-    /// For who is going to look at the object's first word: one comparison does for both.
+    /// Takes a free object of `class`; the address of a word that is 0, and [is nothing](Self::is_nothing), if this
+    /// CPU has none. For who is going to look at the object's first word: one comparison does for both.
     ///
     /// # Safety
     ///
@@ -156,11 +156,11 @@ pub struct CpuCache {
     pub(crate) limit_bytes: AtomicU64,
     /// What the usual limit was when it was let [follow the program](Self::let_limit_follow_program); 0 if it does not.
     pub(crate) followed_from: AtomicU64,
-    /// What is left of the limits of CPUs that were never used. Written by slow paths of CPUs that come, or borrow; below zero for no
-    /// longer than a new usual limit takes to be spread.
+    /// What is left of the limits of CPUs that were never used. Written by slow paths of CPUs that come, or borrow;
+    /// below zero for no longer than a new usual limit takes to be spread.
     pub(crate) unused_limit: AtomicI64,
-    /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU counts for
-    /// itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
+    /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU
+    /// counts for itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
     out_bytes: AtomicI64,
     /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
     /// CPUs, so that nobody touches regions that were never used.
@@ -231,8 +231,8 @@ impl CpuCache {
         Ok(())
     }
 
-    /// The same for caches that one thread uses for all ids, as a simulation does: nobody has to be kept out of a cache that is
-    /// stopped, so that no kernel is asked for fences.
+    /// The same for caches that one thread uses for all ids, as a simulation does: nobody has to be kept out of a
+    /// cache that is stopped, so that no kernel is asked for fences.
     ///
     /// # Errors
     ///
@@ -240,8 +240,8 @@ impl CpuCache {
     ///
     /// # Safety
     ///
-    /// As for [`set_up`](Self::set_up), but that the area needs to be registered with nobody; and only one thread calls any method that
-    /// takes objects, gives them, or stops caches.
+    /// As for [`set_up`](Self::set_up), but that the area needs to be registered with nobody; and only one thread
+    /// calls any method that takes objects, gives them, or stops caches.
     pub unsafe fn set_up_for_one_thread<S: PageSource>(
         &self,
         source: &S,
@@ -315,12 +315,13 @@ impl CpuCache {
     /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq; the object is free, of this class, and
-        // nobody else has it.
+        // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq; the object is free, of
+        // this class, and nobody else has it.
         unsafe { self.words.push(class, object) }
     }
 
-    /// Takes up to `out.len()` objects of `class` from this CPU, in the order in which [`pop`](Self::pop) would; says how many.
+    /// Takes up to `out.len()` objects of `class` from this CPU, in the order in which [`pop`](Self::pop) would;
+    /// says how many.
     ///
     /// # Safety
     ///
@@ -418,14 +419,16 @@ impl CpuCache {
         self.worth(state).min(state.limit_bytes())
     }
 
-    /// Bytes that one CPU's capacities may take up whatever its limit is: all bytes that the source handed out while one CPU was
-    /// used, and half of them over all possible CPUs when more were. So caches grow with the program, and never hold more than was out at
-    /// once, but for the least that each CPU may have. With half of that for one CPU, a program that allocates and frees a MiB in
-    /// turn fetches half of it from the source each time; with all of it for several, 2000 short threads in turn left 0.1 to 1.2
-    /// MiB more resident instead of 0.3 to 0.8.
+    /// Bytes that one CPU's capacities may take up whatever its limit is: all bytes that the source handed out
+    /// while one CPU was used, and half of them over all possible CPUs when more were. So caches grow with the
+    /// program, and never hold more than was out at once, but for the least that each CPU may have. With half of
+    /// that for one CPU, a program that allocates and frees a MiB in turn fetches half of it from the source each
+    /// time; with all of it for several, 2000 short threads in turn left 0.1 to 1.2 MiB more resident instead of
+    /// 0.3 to 0.8.
     ///
-    /// A CPU through which objects pass to and fro [earns](CpuState::note_costly_turn) more, at most half of what is out. With all of
-    /// it, programs of short threads have 1.4 times as much at their peak (`threads` of the benchmarks), and with half 1.07 times.
+    /// A CPU through which objects pass to and fro [earns](CpuState::note_costly_turn) more, at most half of what
+    /// is out. With all of it, programs of short threads have 1.4 times as much at their peak (`threads` of the
+    /// benchmarks), and with half 1.07 times.
     pub(crate) fn worth(&self, state: &CpuState) -> i64 {
         let out = self.out_bytes();
         let share = match self.used_ids() {
@@ -437,8 +440,8 @@ impl CpuCache {
         i64::try_from(share.max(earned)).unwrap_or(i64::MAX)
     }
 
-    /// Bytes of the objects that the source handed out and has not got back, over all CPUs; less than 32 KiB off for each CPU.
-    /// Takes no lock: one load.
+    /// Bytes of the objects that the source handed out and has not got back, over all CPUs; less than 32 KiB off
+    /// for each CPU. Takes no lock: one load.
     pub fn out_bytes(&self) -> u64 {
         u64::try_from(self.out_bytes.load(Ordering::Relaxed)).unwrap_or(0)
     }

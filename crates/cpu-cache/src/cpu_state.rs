@@ -11,12 +11,12 @@ use strata_sync::atomic::{
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct CpuState {
-    /// Whether somebody has stopped the cache, and how long its region is: see [`RegionWord`]. Written by the one who stopped
-    /// it; read by slow paths and by `rseq::exchange`, which finds it at the state's first bytes.
+    /// Whether somebody has stopped the cache, and how long its region is: see [`RegionWord`]. Written by the one
+    /// who stopped it; read by slow paths and by `rseq::exchange`, which finds it at the state's first bytes.
     region: AtomicU16,
     populated: AtomicBool,
-    /// Bytes of the CPU's limit that were not granted yet: its limit is this and what was granted. Limits move between CPUs. Below zero
-    /// where the limit fell below what was granted.
+    /// Bytes of the CPU's limit that were not granted yet: its limit is this and what was granted. Limits move
+    /// between CPUs. Below zero where the limit fell below what was granted.
     pub(crate) reserve_bytes: AtomicI64,
     /// Bytes that the CPU was granted so far: what its classes' capacities may take up together.
     pub(crate) granted_bytes: AtomicI64,
@@ -313,9 +313,10 @@ impl CpuState {
         self.flushed_objects.fetch_add(objects as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes that the source handed out, or got back as a negative number. Once they are as many as 32 KiB answers with
-    /// all that were counted since: they are to be added to the sum over all CPUs, which so is written at few misses and less
-    /// than that off for each CPU. At an eighth, CPUs that pass 64 objects of 64 bytes to each other write it at each miss.
+    /// Counts bytes that the source handed out, or got back as a negative number. Once they are as many as 32 KiB
+    /// answers with all that were counted since: they are to be added to the sum over all CPUs, which so is written
+    /// at few misses and less than that off for each CPU. At an eighth, CPUs that pass 64 objects of 64 bytes to
+    /// each other write it at each miss.
     pub(crate) fn count_out(&self, bytes: i64) -> i64 {
         const KEPT_APART: u64 = 32 << 10;
         let pending =
@@ -346,7 +347,8 @@ impl CpuState {
         added
     }
 
-    /// Counts a miss for want of limit. True for one in 32: to look whether others have some to spare costs a look at each of them.
+    /// Counts a miss for want of limit. True for one in 32: to look whether others have some to spare costs a look
+    /// at each of them.
     pub(crate) fn comes_to_borrow(&self) -> bool {
         const PERIOD: u32 = 32;
         let turn = self.borrow_turn.load(Ordering::Relaxed).wrapping_add(1);
@@ -363,7 +365,8 @@ impl CpuState {
         self.is_poor.store(is_poor, Ordering::Relaxed);
     }
 
-    /// Takes up to `wanted` bytes off the CPU's limit that were not granted, and leaves it a limit of `kept`; says how many.
+    /// Takes up to `wanted` bytes off the CPU's limit that were not granted, and leaves it a limit of `kept`; says
+    /// how many.
     pub(crate) fn lend(&self, wanted: i64, kept: i64) -> i64 {
         take_up_to(&self.reserve_bytes, wanted.min(self.limit_bytes().saturating_sub(kept)))
     }
@@ -373,12 +376,13 @@ impl CpuState {
         self.earned_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes a turn that cost: a class has just overflowed, missed objects before that, and found no capacity to keep what came
-    /// back. With 256 of them among 8192 misses the CPU earns twice the `allowance` that it has now.
+    /// Notes a turn that cost: a class has just overflowed, missed objects before that, and found no capacity to
+    /// keep what came back. With 256 of them among 8192 misses the CPU earns twice the `allowance` that it has now.
     ///
-    /// What only comes from here, or only goes back here, earns nothing. With an eighth as many, a program earns what it needs for a
-    /// moment; with eight times as many, one that passes 1.5 MiB in 26 classes to and fro takes a third more of the processor's time for its
-    /// first 600 000 blocks (`hand-over-1-1-mixed` of the benchmarks). Misses stand for time: replays have no clock here.
+    /// What only comes from here, or only goes back here, earns nothing. With an eighth as many, a program earns
+    /// what it needs for a moment; with eight times as many, one that passes 1.5 MiB in 26 classes to and fro takes
+    /// a third more of the processor's time for its first 600 000 blocks (`hand-over-1-1-mixed` of the benchmarks).
+    /// Misses stand for time: replays have no clock here.
     pub(crate) fn note_costly_turn(&self, allowance: i64) {
         const TURNS: u32 = 256;
         const AMONG: u64 = 8192;
@@ -397,8 +401,8 @@ impl CpuState {
         }
     }
 
-    /// Takes back what was earned, and then what was granted and no capacity takes up. For who emptied the cache. A CPU that earned
-    /// nothing keeps its grants: it needed them before.
+    /// Takes back what was earned, and then what was granted and no capacity takes up. For who emptied the cache. A
+    /// CPU that earned nothing keeps its grants: it needed them before.
     pub(crate) fn revoke_earned(&self) {
         if self.earned_bytes.swap(0, Ordering::Relaxed) == 0 {
             return;
@@ -417,14 +421,15 @@ impl CpuState {
         reserved + available
     }
 
-    /// Adds to the CPU's limit what another gave up, or what the usual limit grew by; a negative number lowers it. If more is granted
-    /// than the limit then, the reserve is below zero, and nothing is granted until [that is paid](Self::pay_debt).
+    /// Adds to the CPU's limit what another gave up, or what the usual limit grew by; a negative number lowers it.
+    /// If more is granted than the limit then, the reserve is below zero, and nothing is granted until [that is
+    /// paid](Self::pay_debt).
     pub(crate) fn receive_share(&self, bytes: i64) {
         self.reserve_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Pays what the reserve is below zero by out of what is granted and no capacity takes up. Says how much of it capacities still have;
-    /// a CPU that gave its limit to others may owe more, which only a higher limit pays.
+    /// Pays what the reserve is below zero by out of what is granted and no capacity takes up. Says how much of it
+    /// capacities still have; a CPU that gave its limit to others may owe more, which only a higher limit pays.
     pub(crate) fn pay_debt(&self) -> i64 {
         let debt = self.reserve_bytes.load(Ordering::Relaxed).min(0).saturating_neg();
         let paid = take_up_to(&self.available_bytes, debt);
@@ -472,8 +477,9 @@ impl CpuState {
     }
 }
 
-/// Adds to a counter on which nothing rests. Of two threads that do so on one CPU at the same moment, by which the first was
-/// interrupted, one may go uncounted; a locked instruction would wait for all stores of the program before it.
+/// Adds to a counter on which nothing rests. Of two threads that do so on one CPU at the same moment, by which the
+/// first was interrupted, one may go uncounted; a locked instruction would wait for all stores of the program
+/// before it.
 ///
 /// A model takes one, so that it does not explore what the counter may show.
 pub(crate) fn add_roughly(counter: &AtomicU64, amount: u64) {

@@ -29,8 +29,8 @@ impl CpuCache {
     /// regions get the least size, and the memory behind it goes back to `pages`. At most `most` caches a call; says how
     /// many bytes of objects went.
     ///
-    /// For the background, each few seconds. Any thread may call it at any time. Costs a load for each class and CPU that was
-    /// ever used, and for each CPU that is drained what [`drain`](Self::drain) does.
+    /// For the background, each few seconds. Any thread may call it at any time. Costs a load for each class and
+    /// CPU that was ever used, and for each CPU that is drained what [`drain`](Self::drain) does.
     #[unsafe(link_section = ".text_rarely")]
     pub fn drain_idle<O, S>(&self, source: &O, pages: &S, most: u32) -> u64
     where

@@ -82,8 +82,9 @@ impl CpuStats {
 }
 
 impl CpuCache {
-    /// How many ids [`holds_near`](Self::holds_near) looks at: two or three cache lines each. At half, machines of 16 CPUs have caches that
-    /// nobody looks at; at twice, the look takes several microseconds where there are as many.
+    /// How many ids [`holds_near`](Self::holds_near) looks at: two or three cache lines each. At half, machines of
+    /// 16 CPUs have caches that nobody looks at; at twice, the look takes several microseconds where there are as
+    /// many.
     pub const NEARBY_IDS: u32 = 16;
 
     /// The figures of `id`'s cache, each as it is at some moment; zeros if there is no such id. Costs a load per
@@ -147,15 +148,15 @@ impl CpuCache {
         self.objects(unsafe { self.current_id() }, class)
     }
 
-    /// Whether an object of `class` stands in a cache. One that others push or pop meanwhile may be found or not, and one in a cache
-    /// that somebody stops meanwhile may be missed; what is in no cache all the time is never found. For those who have time:
-    /// looks at every slot in use of every id that was ever used.
+    /// Whether an object of `class` stands in a cache. One that others push or pop meanwhile may be found or not,
+    /// and one in a cache that somebody stops meanwhile may be missed; what is in no cache all the time is never
+    /// found. For those who have time: looks at every slot in use of every id that was ever used.
     pub fn holds(&self, class: SizeClass, object: *mut u8) -> bool {
         (0..self.used_ids()).any(|id| self.is_held_by(id, class, object))
     }
 
-    /// The same, asked of `id` and of the ids behind it alone, [`Self::NEARBY_IDS`] together, so that the cost does not grow with the
-    /// machine.
+    /// The same, asked of `id` and of the ids behind it alone, [`Self::NEARBY_IDS`] together, so that the cost does
+    /// not grow with the machine.
     pub fn holds_near(&self, id: u32, class: SizeClass, object: *mut u8) -> bool {
         let used = self.used_ids();
         (0..used.min(Self::NEARBY_IDS))
@@ -167,9 +168,9 @@ impl CpuCache {
         let Some(state) = self.state(id).filter(|state| state.is_populated()) else {
             return false;
         };
-        // A header is read by the layout that it is of, or not believed: one of a longer region says of the old layout's slots that
-        // they are in use, where there may stand still what was popped long ago.
-        // Acquire pairs with the release in `note_resize`: the headers of the layouts before are not seen any more.
+        // A header is read by the layout that it is of, or not believed: one of a longer region says of the old
+        // layout's slots that they are in use, where there may stand still what was popped long ago. Acquire pairs
+        // with the release in `note_resize`: the headers of the layouts before are not seen any more.
         let shape = || (state.region(), state.region_resizes.load(Ordering::Acquire));
         let before = shape();
         let begin = self.layouts.of(before.0.size()).begin(class);

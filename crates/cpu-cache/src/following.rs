@@ -1,27 +1,31 @@
 //! A usual limit that grows with the program, and falls with it.
 //!
-//! What a CPU's cache misses for want of bytes depends on how much of each class the program has more at one moment and less at another:
-//! the more it has, the more. A limit that is right for a program of some MiB has one of a hundred go to the middle tier for each
-//! second block. So the limit of each CPU grows to a part of what program and caches have, within bounds.
+//! What a CPU's cache misses for want of bytes depends on how much of each class the program has more at one moment
+//! and less at another: the more it has, the more. A limit that is right for a program of some MiB has one of a
+//! hundred go to the middle tier for each second block. So the limit of each CPU grows to a part of what program
+//! and caches have, within bounds.
 
 use crate::CpuCache;
 use strata_size_classes::ObjectSource;
 use strata_sync::atomic::Ordering;
 
-/// Limits that grew with the program are together at most one part in so many of what caches and program have. (What the CPUs of a program
-/// that has less than four times its limits may hold is bounded by [`CpuCache::worth`] alone: half.)
+/// Limits that grew with the program are together at most one part in so many of what caches and program have.
+/// (What the CPUs of a program that has less than four times its limits may hold is bounded by [`CpuCache::worth`]
+/// alone: half.)
 const PROGRAM_SHARE: u64 = 4;
 
-/// The usual limit grows to so many times what it was set up with. At half, four threads that replace 2000 blocks each of up to 128 KiB
-/// (`churn-wide-4t` of the benchmarks) take half as much again of the processor's time; at twice they gain nothing beyond the noise.
+/// The usual limit grows to so many times what it was set up with. At half, four threads that replace 2000 blocks
+/// each of up to 128 KiB (`churn-wide-4t` of the benchmarks) take half as much again of the processor's time; at
+/// twice they gain nothing beyond the noise.
 const GREATEST_GROWTH: u64 = 4;
 
 /// It grows by no less at a time.
 const STEP: u64 = 256 << 10;
 
 impl CpuCache {
-    /// From now on the usual limit grows with the program: from what it is now, until all CPUs' together are a quarter of what caches and program
-    /// have, and to four times what it is now at most. It falls again [now and then](Self::shuffle). Who [sets it](Self::set_limit) ends that.
+    /// From now on the usual limit grows with the program: from what it is now, until all CPUs' together are a
+    /// quarter of what caches and program have, and to four times what it is now at most. It falls again [now and
+    /// then](Self::shuffle). Who [sets it](Self::set_limit) ends that.
     ///
     /// Before there is a second thread.
     pub fn let_limit_follow_program(&self) {
@@ -36,7 +40,8 @@ impl CpuCache {
         }
     }
 
-    /// Lowers the usual limit where the program has half as much as it was raised for, and has caches give up what they hold above it.
+    /// Lowers the usual limit where the program has half as much as it was raised for, and has caches give up what
+    /// they hold above it.
     pub(crate) fn lower_limit_with_program<O: ObjectSource>(&self, source: &O) {
         let (usual, wanted) = (self.limit_bytes(), self.limit_for_program());
         if wanted < usual && wanted <= usual / 2 && self.replace_limit(usual, wanted) {

@@ -19,16 +19,18 @@ pub(crate) const FIRST_SLOT: usize = 384;
 /// How many classes there may be: few where a model has to make a word for each.
 pub(crate) const CLASSES: usize = if cfg!(strata_loom) { 4 } else { CLASS_SLOTS };
 
-/// How much of its address space a CPU's region uses: one of a few sizes, each four times the one before, the last one twice.
+/// How much of its address space a CPU's region uses: one of a few sizes, each four times the one before, the last
+/// one twice.
 ///
-/// All CPUs begin with the least. Slots are memory as soon as they are used, and those of each class lie together: in a longer
-/// region the same objects lie on more pages.
+/// All CPUs begin with the least. Slots are memory as soon as they are used, and those of each class lie together:
+/// in a longer region the same objects lie on more pages.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RegionSize(u8);
 
 impl RegionSize {
-    /// What every CPU begins with: 16 KiB, some 70 objects of each small size. At half, a batch does not fit; at four times, a program of
-    /// four threads has 0.25 MiB more for its first objects of a few dozen classes (`threads` of the benchmarks).
+    /// What every CPU begins with: 16 KiB, some 70 objects of each small size. At half, a batch does not fit; at
+    /// four times, a program of four threads has 0.25 MiB more for its first objects of a few dozen classes
+    /// (`threads` of the benchmarks).
     pub const LEAST: Self = Self(0);
     /// The greatest: as long as a region can be.
     pub const GREATEST: Self = Self(Self::COUNT as u8 - 1);
@@ -82,10 +84,10 @@ impl RegionSize {
     }
 }
 
-/// Greatest number of objects of one class on one CPU in the greatest region, by size: twice what the fleet's tables of
-/// TCMalloc give at half this region size, rounded; in each smaller size as many fewer as it is shorter. The standard tables wish for an
-/// eighth more slots than a region has, so each class gets 89 % of this: in all but the two least sizes a batch of a thousand small
-/// objects fits.
+/// Greatest number of objects of one class on one CPU in the greatest region, by size: twice what the fleet's
+/// tables of TCMalloc give at half this region size, rounded; in each smaller size as many fewer as it is shorter.
+/// The standard tables wish for an eighth more slots than a region has, so each class gets 89 % of this: in all but
+/// the two least sizes a batch of a thousand small objects fits.
 ///
 /// A static, so that it has a name by which it stands with what each start reads.
 #[cfg(not(strata_loom))]

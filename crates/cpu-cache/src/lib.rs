@@ -9,8 +9,8 @@
 //! [`ObjectSource`](strata_size_classes::ObjectSource). Nor does it know threads: whether one is registered is
 //! its caller's to establish.
 //!
-//! It needs Linux on x86-64. On other machines [`CpuCache::set_up`] answers an error, and it does so
-//! too where this crate is compiled with `--cfg strata_no_rseq`. Where the kernel or the C library has no rseq area, it must not
+//! It needs Linux on x86-64. On other machines [`CpuCache::set_up`] answers an error, and it does so too where this
+//! crate is compiled with `--cfg strata_no_rseq`. Where the kernel or the C library has no rseq area, it must not
 //! be called.
 //!
 //! ```

@@ -1,32 +1,35 @@
 //! Limits that a CPU borrows from those that have not come to need theirs, and calls back when it needs its own.
 //!
-//! The limits of all CPUs that were ever used, and what is left of those of CPUs that never were, add up to as many times the
-//! usual limit as there are ids. A CPU whose program has much takes from the rest without asking anybody: what nobody was granted is
-//! no capacity of any class. A CPU that has less than the usual limit, and needs more, takes from those that have more than it, whose
-//! classes give up capacity for that: there they have to be stopped. And what a CPU borrowed goes back when the program has much less.
+//! The limits of all CPUs that were ever used, and what is left of those of CPUs that never were, add up to as many
+//! times the usual limit as there are ids. A CPU whose program has much takes from the rest without asking anybody:
+//! what nobody was granted is no capacity of any class. A CPU that has less than the usual limit, and needs more,
+//! takes from those that have more than it, whose classes give up capacity for that: there they have to be stopped.
+//! And what a CPU borrowed goes back when the program has much less.
 
 use crate::{CpuCache, Fences, cpu_state::CpuState};
 use strata_os::keeps_to_memory_calls;
 use strata_size_classes::ObjectSource;
 use strata_sync::atomic::Ordering;
 
-/// How much moves at a time. At a fourth of it, a CPU with 5 MiB to borrow has them after four times as many misses; at four times, one that
-/// calls back its limit stops the others for four times as long. Who sets a usual limit below it wants small caches: none is lent then.
+/// How much moves at a time. At a fourth of it, a CPU with 5 MiB to borrow has them after four times as many
+/// misses; at four times, one that calls back its limit stops the others for four times as long. Who sets a usual
+/// limit below it wants small caches: none is lent then.
 const STEP: i64 = 256 << 10;
 
-/// What a CPU may have with what it borrows: one part in so many of what caches and program have. With it `phases` of the benchmarks, whose
-/// sizes change, has 1 % more at its peak than where nobody borrows.
+/// What a CPU may have with what it borrows: one part in so many of what caches and program have. With it `phases`
+/// of the benchmarks, whose sizes change, has 1 % more at its peak than where nobody borrows.
 const BORROWER_SHARE: i64 = 4;
 
-/// One that has more than one part in so many, since the program has less by now, keeps what it might borrow. At twice that, a program that
-/// swings by a third would give back and borrow in turn.
+/// One that has more than one part in so many, since the program has less by now, keeps what it might borrow. At
+/// twice that, a program that swings by a third would give back and borrow in turn.
 const RETURN_SHARE: i64 = 2;
 
 /// A CPU keeps one part in so many of the usual limit, whoever borrows: TCMalloc's for limits that move.
 const KEPT_SHARE: i64 = 5;
 
 impl CpuCache {
-    /// Gives a CPU that is used for the first time the usual limit, as far as that is not lent. False if it is not the first time.
+    /// Gives a CPU that is used for the first time the usual limit, as far as that is not lent. False if it is not
+    /// the first time.
     pub(crate) fn add_limit(&self, state: &CpuState) -> bool {
         let limit = self.take_unused_limit(self.usual_limit(), self.never_used().saturating_sub(1));
         let first = state.populate(limit);
@@ -38,8 +41,9 @@ impl CpuCache {
         first
     }
 
-    /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow, or of a usual limit that is to be higher for what the
-    /// program has. One that lacks a part of the usual limit for that [is poor](Self::is_poor) from now on.
+    /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow, or of a usual limit that is to
+    /// be higher for what the program has. One that lacks a part of the usual limit for that [is
+    /// poor](Self::is_poor) from now on.
     pub(crate) fn grant(&self, state: &CpuState, id: u32, bytes: usize) {
         let worth = self.worth(state);
         if state.grant(bytes, worth) || !state.comes_to_borrow() {
@@ -67,12 +71,12 @@ impl CpuCache {
         self.state(id).is_some_and(CpuState::is_poor)
     }
 
-    /// Takes a part of the usual limit back for a CPU that has less, from those that have more than it: first what they were not
-    /// granted or have no class for, then empty capacity of classes, then objects, which go back to `source`. Says how many bytes it was
-    /// granted by that: 256 KiB at most.
+    /// Takes a part of the usual limit back for a CPU that has less, from those that have more than it: first what
+    /// they were not granted or have no class for, then empty capacity of classes, then objects, which go back to
+    /// `source`. Says how many bytes it was granted by that: 256 KiB at most.
     ///
-    /// Any thread may ask, for any id; one that was never used has no need of any. Costs a few loads for each CPU that was ever used, and for each that gives up capacity what
-    /// [`drain`](Self::drain) costs.
+    /// Any thread may ask, for any id; one that was never used has no need of any. Costs a few loads for each CPU
+    /// that was ever used, and for each that gives up capacity what [`drain`](Self::drain) costs.
     pub fn recall<O: ObjectSource>(&self, source: &O, id: u32) -> u64 {
         let Some(state) = self.state(id).filter(|_| self.is_populated(id)) else { return 0 };
         state.set_poor(false);
@@ -93,8 +97,9 @@ impl CpuCache {
         u64::try_from(state.grant_all(got)).unwrap_or(0)
     }
 
-    /// Has CPUs that borrowed while the program had more give back what they might not borrow now, and classes of theirs the
-    /// capacity for it. Who set a usual limit so low that nobody borrows has limits moved by [`shuffle`](Self::shuffle) alone.
+    /// Has CPUs that borrowed while the program had more give back what they might not borrow now, and classes of
+    /// theirs the capacity for it. Who set a usual limit so low that nobody borrows has limits moved by
+    /// [`shuffle`](Self::shuffle) alone.
     pub(crate) fn return_loans<O: ObjectSource>(&self, source: &O) {
         let (usual, out) = (self.usual_limit(), self.out());
         if usual < STEP {
@@ -110,8 +115,8 @@ impl CpuCache {
         }
     }
 
-    /// Bytes that are left of the limit of each CPU that was never used. Those of all used ones and these add up to as many times the
-    /// usual limit as there are ids, but for less than a byte for each.
+    /// Bytes that are left of the limit of each CPU that was never used. Those of all used ones and these add up to
+    /// as many times the usual limit as there are ids, but for less than a byte for each.
     pub fn unused_limit_bytes(&self) -> u64 {
         let bytes = u64::try_from(self.unused_limit.load(Ordering::Relaxed)).unwrap_or(0);
         bytes / u64::from(self.never_used().max(1))
@@ -135,7 +140,8 @@ impl CpuCache {
         given
     }
 
-    /// Gives bytes of limits to those that have less than the usual limit: to CPUs that were never used, and then to the others.
+    /// Gives bytes of limits to those that have less than the usual limit: to CPUs that were never used, and then
+    /// to the others.
     fn repay(&self, mut bytes: i64) {
         let usual = self.usual_limit();
         let all = usual * i64::from(self.never_used());
@@ -157,7 +163,8 @@ impl CpuCache {
         i64::try_from(self.out_bytes()).unwrap_or(i64::MAX)
     }
 
-    /// Takes about `wanted` bytes that no CPU needs so far: of the limits of CPUs that were never used, and of what others were not granted.
+    /// Takes about `wanted` bytes that no CPU needs so far: of the limits of CPUs that were never used, and of what
+    /// others were not granted.
     fn collect_spare(&self, borrower: u32, wanted: i64) -> i64 {
         let kept = self.usual_limit() / KEPT_SHARE;
         let mut got = self.take_unused_limit(wanted, self.never_used());

@@ -14,8 +14,9 @@ const STEAL_ATTEMPTS: usize = 8;
 /// Objects from this size on cost more to touch than to fetch: a span of theirs is one object, or a few.
 const LONG_FROM: usize = 8 << 10;
 
-/// One class of long objects may take up one part in so many of what a CPU may hold. At half as many, 64 vectors that grow in turn to
-/// 64 KiB (`grow-many` of the benchmarks) have 9.4 MiB at the peak instead of 8.6; without a bound 10.4, at the same time.
+/// One class of long objects may take up one part in so many of what a CPU may hold. At half as many, 64 vectors
+/// that grow in turn to 64 KiB (`grow-many` of the benchmarks) have 9.4 MiB at the peak instead of 8.6; without a
+/// bound 10.4, at the same time.
 const LONG_SHARE: usize = 16;
 
 /// What a class of long objects may hold in any case.
@@ -119,8 +120,8 @@ impl CpuCache {
         }
     }
 
-    /// Gives `object` of `class` to `source`, past this CPU's slots, and one of those that stand there: for who knows that they are not
-    /// going to be wanted.
+    /// Gives `object` of `class` to `source`, past this CPU's slots, and one of those that stand there: for who
+    /// knows that they are not going to be wanted.
     ///
     /// # Safety
     ///

@@ -79,12 +79,12 @@ impl CpuCache {
             && state.region().size().larger().is_some()
     }
 
-    /// Makes the region of `id` longer by a step; the objects in it stay. Memory where none stands any more goes back to `pages`.
-    /// `Ok(false)` if it is as long as can be.
+    /// Makes the region of `id` longer by a step; the objects in it stay. Memory where none stands any more goes
+    /// back to `pages`. `Ok(false)` if it is as long as can be.
     ///
-    /// Any thread may ask, for any id, at any time. Costs a system call that interrupts the CPU, or all CPUs of this process
-    /// where concurrency ids pick the caches, at least twice, a copy of what stands in the region, and a call for each stretch of
-    /// memory that goes.
+    /// Any thread may ask, for any id, at any time. Costs a system call that interrupts the CPU, or all CPUs of
+    /// this process where concurrency ids pick the caches, at least twice, a copy of what stands in the region, and
+    /// a call for each stretch of memory that goes.
     pub fn lengthen<S: PageSource>(&self, pages: &S, id: u32) -> Result<bool, StopRefusal> {
         if let Some(state) = self.state(id) {
             // Whatever comes of it: where the kernel refuses, nobody asks at each miss.
@@ -121,8 +121,9 @@ impl CpuCache {
         Ok(true)
     }
 
-    /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and half the slots of one that is
-    /// shorter by a step would do for all capacities, four times in a row. At most `most` a call; says how many.
+    /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and half the
+    /// slots of one that is shorter by a step would do for all capacities, four times in a row. At most `most` a
+    /// call; says how many.
     ///
     /// For the background, each few seconds. Costs a load for each class and CPU that was ever used.
     pub fn shorten_roomy<O, S>(&self, source: &O, pages: &S, most: u32) -> u32

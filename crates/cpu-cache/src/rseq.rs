@@ -128,8 +128,8 @@ impl Slabs {
         Some(unsafe { slot.as_ref() })
     }
 
-    /// Tells the kernel that fences will come. Microseconds while the process has one thread, as it mostly has when a heap is set
-    /// up; later it is the wait for all CPUs (12 to 23 ms, seen on 4 CPUs of Linux 6.18).
+    /// Tells the kernel that fences will come. Microseconds while the process has one thread, as it mostly has when
+    /// a heap is set up; later it is the wait for all CPUs (12 to 23 ms, seen on 4 CPUs of Linux 6.18).
     pub(crate) fn announce_fences(&self) -> Fences {
         if keeps_to_memory_calls() {
             return Fences::Unknown;
@@ -163,8 +163,9 @@ impl Slabs {
     }
 }
 
-/// What every section begins with: the descriptor, the abort handler, the start, and the region of the
-/// id in `{region}`, by way of the register named. Label 2 is the start, 3 the commit's end, 4 the abort handler, 6 the way in.
+/// What every section begins with: the descriptor, the abort handler, the start, and the region of the id in
+/// `{region}`, by way of the register named. Label 2 is the start, 3 the commit's end, 4 the abort handler, 6 the
+/// way in.
 macro_rules! begin {
     ($scratch:literal) => {
         concat!(
@@ -202,8 +203,8 @@ macro_rules! begin {
     };
 }
 
-/// A section that begins with the header of a class in `{header}`: its lines, and the operands that are its own besides the register
-/// named, which is the scratch of [`begin`]. `{index}` is free.
+/// A section that begins with the header of a class in `{header}`: its lines, and the operands that are its own
+/// besides the register named, which is the scratch of [`begin`]. `{index}` is free.
 macro_rules! section {
     ($slabs:ident, $class:ident, $scratch:literal, [$($line:expr),+ $(,)?], $($operands:tt)*) => {
         asm!(
@@ -258,8 +259,8 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
     object
 }
 
-/// Takes the top object of `class` on this thread's CPU; the address of [`NOTHING`] if there is none, so that who is going to
-/// look at the object's first word needs no comparison of its own.
+/// Takes the top object of `class` on this thread's CPU; the address of [`NOTHING`] if there is none, so that who
+/// is going to look at the object's first word needs no comparison of its own.
 ///
 /// # Safety
 ///
@@ -267,8 +268,8 @@ pub(crate) unsafe fn pop(slabs: &Slabs, class: usize) -> *mut u8 {
 #[inline(always)]
 pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
     let object: *mut u8;
-    // SAFETY: the descriptor word is this thread's, the id names a region that exists, and headers' indices stay within it, by the
-    // caller's promise; what is answered where there is no object is a word of this crate's.
+    // SAFETY: the descriptor word is this thread's, the id names a region that exists, and headers' indices stay
+    // within it, by the caller's promise; what is answered where there is no object is a word of this crate's.
     unsafe {
         section!(slabs, class, "{object}", [
             "movzx {index:e}, {header:x}",
@@ -299,8 +300,9 @@ pub(crate) unsafe fn pop_or_nothing(slabs: &Slabs, class: usize) -> *mut u8 {
 /// As for [`pop`]; and `object` is a free object of that class, given up by the caller.
 #[inline(always)]
 pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool {
-    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The slot above
-    // the top is within the region, because with room left it is at most the class's end; the object is the caller's to give.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise.
+    // The slot above the top is within the region, because with room left it is at most the class's end; the object
+    // is the caller's to give.
     unsafe {
         section!(slabs, class, "{header}", [
             "test {header:e}, 0xffff0000",
@@ -325,8 +327,9 @@ pub(crate) unsafe fn push(slabs: &Slabs, class: usize, object: *mut u8) -> bool 
 /// As for [`push`]; only that `object` may be the one on top.
 #[inline(always)]
 pub(crate) unsafe fn push_unless_top(slabs: &Slabs, class: usize, object: *mut u8) -> Pushed {
-    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The top, or the
-    // marker below all objects, is a slot of the region, and so is the one above as long as there is room.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise.
+    // The top, or the marker below all objects, is a slot of the region, and so is the one above as long as there
+    // is room.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -359,8 +362,9 @@ pub(crate) unsafe fn pop_batch(
     count: usize,
 ) -> usize {
     let taken: usize;
-    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. The loop ends at
-    // the marker, which is null and below every object, or after `count` objects, for which `out` has room.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise.
+    // The loop ends at the marker, which is null and below every object, or after `count` objects, for which `out`
+    // has room.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -407,8 +411,9 @@ pub(crate) unsafe fn push_batch(
     count: usize,
 ) -> usize {
     let given: usize;
-    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise. Of `objects` no
-    // more than `count` are read; slots are written up to the class's end, and the header moves by what was written.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise.
+    // Of `objects` no more than `count` are read; slots are written up to the class's end, and the header moves by
+    // what was written.
     unsafe {
         section!(slabs, class, "{header}", [
             "movzx {index:e}, {header:x}",
@@ -448,13 +453,13 @@ pub(crate) unsafe fn push_batch(
 }
 
 /// Replaces the header of `class` on `id` by `new` if this thread runs there, the header is `expected`, and the
-/// region's word is `word`, by which nobody has stopped the cache or given the region another length. Makes the slot `begin`
-/// the class's marker, which it is already if the class has slots here.
+/// region's word is `word`, by which nobody has stopped the cache or given the region another length. Makes the
+/// slot `begin` the class's marker, which it is already if the class has slots here.
 ///
 /// # Safety
 ///
-/// As for [`pop`]; `begin` is the class's marker in the layout of that word's length; and `new` keeps the indices within what the layout of that word's length gives the class; `word` is of a
-/// running cache.
+/// As for [`pop`]; `begin` is the class's marker in the layout of that word's length; and `new` keeps the indices
+/// within what the layout of that word's length gives the class; `word` is of a running cache.
 pub(crate) unsafe fn exchange(
     slabs: &Slabs,
     id: u32,
@@ -464,8 +469,8 @@ pub(crate) unsafe fn exchange(
     expected: Header,
     new: Header,
 ) -> bool {
-    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise; `begin` is a
-    // slot of the region, and the new header keeps its indices within what the layout gives the class.
+    // SAFETY: the descriptor word is this thread's and the id names a region that exists, by the caller's promise;
+    // `begin` is a slot of the region, and the new header keeps its indices within what the layout gives the class.
     unsafe {
         asm!(
             begin!("{found}"),

@@ -17,11 +17,12 @@ struct Candidate {
 impl CpuCache {
     /// Moves parts of the limits from CPUs that miss little to those that miss most; says how many bytes moved.
     ///
-    /// Up to five CPUs that have used their limit up get a twentieth of the usual limit each, from CPUs that hold at least a
-    /// fifth of it and missed less than 0.8 times as often since the last call: first what these were not granted or have
-    /// no class for, then empty capacity of classes, then objects, which go back to `source`. What all CPUs that were ever
-    /// used may hold together stays the same. (Rule and figures: TCMalloc's.) First CPUs that borrowed while the program had twice
-    /// as much give back what they borrowed, and a usual limit that [grew with the program](Self::let_limit_follow_program) falls with it.
+    /// Up to five CPUs that have used their limit up get a twentieth of the usual limit each, from CPUs that hold
+    /// at least a fifth of it and missed less than 0.8 times as often since the last call: first what these were
+    /// not granted or have no class for, then empty capacity of classes, then objects, which go back to `source`.
+    /// What all CPUs that were ever used may hold together stays the same. (Rule and figures: TCMalloc's.) First
+    /// CPUs that borrowed while the program had twice as much give back what they borrowed, and a usual limit that
+    /// [grew with the program](Self::let_limit_follow_program) falls with it.
     ///
     /// For the background, each few seconds. Any thread may call it at any time. Costs a few loads for each CPU that was
     /// ever used, and where capacity is taken from classes what [`drain`](Self::drain) costs, once for each CPU that gains.
@@ -48,9 +49,10 @@ impl CpuCache {
         moved
     }
 
-    /// Sets the usual limit of a CPU's cache. CPUs that were used already may hold as much more or less than before; what one holds
-    /// above that goes back to `source`, as far as it can be stopped and nobody is in the middle of a miss there. What is missing to a lower
-    /// limit then is owed: nothing is granted before it is paid, so that limits add up however often they are set.
+    /// Sets the usual limit of a CPU's cache. CPUs that were used already may hold as much more or less than
+    /// before; what one holds above that goes back to `source`, as far as it can be stopped and nobody is in the
+    /// middle of a miss there. What is missing to a lower limit then is owed: nothing is granted before it is paid,
+    /// so that limits add up however often they are set.
     ///
     /// Any thread may call it at any time, but two at once may leave a CPU with either's limit. Costs what
     /// [`drain`](Self::drain) costs for each CPU that has more than it may.
@@ -64,7 +66,8 @@ impl CpuCache {
         self.collect_debts(source);
     }
 
-    /// Has each CPU that has more than it may pay what it owes, as far as it can be stopped and nobody is in the middle of a miss there.
+    /// Has each CPU that has more than it may pay what it owes, as far as it can be stopped and nobody is in the
+    /// middle of a miss there.
     pub(crate) fn collect_debts<O: ObjectSource>(&self, source: &O) {
         for id in 0..self.used_ids() {
             let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
@@ -82,8 +85,8 @@ impl CpuCache {
         }
     }
 
-    /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do not have any more comes
-    /// off those that borrowed.
+    /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do
+    /// not have any more comes off those that borrowed.
     pub(crate) fn change_limits(&self, change: i64) {
         let populated = || {
             let states = (0..self.used_ids()).filter_map(|id| self.state(id));

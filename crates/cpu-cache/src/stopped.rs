@@ -1,9 +1,9 @@
 //! A CPU's cache in the hands of somebody who does not run there.
 //!
-//! The order: stop the slow paths; fence; take each header away by exchanging it with zero; fence; and whatever header a
-//! section that was underway committed late is the newer one, taken away in turn, until a fence passes with all headers zero.
-//! Then nobody but us can reach the slots: a section that finds a zero header commits nothing. At the end headers are put
-//! back, or stay away, and the cache goes on.
+//! The order: stop the slow paths; fence; take each header away by exchanging it with zero; fence; and whatever
+//! header a section that was underway committed late is the newer one, taken away in turn, until a fence passes
+//! with all headers zero. Then nobody but us can reach the slots: a section that finds a zero header commits
+//! nothing. At the end headers are put back, or stay away, and the cache goes on.
 
 use crate::{
     CpuCache, Fences, Header, RegionSize,
@@ -32,7 +32,8 @@ pub enum StopRefusal {
     NoSuchId,
     /// Another thread has stopped it.
     Busy,
-    /// The kernel gave no way to stop the threads of that CPU, or is not to be asked: the process keeps to the calls of memory.
+    /// The kernel gave no way to stop the threads of that CPU, or is not to be asked: the process keeps to the
+    /// calls of memory.
     NoFence,
 }
 
@@ -95,8 +96,8 @@ impl Stopped<'_> {
         self.size
     }
 
-    /// Takes the objects of `class` away that stand lowest, and gives them to `source`; those above move down. Says how many
-    /// went, and leaves the capacity as it is.
+    /// Takes the objects of `class` away that stand lowest, and gives them to `source`; those above move down. Says
+    /// how many went, and leaves the capacity as it is.
     pub(crate) fn give_lowest<O: ObjectSource>(
         &mut self,
         source: &O,
@@ -161,8 +162,8 @@ impl Stopped<'_> {
         self.release(pages, kept, REGION_BYTES);
     }
 
-    /// Gives the memory back that lies in the first `bytes` of the region, behind the headers, and on whose pages no marker and
-    /// no object stands: what classes left there that moved up.
+    /// Gives the memory back that lies in the first `bytes` of the region, behind the headers, and on whose pages
+    /// no marker and no object stands: what classes left there that moved up.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn release_between<S: PageSource>(&self, pages: &S, bytes: usize) {
         let granule = pages.page_bytes().max(1);

@@ -1,9 +1,9 @@
 //! A write to a pipe that nobody reads, without the signal that would end the program.
 //!
-//! What the allocator has to say is not what the program wrote: that nobody listens is no reason to end it, nor to end it by another
-//! signal than the one that a misuse ends programs by. The kernel has no such write for pipes that is old enough (`RWF_NOSIGNAL` came
-//! with Linux 6.18), but it gives the signal to the writing thread alone: so that thread has it blocked meanwhile, and takes it back
-//! before it is let through again (`signal(7)`).
+//! What the allocator has to say is not what the program wrote: that nobody listens is no reason to end it, nor to
+//! end it by another signal than the one that a misuse ends programs by. The kernel has no such write for pipes
+//! that is old enough (`RWF_NOSIGNAL` came with Linux 6.18), but it gives the signal to the writing thread alone:
+//! so that thread has it blocked meanwhile, and takes it back before it is let through again (`signal(7)`).
 
 use crate::{KeepErrno, keeps_to_memory_calls, system_call::system_call, thread};
 use core::ffi::{c_int, c_long};
@@ -12,11 +12,11 @@ use core::ptr;
 /// `SIGPIPE` alone, as the kernel has sets of signals.
 const SIGPIPE_ALONE: thread::Signals = 1 << (libc::SIGPIPE - 1);
 
-/// One call of write(2): the bytes that the kernel took, or -1 with the error in `errno`, `EPIPE` where nobody reads. Directly: the C
-/// library's `write` is a point where a thread may be cancelled.
+/// One call of write(2): the bytes that the kernel took, or -1 with the error in `errno`, `EPIPE` where nobody
+/// reads. Directly: the C library's `write` is a point where a thread may be cancelled.
 ///
-/// Two system calls more than the write; three or four where `SIGPIPE` came, or is blocked by the program, whose own ones stay. Where the
-/// process makes no calls but memory's there is the write alone, and its signal.
+/// Two system calls more than the write; three or four where `SIGPIPE` came, or is blocked by the program, whose
+/// own ones stay. Where the process makes no calls but memory's there is the write alone, and its signal.
 pub(crate) fn write(descriptor: c_int, bytes: &[u8]) -> c_long {
     if keeps_to_memory_calls() {
         return write_bare(descriptor, bytes);

@@ -16,8 +16,8 @@ pub struct NodeMemory {
 }
 
 impl NodeMemory {
-    /// The part of the free memory that no hugepage can be made of as it lies, from 0 to 1: the kernel's *unusable free space
-    /// index* for hugepages (`extfrag/unusable_index` of its debugfs). 0 if nothing is free.
+    /// The part of the free memory that no hugepage can be made of as it lies, from 0 to 1: the kernel's *unusable
+    /// free space index* for hugepages (`extfrag/unusable_index` of its debugfs). 0 if nothing is free.
     pub fn fragmentation(&self) -> f64 {
         if self.free_bytes == 0 {
             return 0.0;
@@ -26,7 +26,8 @@ impl NodeMemory {
     }
 }
 
-/// Calls `each` with every NUMA node of the machine, as /proc/buddyinfo has them, where a hugepage has `hugepage_bytes` bytes.
+/// Calls `each` with every NUMA node of the machine, as /proc/buddyinfo has them, where a hugepage has
+/// `hugepage_bytes` bytes.
 ///
 /// The kernel counts each zone at a moment of its own. Allocates nothing; some system calls, and 3 KiB of stack.
 ///
@@ -56,8 +57,8 @@ pub fn for_each_node(hugepage_bytes: usize, mut each: impl FnMut(NodeMemory)) ->
     Ok(())
 }
 
-/// A line such as `Node 0, zone   Normal   2860   2174   4955`: after the names, how many free blocks there are of one page, of
-/// two, of four, and so on.
+/// A line such as `Node 0, zone   Normal   2860   2174   4955`: after the names, how many free blocks there are of
+/// one page, of two, of four, and so on.
 fn zone_of_line(line: &[u8], page_bytes: usize, hugepage_bytes: usize) -> Option<NodeMemory> {
     let rest = line.strip_prefix(b"Node ")?;
     let node = u32::try_from(leading_number(rest)?).ok()?;

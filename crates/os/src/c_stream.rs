@@ -65,8 +65,9 @@ impl CStream {
 
 /// Hands `text` to a stream that is open and locked by this thread; says whether it took all of it.
 ///
-/// What it did not take it is offered once more, by small pieces: a stream whose buffer could not be written has thrown that away, and
-/// takes the next text. So there is some left for `fclose` to fail with, as there is behind a series of `fprintf`.
+/// What it did not take it is offered once more, by small pieces: a stream whose buffer could not be written has
+/// thrown that away, and takes the next text. So there is some left for `fclose` to fail with, as there is behind a
+/// series of `fprintf`.
 fn write(stream: *mut libc::FILE, text: &[u8]) -> bool {
     let _keep = KeepErrno::new();
     let offer = |text: &[u8]| {

@@ -55,8 +55,8 @@ pub fn cgroup_limits_in(root: &[u8]) -> Option<CgroupLimits> {
     known.then_some(limits)
 }
 
-/// The part of a group's path that lies below a mounted group; nothing where it lies elsewhere, as it does for a process that
-/// was moved out of what it sees.
+/// The part of a group's path that lies below a mounted group; nothing where it lies elsewhere, as it does for a
+/// process that was moved out of what it sees.
 fn below<'a>(path: &'a [u8], mounted: &[u8]) -> &'a [u8] {
     match path.strip_prefix(without_slashes(mounted)) {
         Some(rest) if rest.first() == Some(&b'/') && !rest.starts_with(b"/..") => rest,

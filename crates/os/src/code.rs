@@ -5,15 +5,15 @@ use crate::system_pages::pointer;
 use crate::{KeepErrno, kernel_page_bytes};
 use core::ptr;
 
-/// Puts `code` in the place of what stands at `at`. False, and nothing has changed, where code may not be written (SELinux, a
-/// filter of system calls, `PR_SET_MDWE`).
+/// Puts `code` in the place of what stands at `at`. False, and nothing has changed, where code may not be written
+/// (SELinux, a filter of system calls, `PR_SET_MDWE`).
 ///
 /// Its pages become the process's own, are writable and executable for two system calls, and are neither before nor after.
 ///
 /// # Safety
 ///
-/// As many bytes of code of this object stand at `at`; no other thread runs them now or reads them, and instructions of the new
-/// code end where the old ones do, or nobody jumps in between.
+/// As many bytes of code of this object stand at `at`; no other thread runs them now or reads them, and
+/// instructions of the new code end where the old ones do, or nobody jumps in between.
 pub unsafe fn replace_code(at: *mut u8, code: &[u8]) -> bool {
     let _keep = KeepErrno::new();
     let page = kernel_page_bytes();

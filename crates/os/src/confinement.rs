@@ -7,8 +7,8 @@ use core::ptr;
 /// Below a limit of that many bytes, address space is to be spared.
 const AMPLE_BYTES: u64 = 1 << 30;
 
-/// Whether the process runs under a limit on its address space or its data (`ulimit -v`, `ulimit -d`) below 1 GiB. What is reserved and
-/// hardly used counts there in full. A limit that cannot be read is none. Two system calls.
+/// Whether the process runs under a limit on its address space or its data (`ulimit -v`, `ulimit -d`) below 1 GiB.
+/// What is reserved and hardly used counts there in full. A limit that cannot be read is none. Two system calls.
 pub fn is_confined() -> bool {
     [libc::RLIMIT_AS, libc::RLIMIT_DATA].into_iter().any(|kind| {
         let mut limit = MaybeUninit::<libc::rlimit>::uninit();

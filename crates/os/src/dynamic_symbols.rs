@@ -1,7 +1,8 @@
 //! The names that a loaded object defines, in the table where the loader looks them up.
 //!
-//! The table is a part of the object's file, mapped privately and for reading alone: what is written there is this process's own. It is
-//! read the way the loader reads it, by the hash table of GNU's form; an object without one is as if it defined nothing.
+//! The table is a part of the object's file, mapped privately and for reading alone: what is written there is this
+//! process's own. It is read the way the loader reads it, by the hash table of GNU's form; an object without one is
+//! as if it defined nothing.
 
 use crate::system_call::system_call;
 use crate::system_pages::pointer;
@@ -34,16 +35,17 @@ pub struct DynamicSymbols {
     base: usize,
     symbols: *mut libc::Elf64_Sym,
     names: *const c_char,
-    /// Words of the hash table: how many chains, the first symbol in one, how many words of the filter, a shift; then the filter, in
-    /// words twice as long, the chains' beginnings, and for each symbol from that first one on its hash, odd where a chain ends.
+    /// Words of the hash table: how many chains, the first symbol in one, how many words of the filter, a shift;
+    /// then the filter, in words twice as long, the chains' beginnings, and for each symbol from that first one on
+    /// its hash, odd where a chain ends.
     hash: *const u32,
     /// What may be done with the table's pages.
     protection: c_int,
 }
 
 impl DynamicSymbols {
-    /// Those of the first object whose file has this name, wherever it lies, among those of this object's name space. Takes the loader's
-    /// lock.
+    /// Those of the first object whose file has this name, wherever it lies, among those of this object's name
+    /// space. Takes the loader's lock.
     pub fn of(file: &CStr) -> Option<Self> {
         let mut found = None;
         for_each_object(&mut |path, symbols| {
@@ -55,8 +57,9 @@ impl DynamicSymbols {
         found
     }
 
-    /// The first definition of a function in the order in which the objects were loaded: what the program's own calls find, if the object
-    /// was there when it began. (Of a program that lies at a fixed address dlsym(3) may name an entry of its own, which leads there.)
+    /// The first definition of a function in the order in which the objects were loaded: what the program's own
+    /// calls find, if the object was there when it began. (Of a program that lies at a fixed address dlsym(3) may
+    /// name an entry of its own, which leads there.)
     pub fn first_function(name: &CStr) -> Option<*const c_void> {
         let mut found = None;
         for_each_object(&mut |_, symbols| {
@@ -77,13 +80,14 @@ impl DynamicSymbols {
         found
     }
 
-    /// From now on the loader finds these functions under these names of the object, in all their versions, as far as it defines them. What
-    /// was looked up before stays. False, and nothing has changed, where the table may not be written.
+    /// From now on the loader finds these functions under these names of the object, in all their versions, as far
+    /// as it defines them. What was looked up before stays. False, and nothing has changed, where the table may not
+    /// be written.
     ///
     /// # Safety
     ///
-    /// The functions are of the types that those of the object are, may be called in their place, and are never unloaded. No other thread
-    /// does this meanwhile.
+    /// The functions are of the types that those of the object are, may be called in their place, and are never
+    /// unloaded. No other thread does this meanwhile.
     pub unsafe fn redirect(&self, functions: &[(&CStr, *const ())]) -> bool {
         let _keep = KeepErrno::new();
         let (mut first, mut end) = (usize::MAX, 0);
@@ -111,7 +115,8 @@ impl DynamicSymbols {
                 let value = function.addr().wrapping_sub(self.base) as u64;
                 // SAFETY: one of the table's, so that the word is, too.
                 let place = unsafe { &raw mut (*symbol).st_value };
-                // SAFETY: writable since the line above. One aligned word: who reads it meanwhile finds the old function or the new one.
+                // SAFETY: writable since the line above. One aligned word: who reads it meanwhile finds the old
+                // function or the new one.
                 unsafe { place.write_volatile(value) };
             });
         }

@@ -3,8 +3,8 @@
 use crate::weak;
 use core::ffi::CStr;
 
-/// The number of the glibc that the process runs on, as `(2, 36)`; `None` where it is none, or cannot be asked: in a program that was
-/// linked statically. (gnu_get_libc_version(3))
+/// The number of the glibc that the process runs on, as `(2, 36)`; `None` where it is none, or cannot be asked: in
+/// a program that was linked statically. (gnu_get_libc_version(3))
 pub fn glibc_version() -> Option<(u32, u32)> {
     let version = weak::glibc_version()?;
     // SAFETY: takes nothing, and answers with a constant of glibc's.
@@ -13,8 +13,8 @@ pub fn glibc_version() -> Option<(u32, u32)> {
     numbers(unsafe { CStr::from_ptr(text) }.to_bytes())
 }
 
-/// The first two numbers of a version. (Not by `str::split` and `parse`: each program asks while it is loaded, and their code lies far
-/// from all else that it runs, in 64 KiB that would be mapped for this alone.)
+/// The first two numbers of a version. (Not by `str::split` and `parse`: each program asks while it is loaded, and
+/// their code lies far from all else that it runs, in 64 KiB that would be mapped for this alone.)
 fn numbers(text: &[u8]) -> Option<(u32, u32)> {
     let (major, rest) = number(text)?;
     let (minor, _) = number(rest.strip_prefix(b".")?)?;

@@ -1,8 +1,8 @@
-//! The kernel's clocks, read without the C library: whoever defines `clock_gettime` for a program shows it another time, and
-//! may allocate or wait for a lock of its own in there.
+//! The kernel's clocks, read without the C library: whoever defines `clock_gettime` for a program shows it another
+//! time, and may allocate or wait for a lock of its own in there.
 //!
-//! The kernel maps a small library into each process (vdso(7)), whose function reads the clock without a system call. It is found
-//! as the loader would find it, by the hash table of its names.
+//! The kernel maps a small library into each process (vdso(7)), whose function reads the clock without a system
+//! call. It is found as the loader would find it, by the hash table of its names.
 
 use crate::address_space::auxiliary;
 use crate::system_call::system_call;
@@ -154,7 +154,8 @@ fn place<T>(first: usize, number: usize) -> usize {
 
 /// Reads plain numbers out of the kernel's library.
 fn read<T: Copy>(address: usize) -> T {
-    // SAFETY: the kernel's library stays mapped and readable as long as the process, and the addresses are those that its own tables name.
+    // SAFETY: the kernel's library stays mapped and readable as long as the process, and the addresses are those
+    // that its own tables name.
     unsafe { ptr::with_exposed_provenance::<T>(address).read_unaligned() }
 }
 

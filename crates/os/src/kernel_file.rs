@@ -4,7 +4,8 @@ use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 use core::ffi::{CStr, c_int, c_long};
 
-/// What is read at a time: a kibibyte of stack. At half, /proc/self/smaps of a large process takes as many calls as it has mappings.
+/// What is read at a time: a kibibyte of stack. At half, /proc/self/smaps of a large process takes as many calls as
+/// it has mappings.
 const CHUNK_BYTES: usize = 1024;
 
 /// An open file. System calls are made directly: the C library's `read` and `open` are points

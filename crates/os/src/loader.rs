@@ -7,8 +7,8 @@ use core::ptr::NonNull;
 pub(crate) type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
 pub(crate) type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
-/// The loader's functions by which names are looked up at run time: dlopen(3) and dlsym(3). They may allocate, and take locks of the
-/// loader's.
+/// The loader's functions by which names are looked up at run time: dlopen(3) and dlsym(3). They may allocate, and
+/// take locks of the loader's.
 #[derive(Clone, Copy, Debug)]
 pub struct Loader {
     dlopen: Dlopen,
@@ -33,7 +33,8 @@ impl Loader {
 
     /// What stands under a name behind the object that this code is in; null if nothing does.
     pub fn next(self, name: &CStr) -> *mut c_void {
-        // SAFETY: a name that ends in zero, and a handle that the loader defines; the object is one of those that it loaded.
+        // SAFETY: a name that ends in zero, and a handle that the loader defines; the object is one of those that
+        // it loaded.
         unsafe { (self.dlsym)(libc::RTLD_NEXT, name.as_ptr()) }
     }
 

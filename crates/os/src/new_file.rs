@@ -15,10 +15,10 @@ const TEMPORARY_NAMES: u32 = 64;
 
 /// A file that is written beside its place and takes it when it is whole, so that who reads it never finds half of it.
 ///
-/// Until [`commit`](Self::commit) it is named `PATH.PID.tmp`, or `PATH.PID.1.tmp` and so on where that is somebody's. Dropped before, it
-/// is removed, and what stood at the place stays. So does what is no regular file (a device, a pipe, a symbolic link to anything): a
-/// file in its place would break what uses it. It is not synchronized with the disk: after a crash of the machine it may be empty, after one of the program
-/// it is not.
+/// Until [`commit`](Self::commit) it is named `PATH.PID.tmp`, or `PATH.PID.1.tmp` and so on where that is
+/// somebody's. Dropped before, it is removed, and what stood at the place stays. So does what is no regular file (a
+/// device, a pipe, a symbolic link to anything): a file in its place would break what uses it. It is not
+/// synchronized with the disk: after a crash of the machine it may be empty, after one of the program it is not.
 ///
 /// Allocates nothing, takes no lock, keeps `errno`; 3 KiB on the stack.
 ///
@@ -54,7 +54,8 @@ impl NewFile {
     /// # Errors
     ///
     /// The system's number; `ENAMETOOLONG` for a path of more than 480 bytes, `EINVAL` for one with a zero byte,
-    /// [`NO_REGULAR_FILE`](Self::NO_REGULAR_FILE), `EISDIR` for a directory, and `EBUSY` where 64 temporary names are taken.
+    /// [`NO_REGULAR_FILE`](Self::NO_REGULAR_FILE), `EISDIR` for a directory, and `EBUSY` where 64 temporary names
+    /// are taken.
     pub fn create(path: &[u8]) -> Result<Self, i32> {
         let _keep = KeepErrno::new();
         Path::of(path)?.may_be_replaced()?;
@@ -83,8 +84,8 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// The system's number, or [`NO_REGULAR_FILE`](Self::NO_REGULAR_FILE) for what came there meanwhile; then the place is as it was. `EIO`
-    /// if something that was written before found no room.
+    /// The system's number, or [`NO_REGULAR_FILE`](Self::NO_REGULAR_FILE) for what came there meanwhile; then the
+    /// place is as it was. `EIO` if something that was written before found no room.
     pub fn commit(mut self) -> Result<(), i32> {
         let _keep = KeepErrno::new();
         let refusal = self.refusal();
@@ -195,8 +196,8 @@ impl Path {
     /// An error if something stands there whose place no file may take.
     fn may_be_replaced(&self) -> Result<(), i32> {
         let mut status = MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: the path ends in a zero byte and outlives the call; the kernel writes the structure, which is ours, or answers with
-        // an error.
+        // SAFETY: the path ends in a zero byte and outlives the call; the kernel writes the structure, which is
+        // ours, or answers with an error.
         let result = unsafe {
             system_call!(
                 libc::SYS_newfstatat,

@@ -150,9 +150,9 @@ pub unsafe trait PageSource: Sync {
     /// Nobody uses the range until it is committed again.
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError>;
 
-    /// Marks the pages of a committed range, so that an access ends as one to what is inaccessible, and gives their memory back. The
-    /// range stays committed, and takes no mapping of its own. A source may refuse always; nothing has changed then, but that
-    /// pages may be empty.
+    /// Marks the pages of a committed range, so that an access ends as one to what is inaccessible, and gives their
+    /// memory back. The range stays committed, and takes no mapping of its own. A source may refuse always; nothing
+    /// has changed then, but that pages may be empty.
     ///
     /// # Safety
     ///
@@ -179,8 +179,8 @@ pub unsafe trait PageSource: Sync {
     /// What of a range stands in memory, as the kernel says.
     fn residency(&self, range: AddressRange) -> Result<Residency, MapError>;
 
-    /// The same for who asks about many ranges, by a file of the kernel's that was opened before. A source that asks otherwise needs
-    /// none.
+    /// The same for who asks about many ranges, by a file of the kernel's that was opened before. A source that
+    /// asks otherwise needs none.
     fn residency_by(&self, scan: &PageScan, range: AddressRange) -> Result<Residency, MapError> {
         let _ = scan;
         self.residency(range)
@@ -193,8 +193,9 @@ pub unsafe trait PageSource: Sync {
     }
 
     /// Moves the memory behind the beginning of `from` to `to` without copying it; says how many bytes, at least
-    /// one page. `from` stays committed and reads as zero as far as it was moved; what was at `to` is gone. A source may move less than
-    /// was wished, or refuse always: then the caller copies. After an error `to` is committed, with any contents.
+    /// one page. `from` stays committed and reads as zero as far as it was moved; what was at `to` is gone. A
+    /// source may move less than was wished, or refuse always: then the caller copies. After an error `to` is
+    /// committed, with any contents.
     ///
     /// # Safety
     ///
@@ -227,14 +228,14 @@ pub unsafe trait PageSource: Sync {
     /// nothing may be read or written there.
     fn touchable(&self) -> bool;
 
-    /// Where hugepages come from: the system's mode where memory stands behind the addresses. A source that does not know, or
-    /// keeps no account of touches, answers [`ThpMode::Unknown`].
+    /// Where hugepages come from: the system's mode where memory stands behind the addresses. A source that does
+    /// not know, or keeps no account of touches, answers [`ThpMode::Unknown`].
     fn thp_mode(&self) -> ThpMode {
         if self.touchable() { thp_mode() } else { ThpMode::Unknown }
     }
 
-    /// Whether address space that is reserved and hardly used would be missed: where memory stands behind the addresses, a limit of the
-    /// process's says so.
+    /// Whether address space that is reserved and hardly used would be missed: where memory stands behind the
+    /// addresses, a limit of the process's says so.
     fn is_confined(&self) -> bool {
         self.touchable() && is_confined()
     }

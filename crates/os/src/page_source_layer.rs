@@ -5,8 +5,9 @@ use crate::{
     ReserveRequest, Residency, ThpMode,
 };
 
-/// A source before another one: what it does not say itself goes to the one beneath, as it came. Whoever implements this has a
-/// [`PageSource`]. Where both traits are imported, calls of such a source are ambiguous: who calls imports the other one alone.
+/// A source before another one: what it does not say itself goes to the one beneath, as it came. Whoever implements
+/// this has a [`PageSource`]. Where both traits are imported, calls of such a source are ambiguous: who calls
+/// imports the other one alone.
 ///
 /// ```
 /// use core::sync::atomic::{AtomicUsize, Ordering};

@@ -37,8 +37,8 @@ pub fn thread_id() -> u32 {
     u32::try_from(id).unwrap_or(0)
 }
 
-/// Whether the kernel has a thread of this number in this process. One system call; false in a process that keeps to the calls
-/// of memory.
+/// Whether the kernel has a thread of this number in this process. One system call; false in a process that keeps
+/// to the calls of memory.
 ///
 /// ```
 /// use strata_os::{has_thread, thread_id};
@@ -259,9 +259,9 @@ pub fn at_fork(
     register_at_fork(weak::register_atfork(), prepare, parent, child)
 }
 
-/// The same for a program beside whose code nobody defines a `__register_atfork` of his own, which a library does that stands before the C
-/// library: it is called without the linker's table of calls, by way of which `pthread_atfork` does, and which lies behind all
-/// code: a page there brings some 60 KiB of what never runs along.
+/// The same for a program beside whose code nobody defines a `__register_atfork` of his own, which a library does
+/// that stands before the C library: it is called without the linker's table of calls, by way of which
+/// `pthread_atfork` does, and which lies behind all code: a page there brings some 60 KiB of what never runs along.
 pub fn at_fork_of_program(
     prepare: unsafe extern "C" fn(),
     parent: unsafe extern "C" fn(),
@@ -286,8 +286,8 @@ fn register_at_fork(
     error == 0
 }
 
-/// What the C library knows the object by that this code is in: each program and shared object has one, from the compiler's start
-/// files.
+/// What the C library knows the object by that this code is in: each program and shared object has one, from the
+/// compiler's start files.
 fn dso_handle() -> *const c_void {
     unsafe extern "C" {
         static __dso_handle: c_void;

@@ -20,8 +20,8 @@ pub(crate) fn of_range_by(scan: &PageScan, range: AddressRange) -> Result<Reside
     by_pagemap_scan(scan, range).or_else(|_| by_mincore(range))
 }
 
-/// The kernel's file about the pages of this process, kept open: for who asks about one range after the other, since opening it
-/// takes several times as long as an answer. Use it in the thread and the process that opened it.
+/// The kernel's file about the pages of this process, kept open: for who asks about one range after the other,
+/// since opening it takes several times as long as an answer. Use it in the thread and the process that opened it.
 ///
 /// ```
 /// use strata_os::{AddressRange, PageScan, PageSource, SystemPages, kernel_page_bytes};
@@ -62,7 +62,8 @@ bitflags! {
         const ZERO = 1 << 5;
         /// Mapped by a hugepage.
         const HUGE = 1 << 6;
-        /// Marked as a guard, which the kernel shows as swapped, too (Linux 6.16; before, guards look as if they were in swap).
+        /// Marked as a guard, which the kernel shows as swapped, too (Linux 6.16; before, guards look as if they
+        /// were in swap).
         const GUARD = 1 << 8;
     }
 }
@@ -152,7 +153,8 @@ fn for_each_region(
     Ok(())
 }
 
-/// Asks once, or twice where the kernel does not know all that is asked; says how many regions there were and how far the kernel came.
+/// Asks once, or twice where the kernel does not know all that is asked; says how many regions there were and how
+/// far the kernel came.
 fn scan(
     file: &KernelFile,
     range: AddressRange,

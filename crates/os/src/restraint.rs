@@ -1,12 +1,12 @@
 //! Which system calls are made: all that are of use, or memory's alone.
 //!
-//! A program that puts itself behind a filter of system calls (seccomp(2)) knows those that the C library's `malloc` makes, and
-//! may have said that any other ends the process. So from the moment on that it does, the calls that
-//! a C library's `malloc` never makes are not made: they help, and nothing hangs on them.
+//! A program that puts itself behind a filter of system calls (seccomp(2)) knows those that the C library's
+//! `malloc` makes, and may have said that any other ends the process. So from the moment on that it does, the calls
+//! that a C library's `malloc` never makes are not made: they help, and nothing hangs on them.
 //!
-//! What stays: `mmap`, `munmap`, `mprotect`, `madvise`, `futex` (and `clock_gettime` where the kernel's page does not serve
-//! it), `write` for a last line, and what a program asked for by name: files of snapshots and recordings, figures in reports
-//! as far as they need no other call.
+//! What stays: `mmap`, `munmap`, `mprotect`, `madvise`, `futex` (and `clock_gettime` where the kernel's page does
+//! not serve it), `write` for a last line, and what a program asked for by name: files of snapshots and recordings,
+//! figures in reports as far as they need no other call.
 
 use crate::{Clock, MonotonicClock, thp_mode};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -35,8 +35,8 @@ pub fn keep_to_memory_calls() {
 /// Not 0: the process makes no calls at all, and this is what the clock shows. Written once.
 static STILL_NS: AtomicU64 = AtomicU64::new(0);
 
-/// From now on this process makes no system calls at all, and reads no clock: for seccomp's strict mode, which ends a process
-/// for either. What there is no memory for fails; the time stands still. Nothing takes it back.
+/// From now on this process makes no system calls at all, and reads no clock: for seccomp's strict mode, which ends
+/// a process for either. What there is no memory for fails; the time stands still. Nothing takes it back.
 pub fn make_no_calls() {
     let now_ns = MonotonicClock.now_ns().max(1);
     keep_to_memory_calls();

@@ -95,9 +95,9 @@ pub fn feature_bytes() -> u32 {
 ///
 /// # Errors
 ///
-/// The system's number: `EBUSY` where this thread has this very area already, `EINVAL` where it
-/// has another one (or the area is not aligned), `ENOSYS` or `EPERM` where the kernel refuses, `EPERM` in a process that keeps
-/// to the calls of memory.
+/// The system's number: `EBUSY` where this thread has this very area already, `EINVAL` where it has another one (or
+/// the area is not aligned), `ENOSYS` or `EPERM` where the kernel refuses, `EPERM` in a process that keeps to the
+/// calls of memory.
 ///
 /// # Safety
 ///
@@ -109,9 +109,9 @@ pub unsafe fn register(area: *mut u8, bytes: u32) -> Result<(), i32> {
     unsafe { call(area, bytes, 0) }
 }
 
-/// Whether the kernel has `area` as this thread's: asked by registering it once more, which it refuses as busy. `None` where
-/// the kernel does not say (a filter that denies the call, another length). An id proves nothing: a thread that
-/// nobody registered reads 0, which is a CPU.
+/// Whether the kernel has `area` as this thread's: asked by registering it once more, which it refuses as busy.
+/// `None` where the kernel does not say (a filter that denies the call, another length). An id proves nothing: a
+/// thread that nobody registered reads 0, which is a CPU.
 ///
 /// One system call; a thread that turns out not to be registered is left so.
 ///

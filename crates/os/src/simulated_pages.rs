@@ -29,9 +29,9 @@ const HUGEPAGE_BYTES: usize = 2 << 20;
 /// where 2 MiB are resident, the mode and the advice are for it, and it was neither committed nor
 /// released in parts since it was last committed or released whole, or collapsed.
 ///
-/// With [`with_faults`](Self::with_faults) what is committed becomes resident when it is said to be touched, as memory does: a
-/// hugepage at once where none of it was touched, and mode and advice are for one; else page by page. Nothing
-/// becomes a hugepage later but by a collapse: there is no khugepaged.
+/// With [`with_faults`](Self::with_faults) what is committed becomes resident when it is said to be touched, as
+/// memory does: a hugepage at once where none of it was touched, and mode and advice are for one; else page by
+/// page. Nothing becomes a hugepage later but by a collapse: there is no khugepaged.
 ///
 /// # Panics
 ///
@@ -149,8 +149,8 @@ impl SimulatedPages {
         self.books().segments.len()
     }
 
-    /// How many mappings a kernel would have for what is reserved, of which a process may have some ten thousand: where the advice
-    /// about hugepages changes, one ends.
+    /// How many mappings a kernel would have for what is reserved, of which a process may have some ten thousand:
+    /// where the advice about hugepages changes, one ends.
     pub fn mappings(&self) -> usize {
         self.books().segments.mappings()
     }

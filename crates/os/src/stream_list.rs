@@ -1,12 +1,12 @@
 //! The C library's list of streams, over a fork.
 //!
 //! glibc's `fork` takes the lock of that list after it has called the handlers that run before. A thread inside
-//! `fflush(NULL)` holds it and waits for a stream; who holds the stream may wait in `malloc`; and if a handler has taken the
-//! heap's locks by then, the three wait for each other for ever. glibc's own allocator is stopped after the list; a handler that is
-//! to do the same takes the list's lock first. It may be taken twice.
+//! `fflush(NULL)` holds it and waits for a stream; who holds the stream may wait in `malloc`; and if a handler has
+//! taken the heap's locks by then, the three wait for each other for ever. glibc's own allocator is stopped after
+//! the list; a handler that is to do the same takes the list's lock first. It may be taken twice.
 
-/// Takes the lock of the list, for the time of a fork; says whether it did: not in a process with one thread, where nobody else
-/// can have it, nor on a C library that has no such lock.
+/// Takes the lock of the list, for the time of a fork; says whether it did: not in a process with one thread, where
+/// nobody else can have it, nor on a C library that has no such lock.
 ///
 /// To be undone by [`unlock_stream_list`] in the parent, and by [`reset_stream_list`] in the child.
 pub fn lock_stream_list() -> bool {

@@ -1,8 +1,9 @@
 //! System calls, past every library that defines the C library's functions anew.
 //!
-//! Libraries that are preloaded for a purpose of their own (another time of day, another user, no network) define `getpid`,
-//! `clock_gettime`, `close` or `syscall`, and look for the next definition, allocate or lock in there. An allocation that called
-//! them would be called by them. The C library's own allocator does not: its calls stay inside of it.
+//! Libraries that are preloaded for a purpose of their own (another time of day, another user, no network) define
+//! `getpid`, `clock_gettime`, `close` or `syscall`, and look for the next definition, allocate or lock in there. An
+//! allocation that called them would be called by them. The C library's own allocator does not: its calls stay
+//! inside of it.
 
 use crate::set_errno;
 use core::ffi::c_long;

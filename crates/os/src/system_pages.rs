@@ -192,8 +192,8 @@ unsafe impl PageSource for SystemPages {
 /// `MADV_COLLAPSE` (Linux 6.1), which not every C library's header has.
 const MADV_COLLAPSE: c_int = 25;
 
-/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE` (Linux 6.13): marks in page tables, at which an access ends as it does where nothing is
-/// mapped, while the mapping stays one. Locked memory refuses them.
+/// `MADV_GUARD_INSTALL` and `MADV_GUARD_REMOVE` (Linux 6.13): marks in page tables, at which an access ends as it
+/// does where nothing is mapped, while the mapping stays one. Locked memory refuses them.
 const MADV_GUARD_INSTALL: c_int = 102;
 const MADV_GUARD_REMOVE: c_int = 103;
 

@@ -22,8 +22,8 @@ pub enum ThpMode {
 /// When this process's anonymous memory gets hugepages: the system's mode, and `Never` where the
 /// process was told to do without (`PR_SET_THP_DISABLE`).
 ///
-/// Allocates nothing, keeps `errno`; four system calls. The administrator may change it any time. In a process that keeps to the
-/// calls of memory, what was found when that began.
+/// Allocates nothing, keeps `errno`; four system calls. The administrator may change it any time. In a process that
+/// keeps to the calls of memory, what was found when that began.
 ///
 /// ```
 /// assert_eq!(strata_os::thp_mode(), strata_os::thp_mode());

@@ -7,9 +7,9 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides the thread-local storage of what was loaded
-/// with this library, and
-/// with every signal blocked, so that handlers of the program run in the program's threads. The error is the system's number.
+/// Starts a thread that runs `run` with `argument`: detached, with about `stack_bytes` of stack besides the
+/// thread-local storage of what was loaded with this library, and with every signal blocked, so that handlers of
+/// the program run in the program's threads. The error is the system's number.
 ///
 /// The C library allocates here, in the calling thread: only with no lock held that an allocation takes, and where
 /// one that comes back into the caller does no harm. Keeps `errno`.
@@ -52,14 +52,14 @@ pub unsafe fn start_thread(
     answer(started)
 }
 
-/// What [`measure_thread_locals`] found: in whole kernel pages, at least what a new thread is given of its stack, since some of it may come
-/// with its first use instead. Zero before that.
+/// What [`measure_thread_locals`] found: in whole kernel pages, at least what a new thread is given of its stack,
+/// since some of it may come with its first use instead. Zero before that.
 static THREAD_LOCAL_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// How much thread-local storage the loaded objects have is asked when this one is loaded, and never again: the loader has
-/// its lock while it tells. A thread that holds it may wait for one that allocates, and the child of a fork finds it held by a
-/// thread that did not come along. What is loaded later gets its part from a reserve of the loader's, not of stacks.
-/// (Constructors run with that lock held, or before there is a second thread.)
+/// How much thread-local storage the loaded objects have is asked when this one is loaded, and never again: the
+/// loader has its lock while it tells. A thread that holds it may wait for one that allocates, and the child of a
+/// fork finds it held by a thread that did not come along. What is loaded later gets its part from a reserve of the
+/// loader's, not of stacks. (Constructors run with that lock held, or before there is a second thread.)
 #[cfg(not(miri))]
 #[used]
 #[unsafe(link_section = ".init_array")]
@@ -112,9 +112,9 @@ pub fn name_this_thread(name: &CStr) {
 
 /// Gives the calling thread an empty table of descriptors of its own (Linux 5.9; nothing happens where the kernel cannot).
 ///
-/// What it opens then never has a number that the program expects to be given next, and what it closes is never the program's,
-/// which may have closed that number and opened it again meanwhile. No file of the program stays open for the thread's sake.
-/// Lines to standard error find it all the same.
+/// What it opens then never has a number that the program expects to be given next, and what it closes is never the
+/// program's, which may have closed that number and opened it again meanwhile. No file of the program stays open
+/// for the thread's sake. Lines to standard error find it all the same.
 pub fn own_descriptors() {
     if keeps_to_memory_calls() {
         return;
@@ -125,8 +125,8 @@ pub fn own_descriptors() {
     unsafe { system_call!(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_UNSHARE) };
 }
 
-/// Keeps signals from the calling thread while it lives, but for those that the C library needs. Keeps `errno`. In a process
-/// that keeps to the calls of memory it does nothing.
+/// Keeps signals from the calling thread while it lives, but for those that the C library needs. Keeps `errno`. In
+/// a process that keeps to the calls of memory it does nothing.
 #[derive(Debug)]
 #[must_use = "signals come again when it is dropped"]
 pub struct SignalsBlocked {
@@ -136,7 +136,8 @@ pub struct SignalsBlocked {
     _of_one_thread: PhantomData<*mut ()>,
 }
 
-/// Signals that say what the thread itself did just now: one that is blocked ends the process, whatever its handler would do.
+/// Signals that say what the thread itself did just now: one that is blocked ends the process, whatever its handler
+/// would do.
 const OF_FAULTS: [c_int; 7] = [
     libc::SIGSEGV,
     libc::SIGBUS,
@@ -183,8 +184,8 @@ fn block_signals(but: &[c_int]) -> Option<Signals> {
     set_signals(libc::SIG_BLOCK, all_signals() & !let_through)
 }
 
-/// All but the C library's own, which it never lets anybody block: by these it tells threads that they are cancelled, or to change their user with
-/// the others. Which they are, it knows.
+/// All but the C library's own, which it never lets anybody block: by these it tells threads that they are
+/// cancelled, or to change their user with the others. Which they are, it knows.
 fn all_signals() -> Signals {
     let mut signals = MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the place is ours.

@@ -60,15 +60,16 @@ pub(crate) fn rseq_offset() -> Option<&'static isize> {
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn rseq_size() -> Option<&'static u32> {
     let place = weak!("__rseq_size" as u32);
-    // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before any other object's code runs.
+    // SAFETY: null, or glibc's own constant of this type (sys/rseq.h), which is written before any other object's
+    // code runs.
     unsafe { place.as_ref() }
 }
 
 /// A function of the C library's that takes nothing and answers nothing.
 pub(crate) type Procedure = unsafe extern "C" fn();
 
-/// glibc's `_IO_list_lock`, `_IO_list_unlock` and `_IO_list_resetlock`: the lock around its list of streams, which a thread may
-/// take again that has it. `None` on C libraries without them.
+/// glibc's `_IO_list_lock`, `_IO_list_unlock` and `_IO_list_resetlock`: the lock around its list of streams, which
+/// a thread may take again that has it. `None` on C libraries without them.
 pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
     let all = [
         weak!("_IO_list_lock" as ()),
@@ -85,9 +86,10 @@ pub(crate) fn stream_list_lock() -> Option<[Procedure; 3]> {
 /// A handler of forks.
 type ForkHandler = unsafe extern "C" fn();
 
-/// glibc's `__register_atfork`, which its `pthread_atfork` calls with the object that it stands in: three handlers and that object;
-/// answers 0 or an error. `None` where the name below is nobody's: who makes an archive for static programs gives glibc's
-/// function that name (`cargo xtask dist`). Its own name may be defined beside this code, and then is no weak one.
+/// glibc's `__register_atfork`, which its `pthread_atfork` calls with the object that it stands in: three handlers
+/// and that object; answers 0 or an error. `None` where the name below is nobody's: who makes an archive for static
+/// programs gives glibc's function that name (`cargo xtask dist`). Its own name may be defined beside this code,
+/// and then is no weak one.
 pub(crate) fn register_atfork() -> Option<RegisterAtfork> {
     let place = weak!("strata_register_atfork_of_libc" as ());
     // SAFETY: null, or glibc's function of this type (nptl), part of its binary interface since 2.3.2.
@@ -119,8 +121,8 @@ pub(crate) type RegisterAtfork =
 /// The type of `gnu_get_libc_version`.
 pub(crate) type GlibcVersion = unsafe extern "C" fn() -> *const c_char;
 
-/// glibc's `gnu_get_libc_version`, whose answer is text that stays; `None` on other C libraries, and in a program that was linked statically
-/// and does not call it itself.
+/// glibc's `gnu_get_libc_version`, whose answer is text that stays; `None` on other C libraries, and in a program
+/// that was linked statically and does not call it itself.
 pub(crate) fn glibc_version() -> Option<GlibcVersion> {
     let place = weak!("gnu_get_libc_version" as c_void);
     // SAFETY: null, or glibc's function, which has this type (gnu/libc-version.h).

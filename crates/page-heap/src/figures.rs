@@ -46,8 +46,8 @@ impl PageHeapStats {
         self.in_use_bytes.wrapping_add(self.free_bytes)
     }
 
-    /// The figures of both of two heaps, whose limits are this one's. Peaks add up, too: they need not have been at the same moment,
-    /// so that the sum is the most that it can have been.
+    /// The figures of both of two heaps, whose limits are this one's. Peaks add up, too: they need not have been at
+    /// the same moment, so that the sum is the most that it can have been.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let (a, b) = (self, other);
@@ -179,8 +179,8 @@ impl ReleasedBytes {
     }
 }
 
-/// Makes `place` what `value` is, with no copy on the stack: figures are larger than small stacks, and an assignment of a constant may
-/// stop there on its way.
+/// Makes `place` what `value` is, with no copy on the stack: figures are larger than small stacks, and an
+/// assignment of a constant may stop there on its way.
 #[inline(never)]
 pub fn copy_into_place<T: Copy>(place: &mut T, value: &T) {
     // SAFETY: both are whole values, the place is the caller's alone, and a `Copy` value may be had twice.

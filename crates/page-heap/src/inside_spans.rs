@@ -9,8 +9,8 @@ pub fn kernel_page_bytes<E: Platform>(platform: &E) -> usize {
     platform.source().page_bytes()
 }
 
-/// Gives `bytes` bytes from `start` back to the kernel, whole kernel pages, which read as zero when they are touched next; says
-/// whether it took them. One system call.
+/// Gives `bytes` bytes from `start` back to the kernel, whole kernel pages, which read as zero when they are
+/// touched next; says whether it took them. One system call.
 ///
 /// # Safety
 ///
@@ -21,8 +21,9 @@ pub unsafe fn release_inside<E: Platform>(platform: &E, start: Address, bytes: u
     unsafe { platform.source().release(range, Release::Forced) }.is_ok()
 }
 
-/// Has the kernel split the hugepage around the kernel page at `page`, which is in use, so that others get what went back of
-/// it. Where there is none, nothing happens but that the page counts as not used of late. One system call.
+/// Has the kernel split the hugepage around the kernel page at `page`, which is in use, so that others get what
+/// went back of it. Where there is none, nothing happens but that the page counts as not used of late. One system
+/// call.
 ///
 /// `MADV_COLD` splits a large folio that it is given a part of (Linux, `mm/madvise.c`); `MADV_DONTNEED` of a part leaves
 /// the folio whole until memory is short.

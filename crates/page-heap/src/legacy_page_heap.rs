@@ -152,7 +152,8 @@ impl<P: PageSize> LegacyPageHeap<P> {
         !self.state.lock().fails_limits(platform, pages)
     }
 
-    /// After the source refused: waits for what others have in hand, then makes one of all that is free, if that may be enough.
+    /// After the source refused: waits for what others have in hand, then makes one of all that is free, if that
+    /// may be enough.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]

@@ -3,9 +3,9 @@
 //! A page heap hands out spans of whole pages, takes them back, and gives memory that nobody uses
 //! back to the kernel. It must not know what spans are used for: neither size classes nor objects.
 //!
-//! `strata-temeraire` has the hugepage-aware implementation; a heap of your own implements
-//! the trait and takes its place. The feature `suite` has the tests that it must pass. `examples/buddy` in the repository is
-//! one: a buddy system as a crate of its own, under the suite and under a heap.
+//! `strata-temeraire` has the hugepage-aware implementation; a heap of your own implements the trait and takes its
+//! place. The feature `suite` has the tests that it must pass. `examples/buddy` in the repository is one: a buddy
+//! system as a crate of its own, under the suite and under a heap.
 //!
 //! ```
 //! use strata_os::{MonotonicClock, SystemPages};

@@ -63,8 +63,8 @@ pub enum ReleaseReason {
     /// The same, because nobody wanted it for as long as the policy waits: what recent demand may want again was taken
     /// off the wish by who asks.
     Idle,
-    /// A free, in a heap of which the program has freed most and that nobody else looks after: whatever moved just now. Counted with what
-    /// the policy allows.
+    /// A free, in a heap of which the program has freed most and that nobody else looks after: whatever moved just
+    /// now. Counted with what the policy allows.
     Fallen,
     /// The soft limit was reached.
     SoftLimit,
@@ -73,8 +73,8 @@ pub enum ReleaseReason {
 }
 
 impl ReleaseReason {
-    /// Whether it may be left for later where the kernel has just refused several times: not if somebody waits for the answer, or gets
-    /// no memory without it.
+    /// Whether it may be left for later where the kernel has just refused several times: not if somebody waits for
+    /// the answer, or gets no memory without it.
     pub const fn may_wait(self) -> bool {
         !matches!(self, Self::Call | Self::HardLimit)
     }
@@ -132,8 +132,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         request: SpanRequest<P>,
     ) -> Option<SpanHandle>;
 
-    /// Takes a span back, and says so. One that is not in use, since another thread gave it back a moment ago, is reported as a misuse,
-    /// and left alone if the process goes on.
+    /// Takes a span back, and says so. One that is not in use, since another thread gave it back a moment ago, is
+    /// reported as a misuse, and left alone if the process goes on.
     ///
     /// # Safety
     ///
@@ -223,15 +223,15 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// The figures that every page heap has, over all that it is made of.
     fn stats(&self) -> PageHeapStats;
 
-    /// The same of the spans of one temperature, where these have a heap of their own; none where they have not, or there was no
-    /// such span yet. What it has in a heap that keeps all spans together is what [`Self::stats`] says, for
-    /// [`Temperature::Normal`].
+    /// The same of the spans of one temperature, where these have a heap of their own; none where they have not, or
+    /// there was no such span yet. What it has in a heap that keeps all spans together is what [`Self::stats`]
+    /// says, for [`Temperature::Normal`].
     fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
         (temperature == Temperature::Normal).then(|| self.stats())
     }
 
-    /// Makes `figures` those that only this one has, whatever stands there; where spans of several temperatures have heaps of their
-    /// own, those of the normal ones. In place, since they are larger than small stacks.
+    /// Makes `figures` those that only this one has, whatever stands there; where spans of several temperatures
+    /// have heaps of their own, those of the normal ones. In place, since they are larger than small stacks.
     fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut Self::Figures);
 
     /// The same of one temperature, as in [`Self::stats_of`]; false, and `figures` as they were, where there are none.
@@ -265,8 +265,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         self.read_figures_of(platform, temperature, &mut figures).then_some(figures)
     }
 
-    /// Calls `visit` with each hugepage that spans share, by rising address, as it is at some moment, with no lock held: what is
-    /// known of each that no sum tells. A page heap that does not look at hugepages has none.
+    /// Calls `visit` with each hugepage that spans share, by rising address, as it is at some moment, with no lock
+    /// held: what is known of each that no sum tells. A page heap that does not look at hugepages has none.
     fn for_each_shared_hugepage<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -301,8 +301,9 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// Calls `visit` for each range that it reserved from the source, in no order.
     fn for_each_reservation(&self, visit: impl FnMut(AddressRange));
 
-    /// What it reserved from `address` on, up to the end of the lowest reservation that ends behind that; none behind the last one. Who
-    /// walks over all of them asks again from that end on: reservations may come meanwhile, wherever they lie.
+    /// What it reserved from `address` on, up to the end of the lowest reservation that ends behind that; none
+    /// behind the last one. Who walks over all of them asks again from that end on: reservations may come
+    /// meanwhile, wherever they lie.
     fn next_reservation(&self, address: usize) -> Option<AddressRange> {
         next_from(address, |visit| self.for_each_reservation(visit))
     }

@@ -8,13 +8,14 @@ use strata_sync::{
 
 /// When to ask the kernel again for something that it refuses: one kind of advice, or to take memory back.
 ///
-/// One refusal tells of a range (it is locked, or there are too many mappings); [`IN_A_ROW`](Self::IN_A_ROW) with nothing taken
-/// between them tell of the call: a filter that does not let it through, a kernel that does not know it. From then on it is made
-/// once in a while, after a pause that doubles from a millisecond to a second, until the kernel does it again. So a
-/// program that is never heard pays a system call a second, and one that is heard again waits for a second at most.
+/// One refusal tells of a range (it is locked, or there are too many mappings); [`IN_A_ROW`](Self::IN_A_ROW) with
+/// nothing taken between them tell of the call: a filter that does not let it through, a kernel that does not know
+/// it. From then on it is made once in a while, after a pause that doubles from a millisecond to a second, until
+/// the kernel does it again. So a program that is never heard pays a system call a second, and one that is heard
+/// again waits for a second at most.
 ///
-/// Any thread may use it at any time; of several at once each may ask. All zero bits are one that was never refused. Costs a load where
-/// nothing was refused, and a look at the clock where much was.
+/// Any thread may use it at any time; of several at once each may ask. All zero bits are one that was never
+/// refused. Costs a load where nothing was refused, and a look at the clock where much was.
 ///
 /// ```
 /// use strata_os::ManualClock;
@@ -41,11 +42,11 @@ pub struct Refusals {
 }
 
 impl Refusals {
-    /// Refusals in a row from which on it is asked now and then. At half, a few locked ranges hold back others; at twice, a heap of a
-    /// confined process makes eight calls more, once.
+    /// Refusals in a row from which on it is asked now and then. At half, a few locked ranges hold back others; at
+    /// twice, a heap of a confined process makes eight calls more, once.
     pub const IN_A_ROW: u32 = 8;
-    /// The first pause, and the longest. At a tenth of the latter a confined program makes ten calls a second for nothing; at ten
-    /// times as much, memory stays for ten seconds after the kernel takes it again.
+    /// The first pause, and the longest. At a tenth of the latter a confined program makes ten calls a second for
+    /// nothing; at ten times as much, memory stays for ten seconds after the kernel takes it again.
     const FIRST_PAUSE_NS: u64 = 1_000_000;
     const LONGEST_PAUSE_NS: u64 = 1_000_000_000;
 

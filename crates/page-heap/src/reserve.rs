@@ -304,7 +304,8 @@ impl Reserve {
                     if zeroed.is_some() {
                         break (reservation, bytes, zeroed);
                     }
-                    // What cannot be committed or noted is not kept: under a limit on memory each attempt would take address space.
+                    // What cannot be committed or noted is not kept: under a limit on memory each attempt would
+                    // take address space.
                     self.stats.refusals += 1;
                     // SAFETY: the range was just reserved, and nobody knows it.
                     if unsafe { platform.source().unreserve(reservation.range) }.is_err() {
@@ -314,8 +315,8 @@ impl Reserve {
                         self.short = true;
                         return None;
                     }
-                    // A process that has as many mappings as it may have is refused what would cut one in two. What is accessible as a
-                    // whole cuts none, and is of one mapping with its neighbour.
+                    // A process that has as many mappings as it may have is refused what would cut one in two. What
+                    // is accessible as a whole cuts none, and is of one mapping with its neighbour.
                     step = bytes;
                 }
                 Err(_) => {
@@ -391,8 +392,8 @@ impl Reserve {
     }
 }
 
-/// Of the ranges that `for_each` visits, in whatever order: what there is from `address` on, up to the end of the lowest range that
-/// ends behind it.
+/// Of the ranges that `for_each` visits, in whatever order: what there is from `address` on, up to the end of the
+/// lowest range that ends behind it.
 pub(crate) fn next_from(
     address: usize,
     for_each: impl FnOnce(&mut dyn FnMut(AddressRange)),

@@ -9,31 +9,33 @@ use strata_sync::{
 
 /// Counts the steps of a heap that make system calls with the lock dropped, and lets forks find none.
 ///
-/// Steps begin and end under the heap's lock, so that who holds it and finds none knows that there is none. In
-/// a program with many threads there would hardly ever be such a moment: so a fork closes a gate first, in front of which threads
-/// wait before they take the lock, and only those that passed it earlier come to their ends. A step of the very thread that forks,
-/// in a handler of a signal that interrupted it, is let be: it goes on in both processes. All zero bits are no steps.
+/// Steps begin and end under the heap's lock, so that who holds it and finds none knows that there is none. In a
+/// program with many threads there would hardly ever be such a moment: so a fork closes a gate first, in front of
+/// which threads wait before they take the lock, and only those that passed it earlier come to their ends. A step
+/// of the very thread that forks, in a handler of a signal that interrupted it, is let be: it goes on in both
+/// processes. All zero bits are no steps.
 #[derive(Debug)]
 pub struct Underway {
     /// Changed under the heap's lock.
     steps: AtomicUsize,
-    /// As many of them as were underway when somebody gave up waiting for their ends: a step of a thread that is not there, in a
-    /// child that no handler of ours saw, never ends. Nobody waits for as many again.
+    /// As many of them as were underway when somebody gave up waiting for their ends: a step of a thread that is
+    /// not there, in a child that no handler of ours saw, never ends. Nobody waits for as many again.
     given_up: AtomicUsize,
-    /// 1 while a fork waits, or has the lock. Written by the thread that forks; slept on by those that wait for it. core's, since
-    /// a futex takes no other.
+    /// 1 while a fork waits, or has the lock. Written by the thread that forks; slept on by those that wait for it.
+    /// core's, since a futex takes no other.
     forks: core::sync::atomic::AtomicU32,
 }
 
-/// How long a fork waits between two looks at steps that others are in, and they at most for it: a system call's time, and long
-/// enough that nobody notices that it was not woken.
+/// How long a fork waits between two looks at steps that others are in, and they at most for it: a system call's
+/// time, and long enough that nobody notices that it was not woken.
 const LOOK_NS: u64 = 20_000;
 const LONGEST_WAIT_NS: u64 = 10_000_000;
 
 /// Times that who found nothing waits for others: each may have taken what the one before gave back.
 const MOST_WAITS: u32 = 8;
 
-/// How long who wants what others have in hand waits before it goes without, however often it has to: many times as long as a step takes where there are many more threads than CPUs.
+/// How long who wants what others have in hand waits before it goes without, however often it has to: many times as
+/// long as a step takes where there are many more threads than CPUs.
 const PATIENCE_NS: u64 = 2_000_000_000;
 
 impl Underway {
@@ -71,14 +73,16 @@ impl Underway {
         self.steps.load(Ordering::Relaxed)
     }
 
-    /// Whether others are in steps that may end: what is free may be in their hands, where no allocation sees it. Exact under the
-    /// heap's lock. A thread that is in a step itself, and is asked for memory there, has no others: two such would wait for each other.
+    /// Whether others are in steps that may end: what is free may be in their hands, where no allocation sees it.
+    /// Exact under the heap's lock. A thread that is in a step itself, and is asked for memory there, has no
+    /// others: two such would wait for each other.
     pub fn has_others(&self) -> bool {
         thread_block::block().underway.load(Ordering::Relaxed) == 0
             && self.steps() > self.given_up.load(Ordering::Relaxed)
     }
 
-    /// Waits until nobody else is in a step, two seconds at most by the monotonic clock. With no lock held that a step takes.
+    /// Waits until nobody else is in a step, two seconds at most by the monotonic clock. With no lock held that a
+    /// step takes.
     #[cold]
     pub fn wait_for_others(&self) {
         self.wait_for_others_until(MonotonicClock.now_ns().saturating_add(PATIENCE_NS));
@@ -96,8 +100,9 @@ impl Underway {
         }
     }
 
-    /// Calls `attempt` until it finds something, or finds nothing while nobody else has anything in hand: it says both, of one
-    /// moment under the heap's lock. Waits two seconds at most, all in all. With no lock held that a step takes.
+    /// Calls `attempt` until it finds something, or finds nothing while nobody else has anything in hand: it says
+    /// both, of one moment under the heap's lock. Waits two seconds at most, all in all. With no lock held that a
+    /// step takes.
     #[cold]
     pub fn retry_after_others<T>(
         &self,
@@ -115,7 +120,8 @@ impl Underway {
         attempt().0
     }
 
-    /// Waits as long as a fork does: before the lock is taken by who may begin a step, also before each of several. With no lock held that a fork takes.
+    /// Waits as long as a fork does: before the lock is taken by who may begin a step, also before each of several.
+    /// With no lock held that a fork takes.
     #[inline]
     pub fn let_forks_pass(&self) {
         if self.forks.load(Ordering::Relaxed) != 0 {

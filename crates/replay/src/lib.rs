@@ -1,9 +1,10 @@
 //! Traces of programs, replayed through Strata's layers over address space that does not exist.
 //!
-//! [`replay`] runs the events of a [trace](strata_trace) through the layers that a program's heap has: caches of CPUs,
-//! middle tier, page heap, and the [upkeep](strata_upkeep) that gives memory back. Pages are [simulated](strata_os::SimulatedPages) and time is a
-//! [clock](strata_os::ManualClock) that is told; so a trace of minutes takes seconds and no memory but for the heap's own
-//! books, and the same trace comes out the same whenever and wherever it is replayed.
+//! [`replay`] runs the events of a [trace](strata_trace) through the layers that a program's heap has: caches of
+//! CPUs, middle tier, page heap, and the [upkeep](strata_upkeep) that gives memory back. Pages are
+//! [simulated](strata_os::SimulatedPages) and time is a [clock](strata_os::ManualClock) that is told; so a trace of
+//! minutes takes seconds and no memory but for the heap's own books, and the same trace comes out the same whenever
+//! and wherever it is replayed.
 //!
 //! [`patterns`](patterns::PATTERNS) are traces that this crate makes itself, after programs of a dozen kinds;
 //! [`page`](page::render) draws what came of a replay.

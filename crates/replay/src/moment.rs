@@ -52,8 +52,8 @@ pub struct Moment {
     pub wanted_bytes: u64,
     /// In memory, as the simulated kernel says.
     pub backed_bytes: u64,
-    /// In memory as far as the page heap knows: in spans, and free pages that it counts as backed. More than what is backed where
-    /// it does not know of pages that were never touched, or that went inside of spans.
+    /// In memory as far as the page heap knows: in spans, and free pages that it counts as backed. More than what
+    /// is backed where it does not know of pages that were never touched, or that went inside of spans.
     pub booked_bytes: u64,
     /// Of these, on hugepages.
     pub hugepage_bytes: u64,
@@ -94,7 +94,8 @@ pub struct Averages {
     pub peak_backed_bytes: u64,
     /// Free pages that are backed over pages in use.
     pub page_heap_overhead: f64,
-    /// What demand of the last two seconds would want again over pages in use: no page heap that waits so long has less overhead.
+    /// What demand of the last two seconds would want again over pages in use: no page heap that waits so long has
+    /// less overhead.
     pub wanted_again: f64,
     /// Given back and needed again, in bytes.
     pub refaulted_bytes: u64,
@@ -105,8 +106,8 @@ pub struct Averages {
 }
 
 impl Averages {
-    /// Of moments in the order of time. Each counts equally: they are taken evenly over the events of a trace, so that hours in
-    /// which nothing happens weigh no more than what happened.
+    /// Of moments in the order of time. Each counts equally: they are taken evenly over the events of a trace, so
+    /// that hours in which nothing happens weigh no more than what happened.
     pub fn of(moments: &[Moment]) -> Self {
         let count = moments.len().max(1) as f64;
         let mean = |of: fn(&Moment) -> u64| {

@@ -1,7 +1,7 @@
 //! Traces that are made, not recorded: after programs of a dozen kinds.
 //!
-//! Each is the same whenever it is made. They are small (some tens of thousands of events) and meant to differ: in how long blocks
-//! live, in their sizes, in whether memory is wanted again, and in how many threads there are.
+//! Each is the same whenever it is made. They are small (some tens of thousands of events) and meant to differ: in
+//! how long blocks live, in their sizes, in whether memory is wanted again, and in how many threads there are.
 
 mod maker;
 mod programs;
@@ -25,8 +25,8 @@ impl Pattern {
         self.variant(0)
     }
 
-    /// Makes the trace of the same program with other draws of what it draws at random; [`trace`](Self::trace) is number 0. How a
-    /// heap does on one of them may hang on where single blocks came to lie.
+    /// Makes the trace of the same program with other draws of what it draws at random; [`trace`](Self::trace) is
+    /// number 0. How a heap does on one of them may hang on where single blocks came to lie.
     pub fn variant(&self, number: u64) -> Vec<u8> {
         let mut maker = Maker::with_draws(number);
         (self.make)(&mut maker);

@@ -87,8 +87,8 @@ impl From<Unsupported> for ReplayError {
 
 /// Runs a trace through the heap that `settings` describe.
 ///
-/// A trace that was cut off, or is corrupt from somewhere on, is replayed up to there. The same trace with the same settings
-/// gives the same moments.
+/// A trace that was cut off, or is corrupt from somewhere on, is replayed up to there. The same trace with the same
+/// settings gives the same moments.
 ///
 /// # Errors
 ///

@@ -90,8 +90,8 @@ pub struct Settings {
     pub thp: ThpKind,
     /// CPUs, over which the trace's threads are spread in turn.
     pub cpus: u32,
-    /// The trace's time passes so many times slower: 1 for as it was. A program that works for a second gives a page heap no time to
-    /// give anything back.
+    /// The trace's time passes so many times slower: 1 for as it was. A program that works for a second gives a
+    /// page heap no time to give anything back.
     pub stretch: u64,
 }
 

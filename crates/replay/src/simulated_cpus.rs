@@ -11,8 +11,9 @@ use strata_size_classes::{ObjectSource, SizeClass, SizeClassTable};
 
 /// The caches of as many CPUs as one likes, used by one thread that says on which of them it is.
 ///
-/// The caches are those of a real heap. Their restartable sequences look for the CPU's number in an area that is ours instead
-/// of the kernel's; since nobody else uses these caches, none of their sequences ever needs to be restarted.
+/// The caches are those of a real heap. Their restartable sequences look for the CPU's number in an area that is
+/// ours instead of the kernel's; since nobody else uses these caches, none of their sequences ever needs to be
+/// restarted.
 pub struct SimulatedCpus {
     cache: CpuCache,
     /// Where the sequences find the number. Boxed, so that it stays where the cache was told.

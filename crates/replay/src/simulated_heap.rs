@@ -128,8 +128,8 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
         let misses = cpus.misses();
         let source = middle.with(ground, &**page_heap);
         let object = core::ptr::with_exposed_provenance_mut(address);
-        // SAFETY: the page map says that the object is of that class; the caller gives it up, and the source is the one that
-        // it came from.
+        // SAFETY: the page map says that the object is of that class; the caller gives it up, and the source is the
+        // one that it came from.
         unsafe { cpus.give(cpu, &source, class, object) };
         self.note_misses_since(misses);
     }
@@ -186,8 +186,8 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
         page_heap.release(ground, pages, reason).bytes() as u64
     }
 
-    /// Lets time pass up to `end_ns`, with the steps of upkeep that a thread of the heap's own does meanwhile, if there is one.
-    /// A time that has passed already is an end, too.
+    /// Lets time pass up to `end_ns`, with the steps of upkeep that a thread of the heap's own does meanwhile, if
+    /// there is one. A time that has passed already is an end, too.
     pub fn pass_to(&mut self, end_ns: u64) {
         let clock = *self.layers.ground.clock();
         let mut rests = 0;

@@ -26,8 +26,8 @@ pub struct Touching<'a, H> {
     pages: OnceLock<&'a SimulatedPages>,
     /// Bytes inside of spans that are out, and not in memory: they were given back, and not touched since.
     away_inside: AtomicI64,
-    /// The hugepage inside of whose spans memory may be going back now, by its number, and what of it was in memory at the last
-    /// look. 0: none.
+    /// The hugepage inside of whose spans memory may be going back now, by its number, and what of it was in memory
+    /// at the last look. 0: none.
     watched: AtomicUsize,
     watched_bytes: AtomicUsize,
     /// The hugepages, by their numbers, inside of whose spans something went and may still be away.
@@ -51,7 +51,8 @@ impl<'a, H> Touching<'a, H> {
         u64::try_from(self.away_inside.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// Ends a step of work that may have given back memory inside of spans: `is_in_use` says whether a hugepage has spans still.
+    /// Ends a step of work that may have given back memory inside of spans: `is_in_use` says whether a hugepage has
+    /// spans still.
     pub fn end_step(&self, is_in_use: impl FnOnce(Hugepage) -> bool) {
         let watched = Hugepage::new(self.watched.load(Ordering::Relaxed));
         if watched.number() != 0 {

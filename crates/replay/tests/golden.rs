@@ -1,6 +1,8 @@
-//! How both page heaps do on every pattern, and on traces of real programs, with the policy that each has by default, held against a table.
+//! How both page heaps do on every pattern, and on traces of real programs, with the policy that each has by
+//! default, held against a table.
 //!
-//! The traces were written by `traces/record.sh`; their programs took a second or two, which is stretched to a minute or two.
+//! The traces were written by `traces/record.sh`; their programs took a second or two, which is stretched to a
+//! minute or two.
 //!
 //! `STRATA_GOLDEN=write cargo test -p strata-replay --test golden` writes the table anew; what changed is then for a
 //! review to judge. Small changes pass: of coverage two points or a mebibyte, of overhead five hundredths.
@@ -15,12 +17,13 @@ const CPUS: u32 = 4;
 /// How much slower time passes for recorded programs.
 const STRETCH: u64 = 60;
 
-/// Traces on which more is free than 1.1 times what the legacy heap has, and how much at most: free pages of hugepages that are
-/// more than three quarters full; in the third it is 32 KiB. For the first the mean of [`VARIANTS`] counts.
+/// Traces on which more is free than 1.1 times what the legacy heap has, and how much at most: free pages of
+/// hugepages that are more than three quarters full; in the third it is 32 KiB. For the first the mean of
+/// [`VARIANTS`] counts.
 const MOST_OVERHEAD: [(&str, f64); 3] = [("browser", 1.5), ("graph", 1.35), ("jq*", 1.25)];
 
-/// Of `browser` so many traces are made, with other draws: it consists of forty tabs, and by which of them are closed first what is free in
-/// either page heap differs by a third.
+/// Of `browser` so many traces are made, with other draws: it consists of forty tabs, and by which of them are
+/// closed first what is free in either page heap differs by a third.
 const VARIANTS: u64 = 12;
 
 struct Line {
@@ -127,8 +130,8 @@ fn mean(lines: &[Line], page_heap: &str, of: fn(&Averages) -> f64) -> f64 {
     figures.iter().sum::<f64>() / figures.len() as f64
 }
 
-/// What the hugepage-aware page heap is for: three quarters of the free memory for as many faults, and less of all memory on small
-/// pages; and it knows what is in memory.
+/// What the hugepage-aware page heap is for: three quarters of the free memory for as many faults, and less of all
+/// memory on small pages; and it knows what is in memory.
 fn check_goals(lines: &[Line]) {
     let of = |of: fn(&Averages) -> f64| {
         ["temeraire", "legacy"].map(|page_heap| mean(lines, page_heap, of))

@@ -51,7 +51,8 @@ fn a_heap_of_small_objects_keeps_the_hugepages_that_it_fills_however_slowly_it_g
     for grows_s in [1, 4, 16, 64] {
         let demand = Steady { blocks: 100_000, grows_s, replaces_s: 15, replaced: 20_000, cpus: 4 };
         let ends = steady(Temeraire, demand).expect("x86-64");
-        // Of 195 MiB. A hugepage that goes while it is being filled is faulted in again; some that were filled below 16 MiB go.
+        // Of 195 MiB. A hugepage that goes while it is being filled is faulted in again; some that were filled
+        // below 16 MiB go.
         let again = ends.grown.refaulted_bytes;
         assert!(again < 8 << 20, "grown in {grows_s} s: {again} bytes went and came");
         for moment in [ends.grown, ends.replaced] {

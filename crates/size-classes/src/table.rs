@@ -47,8 +47,8 @@ pub struct SizeClassTable {
     /// What larger sizes find: classes alone, 2 KiB of them, where entries would take 8 KiB of
     /// cache.
     pub(crate) coarse: [SizeClass; COARSE_SLOTS],
-    /// What [`is_no_beginning`](Self::is_no_beginning) multiplies with, by class, and the size of the class's objects beside
-    /// it: a free asks for both, and loads once.
+    /// What [`is_no_beginning`](Self::is_no_beginning) multiplies with, by class, and the size of the class's
+    /// objects beside it: a free asks for both, and loads once.
     pub(crate) beginnings: [Beginning; 256],
     pub(crate) count: usize,
     pub(crate) page_shift: u32,
@@ -139,8 +139,8 @@ impl SizeClassTable {
     /// A size of 0 gets the smallest class. Objects of more than 8 bytes are aligned to the table's
     /// alignment (16), those of the 8-byte class to 8.
     ///
-    /// Sizes up to 1 KiB take two loads behind one comparison, of the class and of its size; larger ones take a jump, another
-    /// comparison, a subtraction and a shift before them. No bounds check is left in either.
+    /// Sizes up to 1 KiB take two loads behind one comparison, of the class and of its size; larger ones take a
+    /// jump, another comparison, a subtraction and a shift before them. No bounds check is left in either.
     #[inline(always)]
     pub const fn entry(&self, size: usize) -> Option<ClassEntry> {
         if size <= FINE_MAX {
@@ -151,16 +151,16 @@ impl SizeClassTable {
         }
     }
 
-    /// The smallest class that holds `size` bytes, if that is at most 1 KiB: what [`entry`](Self::entry) finds, in one load.
-    /// [`SmallEntry::NONE`] if the table has no class for it, which a proven one has.
+    /// The smallest class that holds `size` bytes, if that is at most 1 KiB: what [`entry`](Self::entry) finds, in
+    /// one load. [`SmallEntry::NONE`] if the table has no class for it, which a proven one has.
     #[inline(always)]
     pub const fn small_entry(&self, size: usize) -> Option<SmallEntry> {
         if size <= FINE_MAX { Some(self.small[size]) } else { None }
     }
 
     /// The smallest class that holds `size` bytes, if that is more than 1 KiB and at most [`MAX_SIZE`]: what
-    /// [`entry`](Self::entry) finds, by one comparison and two loads. [`SmallEntry::NONE`] if the table has no class for it, which
-    /// a proven one has.
+    /// [`entry`](Self::entry) finds, by one comparison and two loads. [`SmallEntry::NONE`] if the table has no
+    /// class for it, which a proven one has.
     #[inline(always)]
     pub const fn entry_above_1k(&self, size: usize) -> Option<SmallEntry> {
         let beyond = size.wrapping_sub(FINE_MAX + 1);
@@ -211,9 +211,10 @@ impl SizeClassTable {
         self.sizes[class.raw() as usize] as usize
     }
 
-    /// Whether no object of `class` begins at `address`, which lies in a span of the class, as far as the address's place in
-    /// its page tells: exact for classes whose spans have one page; of others it is seen that an address is no multiple of
-    /// the size's power of two, up to 64 where objects are staggered. Costs a load, a multiplication and a comparison.
+    /// Whether no object of `class` begins at `address`, which lies in a span of the class, as far as the address's
+    /// place in its page tells: exact for classes whose spans have one page; of others it is seen that an address
+    /// is no multiple of the size's power of two, up to 64 where objects are staggered. Costs a load, a
+    /// multiplication and a comparison.
     ///
     /// With `c = ⌈2³² / d⌉`, `n` is a multiple of `d` just if `n · c mod 2³² < c`, for `n` below `c`
     /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
@@ -222,8 +223,8 @@ impl SizeClassTable {
         self.is_no_beginning_of(class, address).0
     }
 
-    /// The same, and the size of the class's objects in bytes, which takes no load more. Of [`SizeClass::NONE`], and of classes
-    /// that the table does not have, nothing begins anywhere.
+    /// The same, and the size of the class's objects in bytes, which takes no load more. Of [`SizeClass::NONE`],
+    /// and of classes that the table does not have, nothing begins anywhere.
     #[inline(always)]
     pub const fn is_no_beginning_of(&self, class: SizeClass, address: usize) -> (bool, usize) {
         let Beginning(word) = self.beginnings[class.raw() as usize];
@@ -256,8 +257,9 @@ impl SizeClassTable {
     /// 0 for classes that are not staggered.
     ///
     /// An owner of spans who gives each span of a class another offset spreads the beginnings of large objects over
-    /// the sets of the processor's first-level cache, where those of objects that all begin on pages collide. (jemalloc calls
-    /// it `cache_oblivious`, and spends a page a block on it; here it uses what spans have behind their last object.)
+    /// the sets of the processor's first-level cache, where those of objects that all begin on pages collide.
+    /// (jemalloc calls it `cache_oblivious`, and spends a page a block on it; here it uses what spans have behind
+    /// their last object.)
     #[inline]
     pub const fn stagger_bytes(&self, class: SizeClass) -> usize {
         let info = self.info(class);

@@ -193,8 +193,8 @@ impl MetadataArena {
     ///
     /// # Safety
     ///
-    /// `range` is aligned to 16, readable and writable, reads as zero, is nobody else's, and stays until nobody uses the arena's
-    /// pieces any more.
+    /// `range` is aligned to 16, readable and writable, reads as zero, is nobody else's, and stays until nobody
+    /// uses the arena's pieces any more.
     pub unsafe fn adopt(&self, range: AddressRange) {
         let mut blocks = self.current.lock();
         let block = Block { next: range.start, end: range.end(), adopted: true };

@@ -167,8 +167,8 @@ impl Misuse<'_> {
     }
 }
 
-/// The line about a span that is given back and is not in use: two threads freed one block at the same moment, or what stands in a
-/// span was overwritten.
+/// The line about a span that is given back and is not in use: two threads freed one block at the same moment, or
+/// what stands in a span was overwritten.
 #[cold]
 #[inline(never)]
 pub fn report_not_in_use<P: PageSize>(first: PageId<P>, span: &Span) {

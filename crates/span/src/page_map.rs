@@ -152,9 +152,10 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// Enters all pages of `span` with the class of its objects, which are `object_bytes` long and begin `offset` bytes into the
-    /// span. Where objects are longer than pages, the window shows a class of those pages alone on which one begins: who frees a
-    /// pointer to another page has not found a class there, and looks closer. The pages were ensured and belong to the caller.
+    /// Enters all pages of `span` with the class of its objects, which are `object_bytes` long and begin `offset`
+    /// bytes into the span. Where objects are longer than pages, the window shows a class of those pages alone on
+    /// which one begins: who frees a pointer to another page has not found a class there, and looks closer. The
+    /// pages were ensured and belong to the caller.
     pub fn set_objects(
         &self,
         span: SpanHandle,
@@ -297,8 +298,8 @@ impl<P: PageSize> PageMap<P> {
         let bytes = (length * size_of::<PublishOnce<Leaf>>()).next_multiple_of(1 << GRANULE_SHIFT);
         let allocate =
             |bytes| arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap);
-        // The window stands behind the root, so that both are one reservation; where there is no room for it, there is none, nor where
-        // the program would miss what it takes.
+        // The window stands behind the root, so that both are one reservation; where there is no room for it, there
+        // is none, nor where the program would miss what it takes.
         let window = if source.is_confined() { 0 } else { Window::<P>::BYTES };
         let (memory, window) = match allocate(bytes + window) {
             Some(memory) => (memory, window > 0),

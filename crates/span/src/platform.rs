@@ -31,8 +31,8 @@ pub trait Platform: Sync {
     /// The span structures.
     fn spans(&self) -> &SpanPool;
 
-    /// An object of `bytes` bytes that came back was none, or was free already, which was told, and the process goes on: it is left alone,
-    /// and whoever counts what was freed counted one too many.
+    /// An object of `bytes` bytes that came back was none, or was free already, which was told, and the process
+    /// goes on: it is left alone, and whoever counts what was freed counted one too many.
     fn note_left_alone(&self, bytes: usize) {
         let _ = bytes;
     }

@@ -145,8 +145,9 @@ impl Span {
             && self.place.load(Ordering::Relaxed) == SpanPlace::InUse as u8
     }
 
-    /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the others, and whoever
-    /// comes later, are not, and leave it as it is: another owner may have it already. One compare-and-exchange.
+    /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the
+    /// others, and whoever comes later, are not, and leave it as it is: another owner may have it already. One
+    /// compare-and-exchange.
     #[must_use]
     pub fn leave_use(&self) -> bool {
         let (from, to) = (SpanPlace::InUse as u8, SpanPlace::Unused as u8);
@@ -240,7 +241,8 @@ impl Span {
         self.hint.store(hint, Ordering::Relaxed);
     }
 
-    /// Notes that it gets objects at `now_ns`. The words are those of the hint's neighbour and of the lower half of the note.
+    /// Notes that it gets objects at `now_ns`. The words are those of the hint's neighbour and of the lower half of
+    /// the note.
     pub fn set_born(&self, now_ns: u64) {
         let [a, b, c, d, high, ..] = (now_ns / 1_000_000).to_le_bytes();
         self.born_ms_high.store(high, Ordering::Relaxed);
@@ -257,8 +259,8 @@ impl Span {
         if age > MASK / 2 { 0 } else { age }
     }
 
-    /// Of a span that is one block: the number of a thread, for whoever looks for misuse. The words are those that spans with
-    /// objects have for what is out of them.
+    /// Of a span that is one block: the number of a thread, for whoever looks for misuse. The words are those that
+    /// spans with objects have for what is out of them.
     pub fn thread(&self) -> u32 {
         let [low, high] = self.objects_out.load(Ordering::Relaxed).to_le_bytes();
         u32::from_le_bytes([low, high, self.hint(), self.born_ms_high.load(Ordering::Relaxed)])
@@ -314,8 +316,8 @@ impl Span {
         self.object_map.store(word, Ordering::Relaxed);
     }
 
-    /// The owner's note: a page heap keeps the time of entry here; a central free list, in the lower half, when the span got
-    /// objects, and in the upper what of it went back to the kernel.
+    /// The owner's note: a page heap keeps the time of entry here; a central free list, in the lower half, when the
+    /// span got objects, and in the upper what of it went back to the kernel.
     #[inline(always)]
     pub fn note(&self) -> u64 {
         self.note.load(Ordering::Relaxed)
@@ -351,8 +353,9 @@ impl Span {
     /// Objects of a span of which it can be told what they were asked for.
     pub const TOLD_OBJECTS: u32 = usize::BITS / u8::BITS;
 
-    /// Of a span with objects in a heap that nobody observes: the class that one of its first [`TOLD_OBJECTS`](Self::TOLD_OBJECTS)
-    /// objects was asked for, if that was less than its own; else none. The word is that of who observes the heap.
+    /// Of a span with objects in a heap that nobody observes: the class that one of its first
+    /// [`TOLD_OBJECTS`](Self::TOLD_OBJECTS) objects was asked for, if that was less than its own; else none. The
+    /// word is that of who observes the heap.
     pub fn asked_for(&self, index: u32) -> SizeClass {
         let [.., class] =
             (self.records.load(Ordering::Relaxed) >> Self::told_shift(index)).to_be_bytes();

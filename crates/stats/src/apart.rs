@@ -11,7 +11,8 @@ use strata_page_heap::{PageHeap, Temperature};
 pub(crate) const TAGS: [(&str, Temperature); 2] =
     [("SAMPLED", Temperature::Sampled), ("COLD", Temperature::Cold)];
 
-/// The page heap of a heap: figures of the ordinary spans that were taken, and those of the others, taken when they are asked for.
+/// The page heap of a heap: figures of the ordinary spans that were taken, and those of the others, taken when they
+/// are asked for.
 pub(crate) struct LivePageHeap<'a, 'taken, C: HeapConfig, F> {
     pub(crate) core: &'a Core<C>,
     pub(crate) taken: &'a Taken<'taken, F>,

@@ -85,8 +85,9 @@ pub struct Backing {
     pub refilled_backed_hugepages: u64,
 }
 
-/// The least number of each bucket, where a hugepage has `pages` kernel pages: 0 to 8, then as many sixteenths of a hugepage more
-/// as there are, then the last eight numbers below a whole one. Where a hugepage has few pages, bounds are clipped.
+/// The least number of each bucket, where a hugepage has `pages` kernel pages: 0 to 8, then as many sixteenths of a
+/// hugepage more as there are, then the last eight numbers below a whole one. Where a hugepage has few pages,
+/// bounds are clipped.
 ///
 /// ```
 /// let bounds = strata_stats::kernel_bounds(512);
@@ -135,8 +136,8 @@ impl Backing {
         refilled_backed_hugepages: 0,
     };
 
-    /// Asks the kernel about each hugepage that spans of that temperature share; none if it does not tell, or the page heap has no
-    /// such.
+    /// Asks the kernel about each hugepage that spans of that temperature share; none if it does not tell, or the
+    /// page heap has no such.
     #[inline(never)]
     pub(crate) fn read<C: HeapConfig>(
         place: &mut Option<Self>,

@@ -32,8 +32,8 @@ impl<'a> BoundedText<'a> {
         self.needed
     }
 
-    /// How many bytes of the buffer are the text, and how many all of it would be. Of a text that did not fit the last line that is
-    /// not whole is left out; if not even one line fits, what is behind the last blank.
+    /// How many bytes of the buffer are the text, and how many all of it would be. Of a text that did not fit the
+    /// last line that is not whole is left out; if not even one line fits, what is behind the last blank.
     pub fn finish(self) -> (usize, usize) {
         if self.needed <= self.buffer.len() {
             return (self.needed, self.needed);

@@ -84,8 +84,9 @@ impl ClassTable {
         }
     }
 
-    /// Reads all classes into an empty table, without what per-CPU caches hold; says whether the figures of each are of one moment.
-    /// Costs a lock a class, another for the list of thread caches, and a load for each class and thread.
+    /// Reads all classes into an empty table, without what per-CPU caches hold; says whether the figures of each
+    /// are of one moment. Costs a lock a class, another for the list of thread caches, and a load for each class
+    /// and thread.
     pub(crate) fn read<C: HeapConfig>(&mut self, core: &Core<C>) -> bool {
         let mut is_complete = true;
         for class in C::Pages::TABLE.classes() {

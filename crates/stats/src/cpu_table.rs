@@ -86,8 +86,8 @@ impl CpuTable {
         }
     }
 
-    /// Reads all caches into an empty table, their sums into `total`, and what they hold of each class into `classes`. Costs a load for each
-    /// class and id that was ever used, and a system call.
+    /// Reads all caches into an empty table, their sums into `total`, and what they hold of each class into
+    /// `classes`. Costs a load for each class and id that was ever used, and a system call.
     pub(crate) fn read<C: HeapConfig>(
         &mut self,
         core: &Core<C>,

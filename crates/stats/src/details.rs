@@ -1,5 +1,5 @@
-//! What only the newer form of the report has lines for: how each class's spans, transfer cache and capacities are used, and
-//! how often each CPU's cache missed.
+//! What only the newer form of the report has lines for: how each class's spans, transfer cache and capacities are
+//! used, and how often each CPU's cache missed.
 
 use crate::{Backing, CpuTable};
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,8 @@ pub struct ClassDetails {
     pub utilization: [u32; UTILIZATION_BUCKETS],
     /// Batches by the spans that filled them: 1, 2, up to 4, 8, 16, 32, 64, and more.
     pub spans_a_batch: [u32; SPANS_A_BATCH_BUCKETS],
-    /// How long spans have had their objects, and how objects come back to them; none in what was written before this was kept.
+    /// How long spans have had their objects, and how objects come back to them; none in what was written before
+    /// this was kept.
     #[serde(default)]
     pub spans: Option<SpanDetails>,
     /// How the class missed in per-CPU caches; none in what was written before this was kept.
@@ -42,7 +43,8 @@ pub struct ClassDetails {
 /// How long the spans of a class live, and how objects come back to them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct SpanDetails {
-    /// Spans that hold objects now, by how long they have: see [`LIFETIME_BOUNDS_MS`](strata_page_heap::LIFETIME_BOUNDS_MS).
+    /// Spans that hold objects now, by how long they have: see
+    /// [`LIFETIME_BOUNDS_MS`](strata_page_heap::LIFETIME_BOUNDS_MS).
     pub live_lifetimes: [u32; LIFETIME_BUCKETS],
     /// Spans that went back to the page heap, by how long they had.
     pub completed_lifetimes: [u32; LIFETIME_BUCKETS],
@@ -256,9 +258,10 @@ impl Details {
         node_count: 0,
     };
 
-    /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions, some loads for
-    /// each class and CPU, a look at each span, a question to the kernel for each hugepage that spans share (some microseconds), and a file of the kernel's. Not from a signal handler: it may have interrupted
-    /// the holder of one of the locks.
+    /// Reads a heap's, from any thread, without allocation. Costs two locks a class, held for a few instructions,
+    /// some loads for each class and CPU, a look at each span, a question to the kernel for each hugepage that
+    /// spans share (some microseconds), and a file of the kernel's. Not from a signal handler: it may have
+    /// interrupted the holder of one of the locks.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
         let mut details = Self::EMPTY;
         details.read(core);

@@ -59,12 +59,13 @@ impl Dialect {
 
 /// Writes the report about a heap, as it is now.
 ///
-/// Any thread may call it at any time; it allocates nothing and needs little stack: see [`crate::with_snapshot`]. The
-/// layers' locks are held for a few instructions at a time, none while `out` is called: it may allocate and free. An error is one
-/// of `out`, or there is no memory for the figures.
+/// Any thread may call it at any time; it allocates nothing and needs little stack: see [`crate::with_snapshot`].
+/// The layers' locks are held for a few instructions at a time, none while `out` is called: it may allocate and
+/// free. An error is one of `out`, or there is no memory for the figures.
 ///
-/// Not from a signal handler that may have interrupted this heap: unlike [`Snapshot::take`], which gives up what it cannot have, a report
-/// waits for the page heap's lock, and for ever where the interrupted thread has it. In a handler, take a snapshot, and [`render`] it.
+/// Not from a signal handler that may have interrupted this heap: unlike [`Snapshot::take`], which gives up what it
+/// cannot have, a report waits for the page heap's lock, and for ever where the interrupted thread has it. In a
+/// handler, take a snapshot, and [`render`] it.
 pub fn report<C: HeapConfig>(core: &Core<C>, dialect: Dialect, out: &mut dyn Write) -> Result
 where
     FiguresOf<C>: RenderPageHeap,
@@ -80,8 +81,8 @@ where
     }
 }
 
-/// Writes the report about a heap into `buffer`: whole lines only, as many as there is room for. Says how long all of it is, as
-/// [`BoundedText::needed`] does, and how long what was written.
+/// Writes the report about a heap into `buffer`: whole lines only, as many as there is room for. Says how long all
+/// of it is, as [`BoundedText::needed`] does, and how long what was written.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};

@@ -31,11 +31,12 @@ pub struct Document {
     pub snapshot: Box<Snapshot>,
     /// What the page heap tells beyond it; none for a page heap that Strata does not know.
     pub page_heap: Option<Box<SelectedFigures>>,
-    /// The same of the heaps that sampled and cold spans have to themselves, by what reports call these; none where there are none.
+    /// The same of the heaps that sampled and cold spans have to themselves, by what reports call these; none where
+    /// there are none.
     #[serde(default)]
     pub page_heaps_apart: BTreeMap<String, SelectedFigures>,
-    /// What the kernel has of their hugepages, by the same names; none where it does not tell, and in files that were written before
-    /// it was asked.
+    /// What the kernel has of their hugepages, by the same names; none where it does not tell, and in files that
+    /// were written before it was asked.
     #[serde(default)]
     pub backing_apart: BTreeMap<String, Option<Backing>>,
     /// What the kernel has of it, if the file has that.

@@ -6,9 +6,9 @@ use crossbeam_epoch::{self as epoch, Atomic, Owned};
 
 /// A value of which readers see one version, whole, and who changes it publishes the next.
 ///
-/// Readers take no lock and wait for nobody. Who changes it tries again where another was faster. Versions that no reader
-/// looks at any more are freed by epochs (K. Fraser, *Practical lock-freedom*, 2004, section 5.2.3; `crossbeam-epoch`), which
-/// takes and frees memory of the program's global allocator.
+/// Readers take no lock and wait for nobody. Who changes it tries again where another was faster. Versions that no
+/// reader looks at any more are freed by epochs (K. Fraser, *Practical lock-freedom*, 2004, section 5.2.3;
+/// `crossbeam-epoch`), which takes and frees memory of the program's global allocator.
 ///
 /// ```
 /// use strata_stats::EpochCell;
@@ -34,8 +34,8 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
         let guard = epoch::pin();
         // Acquire pairs with the release in `replace`: the version is seen as it was made.
         let version = self.version.load(Ordering::Acquire, &guard);
-        // SAFETY: it was published by `new` or by an exchange in `replace`, never null, and is freed only after every thread
-        // that was pinned when it was replaced has gone on; this one is.
+        // SAFETY: it was published by `new` or by an exchange in `replace`, never null, and is freed only after
+        // every thread that was pinned when it was replaced has gone on; this one is.
         read(unsafe { version.deref() })
     }
 
@@ -45,8 +45,8 @@ impl<T: Send + Sync + 'static> EpochCell<T> {
         // Acquire pairs with the release in the exchange below.
         let mut version = self.version.load(Ordering::Acquire, &guard);
         loop {
-            // SAFETY: it was published by `new` or by an exchange here, never null, and is freed only after every thread that was
-            // pinned when it was replaced has gone on; this one is pinned.
+            // SAFETY: it was published by `new` or by an exchange here, never null, and is freed only after every
+            // thread that was pinned when it was replaced has gone on; this one is pinned.
             let made = Owned::new(next(unsafe { version.deref() }));
             let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
             match self.version.compare_exchange(version, made, success, failure, &guard) {

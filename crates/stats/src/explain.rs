@@ -29,8 +29,8 @@ pub enum Finding {
         /// Bytes of free objects in them.
         free_bytes: u64,
     },
-    /// Much of the spans of several size classes is free, none of which is worth a finding of its own: those of which more than half is,
-    /// or, where that is a large part of the heap, all that have something free.
+    /// Much of the spans of several size classes is free, none of which is worth a finding of its own: those of
+    /// which more than half is, or, where that is a large part of the heap, all that have something free.
     FragmentedClasses {
         /// How many classes.
         classes: u64,
@@ -174,8 +174,8 @@ pub enum WhyNotReleased {
         /// How often.
         times: u64,
     },
-    /// Some went, and this is what has not gone yet: the heap has no thread of its own, so that more goes only while threads
-    /// of the program miss their caches.
+    /// Some went, and this is what has not gone yet: the heap has no thread of its own, so that more goes only
+    /// while threads of the program miss their caches.
     Rate {
         /// Why there is no thread.
         no_thread: WhyNoThread,
@@ -284,8 +284,8 @@ impl Serialize for Findings {
 /// What stands out in a heap, ranked by how many bytes it is about. With an `earlier` snapshot of the same heap also
 /// what happened since.
 ///
-/// A finding is about at least 1 MiB and 2 % of the memory that the heap has (or that all of the process has, if that is less), so that small programs have none. Nothing
-/// is allocated.
+/// A finding is about at least 1 MiB and 2 % of the memory that the heap has (or that all of the process has, if
+/// that is less), so that small programs have none. Nothing is allocated.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};

@@ -8,8 +8,8 @@ use strata_sync::{
 
 /// A value that nobody changes, or of which any bytes are as good as others, behind a lock that forks do not wait for.
 ///
-/// Where a [`ForkWatcher`](strata_alloc::ForkWatcher) calls [`forget_others`](Self::forget_others), a child whose parent had another
-/// thread in the lock finds it free.
+/// Where a [`ForkWatcher`](strata_alloc::ForkWatcher) calls [`forget_others`](Self::forget_others), a child whose
+/// parent had another thread in the lock finds it free.
 pub(crate) struct ForkLock<T> {
     lock: Mutex<T>,
     /// The thread that has the lock; 0 before it said so. Written by it, read in children.
@@ -51,8 +51,8 @@ impl<T> ForkLock<T> {
     ///
     /// # Safety
     ///
-    /// The process is the child of a fork that has only this thread, and the value is one that a vanished thread may leave at any
-    /// point.
+    /// The process is the child of a fork that has only this thread, and the value is one that a vanished thread
+    /// may leave at any point.
     pub(crate) unsafe fn forget_others(&self) {
         if self.owner.load(Ordering::Relaxed) != thread_pointer() {
             // SAFETY: the caller's promise; this thread has no guard, or it would have said so.

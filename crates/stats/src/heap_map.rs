@@ -78,8 +78,8 @@ impl<C: HeapConfig> Serialize for LiveMap<'_, C> {
     }
 }
 
-/// The first reservation that ends behind `from`. Who wants them all asks for one after the other, and looks at each with no
-/// lock held.
+/// The first reservation that ends behind `from`. Who wants them all asks for one after the other, and looks at
+/// each with no lock held.
 pub(crate) fn next_reservation<C: HeapConfig>(core: &Core<C>, from: usize) -> Option<AddressRange> {
     let mut next: Option<AddressRange> = None;
     core.page_heap().for_each_reservation(|range| {

@@ -26,11 +26,13 @@ pub enum Category {
     RegionsFree,
     /// Whole hugepages with memory behind them, in the huge cache.
     HugeCacheFree,
-    /// Free pages with memory behind them in none of these: on their way to the kernel, or of a page heap without such parts.
+    /// Free pages with memory behind them in none of these: on their way to the kernel, or of a page heap without
+    /// such parts.
     PageHeapFree,
     /// Free pages without memory behind them: given back to the kernel, or never touched.
     Released,
-    /// Free objects in the central free lists without memory behind them: kernel pages inside of spans that were given back.
+    /// Free objects in the central free lists without memory behind them: kernel pages inside of spans that were
+    /// given back.
     CentralReleased,
     /// The allocator's own structures in the metadata arena, by kind; of the page map, what was touched.
     Metadata(MetadataKind),

@@ -168,9 +168,9 @@ impl RenderPageHeap for PageHeapDetails<'_> {
 /// A heap that has no figures beyond those that all have.
 impl RenderPageHeap for () {}
 
-/// How often the figures of a page heap are taken, where it was used before the snapshot was. A heap whose background gives memory back
-/// now and then agrees at the second try; one that is in use all the time costs as many walks over its hugepages, and its tables
-/// differ from the summary by what was in flight.
+/// How often the figures of a page heap are taken, where it was used before the snapshot was. A heap whose
+/// background gives memory back now and then agrees at the second try; one that is in use all the time costs as
+/// many walks over its hugepages, and its tables differ from the summary by what was in flight.
 pub(crate) const TRIES: u32 = 3;
 
 /// Whether the tables of a page heap have as much free as a snapshot says.

@@ -12,11 +12,11 @@ pub use whole::{ReportError, ReportFault, parse_whole};
 
 /// A report, line by line.
 ///
-/// Reads both text forms that [`Dialect`](crate::Dialect) has, whoever wrote them: Strata, or TCMalloc itself. How many blanks there
-/// are between words and numbers does not matter.
+/// Reads both text forms that [`Dialect`](crate::Dialect) has, whoever wrote them: Strata, or TCMalloc itself. How
+/// many blanks there are between words and numbers does not matter.
 ///
-/// Lines are known by their *form*, and the figures in them by name: the names of `docs/reading-the-report.md`, which for single
-/// figures are those of the protobuf form.
+/// Lines are known by their *form*, and the figures in them by name: the names of `docs/reading-the-report.md`,
+/// which for single figures are those of the protobuf form.
 ///
 /// ```
 /// let report = strata_stats::parse(
@@ -134,8 +134,8 @@ impl<'a> Report<'a> {
         self.lines("parameter").find(is_its)?.figure("value")
     }
 
-    /// The buckets of the first histogram of the filler about these hugepages and this measure (`free pages`, `longest free range`
-    /// or `allocations`), each with its lower bound.
+    /// The buckets of the first histogram of the filler about these hugepages and this measure (`free pages`,
+    /// `longest free range` or `allocations`), each with its lower bound.
     pub fn histogram(&self, kind: &str, measure: &str) -> Option<Vec<(u64, u64)>> {
         let begin = self.lines.iter().position(|line| {
             let says = |name, text| line.figure(name).is_some_and(|figure| figure.text() == text);
@@ -157,7 +157,8 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Reads a report. What it does not know is in [`Report::unknown`]; empty lines, rules and marks of omission are passed over.
+/// Reads a report. What it does not know is in [`Report::unknown`]; empty lines, rules and marks of omission are
+/// passed over.
 pub fn parse(text: &str) -> Report<'_> {
     let mut report = Report { length: 0, lines: Vec::new(), unknown: Vec::new() };
     // Some lists are told apart by their titles alone.

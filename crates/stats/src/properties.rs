@@ -78,11 +78,12 @@ macro_rules! properties {
     };
 }
 
-/// All of them, in bytes unless named otherwise. The names are TCMalloc's, with those of gperftools that have a meaning here
-/// behind them, and `strata.` before the ledger's own; `experiment.` stands before those of Strata's choices.
+/// All of them, in bytes unless named otherwise. The names are TCMalloc's, with those of gperftools that have a
+/// meaning here behind them, and `strata.` before the ledger's own; `experiment.` stands before those of Strata's
+/// choices.
 ///
-/// What Strata does not have is 0 truly: there are no sharded transfer caches, no partitions, and nothing is sampled. Fragmentation is
-/// told in per cent. No limit is the greatest number.
+/// What Strata does not have is 0 truly: there are no sharded transfer caches, no partitions, and nothing is
+/// sampled. Fragmentation is told in per cent. No limit is the greatest number.
 pub static PROPERTIES: &[Property] = properties! {
     "generic.current_allocated_bytes" => |taken| taken.of(Category::InUse),
     "generic.bytes_in_use_by_app" => |taken| taken.of(Category::InUse),

@@ -35,8 +35,8 @@ pub enum Place {
 pub struct PlaceFigures {
     /// What the ledger takes to have memory behind it.
     pub ledger_bytes: u64,
-    /// Found on a walk over the address space, which counts nothing of what the ledger counts: of spans, those that the page
-    /// map has; of other places, all that is mapped.
+    /// Found on a walk over the address space, which counts nothing of what the ledger counts: of spans, those that
+    /// the page map has; of other places, all that is mapped.
     pub found_bytes: u64,
     /// What the ledger has there in all, with memory behind it or not: to compare with what is found of places that are
     /// found as a whole.
@@ -103,8 +103,9 @@ impl PlaceFigures {
 /// Asks the kernel what stands behind a heap's memory, hugepage by hugepage, and compares that with a snapshot that is
 /// taken before.
 ///
-/// The kernel is asked about pages (`PAGEMAP_SCAN`, else mincore) and about mappings (smaps); spans are found by the page
-/// map, free pages by what is noted of each single hugepage. None of that is what the ledger counts. While threads run, what comes or goes meanwhile is a difference.
+/// The kernel is asked about pages (`PAGEMAP_SCAN`, else mincore) and about mappings (smaps); spans are found by
+/// the page map, free pages by what is noted of each single hugepage. None of that is what the ledger counts. While
+/// threads run, what comes or goes meanwhile is a difference.
 ///
 /// Any thread may call it, not a signal handler. It costs a system call a hugepage, more where a hugepage is backed in
 /// part, and reads the list of all mappings of the process: milliseconds. Allocates nothing; 30 KiB of stack.
@@ -349,7 +350,8 @@ fn ask_mappings<C: HeapConfig>(core: &Core<C>, kernel: &mut Reconciliation) {
     kernel.mappings_resident_bytes = asked.ok().map(|()| resident);
 }
 
-/// Calls `each` with every part of `mapping` that is the heap's, with no lock held: it asks the kernel, which takes its time.
+/// Calls `each` with every part of `mapping` that is the heap's, with no lock held: it asks the kernel, which takes
+/// its time.
 fn for_each_part<C: HeapConfig>(
     core: &Core<C>,
     mapping: AddressRange,

@@ -10,9 +10,10 @@ use strata_sync::atomic::{AtomicPtr, Ordering};
 /// The heap that is reported; null for none yet. Its type is the one of the `at_the_end` that was registered.
 static HEAP: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Does what the options ask for by `exit_report`, `snapshot_file` and `snapshot_interval`, and ends a recording in good
-/// order, as `libstrata` does for programs that it is preloaded to. Call it at the beginning of main; says whether it is done
-/// for this heap: not if it was called before, or the C library takes no more functions for a program's end.
+/// Does what the options ask for by `exit_report`, `snapshot_file` and `snapshot_interval`, and ends a recording in
+/// good order, as `libstrata` does for programs that it is preloaded to. Call it at the beginning of main; says
+/// whether it is done for this heap: not if it was called before, or the C library takes no more functions for a
+/// program's end.
 ///
 /// The report goes to standard error when the program ends by `exit` or by returning from main.
 ///

@@ -1,7 +1,7 @@
 //! Reports and snapshots that the options ask for: `STRATA_CONF=exit_report:tcmalloc,snapshot_file:PATH`.
 //!
-//! A Rust program calls [`report_as_asked`](crate::report_as_asked()) at the beginning of main. A library that knows by itself
-//! when a program begins and ends calls [`prepare`], [`begin`] and [`end`], as `libstrata` does.
+//! A Rust program calls [`report_as_asked`](crate::report_as_asked()) at the beginning of main. A library that
+//! knows by itself when a program begins and ends calls [`prepare`], [`begin`] and [`end`], as `libstrata` does.
 //!
 //! All of it is for one heap of the process, since the environment is one. Children inherit that; whoever wants the report
 //! of one process alone names its number in `STRATA_REPORT_PID`: a process keeps it through exec, and its children have
@@ -31,7 +31,8 @@ static FILE: ForkLock<PathText> = ForkLock::new(PathText::NONE);
 
 /// In a child, a snapshot that the heap's thread was writing is the parent's.
 static FORKS: ForkWatcher = ForkWatcher::new(|| {
-    // SAFETY: watchers are called in children of forks, by their only thread. The path is changed once, by `prepare`, before the program has threads.
+    // SAFETY: watchers are called in children of forks, by their only thread. The path is changed once, by
+    // `prepare`, before the program has threads.
     unsafe { FILE.forget_others() }
 });
 

@@ -8,8 +8,8 @@ use strata_os::{AddressRange, Clock, PageSource, ProcessMemory, process_memory};
 use strata_page_heap::copy_into_place;
 use strata_span::Platform;
 
-/// The figures of all layers of a heap, those of single classes and CPUs included; 20 KiB. [`with_snapshot`](crate::with_snapshot)
-/// keeps it off the stack.
+/// The figures of all layers of a heap, those of single classes and CPUs included; 20 KiB.
+/// [`with_snapshot`](crate::with_snapshot) keeps it off the stack.
 ///
 /// Each layer's part is consistent in itself; the parts are read one after the other, so that what moves
 /// between layers meanwhile may be counted twice or not at all. At rest the sum is exact. Sums
@@ -69,9 +69,9 @@ impl Snapshot {
         process: None,
     };
 
-    /// Reads every layer of a heap, without stopping threads and without allocation, from any thread, and from a signal
-    /// handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that made another thread wait with a lock, it
-    /// takes a second longer, however many locks that keeps from it).
+    /// Reads every layer of a heap, without stopping threads and without allocation, from any thread, and from a
+    /// signal handler whatever it interrupted (see [`is_complete`](Self::is_complete); where that made another
+    /// thread wait with a lock, it takes a second longer, however many locks that keeps from it).
     ///
     /// Costs some locks a class, held for a few instructions, a load for each class and CPU, and some ten system calls.
     pub fn take<C: HeapConfig>(core: &Core<C>) -> Self {
@@ -82,8 +82,9 @@ impl Snapshot {
 
     /// The same in place, whatever stands there: for who has little stack, of which this needs some 4 KiB.
     ///
-    /// The background work stands still meanwhile, so that it moves nothing from what was read to what will be. The kernel is asked
-    /// first: reading figures of CPUs that were never used maps the page of zeros there, which some kernels count.
+    /// The background work stands still meanwhile, so that it moves nothing from what was read to what will be. The
+    /// kernel is asked first: reading figures of CPUs that were never used maps the page of zeros there, which some
+    /// kernels count.
     #[inline(never)]
     pub fn read<C: HeapConfig>(&mut self, core: &Core<C>) {
         let _still = core.hold_background();
@@ -101,10 +102,10 @@ impl Snapshot {
         self.slab_resident_bytes = slab_bytes.unwrap_or(self.heap.cpu.region_bytes);
     }
 
-    /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of a lock, and
-    /// `is_unknown` stands with what could not:
-    /// then what thread caches or a hardened heap's quarantine hold counts as in use, or the threads' count of what is in use is
-    /// too low, or what the metadata arena has not handed out is unexplained, or the figures of a class are of no one moment.
+    /// Whether every list could be read. Otherwise it was taken in a signal handler that interrupted the holder of
+    /// a lock, and `is_unknown` stands with what could not: then what thread caches or a hardened heap's quarantine
+    /// hold counts as in use, or the threads' count of what is in use is too low, or what the metadata arena has
+    /// not handed out is unexplained, or the figures of a class are of no one moment.
     pub const fn is_complete(&self) -> bool {
         self.heap.is_complete()
     }

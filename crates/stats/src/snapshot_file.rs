@@ -16,8 +16,8 @@ const LONGEST_PATH: usize = 480;
 ///
 /// # Errors
 ///
-/// The system's number: see [`NewFile::create`] and [`NewFile::commit`]. `EINVAL` for another letter behind `%`, `ENOMEM` where
-/// there is no memory for the figures. What stood at the path then stays.
+/// The system's number: see [`NewFile::create`] and [`NewFile::commit`]. `EINVAL` for another letter behind `%`,
+/// `ENOMEM` where there is no memory for the figures. What stood at the path then stays.
 pub fn write_snapshot_file<C: HeapConfig>(
     core: &Core<C>,
     path: &[u8],

@@ -1,4 +1,5 @@
-//! Sums and products of figures that may be what no heap has: those of a file are what stands there. They end at the greatest number.
+//! Sums and products of figures that may be what no heap has: those of a file are what stands there. They end at
+//! the greatest number.
 
 /// The sum.
 pub(crate) fn total(figures: impl IntoIterator<Item = u64>) -> u64 {

@@ -1,7 +1,8 @@
 //! Memory for the figures that a report is made from: mapped when it begins, unmapped when it is written.
 //!
-//! They are 200 KiB at most, which a small thread's stack has no room for, and nothing may be allocated. What is not touched of it
-//! costs address space alone. Where the kernel maps nothing more, the program has some in reserve for one report at a time.
+//! They are 200 KiB at most, which a small thread's stack has no room for, and nothing may be allocated. What is
+//! not touched of it costs address space alone. Where the kernel maps nothing more, the program has some in reserve
+//! for one report at a time.
 
 use crate::page_heap_report::{TRIES, agree};
 use crate::{Backing, Details, RenderPageHeap, Snapshot, apart, fork_lock::ForkLock};
@@ -72,8 +73,9 @@ fn apart_from_taking<T, R>(taken: &T, work: impl FnOnce(&T) -> R) -> R {
     work(taken)
 }
 
-/// Takes a snapshot, and calls `work` with it: for threads with small stacks, on which [`Snapshot::take`] would put 20 KiB. None if there
-/// is no memory for it: the kernel maps no more, and another thread is using what is kept for then.
+/// Takes a snapshot, and calls `work` with it: for threads with small stacks, on which [`Snapshot::take`] would put
+/// 20 KiB. None if there is no memory for it: the kernel maps no more, and another thread is using what is kept for
+/// then.
 ///
 /// ```
 /// use strata_alloc::{Config, Heap};
@@ -127,8 +129,8 @@ where
 }
 
 impl<F> Taken<'_, F> {
-    /// Calls `each` with the figures of one of the heaps apart, if there is such a one, and what the kernel has of its hugepages, if
-    /// details were asked for.
+    /// Calls `each` with the figures of one of the heaps apart, if there is such a one, and what the kernel has of
+    /// its hugepages, if details were asked for.
     pub(crate) fn visit_apart<C, R>(
         &self,
         core: &Core<C>,
@@ -212,8 +214,8 @@ fn with_workspace<F, R>(work: impl FnOnce(&mut Workspace<F>) -> R) -> Option<R> 
     let bytes = size_of::<Workspace<F>>();
     if let Some(mapping) = Mapping::of(bytes) {
         let place: *mut Workspace<F> = Address::new(mapping.0.start).pointer().cast();
-        // SAFETY: it is mapped, at the beginning of a page and nobody else's, as long as the mapping is here; any bytes are a
-        // workspace.
+        // SAFETY: it is mapped, at the beginning of a page and nobody else's, as long as the mapping is here; any
+        // bytes are a workspace.
         return Some(work(unsafe { &mut *place }));
     }
     if bytes > RESERVE_BYTES {

@@ -146,8 +146,8 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
     }
 }
 
-/// Takes two seconds; `STRATA_STRESS_SECONDS` says how long each of four heaps is looked at. Every sixteenth time the whole report is
-/// made, and read back.
+/// Takes two seconds; `STRATA_STRESS_SECONDS` says how long each of four heaps is looked at. Every sixteenth time
+/// the whole report is made, and read back.
 #[test]
 fn snapshots_beside_sixteen_threads_are_never_torn_or_negative() {
     const THREADS: usize = 16;
@@ -232,8 +232,8 @@ impl HeapConfig for Failing {
     }
 }
 
-/// The program is at rest, and the background work empties caches, spans and pages: what a snapshot reads first has not moved to what it reads
-/// later.
+/// The program is at rest, and the background work empties caches, spans and pages: what a snapshot reads first has
+/// not moved to what it reads later.
 #[test]
 fn nothing_is_counted_twice_while_the_background_work_moves_it() {
     let _alone = alone();

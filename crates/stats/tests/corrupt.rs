@@ -1,4 +1,5 @@
-//! Reports that were cut, or changed on their way: what is wrong is named by its line, and nothing is believed that was never printed.
+//! Reports that were cut, or changed on their way: what is wrong is named by its line, and nothing is believed that
+//! was never printed.
 //!
 //! `STRATA_SEED` sets the seed, `STRATA_STRESS_SECONDS` how long the random part goes on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]

@@ -192,7 +192,8 @@ fn every_line_of_the_summary_is_shown_and_no_other() {
     assert_eq!(shown.difference(&printed).collect::<Vec<_>>(), Vec::<&Vec<&str>>::new());
 }
 
-/// Every kind of finding, and every reason of those that have several. One that is added fails the test of the source below.
+/// Every kind of finding, and every reason of those that have several. One that is added fails the test of the
+/// source below.
 fn findings() -> Vec<Finding> {
     let no_thread = WhyNoThread::Small;
     let whys = [

@@ -8,8 +8,8 @@ use loom::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use loom::thread;
 use strata_stats::EpochCell;
 
-/// A version that loom sees written when it is made and when it goes, and read when somebody looks at it: one that goes while
-/// somebody looks, or is looked at before it is whole, is a race.
+/// A version that loom sees written when it is made and when it goes, and read when somebody looks at it: one that
+/// goes while somebody looks, or is looked at before it is whole, is a race.
 struct Version {
     number: UnsafeCell<usize>,
     live: Arc<AtomicUsize>,

@@ -1,4 +1,5 @@
-//! A process that gets no more memory, and whose reserve is in use. A test binary of its own, since the limit is the process's.
+//! A process that gets no more memory, and whose reserve is in use. A test binary of its own, since the limit is
+//! the process's.
 
 use core::fmt::{self, Write};
 use std::{env, fs, process};

@@ -1,4 +1,5 @@
-//! What a snapshot of a large heap costs: `cargo test --profile matrix -p strata-stats --test scale -- --ignored --nocapture`.
+//! What a snapshot of a large heap costs:
+//! `cargo test --profile matrix -p strata-stats --test scale -- --ignored --nocapture`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail")]
 
 use core::time::Duration;
@@ -41,8 +42,8 @@ fn use_caches_of_all_ids(heap: &Heap) -> u32 {
                 break;
             }
             for size in [16, 64, 300, 4000] {
-                // SAFETY: the area is this thread's; the kernel writes it only when it puts the thread on a CPU, and no other
-                // thread of this process uses the heap, so that nobody else has the id.
+                // SAFETY: the area is this thread's; the kernel writes it only when it puts the thread on a CPU,
+                // and no other thread of this process uses the heap, so that nobody else has the id.
                 unsafe { id_word.write_volatile(id) };
                 let block = heap.allocate(size);
                 // SAFETY: the block is ours.

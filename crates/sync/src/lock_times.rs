@@ -1,8 +1,8 @@
-//! How long locks are held, by the line that takes them: under `--cfg strata_lock_times` alone, which makes each lock cost two
-//! system calls more.
+//! How long locks are held, by the line that takes them: under `--cfg strata_lock_times` alone, which makes each
+//! lock cost two system calls more.
 //!
-//! What is measured is the time of the holder itself, on a CPU: the scheduler, and other threads, add nothing to it. What the kernel
-//! does for the holder (a page fault, a `madvise`) counts.
+//! What is measured is the time of the holder itself, on a CPU: the scheduler, and other threads, add nothing to
+//! it. What the kernel does for the holder (a page fault, a `madvise`) counts.
 
 use core::panic::Location;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};

@@ -121,9 +121,10 @@ impl<T: ?Sized> Mutex<T> {
         Some(self.lock())
     }
 
-    /// Takes the lock for figures, unless this thread holds it already, or it is not to be had for [`FIGURES_PATIENCE_NS`]. A thread
-    /// waits so long once: if it did in vain, it takes other locks within the next second only if they are free at once. So a
-    /// signal handler that interrupted the holder of one which others wait for is kept up once, however many locks there are.
+    /// Takes the lock for figures, unless this thread holds it already, or it is not to be had for
+    /// [`FIGURES_PATIENCE_NS`]. A thread waits so long once: if it did in vain, it takes other locks within the
+    /// next second only if they are free at once. So a signal handler that interrupted the holder of one which
+    /// others wait for is kept up once, however many locks there are.
     ///
     /// ```
     /// use strata_sync::Mutex;
@@ -173,8 +174,9 @@ impl<T: ?Sized> Mutex<T> {
         self.lock.acquire_for_fork();
     }
 
-    /// The same for a lock whose holder may wait for one that this thread holds: if it is not to be had for `patience_ns`, its holder
-    /// keeps it, and [`release`](Self::release) leaves it so. In the child, where that thread is not, nobody takes it any more.
+    /// The same for a lock whose holder may wait for one that this thread holds: if it is not to be had for
+    /// `patience_ns`, its holder keeps it, and [`release`](Self::release) leaves it so. In the child, where that
+    /// thread is not, nobody takes it any more.
     #[cfg_attr(strata_lock_times, track_caller)]
     pub fn acquire_within(&self, patience_ns: u64) {
         self.lock.acquire_for_fork_within(patience_ns);
@@ -241,8 +243,8 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard is the proof that its thread holds the lock, and it is borrowed mutably, so that no other borrow
-        // of the value is left.
+        // SAFETY: this guard is the proof that its thread holds the lock, and it is borrowed mutably, so that no
+        // other borrow of the value is left.
         unsafe { &mut *self.mutex.value.get() }
     }
 }

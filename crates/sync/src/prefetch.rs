@@ -3,12 +3,14 @@
 /// Bytes that processors move at a time.
 const LINE_BYTES: usize = 64;
 
-/// Asks the processor for the cache line at `place`, which is about to be written. Nothing else comes of it, whatever stands
-/// there: the pointer need not be valid. Costs an instruction; where the processor has none for it, nothing.
+/// Asks the processor for the cache line at `place`, which is about to be written. Nothing else comes of it,
+/// whatever stands there: the pointer need not be valid. Costs an instruction; where the processor has none for it,
+/// nothing.
 #[inline(always)]
 pub fn prefetch_for_write<T>(place: *const T) {
-    // The compiler has no instruction that asks for a line to write it, unless all of a program is built for processors that have
-    // it: then another CPU's line comes to be read, and is waited for a second time by the store.
+    // The compiler has no instruction that asks for a line to write it, unless all of a program is built for
+    // processors that have it: then another CPU's line comes to be read, and is waited for a second time by the
+    // store.
     #[cfg(all(target_arch = "x86_64", not(strata_loom)))]
     // SAFETY: a prefetch reads nothing and never faults; processors that do not know this one do nothing.
     unsafe {

@@ -12,9 +12,9 @@ const FREE: u32 = 0;
 /// Held, and somebody may sleep: who lets go must wake one.
 const AWAITED: u32 = 2;
 
-/// Held by the thread with this token, and nobody sleeps: an odd number, which has 31 bits of the token. (Threads whose tokens lie
-/// a multiple of 16 GiB apart have the same.) A signal comes most often right behind the instruction that takes a lock: then this
-/// alone says whose it is.
+/// Held by the thread with this token, and nobody sleeps: an odd number, which has 31 bits of the token. (Threads
+/// whose tokens lie a multiple of 16 GiB apart have the same.) A signal comes most often right behind the
+/// instruction that takes a lock: then this alone says whose it is.
 const fn held_by(token: usize) -> u32 {
     let [a, b, c, d, ..] = (token >> 2).to_le_bytes();
     u32::from_le_bytes([a, b, c, d]) | 1
@@ -166,8 +166,8 @@ impl RawLock {
         }
     }
 
-    /// Whether this thread holds the lock: asked by a signal handler that may have interrupted it there. Where others wait for the
-    /// lock, the answer may be no within some instructions of taking it and letting go.
+    /// Whether this thread holds the lock: asked by a signal handler that may have interrupted it there. Where
+    /// others wait for the lock, the answer may be no within some instructions of taking it and letting go.
     pub(crate) fn is_ours(&self) -> bool {
         let token = thread_token();
         let state = self.state.load(Ordering::Relaxed);

@@ -16,10 +16,10 @@
 //! | 80..120 | the second slot |
 //! | 96..128 | instead of the second slot: the thread's restartable-sequence area where libc registers none |
 //!
-//! A *slot* is the [`SlotWords`] of one heap: two [`Counter`]s, each of which is both a count and the question whether the
-//! fast path is open. A heap that was given no slot uses [`Slot::UNBOUND`], the block's beginning read as a slot: its counters
-//! are never opened and its record is zero, so that every call takes the slow path, and no fast path asks whether there is a
-//! slot at all. A new thread's block is all zero, which is closed too.
+//! A *slot* is the [`SlotWords`] of one heap: two [`Counter`]s, each of which is both a count and the question
+//! whether the fast path is open. A heap that was given no slot uses [`Slot::UNBOUND`], the block's beginning read
+//! as a slot: its counters are never opened and its record is zero, so that every call takes the slow path, and no
+//! fast path asks whether there is a slot at all. A new thread's block is all zero, which is closed too.
 //!
 //! # Who may touch it
 //!
@@ -91,9 +91,9 @@ pub const RSEQ_AREA_OFFSET: usize = 96;
 
 /// Bytes that a thread allocated or freed, in one word with the question whether its fast path is open.
 ///
-/// The word falls with each byte counted. An open counter was lifted by [`Counter::OPEN`] once, so that it is not below 0; a
-/// closed one is at most 0, so that counting makes it negative. What was counted is the same in both, modulo 2^62: lifting
-/// changes nothing there. All zero bits are a closed counter of nothing.
+/// The word falls with each byte counted. An open counter was lifted by [`Counter::OPEN`] once, so that it is not
+/// below 0; a closed one is at most 0, so that counting makes it negative. What was counted is the same in both,
+/// modulo 2^62: lifting changes nothing there. All zero bits are a closed counter of nothing.
 ///
 /// `core`'s atomic under loom as well: a word that one thread alone writes has no interleaving worth exploring.
 #[derive(Debug)]
@@ -144,8 +144,8 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed) | Self::CLOSED, Ordering::Relaxed);
     }
 
-    /// Whether it counted more than half of what it can count, open or closed. Who keeps the sum elsewhere adds [`Self::STEP`]
-    /// there and lets the counter move on by as much. For the thread itself.
+    /// Whether it counted more than half of what it can count, open or closed. Who keeps the sum elsewhere adds
+    /// [`Self::STEP`] there and lets the counter move on by as much. For the thread itself.
     #[inline]
     pub fn is_near_end(&self) -> bool {
         self.bytes() > Self::STEP
@@ -157,16 +157,17 @@ impl Counter {
         self.0.load(Ordering::Relaxed) & Self::STEP == 0
     }
 
-    /// Whether it was open, and counted all that it could: [`Self::OPEN`] has to be added elsewhere, and it moves on by as much,
-    /// which opens it again. Of a counter that was closed the answer means nothing. For the thread itself.
+    /// Whether it was open, and counted all that it could: [`Self::OPEN`] has to be added elsewhere, and it moves
+    /// on by as much, which opens it again. Of a counter that was closed the answer means nothing. For the thread
+    /// itself.
     #[inline]
     pub fn is_used_up(&self) -> bool {
         let word = self.0.load(Ordering::Relaxed).cast_signed();
         word <= 0 && word.unsigned_abs() < Self::STEP
     }
 
-    /// Forgets `bytes` that were counted, since they are part of another sum now. For the thread itself. One instruction that
-    /// no signal handler can cut in two.
+    /// Forgets `bytes` that were counted, since they are part of another sum now. For the thread itself. One
+    /// instruction that no signal handler can cut in two.
     pub fn move_on(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -183,8 +184,9 @@ impl Counter {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(bytes), Ordering::Relaxed);
     }
 
-    /// Counts `bytes` in a counter that is closed and stays so; says whether it [is near its end](Self::is_near_end), which is what
-    /// the caller has to do something about. For the thread itself, as [`count`](Self::count).
+    /// Counts `bytes` in a counter that is closed and stays so; says whether it [is near its
+    /// end](Self::is_near_end), which is what the caller has to do something about. For the thread itself, as
+    /// [`count`](Self::count).
     #[inline]
     pub fn count_closed(&self, bytes: u64) -> bool {
         let word = self.0.load(Ordering::Relaxed).wrapping_sub(bytes);
@@ -216,8 +218,8 @@ impl Default for Counter {
 #[derive(Debug)]
 #[repr(C)]
 pub struct SlotWords {
-    /// Bytes that the thread allocated, ever; open while its allocations may take the fast path. Written by the thread, read
-    /// by anybody.
+    /// Bytes that the thread allocated, ever; open while its allocations may take the fast path. Written by the
+    /// thread, read by anybody.
     pub allocated: Counter,
     /// The same for bytes that it freed.
     pub deallocated: Counter,

@@ -87,8 +87,8 @@ impl HugepageAdvice {
     /// Most hugepages of runs that were left on small pages, that are allowed one by one: 4 GiB, and 4096 mappings at most.
     pub(crate) const MOST_ALLOWED_ALONE: usize = 2048;
 
-    /// Bytes in use up to which last hugepages that their spans hardly use are left out. Such a span has two mebibytes at least, and
-    /// each may be two mappings: 16 384 at most.
+    /// Bytes in use up to which last hugepages that their spans hardly use are left out. Such a span has two
+    /// mebibytes at least, and each may be two mappings: 16 384 at most.
     const MOST_WITH_TAILS_BYTES: usize = 16 << 30;
 
     strata_sync::const_fn! {
@@ -132,8 +132,8 @@ impl HugepageAdvice {
         self.advised_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Tells the kernel about a fresh run that is taken for `span`, with `in_use_bytes` in use. True if the run or a part of it is left on small
-    /// pages and [`Self::learn`] wants to hear of the span when it ends.
+    /// Tells the kernel about a fresh run that is taken for `span`, with `in_use_bytes` in use. True if the run or
+    /// a part of it is left on small pages and [`Self::learn`] wants to hear of the span when it ends.
     pub(crate) fn tell<E: Platform>(
         &self,
         platform: &E,
@@ -168,10 +168,11 @@ impl HugepageAdvice {
         false
     }
 
-    /// Asks for hugepages behind a fresh run of which `wanted` is to be used, but for `part` of it, which is left on small pages, and for
-    /// a last one of which that leaves more than a quarter free: the rest is for others, who may never come, and a hugepage is broken for
-    /// as much. At a quarter used, tails that nobody needs are in memory, of spans of 1.5 hugepages a quarter of what they use; at seven eighths,
-    /// most last hugepages are on small pages.
+    /// Asks for hugepages behind a fresh run of which `wanted` is to be used, but for `part` of it, which is left
+    /// on small pages, and for a last one of which that leaves more than a quarter free: the rest is for others,
+    /// who may never come, and a hugepage is broken for as much. At a quarter used, tails that nobody needs are in
+    /// memory, of spans of 1.5 hugepages a quarter of what they use; at seven eighths, most last hugepages are on
+    /// small pages.
     fn ask_around<E: Platform>(
         &self,
         platform: &E,
@@ -266,8 +267,8 @@ impl HugepageAdvice {
         done
     }
 
-    /// Allows a hugepage of a run that was left on small pages, if there may be such a run, and not too many were allowed so:
-    /// each may be a mapping of its own. True if it is allowed now.
+    /// Allows a hugepage of a run that was left on small pages, if there may be such a run, and not too many were
+    /// allowed so: each may be a mapping of its own. True if it is allowed now.
     pub(crate) fn allow_alone<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
         let may_be = self.has_forbidden_runs.load(Ordering::Relaxed)
             && self.allowed_alone.load(Ordering::Relaxed) < Self::MOST_ALLOWED_ALONE;

@@ -7,14 +7,14 @@ use crate::{handle::Handle, tracker::HugepageTracker};
 pub(crate) struct Empties([Option<Handle<HugepageTracker>>; Self::MOST]);
 
 impl Empties {
-    /// As many as a heap that is too small for hugepages fills: 16 MiB. With half as many, such a heap that empties and fills
-    /// again faults its memory in again.
+    /// As many as a heap that is too small for hugepages fills: 16 MiB. With half as many, such a heap that empties
+    /// and fills again faults its memory in again.
     const MOST: usize = 8;
 
     pub(crate) const NONE: Self = Self([None; Self::MOST]);
 
-    /// Puts one in. False if there is no room: there is room for one that is backed as a whole, and for some that are backed page
-    /// by page.
+    /// Puts one in. False if there is no room: there is room for one that is backed as a whole, and for some that
+    /// are backed page by page.
     pub(crate) fn insert(&mut self, tracker: Handle<HugepageTracker>) -> bool {
         let is_welcome = tracker.is_by_page()
             || tracker.free_pages() == tracker.length() && self.spare().is_none();

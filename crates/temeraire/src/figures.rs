@@ -27,8 +27,8 @@ pub struct TemeraireFigures {
     pub spans: FreeSpanTable,
     /// Where used, free and unmapped bytes are.
     pub components: Components,
-    /// What would go back to the kernel if the program asked for all that can, in bytes: free and backed, without what recent
-    /// demand is likely to want again. (None in figures that were written before there was such a one.)
+    /// What would go back to the kernel if the program asked for all that can, in bytes: free and backed, without
+    /// what recent demand is likely to want again. (None in figures that were written before there was such a one.)
     pub releasable_bytes: Option<u64>,
     /// What went back to the kernel since the start. (None in figures that were written before there was such a one.)
     pub released: Option<ReleasedBytes>,
@@ -57,8 +57,8 @@ impl Default for TemeraireFigures {
 }
 
 impl TemeraireFigures {
-    /// Those of a heap without pages: a constant, since they are filled in where they stand, and a copy would cost as much stack
-    /// again.
+    /// Those of a heap without pages: a constant, since they are filled in where they stand, and a copy would cost
+    /// as much stack again.
     pub const NONE: Self = Self {
         page_bytes: 0,
         spans: FreeSpanTable::NONE,

@@ -6,17 +6,18 @@ use strata_sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// What is known of hugepages that the filler filled: whether most of such a one is in memory when it is full.
 ///
-/// On a hugepage the first byte touched costs 2 MiB. Where programs write to all of their blocks, that is what they will
-/// have anyway; where blocks are roomy, or many sizes each use a part of a span, three quarters of it may stay untouched, and a
-/// heap of 15 MiB takes 30. What was left on small pages tells: the kernel knows which of them were touched. So each fresh hugepage that
-/// is left on small pages is looked at when four more came after it, since by then its spans are full. As long as those were touched, fresh
-/// ones are advised, but for one after four times as many each; after one that was not, all are left on small pages, and
-/// looked at, until one was touched.
+/// On a hugepage the first byte touched costs 2 MiB. Where programs write to all of their blocks, that is what they
+/// will have anyway; where blocks are roomy, or many sizes each use a part of a span, three quarters of it may stay
+/// untouched, and a heap of 15 MiB takes 30. What was left on small pages tells: the kernel knows which of them
+/// were touched. So each fresh hugepage that is left on small pages is looked at when four more came after it,
+/// since by then its spans are full. As long as those were touched, fresh ones are advised, but for one after four
+/// times as many each; after one that was not, all are left on small pages, and looked at, until one was touched.
 ///
 /// A heap that is small leaves its hugepages on small pages in any case: they are the first to be looked at.
 #[derive(Debug)]
 pub(crate) struct FillHistory {
-    /// The last few fresh hugepages, the latest first, as far as they were left on small pages and not looked at; 0 for the others.
+    /// The last few fresh hugepages, the latest first, as far as they were left on small pages and not looked at; 0
+    /// for the others.
     left: [AtomicUsize; Self::LOOKED_AT_AFTER],
     /// Fresh hugepages so far, beyond those of a small heap.
     fresh: AtomicU32,
@@ -27,15 +28,16 @@ pub(crate) struct FillHistory {
 }
 
 impl FillHistory {
-    /// Fresh hugepages before the first trial, and by how much more each time. At half, a heap of gigabytes has twice the part of
-    /// it on small pages until they are put together; at twice, it is found out later that blocks are no longer touched.
+    /// Fresh hugepages before the first trial, and by how much more each time. At half, a heap of gigabytes has
+    /// twice the part of it on small pages until they are put together; at twice, it is found out later that blocks
+    /// are no longer touched.
     const FIRST_TRIAL: u32 = 16;
     const TRIALS_APART: u32 = 4;
-    /// Hugepages that come before one is looked at. At half, spans of classes that are rarely asked for are not full yet; at twice, a
-    /// heap of 30 MiB is never looked at.
+    /// Hugepages that come before one is looked at. At half, spans of classes that are rarely asked for are not
+    /// full yet; at twice, a heap of 30 MiB is never looked at.
     const LOOKED_AT_AFTER: usize = 4;
-    /// The part of a hugepage that is to be in memory, in eighths. At four, a heap whose blocks are touched by half takes twice what
-    /// it touches; at seven, the ends of spans are enough to keep a heap on small pages.
+    /// The part of a hugepage that is to be in memory, in eighths. At four, a heap whose blocks are touched by half
+    /// takes twice what it touches; at seven, the ends of spans are enough to keep a heap on small pages.
     const TOUCHED_EIGHTHS: usize = 5;
 
     strata_sync::const_fn! {

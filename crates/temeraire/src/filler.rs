@@ -28,8 +28,9 @@ use strata_span::{PageCount, PageId, PageSize};
 /// (Hunter et al., "Beyond malloc efficiency to fleet efficiency", OSDI 2021, section 4.4; Zhou et
 /// al., "Characterizing a memory allocator at warehouse scale", ASPLOS 2024, section 4.4.)
 ///
-/// Lists begin in front of their room, and histories at the end of theirs: so what a small heap uses of two that follow each other lies on one
-/// page. The last history ends where the [`State`](crate::state::State)'s records begin.
+/// Lists begin in front of their room, and histories at the end of theirs: so what a small heap uses of two that
+/// follow each other lies on one page. The last history ends where the [`State`](crate::state::State)'s records
+/// begin.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Filler<P: PageSize> {
@@ -304,8 +305,8 @@ impl<P: PageSize> Filler<P> {
             .or_else(|| self.first_of(FillerSet::Released, || self.released.first_from(list)))
     }
 
-    /// What is found in the lists of a set. Those of a set without hugepages, as most are in a small heap, stay untouched: each is a page
-    /// fault, the first time.
+    /// What is found in the lists of a set. Those of a set without hugepages, as most are in a small heap, stay
+    /// untouched: each is a page fault, the first time.
     #[inline]
     fn first_of(
         &self,
@@ -315,8 +316,8 @@ impl<P: PageSize> Filler<P> {
         if self.totals.has(set) { find() } else { None }
     }
 
-    /// A hugepage that the kernel backs page by page, and which has a run of backed pages that is long enough, as far as a look at
-    /// a few tells: no page of it has to be faulted in.
+    /// A hugepage that the kernel backs page by page, and which has a run of backed pages that is long enough, as
+    /// far as a look at a few tells: no page of it has to be faulted in.
     fn with_backed_run(&self, run: usize) -> Option<Handle<HugepageTracker>> {
         self.partial
             .forwards(run * Self::CHUNKS)

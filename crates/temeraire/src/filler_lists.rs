@@ -10,8 +10,8 @@ use crate::{
 /// Finding the first list from some number on takes two looks at bitmaps: a word for each 64
 /// lists and a word over these. All zero bits are no trackers.
 ///
-/// The bitmaps lie in front, and behind them the lists that small heaps use, those of long runs and many pages: all on a page with
-/// what else is used.
+/// The bitmaps lie in front, and behind them the lists that small heaps use, those of long runs and many pages: all
+/// on a page with what else is used.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct FillerLists<const LISTS: usize, const WORDS: usize> {
@@ -129,8 +129,8 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
         *self.heads.get(Self::place(list))?
     }
 
-    /// Where the head of a list stands: the lists of either half from the last to the first. A hugepage of 256 pages, as with pages
-    /// of 8 KiB, uses the lower half, and an empty one its last list.
+    /// Where the head of a list stands: the lists of either half from the last to the first. A hugepage of 256
+    /// pages, as with pages of 8 KiB, uses the lower half, and an empty one its last list.
     #[inline]
     const fn place(list: usize) -> usize {
         list ^ (LISTS / 2 - 1)

@@ -37,8 +37,8 @@ pub const fn histogram_bounds_of(pages: usize) -> [u16; HISTOGRAM_BUCKETS] {
     bounds::<HISTOGRAM_BUCKETS, 9>(pages)
 }
 
-/// The least number of each bucket of the coarse form: 0 to 4, sixteenths, and the last four numbers. Each of them is one of
-/// the fine form, too.
+/// The least number of each bucket of the coarse form: 0 to 4, sixteenths, and the last four numbers. Each of them
+/// is one of the fine form, too.
 ///
 /// ```
 /// let bounds = strata_temeraire::coarse_bounds_of(256);

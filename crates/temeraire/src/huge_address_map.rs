@@ -194,8 +194,9 @@ impl HugeAddressMap {
         best
     }
 
-    /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the
-    /// first of them. Where alignment is all that matters it may miss one behind [`Self::ALIGNED_LOOKS`] others that are long enough.
+    /// A place for `count` hugepages at a multiple of `align` (a power of two): the node, and the first of them.
+    /// Where alignment is all that matters it may miss one behind [`Self::ALIGNED_LOOKS`] others that are long
+    /// enough.
     pub(crate) fn find_aligned(
         &self,
         count: HugepageCount,

@@ -93,8 +93,8 @@ impl HugeAllocator {
         &self.reserve
     }
 
-    /// A part of what was reserved ahead goes back to the source, or, where nothing was, the longest free run; says how many
-    /// bytes.
+    /// A part of what was reserved ahead goes back to the source, or, where nothing was, the longest free run; says
+    /// how many bytes.
     pub(crate) fn give_back_reserve<E: Platform>(
         &mut self,
         platform: &E,

@@ -68,11 +68,13 @@ impl HugeCache {
     /// them by seconds.
     const WINDOW_NS: u64 = 2_000_000_000;
     const MILLISECOND_NS: u64 = 1_000_000;
-    /// For how long nobody wanted hugepages that are idle: their owner has looked back for two seconds at all that is in use. At twice,
-    /// a third less is faulted in again, and demand that swings within seconds keeps a twentieth more.
+    /// For how long nobody wanted hugepages that are idle: their owner has looked back for two seconds at all that
+    /// is in use. At twice, a third less is faulted in again, and demand that swings within seconds keeps a
+    /// twentieth more.
     pub(crate) const IDLE_NS: u64 = Self::WINDOW_NS / 2;
-    /// The same of what goes at the rate, wanted of late or not: what moves faster than this is in use. With nothing, frames that
-    /// come and go 25 times a second are faulted in again at the whole rate; at four times as much a twentieth more stays.
+    /// The same of what goes at the rate, wanted of late or not: what moves faster than this is in use. With
+    /// nothing, frames that come and go 25 times a second are faulted in again at the whole rate; at four times as
+    /// much a twentieth more stays.
     pub(crate) const MOVING_NS: u64 = Self::WINDOW_NS / 16;
 
     pub(crate) const EMPTY: Self = Self {
@@ -208,8 +210,8 @@ impl HugeCache {
         self.size_range.report(now_ns, self.size().get());
     }
 
-    /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages
-    /// stay: a short one, cut at its end where it is longer than the excess: what stays and what goes are a run of free hugepages
+    /// Takes out a run that is to be given back to the kernel, so that at least `keep` hugepages stay: a short one,
+    /// cut at its end where it is longer than the excess: what stays and what goes are a run of free hugepages
     /// still. None if there is no excess.
     pub(crate) fn take_excess<E: Platform>(
         &mut self,

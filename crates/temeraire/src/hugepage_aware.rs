@@ -26,8 +26,8 @@ use strata_span::{
 /// hugepage also through its donated tail, if nobody uses that, and into the free hugepages behind
 /// it, backed or not, where the last is donated anew.
 ///
-/// What a span's temperature is decides about advice alone: no hugepage is asked for behind sampled and cold spans. Heaps of their own
-/// for these has [`Temeraire`](crate::Temeraire).
+/// What a span's temperature is decides about advice alone: no hugepage is asked for behind sampled and cold spans.
+/// Heaps of their own for these has [`Temeraire`](crate::Temeraire).
 ///
 /// Any thread may call any method at any time. One lock, held for some tens of instructions and
 /// never across a call that gives memory back; an allocation that needs more address space holds it
@@ -136,8 +136,9 @@ impl<P: PageSize> HugePageAware<P> {
         self.carry_out(platform, &departures);
     }
 
-    /// Tries again after nothing was found: when others have given back what they have in hand; then after the cache was emptied, since
-    /// what it held may lie beside free hugepages that are not backed, so that both together are long enough.
+    /// Tries again after nothing was found: when others have given back what they have in hand; then after the
+    /// cache was emptied, since what it held may lie beside free hugepages that are not backed, so that both
+    /// together are long enough.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     fn allocate_at_last<E: Platform<Pages = P>>(

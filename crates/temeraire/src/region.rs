@@ -228,9 +228,9 @@ impl Region {
         self.releasable() > 0 && self.hugepages.iter().any(is_old)
     }
 
-    /// Marks a run of at most `most` hugepages that have been wholly free and backed since `until_ns` or longer as on its
-    /// way to the kernel: nothing is allocated there until [`Self::end_release`]. It is the run that begins with the one that
-    /// has been so for the longest: spans that come and go take the same hugepages all the while.
+    /// Marks a run of at most `most` hugepages that have been wholly free and backed since `until_ns` or longer as
+    /// on its way to the kernel: nothing is allocated there until [`Self::end_release`]. It is the run that begins
+    /// with the one that has been so for the longest: spans that come and go take the same hugepages all the while.
     pub(crate) fn begin_release<P: PageSize>(
         &self,
         most: HugepageCount,

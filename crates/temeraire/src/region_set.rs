@@ -101,7 +101,8 @@ impl RegionSet {
         self.change(region, |region| region.deallocate(first, pages, now_ns));
     }
 
-    /// Marks a run of at most `most` hugepages as on its way to the kernel, of those that have been free since `until_ns` or longer.
+    /// Marks a run of at most `most` hugepages as on its way to the kernel, of those that have been free since
+    /// `until_ns` or longer.
     pub(crate) fn begin_release<P: PageSize>(
         &mut self,
         most: HugepageCount,

@@ -46,9 +46,9 @@ impl<P: PageSize> HugePageAware<P> {
         state.refusals.are_many() && state.refusals.holds_back(platform.clock().now_ns())
     }
 
-    /// How much of `wanted` the cache is asked for. Memory that is idle on the whole may be so in pieces that are of no use, and what
-    /// comes and goes in the cache all the while is none of it: of that goes only what nobody wanted for a second. (A
-    /// small heap has its hugepages elsewhere.)
+    /// How much of `wanted` the cache is asked for. Memory that is idle on the whole may be so in pieces that are
+    /// of no use, and what comes and goes in the cache all the while is none of it: of that goes only what nobody
+    /// wanted for a second. (A small heap has its hugepages elsewhere.)
     fn cached_share<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -64,8 +64,8 @@ impl<P: PageSize> HugePageAware<P> {
         wanted.min(state.cache.idle(now_ns, window_ns).pages())
     }
 
-    /// Whole hugepages of the cache, then those that the filler keeps although they are empty. Even if none is wanted the cache is trimmed to its limit,
-    /// after a look at whether that is too high.
+    /// Whole hugepages of the cache, then those that the filler keeps although they are empty. Even if none is
+    /// wanted the cache is trimmed to its limit, after a look at whether that is too high.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn give_back_cached<E: Platform<Pages = P>>(
         &self,

@@ -28,8 +28,8 @@ impl<P: PageSize> State<P> {
         self.filler.count_completed(&tracker, now_ns);
         let backed_pages = tracker.free_pages();
         let (forbidden, was_released) = (tracker.is_forbidden(), tracker.was_released.get());
-        // Of what the kernel backs page by page, what was never touched counts as backed in the cache. At less than half, the
-        // books would say too much.
+        // Of what the kernel backs page by page, what was never touched counts as backed in the cache. At less than
+        // half, the books would say too much.
         let mostly_backed = cause == Cause::Emptied
             && tracker.is_by_page()
             && !was_released
@@ -92,7 +92,8 @@ impl<P: PageSize> State<P> {
         }
     }
 
-    /// Whether one more may depart with `departures`: one at a time where the kernel refused so often that it is only tried.
+    /// Whether one more may depart with `departures`: one at a time where the kernel refused so often that it is
+    /// only tried.
     pub(crate) fn has_room(&self, departures: &Departures) -> bool {
         !departures.is_full() && (departures.is_empty() || !self.refusals.are_many())
     }

@@ -223,7 +223,8 @@ impl<P: PageSize> State<P> {
                             && (emptied.free_pages() == Self::PER_HUGEPAGE
                                 || emptied.is_by_page() && !emptied.was_released.get()) =>
                     {
-                        // It is as it was: the range comes back whole. (What of it was never touched counts as backed then.)
+                        // It is as it was: the range comes back whole. (What of it was never touched counts as
+                        // backed then.)
                         self.filler.count_completed(&emptied, now_ns);
                         self.dismiss(platform, emptied);
                         self.nodes.waive();

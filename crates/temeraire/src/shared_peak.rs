@@ -3,11 +3,11 @@
 use strata_page_heap::{PageHeapStats, PeakFigures};
 use strata_sync::atomic::{AtomicU64, Ordering};
 
-/// The most that all heaps together had, of those moments at which somebody looked: after each span that came or went. All zero bits
-/// are no peak.
+/// The most that all heaps together had, of those moments at which somebody looked: after each span that came or
+/// went. All zero bits are no peak.
 ///
-/// Written by who found more than stands here, read by anybody, without a lock: of two that find a peak at the same moment, one
-/// may have written a part of the other's moment.
+/// Written by who found more than stands here, read by anybody, without a lock: of two that find a peak at the same
+/// moment, one may have written a part of the other's moment.
 #[derive(Debug)]
 pub(crate) struct SharedPeak {
     backed_bytes: AtomicU64,

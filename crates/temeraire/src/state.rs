@@ -22,8 +22,8 @@ use strata_span::{PageCount, PageId, PageSize, Platform, Pool};
 
 /// All that the heap's lock guards.
 ///
-/// What each heap uses lies in front, so that a small one has it on few pages: of the cache its history is the last part, of the filler
-/// histories and lists.
+/// What each heap uses lies in front, so that a small one has it on few pages: of the cache its history is the last
+/// part, of the filler histories and lists.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct State<P: PageSize> {
@@ -121,7 +121,8 @@ impl<P: PageSize> State<P> {
     /// that such a span takes; at 8 times as many, spans of many seconds ago count as of now.
     const SPANS_BY_LOOK: u32 = 8;
 
-    /// Whether a hugepage that is taken for a span of `pages` pages is about to be filled: by others like it, or by the span.
+    /// Whether a hugepage that is taken for a span of `pages` pages is about to be filled: by others like it, or by
+    /// the span.
     pub(crate) const fn fills_a_hugepage(pages: PageCount<P>) -> bool {
         pages.get() <= Self::MOST_FILLED || pages.get() >= Self::PER_HUGEPAGE
     }

@@ -16,9 +16,9 @@ use strata_os::{PageSource, Release};
 use strata_page_heap::{HugepageBreak, Refusals, ReleaseReason, split_hugepage_around};
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};
 
-/// How long the tail of a large span lies unused before it goes back by itself: spans that come and go find their hugepages
-/// again, and those that stay do not keep a tail. At half, frames that are shown for ten seconds lose theirs; at twice, tails lie for
-/// a minute.
+/// How long the tail of a large span lies unused before it goes back by itself: spans that come and go find their
+/// hugepages again, and those that stay do not keep a tail. At half, frames that are shown for ten seconds lose
+/// theirs; at twice, tails lie for a minute.
 const TAIL_RESTS_NS: u64 = 30_000_000_000;
 
 /// How much of the filler's pages is to go back.
@@ -217,8 +217,8 @@ impl<P: PageSize> HugePageAware<P> {
             if tracker.is_by_page() || !self.advice.forbids(platform) {
                 return HugepageBreak::NotHuge;
             }
-            // It emptied, and is kept for whoever comes next; or pages of it are on their way to the kernel; or it is being put
-            // together.
+            // It emptied, and is kept for whoever comes next; or pages of it are on their way to the kernel; or it
+            // is being put together.
             if tracker.allocations() == 0 || tracker.set.get() == FillerSet::Releasing {
                 return HugepageBreak::Refused;
             }
@@ -250,17 +250,18 @@ impl<P: PageSize> HugePageAware<P> {
 }
 
 impl<P: PageSize> State<P> {
-    /// How many pages to give back: what is wanted less what went back already as broken hugepages
-    /// emptied, or more where much of broken hugepages is free, but not what recent demand would
-    /// take again. A limit that was hit knows no such regard; nor does who asks, or the rate, where that breaks no hugepage, so that it
-    /// costs faults alone.
+    /// How many pages to give back: what is wanted less what went back already as broken hugepages emptied, or more
+    /// where much of broken hugepages is free, but not what recent demand would take again. A limit that was hit
+    /// knows no such regard; nor does who asks, or the rate, where that breaks no hugepage, so that it costs faults
+    /// alone.
     fn plan_subrelease(
         &mut self,
         wanted: PageCount<P>,
         reason: ReleaseReason,
         now_ns: u64,
     ) -> Plan {
-        // Who says that memory is idle has looked at demand already. And where the kernel was never asked for hugepages none is broken.
+        // Who says that memory is idle has looked at demand already. And where the kernel was never asked for
+        // hugepages none is broken.
         let asks = matches!(reason, ReleaseReason::Policy | ReleaseReason::Call);
         let breaks_nothing = asks && self.is_by_page();
         if is_for_limit(reason) || reason == ReleaseReason::Idle || breaks_nothing {
@@ -302,8 +303,8 @@ impl<P: PageSize> State<P> {
         self.filler.demand.expected(now_ns, intervals)
     }
 
-    /// What goes if somebody asks for all: the cache, wholly free hugepages of regions, and of the filler what recent demand
-    /// is not likely to want.
+    /// What goes if somebody asks for all: the cache, wholly free hugepages of regions, and of the filler what
+    /// recent demand is not likely to want.
     pub(crate) fn releasable_on_request(&self, now_ns: u64) -> PageCount<P> {
         let whole = self.cache.size() + HugepageCount::new(self.regions.totals().releasable);
         // Hugepages that the filler keeps although they are empty go like those of the cache.
@@ -354,9 +355,9 @@ fn may_go(tracker: &HugepageTracker, reason: ReleaseReason, now_ns: u64) -> bool
             && (reason != ReleaseReason::Policy || rests(tracker, now_ns))
 }
 
-/// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter on, or
-/// if it was broken before, or is none. At half as much a heap that is an eighth empty loses all its hugepages; at twice, a heap that
-/// shrank to half its size keeps the other half.
+/// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter
+/// on, or if it was broken before, or is none. At half as much a heap that is an eighth empty loses all its
+/// hugepages; at twice, a heap that shrank to half its size keeps the other half.
 fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
     is_broken(tracker) || 4 * (tracker.free_pages() + more) >= tracker.length()
 }
@@ -366,8 +367,9 @@ fn is_broken(tracker: &HugepageTracker) -> bool {
     tracker.is_forbidden() || tracker.is_by_page() || tracker.released_pages() > 0
 }
 
-/// Whether a hugepage may be broken for what the rate allows, or for what is free inside of its spans: one to which spans came a moment ago
-/// is being filled, with most of its pages free, and a heap that grows has one such at each step.
+/// Whether a hugepage may be broken for what the rate allows, or for what is free inside of its spans: one to which
+/// spans came a moment ago is being filled, with most of its pages free, and a heap that grows has one such at each
+/// step.
 fn rests(tracker: &HugepageTracker, now_ns: u64) -> bool {
     is_broken(tracker) || now_ns.saturating_sub(tracker.last_allocation_ns()) >= HugeCache::IDLE_NS
 }

@@ -81,8 +81,9 @@ impl<P: PageSize> State<P> {
         Some(FoundHugepages { range, fresh: true, added: None })
     }
 
-    /// A run that begins in the cache, as its longest one, of `longest` hugepages, and goes on behind it: what was given back of a run
-    /// that comes and goes is taken again with the rest of it. None unless the cache has half of it.
+    /// A run that begins in the cache, as its longest one, of `longest` hugepages, and goes on behind it: what was
+    /// given back of a run that comes and goes is taken again with the rest of it. None unless the cache has half
+    /// of it.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     fn take_across<E: Platform<Pages = P>>(

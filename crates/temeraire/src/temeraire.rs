@@ -13,15 +13,15 @@ use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, Sp
 
 /// Temeraire whole: a [`HugePageAware`] heap for ordinary spans, and one each for sampled and for cold ones.
 ///
-/// What is sampled or cold lies in address space of its own, on hugepages of its own, down to the last cache of free hugepages; so it
-/// neither keeps ordinary hugepages from emptying nor is it asked for hugepages. The heaps apart are made when the first such span is
-/// asked for, of metadata; a program without such spans has two words of them. Where there is no metadata for one, its spans
-/// stand with the ordinary ones.
+/// What is sampled or cold lies in address space of its own, on hugepages of its own, down to the last cache of
+/// free hugepages; so it neither keeps ordinary hugepages from emptying nor is it asked for hugepages. The heaps
+/// apart are made when the first such span is asked for, of metadata; a program without such spans has two words of
+/// them. Where there is no metadata for one, its spans stand with the ordinary ones.
 ///
-/// Figures are sums, but for [`figures`](PageHeap::figures), which are those of the ordinary spans' heap; each heap has its own by
-/// [`stats_of`](PageHeap::stats_of) and [`figures_of`](PageHeap::figures_of). Limits hold for all heaps together; what is
-/// to go back goes from the cold heap first, then from the ordinary one, then from the sampled one.
-/// (TCMalloc's page allocator since 2023 has the same heaps, and this order.)
+/// Figures are sums, but for [`figures`](PageHeap::figures), which are those of the ordinary spans' heap; each heap
+/// has its own by [`stats_of`](PageHeap::stats_of) and [`figures_of`](PageHeap::figures_of). Limits hold for all
+/// heaps together; what is to go back goes from the cold heap first, then from the ordinary one, then from the
+/// sampled one. (TCMalloc's page allocator since 2023 has the same heaps, and this order.)
 ///
 /// Any thread may call any method at any time. Each heap has a lock of its own.
 ///
@@ -53,7 +53,8 @@ use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, Sp
 #[derive(Debug)]
 pub struct Temeraire<P: PageSize> {
     normal: HugePageAware<P>,
-    /// Published under the normal heap's lock, which a fork takes first: so it finds as many heaps when it leaves as when it came.
+    /// Published under the normal heap's lock, which a fork takes first: so it finds as many heaps when it leaves
+    /// as when it came.
     sampled: PublishOnce<HugePageAware<P>>,
     cold: PublishOnce<HugePageAware<P>>,
     /// Where the two are from.
@@ -72,8 +73,9 @@ const COLDEST_FIRST: [Temperature; 3] =
     [Temperature::Cold, Temperature::Normal, Temperature::Sampled];
 
 impl<P: PageSize> Temeraire<P> {
-    /// What a span may add to the metadata that limits are about: structures of some hundred bytes, and a few kernel pages of the page map
-    /// that nobody had touched. At less, spans are refused at a limit although others have memory to give.
+    /// What a span may add to the metadata that limits are about: structures of some hundred bytes, and a few
+    /// kernel pages of the page map that nobody had touched. At less, spans are refused at a limit although others
+    /// have memory to give.
     const MOST_METADATA_BYTES: usize = 64 << 10;
 
     strata_sync::const_fn! {
@@ -188,8 +190,8 @@ impl<P: PageSize> Temeraire<P> {
             .unwrap_or(&self.normal)
     }
 
-    /// Where there are limits and several heaps: has the others give back what a growth of `own` by `pages` pages takes too much, and
-    /// tells `own` what the others leave of the limits.
+    /// Where there are limits and several heaps: has the others give back what a growth of `own` by `pages` pages
+    /// takes too much, and tells `own` what the others leave of the limits.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -225,8 +227,8 @@ impl<P: PageSize> Temeraire<P> {
             .filter(|other| !core::ptr::eq(*other, own))
             .map(|other| other.stats().backed_bytes())
             .sum();
-        // Limits that are set meanwhile hold: who sets them tells all first and each heap then, so that whoever had a heap's lock last
-        // knows the new ones.
+        // Limits that are set meanwhile hold: who sets them tells all first and each heap then, so that whoever had
+        // a heap's lock last knows the new ones.
         let mut left = self.limits.without(others);
         loop {
             own.set_limits(left);
@@ -238,8 +240,8 @@ impl<P: PageSize> Temeraire<P> {
         }
     }
 
-    /// Has the others give back all that they have free, address space included: there are no `pages` pages for `own`. False if
-    /// there are no others, they have less than that, or a limit is what is in the way.
+    /// Has the others give back all that they have free, address space included: there are no `pages` pages for
+    /// `own`. False if there are no others, they have less than that, or a limit is what is in the way.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -299,8 +301,8 @@ const fn temperature_of(number: u8) -> Temperature {
     }
 }
 
-// SAFETY: each span is of one heap, which it knows by its number, and each heap answers for 1 to 4; their reservations do not overlap,
-// since all are of one source.
+// SAFETY: each span is of one heap, which it knows by its number, and each heap answers for 1 to 4; their
+// reservations do not overlap, since all are of one source.
 unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
     #[cfg(not(strata_loom))]
     const EMPTY: Self = Self::new();

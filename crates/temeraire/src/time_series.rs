@@ -12,8 +12,8 @@ pub(crate) trait EpochValue: Copy {
 /// by more than its users smooth out starts the series anew; one that leaps ahead forgets what is
 /// too old.
 ///
-/// The first epoch stands at the end, beside what is known of all, and later ones before it: so a program of a few epochs has them on one
-/// page, with what follows the series.
+/// The first epoch stands at the end, beside what is known of all, and later ones before it: so a program of a few
+/// epochs has them on one page, with what follows the series.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct TimeSeries<T, const EPOCHS: usize, const EPOCH_NS: u64> {

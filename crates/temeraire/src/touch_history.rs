@@ -7,12 +7,12 @@ use strata_sync::atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 /// What is known of large spans: whether most of such a span is touched while it lives.
 ///
-/// On a hugepage the first byte touched costs 2 MiB of memory and the time to clear them; on small pages it costs one
-/// of them. Which is better depends on the program: buffers are filled, tables made for the worst case are not. So
-/// in one fresh span of eight one hugepage is left on small pages, where the kernel can tell what was touched; it is looked at
-/// when the span ends, or when the next such span is handed out. After one that was hardly touched all fresh runs are left on
-/// small pages and looked at, until two in a row were touched: the mistake that costs memory weighs more than the one
-/// that costs faults.
+/// On a hugepage the first byte touched costs 2 MiB of memory and the time to clear them; on small pages it costs
+/// one of them. Which is better depends on the program: buffers are filled, tables made for the worst case are not.
+/// So in one fresh span of eight one hugepage is left on small pages, where the kernel can tell what was touched;
+/// it is looked at when the span ends, or when the next such span is handed out. After one that was hardly touched
+/// all fresh runs are left on small pages and looked at, until two in a row were touched: the mistake that costs
+/// memory weighs more than the one that costs faults.
 ///
 /// A counter with saturation as in branch prediction (J. E. Smith: "A study of branch prediction strategies",
 /// ISCA 1981), with unequal steps.
@@ -66,8 +66,9 @@ impl TouchHistory {
         Some(sample)
     }
 
-    /// The part of a span that is looked at: its second whole hugepage, if it has two, as programs write to the beginning of a
-    /// block in any case. It is the same in a span that has grown, and none of a span that has no whole hugepage.
+    /// The part of a span that is looked at: its second whole hugepage, if it has two, as programs write to the
+    /// beginning of a block in any case. It is the same in a span that has grown, and none of a span that has no
+    /// whole hugepage.
     fn sample(span: AddressRange) -> Option<AddressRange> {
         let first = span.start.checked_next_multiple_of(HUGEPAGE_BYTES)?;
         let whole = span.end().checked_sub(first)? / HUGEPAGE_BYTES;

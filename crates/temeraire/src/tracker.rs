@@ -146,8 +146,8 @@ pub(crate) struct TrackedPages {
 }
 
 impl HugepageTracker {
-    /// Makes it the tracker of a hugepage of `length` pages, all free. `by_page`: the kernel backs it page by page, and none
-    /// of it yet; else all of it is backed.
+    /// Makes it the tracker of a hugepage of `length` pages, all free. `by_page`: the kernel backs it page by page,
+    /// and none of it yet; else all of it is backed.
     pub(crate) fn start(
         &self,
         hugepage: Hugepage,
@@ -255,7 +255,8 @@ impl HugepageTracker {
         self.last_allocation_ns.get()
     }
 
-    /// Takes `count` pages at a multiple of `align` from the shortest run that has room, of backed pages if there is such a run.
+    /// Takes `count` pages at a multiple of `align` from the shortest run that has room, of backed pages if there
+    /// is such a run.
     pub(crate) fn allocate(&self, count: usize, align: usize) -> Option<TrackedPages> {
         let fit = match self.fit_backed(count, align) {
             Some(fit) => fit,
@@ -276,7 +277,8 @@ impl HugepageTracker {
             && self.used.union(&self.released).longest_gap(self.length()) >= count
     }
 
-    /// A place for `count` pages in the shortest sufficient run of pages that are free and backed, where not all free ones are.
+    /// A place for `count` pages in the shortest sufficient run of pages that are free and backed, where not all
+    /// free ones are.
     fn fit_backed(&self, count: usize, align: usize) -> Option<Fit> {
         if self.released_pages.get() == 0 || self.free_pages() < count {
             return None;

@@ -5,18 +5,18 @@
 //! not ask. The kernel's own thread finds such places in minutes to hours, and only where it may; here they are looked
 //! for in turn, asked about, and put together by `MADV_COLLAPSE` (Linux 6.1).
 //!
-//! Rules after TCMalloc's (`hugepage treatment`, 2025): a hugepage is looked at again after five minutes at the earliest, or after ten
-//! seconds if parts of it were given back meanwhile; one is collapsed only if less than a fifth of it is missing and less than a quarter
-//! in swap, since the kernel fills what is missing; and where that takes it long, or it refuses, the pauses get longer. At a
-//! limit none is: there memory matters more.
+//! Rules after TCMalloc's (`hugepage treatment`, 2025): a hugepage is looked at again after five minutes at the
+//! earliest, or after ten seconds if parts of it were given back meanwhile; one is collapsed only if less than a
+//! fifth of it is missing and less than a quarter in swap, since the kernel fills what is missing; and where that
+//! takes it long, or it refuses, the pauses get longer. At a limit none is: there memory matters more.
 //!
-//! The kernel puts together what nobody forbade, advised or not, and what was forbidden hugepage by hugepage is allowed again the
-//! same way. Other memory is advised only where it was left on small pages as a run, and not without a bound, since each
-//! such hugepage may be a mapping of its own.
+//! The kernel puts together what nobody forbade, advised or not, and what was forbidden hugepage by hugepage is
+//! allowed again the same way. Other memory is advised only where it was left on small pages as a run, and not
+//! without a bound, since each such hugepage may be a mapping of its own.
 //!
-//! Hugepages of the filler are on no list while they are treated. Those that a large span or the spans of a region fill whole are
-//! treated where they are: a span that ends at that moment, and goes to the kernel in the same, may leave a hugepage in memory that
-//! the books take for gone, until it is used again.
+//! Hugepages of the filler are on no list while they are treated. Those that a large span or the spans of a region
+//! fill whole are treated where they are: a span that ends at that moment, and goes to the kernel in the same, may
+//! leave a hugepage in memory that the books take for gone, until it is used again.
 
 mod figures;
 
@@ -38,8 +38,9 @@ use strata_span::{
 const SECOND_NS: u64 = 1_000_000_000;
 const MILLISECOND_NS: u64 = 1_000_000;
 
-/// Time between two steps, unless the kernel is slow. At half, twice as many hugepages are looked at a second; at five times as much, a heap of
-/// a gibibyte is looked at in forty seconds instead of eight, and traces have 0.25 MiB more on small pages in the mean.
+/// Time between two steps, unless the kernel is slow. At half, twice as many hugepages are looked at a second; at
+/// five times as much, a heap of a gibibyte is looked at in forty seconds instead of eight, and traces have 0.25
+/// MiB more on small pages in the mean.
 const PAUSE_NS: u64 = SECOND_NS;
 /// The pause doubles so often at most: to 128 seconds.
 const MOST_DOUBLINGS: u32 = 7;
@@ -59,15 +60,16 @@ const MOST_WALKS: usize = 64;
 const SMALL_PAUSE_NS: u64 = SECOND_NS;
 /// Seconds until the same hugepage is asked about again.
 const AGAIN_AFTER: u32 = 300;
-/// The same if parts of it were given back since. At half, one whose pages come and go is put together twelve times a minute, and what is free on
-/// such is in memory (sqlite's trace has a tenth more); at thirty times as many, programs that shrink and grow each minute are on small pages in
-/// the end.
+/// The same if parts of it were given back since. At half, one whose pages come and go is put together twelve times
+/// a minute, and what is free on such is in memory (sqlite's trace has a tenth more); at thirty times as many,
+/// programs that shrink and grow each minute are on small pages in the end.
 const BROKEN_AGAIN_AFTER: u32 = 10;
-/// The part of a hugepage that is to be in use, in sixteenths. At 14 traces have 0.2 MiB more on small pages in the mean; at 12 they have
-/// as much less, but what is put together is what may be broken for a quarter that is free, in turn.
+/// The part of a hugepage that is to be in use, in sixteenths. At 14 traces have 0.2 MiB more on small pages in the
+/// mean; at 12 they have as much less, but what is put together is what may be broken for a quarter that is free,
+/// in turn.
 const DENSE_SIXTEENTHS: usize = 13;
-/// Memory that may be missing: the kernel fills it when it collapses. What may be free of a hugepage that is dense; TCMalloc has 64
-/// kernel pages.
+/// Memory that may be missing: the kernel fills it when it collapses. What may be free of a hugepage that is dense;
+/// TCMalloc has 64 kernel pages.
 const MOST_MISSING_BYTES: usize = HUGEPAGE_BYTES / 16 * (16 - DENSE_SIXTEENTHS) + (1 << 12);
 /// Kernel pages that may be in swap: the kernel reads them back when it collapses.
 const MOST_SWAPPED_BYTES: usize = 128 << 12;
@@ -208,8 +210,8 @@ impl<P: PageSize> HugePageAware<P> {
         treatment.due_ns
     }
 
-    /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk is over: it came to the end of the
-    /// address space, to begin anew with the next step, or the heap to a limit.
+    /// Looks for the next hugepage to treat, and takes it off its list. Also says whether the walk is over: it came
+    /// to the end of the address space, to begin anew with the next step, or the heap to a limit.
     fn next_patient<E: Platform<Pages = P>>(
         &self,
         platform: &E,
@@ -354,8 +356,8 @@ impl<P: PageSize> HugePageAware<P> {
     }
 }
 
-/// Whether a hugepage is worth a look: most of it is in use, so that little can have gone back to the kernel, and it was not looked at of
-/// late.
+/// Whether a hugepage is worth a look: most of it is in use, so that little can have gone back to the kernel, and
+/// it was not looked at of late.
 fn is_patient(tracker: &HugepageTracker, now_ns: u64) -> bool {
     let at_rest = tracker.set.get() != FillerSet::Releasing;
     let dense = 16 * tracker.used_pages() >= DENSE_SIXTEENTHS * tracker.length();
@@ -374,8 +376,8 @@ fn second(now_ns: u64) -> u32 {
 }
 
 impl<P: PageSize> State<P> {
-    /// Whether a hugepage that nobody keeps is wholly in a large span. Looks are to go from lower addresses to higher ones: where
-    /// the span began is known from the look at its first hugepage.
+    /// Whether a hugepage that nobody keeps is wholly in a large span. Looks are to go from lower addresses to
+    /// higher ones: where the span began is known from the look at its first hugepage.
     fn is_in_large_span<E: Platform<Pages = P>>(&mut self, platform: &E, at: Hugepage) -> bool {
         let page = at.first_page::<P>();
         let found = match Self::span_in_use_from(platform, page) {

@@ -1,5 +1,5 @@
-//! How long a step of giving memory back can hold the heap's lock: it holds it between two calls of the source, never across one, so
-//! that the time between two calls bounds each hold.
+//! How long a step of giving memory back can hold the heap's lock: it holds it between two calls of the source,
+//! never across one, so that the time between two calls bounds each hold.
 //!
 //! `cargo test --release --package strata-temeraire --test release_cost -- --ignored --nocapture` prints the figures that
 //! `docs/notes/performance.md` has.

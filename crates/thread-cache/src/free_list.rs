@@ -106,8 +106,8 @@ impl FreeList {
         object
     }
 
-    /// Tells of the first object, if there is one, as one that was written to since it was freed. What lies behind it cannot be
-    /// found any more: neither it nor they are used again. Says how many they are.
+    /// Tells of the first object, if there is one, as one that was written to since it was freed. What lies behind
+    /// it cannot be found any more: neither it nor they are used again. Says how many they are.
     #[cold]
     #[inline(never)]
     pub(crate) fn forget_damaged(&self, class: SizeClass) -> u32 {
@@ -164,8 +164,8 @@ impl FreeList {
 }
 
 /// Turns an address into a link in the word at `place`, and a link back into the address. The lowest 16 bits of the
-/// place stand above all bits of an address, the next three in those that are 0 in an object's: a link that was copied from one object into
-/// another decodes to no object, unless the two lie a multiple of 512 KiB apart.
+/// place stand above all bits of an address, the next three in those that are 0 in an object's: a link that was
+/// copied from one object into another decodes to no object, unless the two lie a multiple of 512 KiB apart.
 #[inline(always)]
 fn mix(pointer: *mut u8, place: *mut u8, secret: usize) -> *mut u8 {
     pointer.map_addr(|address| address ^ place.addr().rotate_left(ADDRESS_BITS) ^ secret)

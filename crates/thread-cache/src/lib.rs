@@ -8,7 +8,8 @@
 //! The lists are linked through the first words of the freed objects, encoded: who writes into freed memory is
 //! found out when the object is next handed out, and cannot choose what the list yields.
 //!
-//! A thread that is idle keeps its cache; by [`Occupancy`] another thread finds out that it is, and takes the cache from it.
+//! A thread that is idle keeps its cache; by [`Occupancy`] another thread finds out that it is, and takes the cache
+//! from it.
 //!
 //! It must not know where objects come from, nor how a thread finds its cache.
 //!

@@ -8,11 +8,11 @@ use strata_sync::{
 
 /// What a thread says about the use of its cache, so that another one may take the cache while the thread is idle.
 ///
-/// The owner [enters](Self::enter) before it looks where its cache is, and leaves when it is done: two stores and a load,
-/// without a read-modify-write and without a fence. Who would take the cache [claims](Self::claim) it, has a fence put into every
-/// running thread, and asks whether the owner is outside; as long as it claims, the owner stays outside.
-/// (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock Reservation*, OOPSLA 2002, with the fence of
-/// `strata_sync::asymmetric`.)
+/// The owner [enters](Self::enter) before it looks where its cache is, and leaves when it is done: two stores and a
+/// load, without a read-modify-write and without a fence. Who would take the cache [claims](Self::claim) it, has a
+/// fence put into every running thread, and asks whether the owner is outside; as long as it claims, the owner
+/// stays outside. (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock Reservation*,
+/// OOPSLA 2002, with the fence of `strata_sync::asymmetric`.)
 ///
 /// Claims come from one thread at a time, which the caller sees to.
 ///
@@ -31,7 +31,8 @@ use strata_sync::{
 /// ```
 #[derive(Debug)]
 pub struct Occupancy {
-    /// Entries and exits of the owner: odd while it is inside. Written by the owner; read by who claims, and as a sign of life.
+    /// Entries and exits of the owner: odd while it is inside. Written by the owner; read by who claims, and as a
+    /// sign of life.
     steps: AtomicU64,
     /// The owner is to stay outside. Written by who claims, read by the owner.
     claimed: AtomicBool,
@@ -73,8 +74,8 @@ impl Occupancy {
         if self.claimed.load(Ordering::Acquire) { None } else { Some(inside) }
     }
 
-    /// How often the owner came and went. Any thread may ask; where the answer is the same, it was idle in between, or inside
-    /// all the time.
+    /// How often the owner came and went. Any thread may ask; where the answer is the same, it was idle in between,
+    /// or inside all the time.
     pub fn steps(&self) -> u64 {
         self.steps.load(Ordering::Relaxed)
     }
@@ -105,7 +106,8 @@ impl Default for Occupancy {
 }
 
 impl Claim<'_> {
-    /// Whether the owner is outside: if so, it stays there, and the cache is the caller's, with all that the owner did to it.
+    /// Whether the owner is outside: if so, it stays there, and the cache is the caller's, with all that the owner
+    /// did to it.
     ///
     /// To be believed only behind a [fence](Occupancy::fence) that succeeded after the claim was made.
     pub fn is_vacant(&self) -> bool {

@@ -92,8 +92,8 @@ impl<P: PageSize> ThreadCache<P> {
         object
     }
 
-    /// What [`pop`](Self::pop) answers, but null where it would tell of a misuse, too: in the few instructions that a path needs on
-    /// which all others are called.
+    /// What [`pop`](Self::pop) answers, but null where it would tell of a misuse, too: in the few instructions that
+    /// a path needs on which all others are called.
     ///
     /// # Safety
     ///
@@ -300,8 +300,8 @@ impl<P: PageSize> ThreadCache<P> {
         }
     }
 
-    /// Tells of a class's first object, if there is one, as one that was written to since it was freed, and holds the class's
-    /// objects no more.
+    /// Tells of a class's first object, if there is one, as one that was written to since it was freed, and holds
+    /// the class's objects no more.
     #[cold]
     #[inline(never)]
     fn forget_damaged(&self, class: SizeClass) {

@@ -2,9 +2,9 @@
 //!
 //! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-thread-cache --test loom --release`
 //!
-//! A cache's lists are its owner's, so that of the caches only the limits have interleavings. They change where a full cache
-//! flushes, which each model provokes with a list of objects that are large. The owner itself may be idle, and lose its
-//! cache: the fence that a system call puts into other threads is a fence of loom's here.
+//! A cache's lists are its owner's, so that of the caches only the limits have interleavings. They change where a
+//! full cache flushes, which each model provokes with a list of objects that are large. The owner itself may be
+//! idle, and lose its cache: the fence that a system call puts into other threads is a fence of loom's here.
 
 #![cfg(strata_loom)]
 

@@ -34,8 +34,8 @@ pub trait Layers {
     fn cpu_caches(&self) -> Option<&CpuCache>;
     /// Runs what stops CPUs' caches, where no fork can find one stopped. None if another thread is at it.
     fn with_cpu_cache_stops<R>(&self, work: impl FnOnce(&CpuCache) -> R) -> Option<R>;
-    /// Takes idle threads' caches away from them, if threads have caches: at most some, and the time for it is bounded by a few
-    /// loads a thread.
+    /// Takes idle threads' caches away from them, if threads have caches: at most some, and the time for it is
+    /// bounded by a few loads a thread.
     fn take_idle_thread_caches(&self) -> Option<TakenCaches> {
         None
     }
@@ -43,8 +43,8 @@ pub trait Layers {
     fn policy(&self) -> ReleasePolicy;
     /// Where is counted what was done.
     fn counters(&self) -> &Counters;
-    /// A number that changes whenever the program did something that may leave something to do: where it stays as it is, the
-    /// heap is quiet.
+    /// A number that changes whenever the program did something that may leave something to do: where it stays as
+    /// it is, the heap is quiet.
     fn activity(&self) -> u64;
 
     /// Shards of a heap that checks its free slots; 0 for others.

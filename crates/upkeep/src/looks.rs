@@ -15,9 +15,10 @@ const LARGE_BYTES_PER_LOOK: u64 = 4 << 20;
 const _: () =
     assert!(LARGE_BYTES_PER_LOOK.is_power_of_two(), "the next multiple is had by masking");
 
-/// Misses that a heap at rest lets pass: what so few bring into caches and free, a quarter of a mebibyte at most, may stay there if the program
-/// does nothing more. At none, a program that does little now and then wakes the heap's thread each time; at the 63 that else lie between
-/// two looks, threads that miss seldom leave mebibytes in caches, and a heap that takes as much as it wants of what went back stays unseen.
+/// Misses that a heap at rest lets pass: what so few bring into caches and free, a quarter of a mebibyte at most,
+/// may stay there if the program does nothing more. At none, a program that does little now and then wakes the
+/// heap's thread each time; at the 63 that else lie between two looks, threads that miss seldom leave mebibytes in
+/// caches, and a heap that takes as much as it wants of what went back stays unseen.
 const MISSES_AT_REST: u32 = 3;
 
 /// What threads did that may leave something to do. All zero bits are nothing yet.
@@ -37,9 +38,9 @@ impl Looks {
         }
     }
 
-    /// Notes a miss of a thread's cache; says whether the thread is to look whether a step is due. Of two threads that do so
-    /// at the same moment one may go uncounted, or both be told: a locked instruction would wait for all stores of the
-    /// program before it.
+    /// Notes a miss of a thread's cache; says whether the thread is to look whether a step is due. Of two threads
+    /// that do so at the same moment one may go uncounted, or both be told: a locked instruction would wait for all
+    /// stores of the program before it.
     #[inline]
     pub fn note_miss(&self) -> bool {
         let misses = self.misses.load(Ordering::Relaxed);
@@ -55,7 +56,8 @@ impl Looks {
         before.wrapping_add(bytes) / LARGE_BYTES_PER_LOOK != before / LARGE_BYTES_PER_LOOK
     }
 
-    /// The heap comes to rest, and nobody looks at the clock but who misses: the next few misses do, and the next large block.
+    /// The heap comes to rest, and nobody looks at the clock but who misses: the next few misses do, and the next
+    /// large block.
     ///
     /// What threads note at the same moment may go uncounted.
     pub fn come_to_rest(&self) {

@@ -1,7 +1,7 @@
 //! What was wanted over the last moments.
 
-/// How much of something was wanted at most, over the last [`EPOCHS`] epochs; `REMEMBERED` of them stay, [`EPOCHS`] at least. All
-/// zero bits are one that knows nothing yet.
+/// How much of something was wanted at most, over the last [`EPOCHS`] epochs; `REMEMBERED` of them stay, [`EPOCHS`]
+/// at least. All zero bits are one that knows nothing yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peaks<const REMEMBERED: usize = EPOCHS> {
     by_epoch: [u64; REMEMBERED],
@@ -45,14 +45,15 @@ impl<const REMEMBERED: usize> Peaks<REMEMBERED> {
 }
 
 impl GrowingPeaks {
-    /// What of that which is [idle](Self::idle) will not be wanted either if demand goes on growing as it did. In what grows each
-    /// moment is the one of the peak, and all that is free would be idle: that which is about to be used.
+    /// What of that which is [idle](Self::idle) will not be wanted either if demand goes on growing as it did. In
+    /// what grows each moment is the one of the peak, and all that is free would be idle: that which is about to be
+    /// used.
     pub(crate) fn idle_if_growth_goes_on(&self, free: u64, in_use: u64) -> u64 {
         self.idle(free, in_use).min(free.saturating_sub(self.growth()))
     }
 
-    /// By how much the greatest of the last peaks is above the greatest of those before, which what comes and goes leaves alone; 0
-    /// while none of those are known.
+    /// By how much the greatest of the last peaks is above the greatest of those before, which what comes and goes
+    /// leaves alone; 0 while none of those are known.
     fn growth(&self) -> u64 {
         let before = self.newest_first().skip(EPOCHS).max();
         self.greatest().zip(before).map_or(0, |(peak, before)| peak.saturating_sub(before))

@@ -4,9 +4,10 @@
 /// scripts have one; at twice, programs of 50 MiB keep what they freed until their next miss.
 pub const THREAD_FROM_BYTES: u64 = 32 << 20;
 
-/// Threads of the program that have ended, from which on a heap has a thread of its own however small it is: what they used lies in
-/// the caches of all CPUs they ran on, and who outlives them may never miss. At half as many, programs with a pool of threads
-/// for each of a few jobs have one; at twice, servers with a thread for each request keep what a few hundred of these had.
+/// Threads of the program that have ended, from which on a heap has a thread of its own however small it is: what
+/// they used lies in the caches of all CPUs they ran on, and who outlives them may never miss. At half as many,
+/// programs with a pool of threads for each of a few jobs have one; at twice, servers with a thread for each
+/// request keep what a few hundred of these had.
 pub const THREAD_FROM_ENDED_THREADS: u64 = 256;
 
 /// What such a heap has behind it at least, in bytes: less is not worth a thread, which has 40 KiB itself.
@@ -27,14 +28,15 @@ impl ReleasePolicy {
     /// No delay is long enough.
     pub const NEVER: u64 = u64::MAX;
 
-    /// What heaps do if nobody says otherwise: after a second what nobody wanted, and 32 MiB a second of what did not move just
-    /// now. Peaks of a second and a third are remembered, so that programs that work once a second keep their memory; at half
-    /// the delay they would fault it in again. At this rate traces of programs fault in again about as much (1 % less) as they do with
-    /// [`WHOLE_SPANS`](Self::WHOLE_SPANS) over the legacy page heap, and have two fifths less free.
+    /// What heaps do if nobody says otherwise: after a second what nobody wanted, and 32 MiB a second of what did
+    /// not move just now. Peaks of a second and a third are remembered, so that programs that work once a second
+    /// keep their memory; at half the delay they would fault it in again. At this rate traces of programs fault in
+    /// again about as much (1 % less) as they do with [`WHOLE_SPANS`](Self::WHOLE_SPANS) over the legacy page heap,
+    /// and have two fifths less free.
     pub const DEFAULT: Self = Self { rate: 32 << 20, delay_ms: 1000, inside_spans: true };
 
-    /// The same where the page heap gives back whole spans however little is asked for, and knows nothing of what moves: 4 MiB a
-    /// second, and after two seconds what nobody wanted.
+    /// The same where the page heap gives back whole spans however little is asked for, and knows nothing of what
+    /// moves: 4 MiB a second, and after two seconds what nobody wanted.
     pub const WHOLE_SPANS: Self = Self { rate: 4 << 20, delay_ms: 2000, ..Self::DEFAULT };
 
     /// Nothing goes back.

@@ -39,8 +39,8 @@ impl Schedule {
     /// Does one bounded step of what is most overdue at `now_ns`, if anything is; says when the next step is due, which may
     /// be now.
     ///
-    /// With no lock of the heap held. Costs what the task's step costs: at most the release of a mebibyte, or a sweep of one
-    /// hugepage.
+    /// With no lock of the heap held. Costs what the task's step costs: at most the release of a mebibyte, or a
+    /// sweep of one hugepage.
     pub fn step<L: Layers>(&mut self, layers: &L, now_ns: u64) -> u64 {
         if let Some(task) = self.next_due(now_ns) {
             let next = perform(layers, task, now_ns, &mut self.memory);

@@ -82,8 +82,8 @@ impl Task {
 
 /// Does one bounded step of `task`; says when the next one is due.
 ///
-/// Each kind is a function of its own, not a part of this one: the thread may be one that missed, with little stack, and then has to have
-/// what the one at hand needs, not all of them together.
+/// Each kind is a function of its own, not a part of this one: the thread may be one that missed, with little
+/// stack, and then has to have what the one at hand needs, not all of them together.
 #[unsafe(link_section = ".text_rarely")]
 pub(crate) fn perform<L: Layers>(layers: &L, task: Task, now_ns: u64, memory: &mut Memory) -> Next {
     let policy = layers.policy();

@@ -17,8 +17,8 @@ use crate::workspace::Workspace;
 const UNCHECKED: &str = "unchecked";
 const HARDENED: &str = "hardened";
 
-/// The three, all preloaded. The library as it is is related to the one that does not look, and the hardened heap to the library
-/// as it is.
+/// The three, all preloaded. The library as it is is related to the one that does not look, and the hardened heap
+/// to the library as it is.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<Prepared> {
     let program = build_linked(workspace, BASE)?;
     dist::build_library(workspace, PageSizeName::Eight)?;
@@ -35,8 +35,8 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Prepared> {
     Ok(Prepared { contenders, left_out: Vec::new() })
 }
 
-/// The least time of each line, of which other work on the machine spoils less than of medians: the first's, and the others' as
-/// parts of what they are related to; and the geometric means of these parts.
+/// The least time of each line, of which other work on the machine spoils less than of medians: the first's, and
+/// the others' as parts of what they are related to; and the geometric means of these parts.
 pub(crate) fn least_times(record: &Record) -> Table {
     let columns = record.entries.iter().map(|entry| {
         let of = if entry.base == entry.name { "ns" } else { entry.base.as_str() };

@@ -27,8 +27,8 @@ struct Runner {
     conf: &'static str,
 }
 
-/// Runs each program under each runner in turn, `rounds` times; prints the least times of user and system of the library that
-/// does not look, in seconds, and the others' as parts of it.
+/// Runs each program under each runner in turn, `rounds` times; prints the least times of user and system of the
+/// library that does not look, in seconds, and the others' as parts of it.
 pub(super) fn measure(workspace: &Workspace, rounds: usize, part: &str) -> Result<()> {
     ensure!(rounds > 0, "without a round there is nothing to compare");
     dist::build_library(workspace, PageSizeName::Eight)?;

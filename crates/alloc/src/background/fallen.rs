@@ -1,7 +1,8 @@
 //! What a heap without a thread gives back while its program frees most of what it had.
 //!
-//! Who frees everything and then waits calls no more, so that nothing could be given back when it is idle: the frees themselves
-//! have to. They pay for it in proportion to what they free, and a program that takes as much again is left alone for a while.
+//! Who frees everything and then waits calls no more, so that nothing could be given back when it is idle: the
+//! frees themselves have to. They pay for it in proportion to what they free, and a program that takes as much
+//! again is left alone for a while.
 
 use super::{Background, thread_pointer};
 use crate::{BackgroundThread, Core, HeapConfig};
@@ -10,8 +11,8 @@ use strata_span::PageCount;
 use strata_sync::atomic::{AtomicU64, Ordering};
 use strata_upkeep::{Layers, THREAD_FROM_BYTES};
 
-/// A heap has fallen when at most one part in so many of what it has behind it is in use. At two, programs whose memory swings by half fault it
-/// in again; at eight, less than an eighth of the frees are left to pay.
+/// A heap has fallen when at most one part in so many of what it has behind it is in use. At two, programs whose
+/// memory swings by half fault it in again; at eight, less than an eighth of the frees are left to pay.
 const FALLEN_SHARE: u64 = 4;
 
 /// What one look gives back at least; more where more was freed since the last one. As a step of the background work.
@@ -23,8 +24,8 @@ const KEPT_BYTES: u64 = 1 << 20;
 /// A heap that has more than twice the least that was in use, and so many bytes, is growing again.
 const GROWN_BYTES: u64 = 8 << 20;
 
-/// How long a heap that grew again is left alone at first, and at most; twice as long each time. So a program that comes and goes by a
-/// hundred MiB faults them in once in a second, then in two, and in a minute at last.
+/// How long a heap that grew again is left alone at first, and at most; twice as long each time. So a program that
+/// comes and goes by a hundred MiB faults them in once in a second, then in two, and in a minute at last.
 const PAUSE_NS: u64 = 1_000_000_000;
 const LONGEST_PAUSE_NS: u64 = 64 * PAUSE_NS;
 
@@ -93,7 +94,8 @@ impl Fallen {
 }
 
 impl<C: HeapConfig> Core<C> {
-    /// Gives back a part of what is free, if the heap has fallen and has no thread that would. In a free, with no lock held.
+    /// Gives back a part of what is free, if the heap has fallen and has no thread that would. In a free, with no
+    /// lock held.
     #[inline]
     pub(super) fn give_back_if_fallen(&self, now_ns: u64) {
         if self.config().background_thread != BackgroundThread::On {
@@ -133,8 +135,8 @@ impl<C: HeapConfig> Core<C> {
         stepping.store(0, Ordering::Relaxed);
     }
 
-    /// What the program and CPUs' caches have together: without what lies in transfer caches and keeps its spans, which may be all of a
-    /// heap of 50 MiB. None where caches run per thread.
+    /// What the program and CPUs' caches have together: without what lies in transfer caches and keeps its spans,
+    /// which may be all of a heap of 50 MiB. None where caches run per thread.
     fn bytes_above_spans(&self) -> Option<u64> {
         self.per_cpu().map(|cpu| cpu.out_bytes().saturating_add(self.large.stats().bytes))
     }

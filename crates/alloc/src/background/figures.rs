@@ -1,7 +1,7 @@
 //! What the background work did.
 
-/// What the background work of a heap did since its start, in numbers unless named otherwise. (What went back to the kernel, and
-/// why, the page heap counts.)
+/// What the background work of a heap did since its start, in numbers unless named otherwise. (What went back to
+/// the kernel, and why, the page heap counts.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

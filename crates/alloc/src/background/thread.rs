@@ -1,11 +1,13 @@
 //! A heap's own thread.
 //!
-//! It is born in an allocation that finds the heap grown past [`THREAD_FROM_BYTES`], or [`THREAD_FROM_ENDED_THREADS`] threads gone, when the
-//! layers are done and no lock is held: making a thread allocates, and may come back into this very heap. In a free it is never born,
-//! since making one frees too. A small program with few threads never has it.
+//! It is born in an allocation that finds the heap grown past [`THREAD_FROM_BYTES`], or
+//! [`THREAD_FROM_ENDED_THREADS`] threads gone, when the layers are done and no lock is held: making a thread
+//! allocates, and may come back into this very heap. In a free it is never born, since making one frees too. A
+//! small program with few threads never has it.
 //!
-//! A child of a fork has none. It gets one when its heap has grown by as much again, or as many of its threads ended: most children become another program
-//! soon, and some do what a process with two threads may not (unshare(2), setns(2)).
+//! A child of a fork has none. It gets one when its heap has grown by as much again, or as many of its threads
+//! ended: most children become another program soon, and some do what a process with two threads may not
+//! (unshare(2), setns(2)).
 
 use super::BackgroundFigures;
 use crate::{BackgroundThread, Core, HeapConfig, Observer, threads::ENDED};
@@ -22,8 +24,8 @@ use strata_sync::{
 };
 use strata_upkeep::{THREAD_FROM_BYTES, THREAD_FROM_ENDED_THREADS, THREAD_FROM_LEAST_BYTES};
 
-/// The thread's stack: steps need some 20 KiB of it, snapshots 180, and the C library takes the program's thread-local storage
-/// out of it. What is never touched costs address space alone.
+/// The thread's stack: steps need some 20 KiB of it, snapshots 180, and the C library takes the program's
+/// thread-local storage out of it. What is never touched costs address space alone.
 const STACK_BYTES: usize = 1 << 20;
 
 /// Time between two looks at whether a thread that is to end has ended.
@@ -39,8 +41,8 @@ const ENDING: u32 = 2;
 /// Whether heaps of this process wait with threads. Written by who knows when main begins, read where one is to be made.
 static WAITING: AtomicBool = AtomicBool::new(false);
 
-/// Heaps of this process make no thread until [`threads_may_start`]: for a library that is loaded before main, and knows when
-/// that begins.
+/// Heaps of this process make no thread until [`threads_may_start`]: for a library that is loaded before main, and
+/// knows when that begins.
 pub fn wait_with_threads() {
     WAITING.store(true, Ordering::Relaxed);
 }
@@ -53,8 +55,8 @@ pub fn threads_may_start() {
 /// The thread's standing. All zero bits are no thread, in a process that is not known yet.
 #[derive(Debug)]
 pub(super) struct Thread {
-    /// [`ABSENT`], [`PRESENT`] or [`ENDING`]. Made present by who makes the thread, absent by the thread as the last thing that it
-    /// does, by who failed to make it, and in the child of a fork.
+    /// [`ABSENT`], [`PRESENT`] or [`ENDING`]. Made present by who makes the thread, absent by the thread as the
+    /// last thing that it does, by who failed to make it, and in the child of a fork.
     state: AtomicU32,
     /// Changes when the thread is to look again. Slept on by the thread.
     call: AtomicU32,
@@ -108,13 +110,13 @@ impl<C: HeapConfig> Core<C> {
         started
     }
 
-    /// Has the heap's thread do `work` between its steps, from now on: at a time of the heap's clock in nanoseconds, which it is
-    /// given, and again at the time that it answers with (`u64::MAX`: never). Only one at a time: another one replaces it, and is
-    /// first called when that would have been.
+    /// Has the heap's thread do `work` between its steps, from now on: at a time of the heap's clock in
+    /// nanoseconds, which it is given, and again at the time that it answers with (`u64::MAX`: never). Only one at
+    /// a time: another one replaces it, and is first called when that would have been.
     ///
-    /// It is called with no lock held, on a stack of 1 MiB less the program's thread-local storage, and only while the heap has a thread: see
-    /// [`Heap::start_background_thread`](crate::Heap::start_background_thread). Other background work waits for it. Any thread may
-    /// call this at any time.
+    /// It is called with no lock held, on a stack of 1 MiB less the program's thread-local storage, and only while
+    /// the heap has a thread: see [`Heap::start_background_thread`](crate::Heap::start_background_thread). Other
+    /// background work waits for it. Any thread may call this at any time.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -192,8 +194,9 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Ends the thread, if there is one, and lets none be made in this process; says whether there was one. When this returns the kernel has
-    /// it no more; it waits a second at most, since who calls may have interrupted what the thread waits for.
+    /// Ends the thread, if there is one, and lets none be made in this process; says whether there was one. When
+    /// this returns the kernel has it no more; it waits a second at most, since who calls may have interrupted what
+    /// the thread waits for.
     pub(crate) fn give_up_thread(&self) -> bool {
         const PATIENCE_NS: u64 = 1_000_000_000;
         let thread = &self.background.thread;
@@ -214,7 +217,8 @@ impl<C: HeapConfig> Core<C> {
         true
     }
 
-    /// Makes this process the one that the heap is at home in; where it keeps to the calls of memory, and has no thread, none is.
+    /// Makes this process the one that the heap is at home in; where it keeps to the calls of memory, and has no
+    /// thread, none is.
     pub(crate) fn begin_in_process(&self) {
         let process = if keeps_to_memory_calls() { 0 } else { process_id() };
         self.background.thread.process.store(process, Ordering::Relaxed);

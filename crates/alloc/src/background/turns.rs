@@ -1,7 +1,8 @@
 //! Turns of threads that found nothing.
 //!
-//! Who has the turn gives all back that it can and tries again, which may take as long as others take with what they have in hand.
-//! Forks do not wait for that: so this is no lock that they take, and a child forgets whoever is not there.
+//! Who has the turn gives all back that it can and tries again, which may take as long as others take with what
+//! they have in hand. Forks do not wait for that: so this is no lock that they take, and a child forgets whoever is
+//! not there.
 
 use strata_os::{Clock, MonotonicClock, futex_wait, thread_pointer};
 use strata_sync::atomic::{AtomicUsize, Ordering};
@@ -12,8 +13,8 @@ const LOOK_NS: u64 = 50_000;
 /// Whose turn it is. All zero bits are nobody's.
 #[derive(Debug)]
 pub(super) struct Turns {
-    /// The pointer of the thread whose turn it is, 0 for none. Written by that thread, and in the child of a fork. It guards no value:
-    /// what the turn is about has locks of its own.
+    /// The pointer of the thread whose turn it is, 0 for none. Written by that thread, and in the child of a fork.
+    /// It guards no value: what the turn is about has locks of its own.
     holder: AtomicUsize,
 }
 
@@ -22,8 +23,9 @@ pub(super) struct Turns {
 pub(super) struct Turn<'a>(&'a Turns);
 
 impl Turns {
-    /// Waits for the turn, by the monotonic clock for `patience_ns` nanoseconds at most; not at all where it is this thread's already,
-    /// which may have interrupted itself. Then, and when it has waited in vain, there is none.
+    /// Waits for the turn, by the monotonic clock for `patience_ns` nanoseconds at most; not at all where it is
+    /// this thread's already, which may have interrupted itself. Then, and when it has waited in vain, there is
+    /// none.
     pub(super) fn take(&self, patience_ns: u64) -> Option<Turn<'_>> {
         let own = thread_pointer();
         let mut until_ns = None;
@@ -43,8 +45,8 @@ impl Turns {
         }
     }
 
-    /// In the child of a fork: ends the turn of a thread that is not there. One of the thread that forked, in a handler of a signal that
-    /// interrupted it, goes on.
+    /// In the child of a fork: ends the turn of a thread that is not there. One of the thread that forked, in a
+    /// handler of a signal that interrupted it, goes on.
     pub(super) fn forget_others(&self) {
         if self.holder.load(Ordering::Relaxed) != thread_pointer() {
             self.holder.store(0, Ordering::Relaxed);

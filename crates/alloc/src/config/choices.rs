@@ -84,13 +84,13 @@ impl BackgroundThread {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum SystemCalls {
-    /// All that are of use, until somebody calls [`Heap::keep_to_memory_calls`](crate::Heap::keep_to_memory_calls); under `libstrata`,
-    /// until the program asks the C library's `prctl` or `syscall` for a filter of system calls.
+    /// All that are of use, until somebody calls [`Heap::keep_to_memory_calls`](crate::Heap::keep_to_memory_calls);
+    /// under `libstrata`, until the program asks the C library's `prctl` or `syscall` for a filter of system calls.
     #[default]
     Auto,
-    /// From the start `mmap`, `munmap`, `mprotect`, `madvise` and `futex` alone. So there is no thread of the heap's own, no CPU's
-    /// cache is emptied from outside, mappings have no names, large blocks that move are copied, and what stands in memory
-    /// is not asked of the kernel.
+    /// From the start `mmap`, `munmap`, `mprotect`, `madvise` and `futex` alone. So there is no thread of the
+    /// heap's own, no CPU's cache is emptied from outside, mappings have no names, large blocks that move are
+    /// copied, and what stands in memory is not asked of the kernel.
     Memory,
 }
 

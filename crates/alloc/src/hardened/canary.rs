@@ -11,8 +11,8 @@ pub(super) const CHECKED_WHOLE: usize = 8 << 10;
 /// The canary of a slot: eight bytes, none of them zero, repeated from the block's end to the slot's, at the same places
 /// of each word. So what is written first and what is written last agree where they overlap.
 ///
-/// The second byte behind the block is zero, whatever the canary has there: who reads a string that is not ended comes no further.
-/// The first is not, so that the commonest of all overflows, the end of a string, is seen.
+/// The second byte behind the block is zero, whatever the canary has there: who reads a string that is not ended
+/// comes no further. The first is not, so that the commonest of all overflows, the end of a string, is seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Canary([u8; 8]);
 
@@ -53,7 +53,7 @@ impl Canary {
         let (first, last) = (start.add(size), start.add(bytes - Self::BYTES));
         // SAFETY: the caller's promise: the slot goes on for 8 bytes, and they are aligned.
         unsafe { last.pointer().cast::<u64>().write(self.word_at(0)) };
-        // SAFETY: as above, but for the alignment.
+        // SAFETY: the caller's promise: behind the block its slot goes on for 8 bytes, which need not be aligned here.
         unsafe { first.pointer().cast::<u64>().write_unaligned(self.first_word(size)) };
     }
 
@@ -69,7 +69,7 @@ impl Canary {
         if first != self.first_word(size) {
             return false;
         }
-        // SAFETY: as above.
+        // SAFETY: the word lies in the slot, which is readable to its end.
         let last = unsafe { last_word(start, bytes) };
         let whole = self.word_at(0);
         last == whole
@@ -93,8 +93,8 @@ impl Canary {
         self.may_end_with(unsafe { last_word(start, bytes) })
     }
 
-    /// Whether the last eight bytes of a slot that is free stand: as they were written, or as zeroes, where the kernel's page
-    /// went back while the span had no use for it.
+    /// Whether the last eight bytes of a slot that is free stand: as they were written, or as zeroes, where the
+    /// kernel's page went back while the span had no use for it.
     ///
     /// # Safety
     ///
@@ -117,13 +117,14 @@ impl Canary {
         let part = if content > CHECKED_WHOLE { CHECKED_WHOLE / 2 } else { content };
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let begins_zero = unsafe { is_zero(start, part) };
-        // SAFETY: as above.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let ends_zero = part == content || unsafe { is_zero(start.add(content - part), part) };
-        // SAFETY: as above.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         begins_zero && ends_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
-    /// The same of a slot of 8 bytes or a multiple of 16, at most [`SHORT_SLOT`](super::zeroes::SHORT_SLOT), that begins at one of 16.
+    /// The same of a slot of 8 bytes or a multiple of 16, at most [`SHORT_SLOT`](super::zeroes::SHORT_SLOT), that
+    /// begins at one of 16.
     ///
     /// # Safety
     ///
@@ -132,7 +133,7 @@ impl Canary {
     pub(super) unsafe fn is_short_untouched(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let is_zero = unsafe { is_short_slot_zero(start, bytes) };
-        // SAFETY: as above.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         is_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 
@@ -144,7 +145,7 @@ impl Canary {
     pub(super) unsafe fn is_untouched_whole(self, start: Address, bytes: usize) -> bool {
         // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         let is_zero = unsafe { is_zero(start, bytes - Self::BYTES) };
-        // SAFETY: as above.
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
         is_zero && unsafe { self.is_free_end_whole(start, bytes) }
     }
 

@@ -1,8 +1,10 @@
-//! The common ways through a hardened heap: of a thread that is alone with its shard, and of blocks that it had handed out itself.
+//! The common ways through a hardened heap: of a thread that is alone with its shard, and of blocks that it had
+//! handed out itself.
 //!
-//! No lock, no locked instruction, and no call but to clear what is long: what these paths cost is the number of their instructions.
-//! Whatever is not as usual goes another way, most of it from the beginning. The caller, a heap's closed path, knows that the thread has
-//! a record with a shard, and has counted the block as the class of its size.
+//! No lock, no locked instruction, and no call but to clear what is long: what these paths cost is the number of
+//! their instructions. Whatever is not as usual goes another way, most of it from the beginning. The caller, a
+//! heap's closed path, knows that the thread has a record with a shard, and has counted the block as the class of
+//! its size.
 
 use super::{
     Canary,
@@ -20,8 +22,8 @@ use strata_sync::{
     thread_block::{self, Slot},
 };
 
-/// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without a frame: where
-/// all that are as short are multiples of 16, as in each table of ours.
+/// Slots up to this many bytes are cleared and looked through without a loop, and the paths of their blocks without
+/// a frame: where all that are as short are multiples of 16, as in each table of ours.
 pub(crate) const fn short_slot<P: PageSize>() -> usize {
     let mut index = 1;
     while index < P::TABLE.count() {
@@ -81,8 +83,8 @@ pub(crate) struct Taken {
 }
 
 impl<C: HeapConfig> Core<C> {
-    /// A block of a request's size in a slot of `entry`, if there is one this way. `counted` bytes, the class of its size, were counted as
-    /// allocated by the user; they become the slot's if there is a block.
+    /// A block of a request's size in a slot of `entry`, if there is one this way. `counted` bytes, the class of
+    /// its size, were counted as allocated by the user; they become the slot's if there is a block.
     ///
     /// # Errors
     ///
@@ -108,7 +110,8 @@ impl<C: HeapConfig> Core<C> {
         Ok(unsafe { NonNull::new_unchecked(free.start) })
     }
 
-    /// Tells of a slot that was to be handed out, and cannot be: it is left alone, and counted as one of this thread's shard.
+    /// Tells of a slot that was to be handed out, and cannot be: it is left alone, and counted as one of this
+    /// thread's shard.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -120,8 +123,8 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Takes a block back, which was counted as one of `class`, of `bytes` bytes, that this thread gave back. `user` is this thread, if it
-    /// is known. What was `said` is compared if `SAYS`.
+    /// Takes a block back, which was counted as one of `class`, of `bytes` bytes, that this thread gave back.
+    /// `user` is this thread, if it is known. What was `said` is compared if `SAYS`.
     ///
     /// # Safety
     ///
@@ -156,12 +159,13 @@ impl<C: HeapConfig> Core<C> {
                 // SAFETY: the block was out and is given up, by this call alone, as its record says.
                 return unsafe { self.deallocate_looking(slot, pointer, size, said) };
             }
-            // SAFETY: as above; slots are short where the caller says so.
+            // SAFETY: the block was out and is given up, by this call alone, as its record says; slots are short
+            // where the caller says so.
             unsafe { clear_slot::<IS_SHORT>(&located) };
             let free = FreeSlot { start: pointer, record: located.record };
             // SAFETY: the slot is free and zeroed, and nobody else has it.
             if !unsafe { user.shard.put(user.token, class, free) } {
-                // SAFETY: as above.
+                // SAFETY: the slot is free and zeroed, and nobody else has it.
                 unsafe { self.put_flushing(slot, class, free) };
             }
             return;
@@ -170,9 +174,9 @@ impl<C: HeapConfig> Core<C> {
         unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
     }
 
-    /// The same for a block that another thread had handed out, or for what is none: the slot at the pointer has this `index` in its span
-    /// and this record. (What this is told fits into registers, so that nothing has to be written down on the way that does not
-    /// come here.)
+    /// The same for a block that another thread had handed out, or for what is none: the slot at the pointer has
+    /// this `index` in its span and this record. (What this is told fits into registers, so that nothing has to be
+    /// written down on the way that does not come here.)
     ///
     /// # Safety
     ///
@@ -207,8 +211,8 @@ impl<C: HeapConfig> Core<C> {
             words.deallocated.take_back(bytes as u64);
             return self.report_damaged(located.start.pointer(), old, said);
         }
-        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says; slots are short where the
-        // caller says so.
+        // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says; slots
+        // are short where the caller says so.
         unsafe { clear_slot::<IS_SHORT>(located) };
         let free = FreeSlot { start: pointer, record: located.record };
         // SAFETY: the slot is free and zeroed, and nobody else has it.
@@ -218,7 +222,8 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
-    /// Takes a block back whose record says since a moment ago that this thread gave it back, and that has to be looked at again.
+    /// Takes a block back whose record says since a moment ago that this thread gave it back, and that has to be
+    /// looked at again.
     ///
     /// # Safety
     ///
@@ -255,7 +260,7 @@ impl<C: HeapConfig> Core<C> {
         {
             return;
         }
-        // SAFETY: as above.
+        // SAFETY: the slot is free and zeroed, and nobody else has it.
         unsafe { self.put_flushing(slot, located.class, free) };
     }
 

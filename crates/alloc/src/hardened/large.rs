@@ -1,13 +1,13 @@
 //! Large blocks of a hardened heap: guard pages around them, and addresses that fault after they were freed.
 //!
-//! A block is a span with a guard of at least a page at both ends; the one behind it begins with the first kernel page that the
-//! block does not reach, however long the heap's pages are. The span's word has the block's size, with a
-//! mark when it was freed; its object map the block's address; its note which guards stand. What lies between block and guard
-//! has a canary at both ends.
+//! A block is a span with a guard of at least a page at both ends; the one behind it begins with the first kernel
+//! page that the block does not reach, however long the heap's pages are. The span's word has the block's size,
+//! with a mark when it was freed; its object map the block's address; its note which guards stand. What lies
+//! between block and guard has a canary at both ends.
 //!
-//! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again: with its guards, where a
-//! block of the same length is asked for, or else by way of the page heap. Both, guards and queue, have budgets: the kernel lets a process have
-//! 65 530 mappings, and address space may be limited.
+//! A freed block's pages are made inaccessible, and the span waits in a queue before it may be used again: with its
+//! guards, where a block of the same length is asked for, or else by way of the page heap. Both, guards and queue,
+//! have budgets: the kernel lets a process have 65 530 mappings, and address space may be limited.
 
 use super::canary::Canary;
 use crate::{
@@ -27,16 +27,17 @@ use strata_sync::{
     thread_block::Slot,
 };
 
-/// Blocks at the same time of which a guard takes mappings, because the kernel marks no pages: three each, and as many again are left to
-/// the program. Beyond it, blocks have canaries alone.
+/// Blocks at the same time of which a guard takes mappings, because the kernel marks no pages: three each, and as
+/// many again are left to the program. Beyond it, blocks have canaries alone.
 const MOST_GUARDED: u64 = 8192;
 
 /// Freed blocks that wait, and bytes of address space that they may keep, unless it is one block.
 const MOST_WAITING: usize = 32;
 const MOST_WAITING_BYTES: usize = 64 << 20;
 
-/// So many blocks, or bytes of them, were freed after one that is had again with its guards. At half, an attacker waits half as long for
-/// a stale pointer's block; at the whole budget a block that has waited so long has just gone to the page heap.
+/// So many blocks, or bytes of them, were freed after one that is had again with its guards. At half, an attacker
+/// waits half as long for a stale pointer's block; at the whole budget a block that has waited so long has just
+/// gone to the page heap.
 const LEAST_BEHIND: usize = 24;
 const LEAST_BYTES_BEHIND: usize = 48 << 20;
 
@@ -130,15 +131,15 @@ impl<C: HeapConfig> Core<C> {
         self.hand_out_guarded(slot, span, start, guarded.body, request.size)
     }
 
-    /// Whether nothing of a span that should read as zero is in memory, so that nobody can have written to it since its last owner gave it
-    /// up. Where the kernel does not tell, that is believed.
+    /// Whether nothing of a span that should read as zero is in memory, so that nobody can have written to it since
+    /// its last owner gave it up. Where the kernel does not tell, that is believed.
     fn is_untouched(&self, span: SpanHandle) -> bool {
         let found = self.source().residency(span.range::<C::Pages>());
         found.map_or(true, |found| found.resident_bytes + found.swapped_bytes == 0)
     }
 
-    /// A freed block's span that waited long enough and stands between its guards, its pages accessible again and zero: one for such a
-    /// request.
+    /// A freed block's span that waited long enough and stands between its guards, its pages accessible again and
+    /// zero: one for such a request.
     fn reopen(&self, request: GuardedRequest<C::Pages>, align: usize) -> Option<SpanHandle> {
         let span = self.hardened.large.take_again::<C::Pages>(|span| {
             let start = span.start::<C::Pages>().value();
@@ -158,7 +159,8 @@ impl<C: HeapConfig> Core<C> {
         Some(span)
     }
 
-    /// Takes the marks from what was guard behind the freed block of a span, and is to be part of the next one. False if it cannot be had.
+    /// Takes the marks from what was guard behind the freed block of a span, and is to be part of the next one.
+    /// False if it cannot be had.
     fn shorten_guard(&self, span: SpanHandle, block: AddressRange) -> bool {
         let last = Self::body(Address::new(block.start), span.records() & !FREED);
         let more = AddressRange::new(last.end(), block.end().saturating_sub(last.end()));
@@ -231,8 +233,8 @@ impl<C: HeapConfig> Core<C> {
         bytes
     }
 
-    /// Gives a large block of `old` bytes another size, if that takes the same kernel pages: the answer of `realloc`, null if the block is
-    /// not as it was handed out. None if it takes others.
+    /// Gives a large block of `old` bytes another size, if that takes the same kernel pages: the answer of
+    /// `realloc`, null if the block is not as it was handed out. None if it takes others.
     pub(super) fn resize_guarded(
         &self,
         slot: Slot,
@@ -325,7 +327,7 @@ impl<C: HeapConfig> Core<C> {
         }
         if note & GUARDED != GUARDED && self.hardened.large.count_mapped() {
             for (guard, mark) in guards {
-                // SAFETY: as above.
+                // SAFETY: the span is ours, and nothing is in its guards.
                 if note & mark == 0 && unsafe { self.source().decommit(guard) }.is_ok() {
                     note |= mark | MAPPED;
                 }
@@ -345,9 +347,10 @@ impl<C: HeapConfig> Core<C> {
             span.set_note(span.note() | CLOSED);
             return;
         }
-        // SAFETY: as above.
+        // SAFETY: the block was given up, by this call alone, as the exchange of its word says.
         if unsafe { self.source().release(body, Release::Forced) }.is_err() {
-            // SAFETY: as above; the pages are accessible still.
+            // SAFETY: the block was given up, by this call alone, as the exchange of its word says; the pages are
+            // accessible still.
             unsafe { start.pointer().write_bytes(0, size) };
         }
     }
@@ -369,7 +372,8 @@ impl<C: HeapConfig> Core<C> {
         if note & MAPPED != 0 {
             self.hardened.large.discount_mapped();
         }
-        // All of it, whatever the note says: what an earlier block in it had, and the last one did not reach, is closed as well.
+        // All of it, whatever the note says: what an earlier block in it had, and the last one did not reach, is
+        // closed as well.
         let is_open = self.source().commit(range).is_ok();
         if !is_open || note & MARKED != 0 && self.source().unmark_guard(range).is_err() {
             let bytes = span.bytes::<C::Pages>() as u64;
@@ -408,7 +412,8 @@ impl<C: HeapConfig> Core<C> {
 }
 
 impl LargeQuarantine {
-    /// Bytes of spans that wait, and of those that were lost; none if a signal handler asks that interrupted who has the queue.
+    /// Bytes of spans that wait, and of those that were lost; none if a signal handler asks that interrupted who
+    /// has the queue.
     pub(crate) fn held_bytes(&self) -> Option<u64> {
         let waiting = self.waiting.lock_for_figures()?.bytes as u64;
         Some(waiting + self.lost_bytes.load(Ordering::Relaxed))

@@ -35,7 +35,8 @@ impl<C: HeapConfig> Core<C> {
         let first = Address::new(span.records()).non_null().ok_or(Some(span))?.cast::<AtomicU64>();
         // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
         let record = unsafe { first.add(index as usize) };
-        // SAFETY: as above; zeroed words are records, shared only as atomics.
+        // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped; zeroed words
+        // are records, shared only as atomics.
         let record = unsafe { record.as_ref() };
         Ok(Located { class, start: address, bytes, index, record })
     }
@@ -61,13 +62,14 @@ impl<C: HeapConfig> Core<C> {
         let first = Address::new(span.records()).non_null()?.cast::<AtomicU64>();
         // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped.
         let record = unsafe { first.add(index as usize) };
-        // SAFETY: as above; zeroed words are records, shared only as atomics.
+        // SAFETY: a span with a class has as many records as slots, in metadata, which stays mapped; zeroed words
+        // are records, shared only as atomics.
         let record = unsafe { record.as_ref() };
         Some(Located { class, start: address, bytes, index: index as u32, record })
     }
 
-    /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the slot before it was handed out
-    /// once, and its page stands. The size is compared with what was `said` if `SAYS`.
+    /// Whether a block that is given back is as it was handed out, as far as the commonest case goes: the slot
+    /// before it was handed out once, and its page stands. The size is compared with what was `said` if `SAYS`.
     #[inline(always)]
     pub(super) fn is_plainly_intact<const SAYS: bool>(
         &self,
@@ -86,7 +88,8 @@ impl<C: HeapConfig> Core<C> {
             && (located.index == 0 || unsafe { before_canary.is_end_whole(before, located.bytes) })
     }
 
-    /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that of the slot before it.
+    /// Whether a block of `size` bytes that is given back is as it was handed out: its size, its canary, and that
+    /// of the slot before it.
     #[inline(always)]
     pub(super) fn is_intact(&self, located: &Located<'_>, size: usize, said: Said) -> bool {
         let is_size = said.said().is_none_or(|(said, _)| said == size);
@@ -105,7 +108,8 @@ impl<C: HeapConfig> Core<C> {
         }
         // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first.
         let record = unsafe { core::ptr::from_ref(located.record).sub(1) };
-        // SAFETY: as above; records stay mapped, and are shared only as atomics.
+        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first;
+        // records stay mapped, and are shared only as atomics.
         let record = unsafe { &*record };
         let start = Address::new(located.start.value().wrapping_sub(located.bytes));
         let canary = self.hardened.canary(start);
@@ -113,7 +117,7 @@ impl<C: HeapConfig> Core<C> {
             State::New => true,
             // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
             State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
-            // SAFETY: as above.
+            // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
             State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
         })
     }
@@ -131,8 +135,9 @@ impl Divisor {
     /// How many objects lie before `offset`, if one begins there. Exact for offsets below 2^32; of others some answer above
     /// any span's.
     ///
-    /// With `c = ⌈2⁶⁴ / d⌉`, the quotient of `n` and `d` is `⌊n · c / 2⁶⁴⌋`, and there is no remainder just if `n · c mod 2⁶⁴ < c`
-    /// (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section 3.2).
+    /// With `c = ⌈2⁶⁴ / d⌉`, the quotient of `n` and `d` is `⌊n · c / 2⁶⁴⌋`, and there is no remainder just if
+    /// `n · c mod 2⁶⁴ < c` (D. Lemire, O. Kaser, N. Kurz, "Faster Remainder by Direct Computation", 2019, section
+    /// 3.2).
     #[inline(always)]
     fn divide(&self, offset: usize) -> Option<u64> {
         let product = u128::from(offset as u64) * u128::from(self.0);

@@ -1,11 +1,11 @@
-//! A value that the thread which uses it first has to itself, until another one wants it. It changes by way of its cells: so that
-//! parts of it which are atomics may be read by anybody.
+//! A value that the thread which uses it first has to itself, until another one wants it. It changes by way of its
+//! cells: so that parts of it which are atomics may be read by anybody.
 //!
-//! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads. Others take a
-//! lock, close the gate, have a fence put into every running thread, and wait until the owner is outside; one that is not only
-//! visiting ends the ownership, so that all take the lock from then on, until the last of them has left.
-//! (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock Reservation*, OOPSLA 2002, with the fence of
-//! `strata_sync::asymmetric`.)
+//! A thread that is alone with a pool comes in without an atomic read-modify-write: by two stores and three loads.
+//! Others take a lock, close the gate, have a fence put into every running thread, and wait until the owner is
+//! outside; one that is not only visiting ends the ownership, so that all take the lock from then on, until the
+//! last of them has left. (A lock that is biased towards its owner; Kawachiya, Koseki and Onodera, *Lock
+//! Reservation*, OOPSLA 2002, with the fence of `strata_sync::asymmetric`.)
 
 use core::{cell::UnsafeCell, ops::Deref};
 use strata_os::{futex_wait, keeps_to_memory_calls, membarrier};
@@ -47,15 +47,15 @@ impl Token {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Owned<T> {
-    /// Who may come inside without a lock: the owner's token; or one of the above, or [`CLAIMED`]. Written under the lock, read by who
-    /// would come in.
+    /// Who may come inside without a lock: the owner's token; or one of the above, or [`CLAIMED`]. Written under
+    /// the lock, read by who would come in.
     gate: AtomicUsize,
     /// The owner is inside, or about to see that it may not be. Written by the owner alone; read by who claims the value.
     is_inside: AtomicBool,
     /// The owner's token, or one of the above. Written and read under the lock.
     owner: AtomicUsize,
-    /// Fences in other threads cannot be had. Written before others know of the value, or under the lock where the kernel came to refuse
-    /// them.
+    /// Fences in other threads cannot be had. Written before others know of the value, or under the lock where the
+    /// kernel came to refuse them.
     is_never_owned: AtomicBool,
     /// Whether [`acquire`](Owned::acquire) keeps the owner outside. Written and read under the lock.
     is_claimed_for_fork: AtomicBool,
@@ -97,7 +97,8 @@ impl<T> Drop for Claim<'_, T> {
     }
 }
 
-// SAFETY: one thread at a time has the value: the owner while it is inside, or the lock's holder while the owner is outside.
+// SAFETY: one thread at a time has the value: the owner while it is inside, or the lock's holder while the owner is
+// outside.
 unsafe impl<T: Send> Sync for Owned<T> {}
 
 impl<T> Owned<T> {
@@ -108,8 +109,8 @@ impl<T> Owned<T> {
         self.open();
     }
 
-    /// Lets this thread in, if it owns the value and nobody keeps it outside, and if it is not inside already (in a signal handler that
-    /// interrupted it there).
+    /// Lets this thread in, if it owns the value and nobody keeps it outside, and if it is not inside already (in a
+    /// signal handler that interrupted it there).
     #[inline(always)]
     pub(crate) fn enter(&self, token: Token) -> Option<Entered<'_, T>> {
         if self.gate.load(Ordering::Relaxed) != token.0 || self.is_inside.load(Ordering::Relaxed) {
@@ -135,8 +136,8 @@ impl<T> Owned<T> {
         let claim = self.shut_owner_out();
         // SAFETY: the lock is held, and the owner, if there is one, outside.
         let result = work(unsafe { &*self.value.get() });
-        // Only now: an owner that nobody claims against comes in at once, in a signal handler, too, that interrupts the work.
-        // Who has no token has the lock and the claim, and leaves things as they are.
+        // Only now: an owner that nobody claims against comes in at once, in a signal handler, too, that interrupts
+        // the work. Who has no token has the lock and the claim, and leaves things as they are.
         if token != Token::NONE {
             match self.owner.load(Ordering::Relaxed) {
                 NOBODY => self.owner.store(token.0, Ordering::Relaxed),
@@ -159,12 +160,12 @@ impl<T> Owned<T> {
         part(unsafe { &*self.value.get() })
     }
 
-    /// This thread ends, or has another one's value from now on. Another one may own this value: the first that comes if no thread
-    /// is left, or if this one had it to itself.
+    /// This thread ends, or has another one's value from now on. Another one may own this value: the first that
+    /// comes if no thread is left, or if this one had it to itself.
     ///
-    /// `is_last` is asked under the lock: a thread that came meanwhile may have owned the value, and lost it to one that came after it,
-    /// and be about to see that it may not come in. Until it has, nobody else may own the value, whose owner's
-    /// [`is_inside`](Self::is_inside) it takes away.
+    /// `is_last` is asked under the lock: a thread that came meanwhile may have owned the value, and lost it to one
+    /// that came after it, and be about to see that it may not come in. Until it has, nobody else may own the
+    /// value, whose owner's [`is_inside`](Self::is_inside) it takes away.
     pub(crate) fn leave(&self, token: Token, is_last: impl FnOnce() -> bool) {
         let _guard = self.lock.lock();
         let owner = self.owner.load(Ordering::Relaxed);
@@ -192,18 +193,19 @@ impl<T> Owned<T> {
     pub(crate) fn visit<R>(&self, work: impl FnOnce(&T) -> R) -> R {
         let _guard = self.lock.lock();
         let claim = self.shut_owner_out();
-        // SAFETY: as in `with_locked`.
+        // SAFETY: the lock is held, and the owner is outside for as long as the claim lives.
         let result = work(unsafe { &*self.value.get() });
         drop(claim);
         result
     }
 
-    /// Takes the value for a fork, until [`release`](Self::release). A thread that forks in a signal handler which interrupted it in
-    /// [`with`](Self::with) or [`visit`](Self::visit) goes on there afterwards, with the claim that it made there.
+    /// Takes the value for a fork, until [`release`](Self::release). A thread that forks in a signal handler which
+    /// interrupted it in [`with`](Self::with) or [`visit`](Self::visit) goes on there afterwards, with the claim
+    /// that it made there.
     pub(crate) fn acquire(&self) {
         self.lock.acquire();
-        // The owner itself forks: it is outside, or was interrupted inside by the signal in whose handler it forks, and goes on there
-        // afterwards.
+        // The owner itself forks: it is outside, or was interrupted inside by the signal in whose handler it forks,
+        // and goes on there afterwards.
         if self.is_owned_here() {
             return;
         }
@@ -229,8 +231,8 @@ impl<T> Owned<T> {
         unsafe { self.lock.release() };
     }
 
-    /// Keeps the owner outside, if there is one; the lock is held. A thread that was interrupted inside, and comes by way of a
-    /// signal handler, waits for itself, as for any lock.
+    /// Keeps the owner outside, if there is one; the lock is held. A thread that was interrupted inside, and comes
+    /// by way of a signal handler, waits for itself, as for any lock.
     #[unsafe(link_section = ".text_rarely")]
     fn shut_owner_out(&self) -> Option<Claim<'_, T>> {
         if matches!(self.owner.load(Ordering::Relaxed), NOBODY | SHARED) {
@@ -243,8 +245,8 @@ impl<T> Owned<T> {
             || heavy_fence()
             || !keeps_to_memory_calls() && membarrier::visit_every_cpu(|_| ()).is_ok();
         if !is_certain {
-            // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer. That is waited for
-            // once: from now on all take the lock.
+            // Refused since: what the owner stored is seen when it was stopped for a while, as it is by each timer.
+            // That is waited for once: from now on all take the lock.
             sleep(500 * STEP_NS);
             self.is_never_owned.store(true, Ordering::Relaxed);
             self.owner.store(SHARED, Ordering::Relaxed);

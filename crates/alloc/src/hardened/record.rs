@@ -104,12 +104,12 @@ impl Record {
         word.store(self.0, Ordering::Release);
     }
 
-    /// Notes that `holder`, whose number no other thread has, gives the block back that it had handed out: says of how many bytes.
-    /// None, and nothing is noted, if that is not what it is.
+    /// Notes that `holder`, whose number no other thread has, gives the block back that it had handed out: says of
+    /// how many bytes. None, and nothing is noted, if that is not what it is.
     ///
-    /// Of two threads that give the same block back at the same moment one sees the other, unless one of them is this one, which does
-    /// without a locked instruction and may come between. Then the slot waits in two places, and is found when it is to be
-    /// handed out while its record says that it is out, as it must not be.
+    /// Of two threads that give the same block back at the same moment one sees the other, unless one of them is
+    /// this one, which does without a locked instruction and may come between. Then the slot waits in two places,
+    /// and is found when it is to be handed out while its record says that it is out, as it must not be.
     #[inline(always)]
     pub(super) fn give_back_own(word: &AtomicU64, holder: Holder) -> Option<usize> {
         let difference = Self::load(word).0 ^ Self::live(0, holder).0;
@@ -120,8 +120,8 @@ impl Record {
         Some(difference as usize)
     }
 
-    /// Notes that `holder` gives a block back that any thread may have handed out; says what stood there. What was no block stays as
-    /// it was.
+    /// Notes that `holder` gives a block back that any thread may have handed out; says what stood there. What was
+    /// no block stays as it was.
     pub(super) fn give_back(word: &AtomicU64, holder: Holder) -> Self {
         let old = Self::load(word);
         if old.state() != State::Live {
@@ -134,8 +134,9 @@ impl Record {
         old
     }
 
-    /// Whether a look at the slot's memory finds what its state says. A look that does not is believed only if the record is the same
-    /// after it: another thread may have freed the block meanwhile, and its page may have gone back.
+    /// Whether a look at the slot's memory finds what its state says. A look that does not is believed only if the
+    /// record is the same after it: another thread may have freed the block meanwhile, and its page may have gone
+    /// back.
     #[inline(always)]
     pub(super) fn is_borne_out(word: &AtomicU64, look: impl Fn(State) -> bool) -> bool {
         let mut found = Self::load(word);

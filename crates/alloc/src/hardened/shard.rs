@@ -1,9 +1,9 @@
 //! Slots between blocks: those that wait in quarantine, and the pool that blocks are chosen from.
 //!
-//! Both of a class are one ring of addresses, so that nothing stands in the slots: the pool is its older part. What is freed is put at the
-//! end, and by that the slot that waited longest belongs to the pool, without being moved. Threads are spread over shards, as
-//! many as there are CPUs: a new thread has the one with the fewest threads. One that is alone with its shard
-//! [owns](super::owned) it, and others share theirs under a lock.
+//! Both of a class are one ring of addresses, so that nothing stands in the slots: the pool is its older part. What
+//! is freed is put at the end, and by that the slot that waited longest belongs to the pool, without being moved.
+//! Threads are spread over shards, as many as there are CPUs: a new thread has the one with the fewest threads. One
+//! that is alone with its shard [owns](super::owned) it, and others share theirs under a lock.
 
 use super::owned::{Owned, Token};
 use core::{cell::Cell, hint::cold_path};
@@ -56,13 +56,14 @@ struct Holdings {
     classes: [Ring; CLASS_SLOTS],
 }
 
-/// The slots of one class: the oldest belong to the pool, the others wait. What counts slots counts [`STEPS`](Self::STEPS), so that
-/// nothing has to be shifted on the way to a place.
+/// The slots of one class: the oldest belong to the pool, the others wait. What counts slots counts
+/// [`STEPS`](Self::STEPS), so that nothing has to be shifted on the way to a place.
 #[derive(Debug)]
 #[repr(C, align(16))]
 struct Ring {
     cursors: Cursors,
-    /// A pool of so many is to be filled: the next slot could be guessed. As the next two, written once, when the heap is prepared.
+    /// A pool of so many is to be filled: the next slot could be guessed. As the next two, written once, when the
+    /// heap is prepared.
     low: Cell<u32>,
     /// As many as may be in the pool and in quarantine.
     most_pooled: Cell<u32>,
@@ -70,8 +71,9 @@ struct Ring {
     places: [Cell<FreeSlot>; PLACES],
 }
 
-/// Which places of a ring have slots, and which of these belong to the pool: as if there were 2^32 / [`STEPS`](Ring::STEPS) of them, of
-/// which some are the same. Written by who has the holdings, read by figures, without a lock.
+/// Which places of a ring have slots, and which of these belong to the pool: as if there were 2^32 /
+/// [`STEPS`](Ring::STEPS) of them, of which some are the same. Written by who has the holdings, read by figures,
+/// without a lock.
 #[derive(Debug)]
 #[repr(C)]
 struct Cursors {
@@ -98,8 +100,8 @@ struct Random {
 unsafe impl Send for Holdings {}
 
 impl Shard {
-    /// Gives the shard's generator its beginning, and each class its limits. No thread owns a shard that is not `ownable`: where the
-    /// kernel puts no fence into other threads.
+    /// Gives the shard's generator its beginning, and each class its limits. No thread owns a shard that is not
+    /// `ownable`: where the kernel puts no fence into other threads.
     pub(super) fn begin(&self, bits: u64, ownable: bool, table: &SizeClassTable) {
         if !ownable {
             self.holdings.share();
@@ -142,8 +144,8 @@ impl Shard {
         Some(ring.take_any(first, pooled, holdings.random.byte()))
     }
 
-    /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was. `record_of` finds the
-    /// record of a slot; one that has none is left alone.
+    /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was.
+    /// `record_of` finds the record of a slot; one that has none is left alone.
     #[cold]
     pub(super) fn take_filling<O: ObjectSource>(
         &self,
@@ -165,8 +167,8 @@ impl Shard {
         })
     }
 
-    /// Puts a slot of `class` into quarantine, and if that is full, the one that waited longest into the pool: for the owner of the
-    /// shard, and unless the pool is full, too. Says whether it did.
+    /// Puts a slot of `class` into quarantine, and if that is full, the one that waited longest into the pool: for
+    /// the owner of the shard, and unless the pool is full, too. Says whether it did.
     ///
     /// # Safety
     ///
@@ -218,7 +220,8 @@ impl Shard {
         })
     }
 
-    /// Calls `keep` with every slot, and forgets those for which it answers no: they are never used again, and counted as held.
+    /// Calls `keep` with every slot, and forgets those for which it answers no: they are never used again, and
+    /// counted as held.
     pub(super) fn look_through(
         &self,
         table: &SizeClassTable,
@@ -354,8 +357,8 @@ impl Ring {
         self.place(self.cursors.first().wrapping_add(older * Self::STEPS))
     }
 
-    /// Takes one of the slots of the pool, of which there are some: it begins at `first` and is `pooled` steps long. Which one is as `byte`
-    /// says, which is a random one.
+    /// Takes one of the slots of the pool, of which there are some: it begins at `first` and is `pooled` steps
+    /// long. Which one is as `byte` says, which is a random one.
     #[inline(always)]
     fn take_any(&self, first: u32, pooled: u32, byte: u32) -> FreeSlot {
         // A 256th of the product lies somewhere in a place.
@@ -365,8 +368,8 @@ impl Ring {
         taken
     }
 
-    /// Puts a slot behind those that wait, and counts the one that waited longest to the pool if as many wait as may. False, and
-    /// nothing is done, if both have as many as may be.
+    /// Puts a slot behind those that wait, and counts the one that waited longest to the pool if as many wait as
+    /// may. False, and nothing is done, if both have as many as may be.
     #[inline(always)]
     fn put(&self, slot: FreeSlot) -> bool {
         let (waiting, end) = (self.cursors.waiting(), self.cursors.end());

@@ -29,7 +29,7 @@ pub(super) unsafe fn clear(start: Address, bytes: usize) {
         // SAFETY: the bytes are the caller's to write, and there are as many.
         unsafe { clear_few(start, bytes) }
     } else {
-        // SAFETY: as above.
+        // SAFETY: the bytes are the caller's to write, and there are as many.
         unsafe { start.pointer().write_bytes(0, bytes) }
     }
 }
@@ -46,7 +46,8 @@ pub(super) unsafe fn clear_short_slot(start: Address, bytes: usize) {
     unsafe { start.add(whole).pointer().cast::<u64>().write(0) };
     if whole > 0 {
         at_both_ends(whole, |offset| {
-            // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them, at multiples of 16.
+            // SAFETY: the bytes are the caller's to write, and `at_both_ends` keeps each piece within them, at
+            // multiples of 16.
             unsafe {
                 start.add(offset).pointer().cast::<AlignedPiece>().write(AlignedPiece([0; 2]))
             }
@@ -110,7 +111,7 @@ pub(super) unsafe fn is_zero(start: Address, bytes: usize) -> bool {
         // SAFETY: the bytes are readable, and there are as many.
         unsafe { are_few_zero(start, bytes) }
     } else {
-        // SAFETY: as above.
+        // SAFETY: the bytes are readable, and there are as many.
         unsafe { are_many_zero(start, bytes) }
     }
 }
@@ -135,7 +136,8 @@ unsafe fn are_few_zero(start: Address, bytes: usize) -> bool {
     sum[0] | sum[1] == 0
 }
 
-/// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning as from the end.
+/// Calls `visit` with offsets of pieces that cover `bytes` bytes, 16 to [`FEW`] of them: as many from the beginning
+/// as from the end.
 #[inline(always)]
 fn at_both_ends(bytes: usize, mut visit: impl FnMut(usize)) {
     const PIECE: usize = size_of::<Piece>();
@@ -166,11 +168,12 @@ unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
         // SAFETY: the processor has such instructions, and the caller's promise is the same.
         return unsafe { wide::are_many_zero(start, bytes) };
     }
-    // SAFETY: as above.
+    // SAFETY: the caller's promise: the bytes are readable, and there are as many.
     unsafe { is_sum_zero(start, bytes) }
 }
 
-/// All of them are looked at, so that nothing has to be decided before the end; the last piece may overlap the one before it.
+/// All of them are looked at, so that nothing has to be decided before the end; the last piece may overlap the one
+/// before it.
 ///
 /// # Safety
 ///
@@ -180,8 +183,8 @@ unsafe fn is_sum_zero(start: Address, bytes: usize) -> bool {
     type Long = [u64; FEW / size_of::<u64>()];
     let mut sums = [0; FEW / size_of::<u64>()];
     let mut add = |offset: usize| {
-        // SAFETY: the caller's promise: an offset leaves room for a piece; who writes there at the same time breaks the rules, and is
-        // looked for.
+        // SAFETY: the caller's promise: an offset leaves room for a piece; who writes there at the same time breaks
+        // the rules, and is looked for.
         let piece = unsafe { start.add(offset).pointer().cast::<Long>().read_unaligned() };
         sums.iter_mut().zip(piece).for_each(|(sum, word)| *sum |= word);
     };
@@ -211,7 +214,8 @@ mod wide {
     /// Written by [`begin`](super::begin).
     pub(super) static IS_WIDE: AtomicBool = AtomicBool::new(false);
 
-    /// Whether the processor has AVX2, and the kernel keeps its registers (Intel, *Software Developer's Manual*, volume 1, section 14.3).
+    /// Whether the processor has AVX2, and the kernel keeps its registers (Intel, *Software Developer's Manual*,
+    /// volume 1, section 14.3).
     pub(super) fn is_there() -> bool {
         const XSAVE_AND_AVX: u32 = 1 << 27 | 1 << 28;
         const AVX2: u32 = 1 << 5;

@@ -115,8 +115,8 @@ impl<C: HeapConfig> Heap<C> {
             return self.allocate_closed::<ZEROED>(size, entry, align, slot, exhausted);
         }
         if C::MARKS_FREE_BLOCKS && mark::LOOKS {
-            // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set up and the
-            // thread is registered for them.
+            // SAFETY: a thread's slot is open only while the per-CPU caches of the heap that has the slot are set
+            // up and the thread is registered for them.
             let block = unsafe { self.cpu.pop_or_nothing(class) };
             // SAFETY: the block is ours, and of a class, or a word that is no block.
             if !unsafe { mark::is_set(block) } {
@@ -137,8 +137,8 @@ impl<C: HeapConfig> Heap<C> {
         block
     }
 
-    /// The path is closed to this thread. One that has a cache of its own, with an object of the class in it, is served here: what was
-    /// counted stays counted.
+    /// The path is closed to this thread. One that has a cache of its own, with an object of the class in it, is
+    /// served here: what was counted stays counted.
     #[inline(never)]
     // The size comes first: it stays in the register that it came in.
     fn allocate_closed<const ZEROED: bool>(
@@ -217,8 +217,8 @@ impl<C: HeapConfig> Heap<C> {
         if block.is_null() { exhausted(size, align) } else { block }
     }
 
-    /// What came from this CPU's cache has no mark: it is nothing, or an object that nobody had yet, or a block that was freed
-    /// twice or written to since.
+    /// What came from this CPU's cache has no mark: it is nothing, or an object that nobody had yet, or a block
+    /// that was freed twice or written to since.
     #[cold]
     #[inline(never)]
     fn allocate_doubtful(

@@ -1,4 +1,5 @@
-//! How a block comes back: the common path of one whose class is known, the ways past it, and those of what may be no block.
+//! How a block comes back: the common path of one whose class is known, the ways past it, and those of what may be
+//! no block.
 
 use super::{Heap, own_words};
 use crate::{
@@ -43,14 +44,14 @@ impl<C: HeapConfig> Heap<C> {
         };
     }
 
-    /// Takes a block back whose size and alignment are known, for an interface whose callers may be wrong: a block of another size, and what is
-    /// no block, end the program with one line before a cache has them, as the block does that was freed last. Null is no block. Costs a load
-    /// of the page map's window.
+    /// Takes a block back whose size and alignment are known, for an interface whose callers may be wrong: a block
+    /// of another size, and what is no block, end the program with one line before a cache has them, as the block
+    /// does that was freed last. Null is no block. Costs a load of the page map's window.
     ///
     /// # Safety
     ///
-    /// `pointer` is null, or a block of this heap that nobody uses any more; it was asked for with this alignment, and with a
-    /// size that is rounded to the same as `size`.
+    /// `pointer` is null, or a block of this heap that nobody uses any more; it was asked for with this alignment,
+    /// and with a size that is rounded to the same as `size`.
     #[inline(always)]
     pub unsafe fn deallocate_sized(&self, pointer: *mut u8, size: usize, align: usize) {
         if !mark::LOOKS && pointer.is_null() {
@@ -60,7 +61,8 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_layout::<LOOKS_AT_SIZE>(pointer, size, align) };
     }
 
-    /// The same; a pointer into a block of that size is told of as well, as far as [`deallocate`](Self::deallocate) sees it.
+    /// The same; a pointer into a block of that size is told of as well, as far as [`deallocate`](Self::deallocate)
+    /// sees it.
     ///
     /// # Safety
     ///
@@ -74,7 +76,8 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_layout::<LOOKS_AT_PLACE>(pointer, size, align) };
     }
 
-    /// The same for what is large or aligned, what the page map's window does not show, and what is no block as it was said.
+    /// The same for what is large or aligned, what the page map's window does not show, and what is no block as it
+    /// was said.
     ///
     /// # Safety
     ///
@@ -110,8 +113,9 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_class::<LOOKS_AT_PLACE, true>(class, bytes, pointer, said) };
     }
 
-    /// Whether a request of that size has that class, with the alignment that is said or with one that programs mix up with it: a block that was asked for
-    /// with an alignment, and given back without one, or the other way about, does no harm.
+    /// Whether a request of that size has that class, with the alignment that is said or with one that programs mix
+    /// up with it: a block that was asked for with an alignment, and given back without one, or the other way
+    /// about, does no harm.
     fn may_be_of(class: SizeClass, size: usize, align: usize) -> bool {
         /// From what `malloc` has for all to a line of the processor's caches.
         const MIXED_UP: [usize; 4] = [1, 16, 32, 64];
@@ -164,7 +168,8 @@ impl<C: HeapConfig> Heap<C> {
         unsafe { self.deallocate_class::<LOOKS, true>(class, entry.size(), pointer, said) };
     }
 
-    /// Whether the page map's window shows that class where the pointer leads, and, if that is looked at, an object of it may begin there.
+    /// Whether the page map's window shows that class where the pointer leads, and, if that is looked at, an object
+    /// of it may begin there.
     #[inline(always)]
     fn is_of<const LOOKS: u8>(&self, class: SizeClass, pointer: *mut u8) -> bool {
         let address = Address::of(pointer).value();
@@ -207,10 +212,11 @@ impl<C: HeapConfig> Heap<C> {
             unsafe { mark::set(pointer) };
         }
         let pushed = if LOOKS != TRUSTS && mark::LOOKS {
-            // SAFETY: the slot is open, so that the caches are set up and the thread is registered for them; and the block is the
-            // caller's to give, or was given before.
+            // SAFETY: the slot is open, so that the caches are set up and the thread is registered for them; and
+            // the block is the caller's to give, or was given before.
             unsafe { self.cpu.push_unless_top(class, pointer) }
-        // SAFETY: the slot is open, so that the caches are set up and the thread is registered for them; and the block is the caller's.
+        // SAFETY: the slot is open, so that the caches are set up and the thread is registered for them; and the
+        // block is the caller's.
         } else if unsafe { self.cpu.push(class, pointer) } {
             Pushed::Done
         } else {
@@ -270,7 +276,8 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
-    /// The path is closed to this thread. The block of one that has a cache of its own goes there: what was counted stays counted.
+    /// The path is closed to this thread. The block of one that has a cache of its own goes there: what was counted
+    /// stays counted.
     ///
     /// # Safety
     ///
@@ -342,8 +349,8 @@ impl<C: HeapConfig> Heap<C> {
             return None;
         }
         let cache = OwnCache::<C::Pages>::at_hand(own, words)?;
-        // SAFETY: the heap is not observed, since this thread has a cache; and a page of a class's is followed by the rest of its
-        // span or another page of the source's.
+        // SAFETY: the heap is not observed, since this thread has a cache; and a page of a class's is followed by
+        // the rest of its span or another page of the source's.
         if unsafe { mark::is_set(pointer) } {
             return None;
         }
@@ -443,8 +450,8 @@ impl<C: HeapConfig> Heap<C> {
         };
     }
 
-    /// Whether a pointer of which the window shows no class lies in an object longer than a page. (Of pages on which none begins the window shows
-    /// none, so that such pointers come here; and so does what is far away.)
+    /// Whether a pointer of which the window shows no class lies in an object longer than a page. (Of pages on
+    /// which none begins the window shows none, so that such pointers come here; and so does what is far away.)
     #[cold]
     #[inline(never)]
     fn is_inside(&self, class: SizeClass, pointer: *mut u8) -> bool {

@@ -1,4 +1,5 @@
-//! The closed path of a heap that is hardened, from where the thread's record said so. No question about that is on any other path.
+//! The closed path of a heap that is hardened, from where the thread's record said so. No question about that is on
+//! any other path.
 
 use super::Heap;
 use crate::{
@@ -31,8 +32,8 @@ impl<C: HeapConfig> Heap<C> {
         }
     }
 
-    /// A block in a slot of `slots`, which are short, or looked through in a loop; `entry` was counted. All that this is told fits into
-    /// registers.
+    /// A block in a slot of `slots`, which are short, or looked through in a loop; `entry` was counted. All that
+    /// this is told fits into registers.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn allocate_hardened<const IS_SHORT: bool, const ZEROED: bool>(
@@ -82,8 +83,8 @@ impl<C: HeapConfig> Heap<C> {
         self.allocate_uncounted::<ZEROED>(slot, size, 1, exhausted)
     }
 
-    /// Takes a block back; slots of its class, of `bytes` bytes, are short, or need a call to be cleared. What was `said` is compared if
-    /// `SAYS`.
+    /// Takes a block back; slots of its class, of `bytes` bytes, are short, or need a call to be cleared. What was
+    /// `said` is compared if `SAYS`.
     ///
     /// # Safety
     ///

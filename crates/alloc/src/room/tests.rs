@@ -70,7 +70,8 @@ fn who_finds_nothing_waits_for_background_work() {
             while !is_at_work.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            // A second without the CPU, in which the other waits in vain, is forgiven; who does not wait comes by a thousand times.
+            // A second without the CPU, in which the other waits in vain, is forgiven; who does not wait comes by a
+            // thousand times.
             let found = loop {
                 match more() {
                     Some(block) => break block,

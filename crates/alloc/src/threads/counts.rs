@@ -52,20 +52,20 @@ impl<C: HeapConfig> Core<C> {
         self.threads.past_deallocated.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never come to their
-    /// end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing it twice; who interrupted the
-    /// holder leaves it to the next call.
+    /// Moves half of what this thread's counters can count to what threads did that are gone, so that they never
+    /// come to their end: more than 2^61 bytes were allocated or freed. The list's lock keeps readers from seeing
+    /// it twice; who interrupted the holder leaves it to the next call.
     ///
-    /// Not those of a thread that has two lives: what these lose of a counter between them may look as if it had come so far, and each
-    /// step brings it nearer to being open.
+    /// Not those of a thread that has two lives: what these lose of a counter between them may look as if it had
+    /// come so far, and each step brings it nearer to being open.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn move_counters_on(&self, words: &SlotWords) {
         self.move_on_where(words, Counter::STEP, Counter::is_near_end);
     }
 
-    /// Opens counters again of a thread of per-CPU caches that counted all they could, 2^61 bytes and more in one go past this
-    /// place: not those of a thread that is just being made known, or has two lives.
+    /// Opens counters again of a thread of per-CPU caches that counted all they could, 2^61 bytes and more in one
+    /// go past this place: not those of a thread that is just being made known, or has two lives.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     pub(super) fn reopen_used_up(&self, words: &SlotWords) {

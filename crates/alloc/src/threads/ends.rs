@@ -64,7 +64,8 @@ unsafe extern "C" fn thread_ends(_: *mut c_void) {
 pub(super) unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonNull<ThreadRecord>) {
     // SAFETY: the core stands as long as a thread has a record of it, as this one has.
     let core = unsafe { Core::<C>::of_raw(core) };
-    // A process whose main thread left by `pthread_exit` ends with the last of its threads, and would not while the heap has one.
+    // A process whose main thread left by `pthread_exit` ends with the last of its threads, and would not while the
+    // heap has one.
     if !keeps_to_memory_calls() && thread_id() == process_id() {
         core.give_up_thread();
     }

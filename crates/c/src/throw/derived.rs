@@ -12,12 +12,12 @@
 //! | nothrow `delete[]` of each kind | `delete[]` of that kind |
 //! | sized `delete[]`, sized and aligned `delete`, `delete[]` | the same without the size |
 //!
-//! Where nobody replaced what a form would call, it goes to the heap directly: with the size, and without an exception. Jumps
-//! leave no frame: a C++ exception passes.
+//! Where nobody replaced what a form would call, it goes to the heap directly: with the size, and without an
+//! exception. Jumps leave no frame: a C++ exception passes.
 //!
-//! `operator delete(void*, std::size_t)`, which compilers call for nearly every object, does not ask. Whether the form without a
-//! size was replaced is known when the library is loaded, and in a program that did so a jump to that is written over its
-//! first instructions: [`let_sized_delete_call_a_replaced_one`].
+//! `operator delete(void*, std::size_t)`, which compilers call for nearly every object, does not ask. Whether the
+//! form without a size was replaced is known when the library is loaded, and in a program that did so a jump to
+//! that is written over its first instructions: [`let_sized_delete_call_a_replaced_one`].
 
 use crate::operator_delete::delete_sized_aligned;
 use crate::operator_new::{new_aligned_nothrow, new_nothrow};
@@ -28,10 +28,10 @@ use strata_os::replace_code;
 /// `jmp` to a place that is so many bytes from the instruction's end.
 const JUMP: u8 = 0xe9;
 
-/// Where the program replaced `operator delete(void*)`: lets the form that has the size call the program's. (Where that was
-/// replaced, too, nobody comes here. What the loader says of it is no answer: in a program at a fixed place that takes the
-/// function's address it is one of the program's linkage table.) By the constructor, before anybody can have come here with an
-/// object of the program's.
+/// Where the program replaced `operator delete(void*)`: lets the form that has the size call the program's. (Where
+/// that was replaced, too, nobody comes here. What the loader says of it is no answer: in a program at a fixed
+/// place that takes the function's address it is one of the program's linkage table.) By the constructor, before
+/// anybody can have come here with an object of the program's.
 pub(crate) fn let_sized_delete_call_a_replaced_one() {
     let (delete, own_delete, jumps_to_delete): (usize, usize, usize);
     let own_sized: *mut u8;
@@ -56,8 +56,8 @@ pub(crate) fn let_sized_delete_call_a_replaced_one() {
     let distance = jumps_to_delete.wrapping_sub(own_sized.addr() + code.len());
     if let (Some(rest), Ok(distance)) = (code.get_mut(1..), i32::try_from(distance.cast_signed())) {
         rest.copy_from_slice(&distance.to_le_bytes());
-        // SAFETY: the function is longer than that, and has no loop: nobody jumps between its first instructions. The library is
-        // just being loaded, and who called it before this has come back.
+        // SAFETY: the function is longer than that, and has no loop: nobody jumps between its first instructions.
+        // The library is just being loaded, and who called it before this has come back.
         unsafe { replace_code(own_sized, &code) };
     }
 }
@@ -289,8 +289,8 @@ unsafe extern "C" fn delete_array_sized_aligned(pointer: *mut c_void, size: usiz
 }
 
 global_asm!(
-    // Second names, which nobody replaces. They must stand in one object with the first ones, as in the library, which is made in
-    // one piece; elsewhere they would be the same names.
+    // Second names, which nobody replaces. They must stand in one object with the first ones, as in the library,
+    // which is made in one piece; elsewhere they would be the same names.
     ".globl strata_c_own_new",
     ".hidden strata_c_own_new",
     ".set strata_c_own_new, _Znwm",

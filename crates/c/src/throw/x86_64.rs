@@ -1,7 +1,8 @@
 //! The loop, the throw and the catch, in assembly.
 //!
-//! The tables after the code say what a C++ compiler would say: in `strata_c_allocate_or_null` everything that is thrown
-//! between the two marks is caught (an action that catches all), and the other two functions let pass what is thrown under them.
+//! The tables after the code say what a C++ compiler would say: in `strata_c_allocate_or_null` everything that is
+//! thrown between the two marks is caught (an action that catches all), and the other two functions let pass what
+//! is thrown under them.
 
 use super::runtime::{Runtime, find_runtime};
 use super::{allocate, cannot_throw, size_of_block};

@@ -24,8 +24,8 @@ impl<P: PageSize> CentralFreeList<P> {
         self.sequence.read(|| self.read_figures(class))
     }
 
-    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), how many it took to fill batches, and how those
-    /// that went had lived. Takes the lock.
+    /// How many spans are how full (see [`CentralStats::spans_in_use`] for all), how many it took to fill batches,
+    /// and how those that went had lived. Takes the lock.
     pub fn span_counts(&self) -> SpanCounts {
         let spans = self.spans.lock();
         SpanCounts {
@@ -37,8 +37,8 @@ impl<P: PageSize> CentralFreeList<P> {
         }
     }
 
-    /// The most objects that were out at any moment since the last call, which begins anew. There is one asker: the background.
-    /// Takes the lock.
+    /// The most objects that were out at any moment since the last call, which begins anew. There is one asker: the
+    /// background. Takes the lock.
     pub fn take_peak_out(&self) -> u64 {
         let _spans = self.spans.lock();
         self.peak_out.swap(self.objects_out.load(Ordering::Relaxed), Ordering::Relaxed)

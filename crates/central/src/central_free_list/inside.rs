@@ -1,11 +1,11 @@
 //! Kernel pages inside of a class's spans go back to the kernel.
 //!
-//! The objects that lie on such a page are claimed under the lock: out, as far as the span knows, so that nobody gets one and
-//! the span is not whole. The lock is dropped while the kernel takes the pages. Then the objects are free as they were. The
-//! class's count of objects that are out does not move.
+//! The objects that lie on such a page are claimed under the lock: out, as far as the span knows, so that nobody
+//! gets one and the span is not whole. The lock is dropped while the kernel takes the pages. Then the objects are
+//! free as they were. The class's count of objects that are out does not move.
 //!
-//! Granules on which no object lies (before the first object of a span, or behind the last) go only beside others: nothing would keep
-//! the span meanwhile.
+//! Granules on which no object lies (before the first object of a span, or behind the last) go only beside others:
+//! nothing would keep the span meanwhile.
 
 use super::{CentralFreeList, add};
 use crate::granules::{GranuleSet, Granules};
@@ -110,8 +110,8 @@ impl<P: PageSize> CentralFreeList<P> {
         whole
     }
 
-    /// The granules of a span that could go back, and have not; none if it is not a span of this class, or no object lies on any of
-    /// them. The lock is held.
+    /// The granules of a span that could go back, and have not; none if it is not a span of this class, or no
+    /// object lies on any of them. The lock is held.
     fn releasable<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -60,9 +60,9 @@ impl<P: PageSize> CentralFreeList<P> {
         if is_free { Whereabouts::Free(span) } else { Whereabouts::Out(span) }
     }
 
-    /// Whether what is noted of a span of the class adds up: its objects are as many as its pages have room for, and those
-    /// without a bit among the free ones are as many as are out. A span that is not the class's any more is sound. Takes the
-    /// lock, for a look at each word of the span's bitmap.
+    /// Whether what is noted of a span of the class adds up: its objects are as many as its pages have room for,
+    /// and those without a bit among the free ones are as many as are out. A span that is not the class's any more
+    /// is sound. Takes the lock, for a look at each word of the span's bitmap.
     pub fn is_sound(&self, class: SizeClass, span: &Span) -> bool {
         let _spans = self.spans.lock();
         if span.class() != class || span.place() != SpanPlace::InUse {
@@ -77,8 +77,8 @@ impl<P: PageSize> CentralFreeList<P> {
     }
 }
 
-/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and left alone if
-/// the process goes on.
+/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and
+/// left alone if the process goes on.
 #[inline]
 pub(super) fn locate<P: PageSize, H: PageHeap<P>>(
     page_heap: &H,
@@ -120,8 +120,8 @@ pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
     true
 }
 
-/// Whether an object begins with one of two words, as it did when it was freed, and with zeroes alone if with one; one that does not is
-/// reported: it was freed twice and is somebody's since, or was written to.
+/// Whether an object begins with one of two words, as it did when it was freed, and with zeroes alone if with one;
+/// one that does not is reported: it was freed twice and is somebody's since, or was written to.
 ///
 /// # Safety
 ///

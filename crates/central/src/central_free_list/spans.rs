@@ -41,9 +41,9 @@ where
 /// Bytes of a new span that are touched before they are used: a kernel page.
 const TOUCHED_BYTES: usize = 4 << 10;
 
-/// Writes `word` into the first word of each object of a new span, which nobody knows yet. Of a span that nobody had since it came
-/// from the kernel it writes those on the first kernel page, if the span is short, and leaves the others the zeroes that they
-/// are: a program of few blocks does not pay for them, one more page a class.
+/// Writes `word` into the first word of each object of a new span, which nobody knows yet. Of a span that nobody
+/// had since it came from the kernel it writes those on the first kernel page, if the span is short, and leaves the
+/// others the zeroes that they are: a program of few blocks does not pay for them, one more page a class.
 fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
     let first = span.objects_start::<P>();
     let size = (info.size as usize).max(1);
@@ -54,14 +54,14 @@ fn mark_objects<P: PageSize>(span: SpanHandle, info: &ClassInfo, word: u64) {
     };
     for index in 0..touched.min(info.objects as usize) {
         let object = first.add(index * size).pointer().cast::<u64>();
-        // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the word said that
-        // such memory may be touched.
+        // SAFETY: the object lies in the span, which is ours alone, and has at least 8 bytes; who asked for the
+        // word said that such memory may be touched.
         unsafe { object.write(word) };
     }
 }
 
-/// Where the first object of a new span begins: for staggered classes at the next offset in turn, by the span's place, so that
-/// neighbours differ.
+/// Where the first object of a new span begins: for staggered classes at the next offset in turn, by the span's
+/// place, so that neighbours differ.
 fn stagger<P: PageSize>(class: SizeClass, span: SpanHandle) -> usize {
     let steps = P::TABLE.stagger_bytes(class) / SizeClassTable::STAGGER_ALIGN + 1;
     let turn = span.first::<P>().number() / span.pages().max(1);

@@ -256,7 +256,8 @@ fn an_exhausted_source_is_null_and_changes_no_count_of_objects() {
     assert!(source.events().iter().all(|event| *event == Event::Took(class, Vec::new())));
 
     source.give_at_most(usize::MAX);
-    // SAFETY: the cache is set up, glibc registered this thread. Once there are objects again, it is as if there always had been.
+    // SAFETY: the cache is set up, glibc registered this thread. Once there are objects again, it is as if there
+    // always had been.
     let objects = unsafe { take(&cache, &source, class, 100) };
     // SAFETY: the cache is set up, glibc registered this thread.
     assert!(unsafe { cache.refill(&source, class) }.is_null(), "the hundred are out");

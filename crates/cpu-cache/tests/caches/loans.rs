@@ -47,7 +47,8 @@ impl<'a> Program<'a> {
         ground::class(256 << 10)
     }
 
-    /// Allocates and frees more than a CPU's cache holds, in several classes, and calls the limit back where that is to be done.
+    /// Allocates and frees more than a CPU's cache holds, in several classes, and calls the limit back where that
+    /// is to be done.
     fn run(&self, cpu: usize) -> CpuStats {
         for size in [1 << 10, 2 << 10, 4 << 10] {
             use_cpu(self.cache, &self.source, cpu, ground::class(size), 1500);

@@ -7,7 +7,8 @@ use strata_cpu_cache::{CpuCache, IdKind};
 use strata_os::SystemPages;
 use strata_size_classes::ObjectSource;
 
-/// A cache whose limit is in nobody's way: so much is out that a CPU may hold as much as it likes, and its region is as long as can be.
+/// A cache whose limit is in nobody's way: so much is out that a CPU may hold as much as it likes, and its region
+/// is as long as can be.
 fn roomy_cache(source: &CountedSource) -> Option<(CpuCache, u32)> {
     let cache = ground::cache(IdKind::Cpu, usize::MAX)?;
     let cpu = ground::pin();

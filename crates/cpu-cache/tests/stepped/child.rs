@@ -207,7 +207,8 @@ impl Stage<'_> {
     /// The same for the section that compares.
     #[inline(never)]
     fn put_unless_top(&self, object: *mut u8) -> Pushed {
-        // SAFETY: the cache is set up, and the area came along with the fork; the object is this thread's, or the one on top.
+        // SAFETY: the cache is set up, and the area came along with the fork; the object is this thread's, or the
+        // one on top.
         unsafe { self.cache.words().push_unless_top(self.class, object) }
     }
 

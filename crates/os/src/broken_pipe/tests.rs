@@ -2,8 +2,8 @@ use super::{SIGPIPE_ALONE, is_pending, take, write};
 use crate::{errno, thread};
 use core::ffi::c_int;
 
-/// A descriptor to write to, that nobody reads from: one of a pair of sockets whose other way is shut, since a child that another test
-/// makes meanwhile may have the end of a pipe for a while.
+/// A descriptor to write to, that nobody reads from: one of a pair of sockets whose other way is shut, since a
+/// child that another test makes meanwhile may have the end of a pipe for a while.
 fn broken_pipe() -> c_int {
     let mut ends = [-1; 2];
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;

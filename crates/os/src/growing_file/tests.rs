@@ -37,8 +37,8 @@ fn what_cannot_be_made_or_written_is_told() {
     assert_eq!(full.write_all(b"x"), Err(libc::ENOSPC));
 }
 
-/// As of a named pipe whose reader went: here one of a pair of sockets, since a child that another test makes meanwhile may have the
-/// end of a pipe for a while.
+/// As of a named pipe whose reader went: here one of a pair of sockets, since a child that another test makes
+/// meanwhile may have the end of a pipe for a while.
 #[test]
 fn a_reader_that_went_is_an_error_and_no_signal() {
     let mut ends = [-1; 2];

@@ -15,8 +15,8 @@ thread_local! {
     static MEANWHILE: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
 }
 
-/// One thread is giving all that is free to the kernel, and another needs it, since the source has no more: it waits, and gets what
-/// went, or, if the kernel refused to take it, what stayed.
+/// One thread is giving all that is free to the kernel, and another needs it, since the source has no more: it
+/// waits, and gets what went, or, if the kernel refused to take it, what stayed.
 pub fn what_others_have_in_hand_is_waited_for<P: PageSize, H: PageHeap<P>>() {
     let is_refused = [CallKinds::empty(), CallKinds::RELEASE | CallKinds::DECOMMIT];
     is_refused.into_iter().for_each(one_needs_what_the_other_gives::<P, H>);

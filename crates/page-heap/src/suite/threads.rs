@@ -36,8 +36,8 @@ pub fn threads_share_a_heap<P: PageSize, H: PageHeap<P>>(seed: Seed, threads: u6
     parts::note(&heap);
 }
 
-/// Figures are taken on a stack of 80 KiB, which is what a whole snapshot asks of a signal handler. In builds without optimisation each
-/// function that passes them on has them on its own stack: twice as much there.
+/// Figures are taken on a stack of 80 KiB, which is what a whole snapshot asks of a signal handler. In builds
+/// without optimisation each function that passes them on has them on its own stack: twice as much there.
 pub fn figures_need_little_stack<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
     let mut seed = seed.derived(11);

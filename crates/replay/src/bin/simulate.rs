@@ -9,9 +9,10 @@ use strata_replay::{Layer, PageHeapKind, ReleasePolicy};
 
 /// Simulate heaps that no machine here could hold
 ///
-/// First each page heap grows to --gib, and the cost of its operations is taken on the way. Then a heap of a gibibyte of small objects
-/// grows faster and slower, and has them replaced. Then a heap of --peak GiB goes through --hours of day and night on --cpus CPUs. Nothing of that is touched; the heap's own books need about a
-/// thousandth of --gib. Fails where a heap does not do what it is there for: small objects off hugepages, or a night on which memory
+/// First each page heap grows to --gib, and the cost of its operations is taken on the way. Then a heap of a
+/// gibibyte of small objects grows faster and slower, and has them replaced. Then a heap of --peak GiB goes through --hours
+/// of day and night on --cpus CPUs. Nothing of that is touched; the heap's own books need about a thousandth of --gib.
+/// Fails where a heap does not do what it is there for: small objects off hugepages, or a night on which memory
 /// does not go back.
 #[derive(Debug, Parser)]
 #[command(name = "simulate")]

@@ -84,8 +84,8 @@ fn grow<H: PageHeap<Pages8K>>(levels: &[u64]) -> Vec<Level> {
 }
 
 impl<H: PageHeap<Pages8K>> Growing<'_, H> {
-    /// Half of the bytes in spans of up to 64 pages, half in spans of 2 to 64 MiB; of what is allocated a tenth is freed again, so that
-    /// there are holes.
+    /// Half of the bytes in spans of up to 64 pages, half in spans of 2 to 64 MiB; of what is allocated a tenth is
+    /// freed again, so that there are holes.
     fn grow_to(&mut self, bytes: u64) {
         let mut balance = 0_i64;
         while self.heap.stats().in_use_bytes < bytes {

@@ -8,21 +8,22 @@ use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering}
 
 /// Pages that a window shows: 128 GiB of pages of 8 KiB, in 16 MiB of address space of which only what is used is touched.
 ///
-/// At a quarter, a program with 30 GiB of mapped files between two parts of its heap has one of them outside; at four times,
-/// a program that locks all its memory (`mlockall`) has 64 MiB of it here.
+/// At a quarter, a program with 30 GiB of mapped files between two parts of its heap has one of them outside; at
+/// four times, a program that locks all its memory (`mlockall`) has 64 MiB of it here.
 #[cfg(not(strata_loom))]
 const WINDOW_PAGES: usize = 1 << 24;
 #[cfg(strata_loom)]
 const WINDOW_PAGES: usize = 0;
 
-/// Pages whose classes may be asked for: one fewer, because a compiler makes two shifts of a comparison with a power of two.
+/// Pages whose classes may be asked for: one fewer, because a compiler makes two shifts of a comparison with a
+/// power of two.
 const SHOWN_PAGES: usize = WINDOW_PAGES.saturating_sub(1);
 
 /// How much of a window lies above the map, as a part of it: the kernel gives address space from the top down.
 const ABOVE: usize = 8;
 
-/// Where words begin that show nothing: no machine has addresses from there on to the width of a window, neither with 48 nor
-/// with 57 bits.
+/// Where words begin that show nothing: no machine has addresses from there on to the width of a window, neither
+/// with 48 nor with 57 bits.
 const NOWHERE: usize = 0x7fff << 48;
 
 const TOUCHED_WORDS: usize = (WINDOW_PAGES >> GRANULE_SHIFT).div_ceil(64);
@@ -76,8 +77,9 @@ impl<P: PageSize> PageMapWindow<P> {
         }
     }
 
-    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it, but [`SizeClass::NONE`] for a page on which no object
-    /// begins ([`PageMap::set_objects`]); none if the window does not show that page. Any address may be asked about.
+    /// The class of the page that holds `address`, as [`PageMap::class_at`] tells it, but [`SizeClass::NONE`] for a
+    /// page on which no object begins ([`PageMap::set_objects`]); none if the window does not show that page. Any
+    /// address may be asked about.
     #[inline(always)]
     pub fn class_at(&self, address: usize) -> Option<SizeClass> {
         // Acquire pairs with the release in `copy_from`.
@@ -85,7 +87,8 @@ impl<P: PageSize> PageMapWindow<P> {
         if page >= SHOWN_PAGES {
             return None;
         }
-        // SAFETY: the window, seen through its start, has that many bytes and stays; before it is open no address comes here.
+        // SAFETY: the window, seen through its start, has that many bytes and stays; before it is open no address
+        // comes here.
         let entry = unsafe { self.classes.load(Ordering::Relaxed).add(page) };
         // SAFETY: a byte of the window: they began as zeros, and are atomics to all who know them.
         let raw = unsafe { &*entry }.load(Ordering::Relaxed);

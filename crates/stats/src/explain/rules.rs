@@ -16,8 +16,9 @@ const LEAST_BYTES: u64 = 1 << 20;
 /// MiB; at half, the list of a large program is of classes that do not matter.
 const LEAST_PART: u64 = 50;
 
-/// Free objects in spans stand out, however they are spread, from this part of what the heap has, an eighth: at twice, a program of
-/// which a fifth is holes hears nothing; at half, programs hear of what any mix of sizes leaves free.
+/// Free objects in spans stand out, however they are spread, from this part of what the heap has, an eighth: at
+/// twice, a program of which a fifth is holes hears nothing; at half, programs hear of what any mix of sizes leaves
+/// free.
 const HOLES_PART: u64 = 8;
 
 /// Caches stand out from a quarter of what the program has, and from 8 MiB: what 5 CPUs may hold each by default.
@@ -67,8 +68,9 @@ pub(super) fn apply(
     }
 }
 
-/// Free objects that lie in the central free list: more than half of a class's spans, or `many` bytes, if so many are free in all.
-/// Classes of which that is too little to be told singly are told together, whatever part of their spans it is where it is many.
+/// Free objects that lie in the central free list: more than half of a class's spans, or `many` bytes, if so many
+/// are free in all. Classes of which that is too little to be told singly are told together, whatever part of their
+/// spans it is where it is many.
 fn fragmented_classes(snapshot: &Snapshot, least: u64, many: Option<u64>, findings: &mut Findings) {
     let (mut hollow, mut all) = (Holes::NONE, Holes::NONE);
     for (_, class) in snapshot.classes.iter() {

@@ -6,7 +6,8 @@ use crate::{Ledger, Snapshot, figure::Mebibytes};
 use core::fmt::{Result, Write};
 use strata_alloc::FrontEnd;
 
-/// The state of guarded sampling, which Strata does not do: the section says so at its end. Its lines are those given, with zeros.
+/// The state of guarded sampling, which Strata does not do: the section says so at its end. Its lines are those
+/// given, with zeros.
 pub(crate) fn render_guarded(lines: &[&str], out: &mut dyn Write) -> Result {
     writeln!(out)?;
     writeln!(out, "{RULE}")?;

@@ -40,8 +40,8 @@ pub(super) fn render(snapshot: &Snapshot, details: &Details, out: &mut dyn Write
     slabs(details, out)
 }
 
-/// How long ago something was, on the CPU on which it was last and on that on which it is longest ago; if it never was, what
-/// TCMalloc says then.
+/// How long ago something was, on the CPU on which it was last and on that on which it is longest ago; if it never
+/// was, what TCMalloc says then.
 struct Ages(Option<MissAges>);
 
 impl Display for Ages {

@@ -39,8 +39,8 @@ pub(super) fn render(
     summary::render_hint(out)
 }
 
-/// The lines add up exactly. What the metadata arena has not handed out is part of them here; of the page map, what was never
-/// touched counts as released.
+/// The lines add up exactly. What the metadata arena has not handed out is part of them here; of the page map, what
+/// was never touched counts as released.
 fn sums(ledger: &Ledger, out: &mut dyn Write) -> Result {
     let of = |category| ledger.bytes(category);
     let (unallocated, unavailable) =

@@ -65,8 +65,8 @@ fn render_temeraire(
     temeraire::huge_allocator(&figures.allocator, out)?;
     allocations::render(label, &figures.allocations, allocations::Rate::Decimals, out)?;
     went_back.map_or(Ok(()), |bytes| released(label, bytes, figures.page_bytes, out))?;
-    // What is abandoned counts as slack where it is decided whether a region is worth it; and hugepages are broken when a release
-    // asks for it.
+    // What is abandoned counts as slack where it is decided whether a region is worth it; and hugepages are broken
+    // when a release asks for it.
     writeln!(out, "PARAMETER use_huge_region_more_often 1")?;
     writeln!(out, "PARAMETER hpaa_subrelease 1")
 }

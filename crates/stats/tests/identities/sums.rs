@@ -374,7 +374,8 @@ fn cpus(report: &Report<'_>) {
     let held: f64 =
         report.lines("cpu").chain(report.lines("more_cpus")).map(|line| of(line, "used")).sum();
     assert_eq!(held, number(report, "per_cpu_cache_freelist") as f64);
-    // Of a cache that was never used the limit is unallocated, but for what it lent. Nobody has more than all limits together.
+    // Of a cache that was never used the limit is unallocated, but for what it lent. Nobody has more than all
+    // limits together.
     let limit = report.real("per_cpu_limit").unwrap_or(0.0);
     let limits = report.lines("cpu").count() as f64 * limit;
     for line in report.lines("cpu") {

@@ -278,8 +278,8 @@ fn a_counter_shared_by_two_lives_stays_far_below_zero_when_it_moves_on() {
     }
 }
 
-/// Whatever two lives lost of what they counted, and however often: where it was closed by the upper bits as they were, a word that had
-/// risen came to stand just above the least number there is, and was open a few bytes later.
+/// Whatever two lives lost of what they counted, and however often: where it was closed by the upper bits as they
+/// were, a word that had risen came to stand just above the least number there is, and was open a few bytes later.
 #[cfg(all(target_arch = "x86_64", not(strata_loom)))]
 #[test]
 fn a_counter_that_is_closed_for_two_lives_stands_far_from_where_it_would_be_open_whatever_was_lost()

@@ -16,13 +16,14 @@ global_asm!(
     bytes = const super::BLOCK_BYTES,
 );
 
-/// Assembly that closes a [`Counter`](crate::thread_block::Counter) of a thread that is about to have two lives, as after `vfork`: for
-/// functions that may not call any. The counter's word is also in `kept` (a register, or memory), where it leaves by how much to
-/// lift the counter when one life is over: a multiple of [`Counter::OPEN`](crate::thread_block::Counter::OPEN), which is in r11. Changes rcx and flags.
+/// Assembly that closes a [`Counter`](crate::thread_block::Counter) of a thread that is about to have two lives, as
+/// after `vfork`: for functions that may not call any. The counter's word is also in `kept` (a register, or
+/// memory), where it leaves by how much to lift the counter when one life is over: a multiple of
+/// [`Counter::OPEN`](crate::thread_block::Counter::OPEN), which is in r11. Changes rcx and flags.
 ///
-/// The word comes to stand half a count or less from -`OPEN`, wherever it stood: two lives that count in it lose of both
-/// counts, upwards and downwards, and neither 0 nor the least number there is, below which words are positive again, is near. What
-/// was counted stays.
+/// The word comes to stand half a count or less from -`OPEN`, wherever it stood: two lives that count in it lose of
+/// both counts, upwards and downwards, and neither 0 nor the least number there is, below which words are positive
+/// again, is near. What was counted stays.
 #[macro_export]
 macro_rules! closed_far_below_zero {
     ($kept:literal, $counter:literal) => {
@@ -85,12 +86,12 @@ pub(super) fn block() -> *const ThreadBlock {
     block
 }
 
-/// Takes `bytes` off a word of a slot, and answers with whether it is closed: negative then. `slot` is how far the slot stands from
-/// the block, in a register or as a constant; `word` is behind it.
+/// Takes `bytes` off a word of a slot, and answers with whether it is closed: negative then. `slot` is how far the
+/// slot stands from the block, in a register or as a constant; `word` is behind it.
 macro_rules! count {
     ($bytes:ident, $word:literal, $($slot:tt)+) => {{
-        // SAFETY: both words of a slot are inside the block whatever the slot, aligned, and written by this thread alone; a store
-        // of eight aligned bytes is whole for whoever reads it meanwhile.
+        // SAFETY: both words of a slot are inside the block whatever the slot, aligned, and written by this thread
+        // alone; a store of eight aligned bytes is whole for whoever reads it meanwhile.
         unsafe {
             asm!(
                 concat!("sub qword ptr fs:[{distance} + {slot} + ", $word, "], {bytes}"),

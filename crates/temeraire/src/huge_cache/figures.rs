@@ -71,8 +71,8 @@ impl UsageHistory {
     pub const EPOCHS: usize = 600;
     /// How far back it goes, in milliseconds.
     pub const SPAN_MS: u64 = 600_000;
-    /// How long each epoch is, in milliseconds. At ten times as much, loads that swing within seconds look like steady ones; at half, the
-    /// history of a heap is 5 KiB longer.
+    /// How long each epoch is, in milliseconds. At ten times as much, loads that swing within seconds look like
+    /// steady ones; at half, the history of a heap is 5 KiB longer.
     const EPOCH_MS: u64 = Self::SPAN_MS / Self::EPOCHS as u64;
     pub(super) const EPOCH_NS: u64 = Self::EPOCH_MS * 1_000_000;
     pub(super) const NONE: Self = Self {

@@ -358,7 +358,8 @@ fn the_peak_is_that_of_one_moment() {
     assert_eq!(heap.heap.stats().peak.in_use_bytes, 96 * MIB as u64);
 }
 
-/// What the kernel fills when it puts hugepages together stands in memory as what was allocated does, and may be the most that there was.
+/// What the kernel fills when it puts hugepages together stands in memory as what was allocated does, and may be
+/// the most that there was.
 #[test]
 fn the_peak_of_all_heaps_has_what_the_kernel_filled() {
     let heap = Heap::new();

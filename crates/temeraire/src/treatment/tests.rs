@@ -149,7 +149,8 @@ fn a_step_puts_together_as_many_as_there_is_room_for_below_the_limit() {
     }
     let all = PageCount::new(heap.live.len());
     heap.heap.release(&heap.ground, all, ReleaseReason::HardLimit);
-    // Each that is put together has an eighth of it filled: there is room for four, and for the one in which pages are moved.
+    // Each that is put together has an eighth of it filled: there is room for four, and for the one in which pages
+    // are moved.
     let backed = heap.heap.stats().backed_bytes();
     let room = (HUGEPAGE_BYTES + HUGEPAGE_BYTES / 2 + HUGEPAGE_BYTES / 16) as u64;
     let limit = strata_page_heap::limited_bytes(&heap.ground, backed) + room;

@@ -7,7 +7,8 @@ use strata_span::Platform;
 /// Intervals between two rounds: TCMalloc's. A cache in which nothing happened for as long is idle.
 const ROUND_INTERVALS: u64 = 5;
 
-/// Caches that a round stops for being idle, or roomy, at least: each costs system calls, and its objects go to other layers.
+/// Caches that a round stops for being idle, or roomy, at least: each costs system calls, and its objects go to
+/// other layers.
 const LEAST_STOPS: u32 = 4;
 
 /// Intervals that passed.

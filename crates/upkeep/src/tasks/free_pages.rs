@@ -6,21 +6,22 @@ use core::ops::RangeInclusive;
 use strata_page_heap::{PageHeap, ReleaseReason};
 use strata_span::{PageCount, Platform};
 
-/// Fewest and most bytes that one step asks for; whole hugepages may be more. A mebibyte of small pages takes the kernel some 80 µs, which
-/// a thread of the program bears where the heap has none of its own. Such a thread looks once in 64 misses: with the
-/// fewest at all rates, traces have 0.024 of what is in use more free in the mean; at twice the most, one call takes 0.7 ms.
+/// Fewest and most bytes that one step asks for; whole hugepages may be more. A mebibyte of small pages takes the
+/// kernel some 80 µs, which a thread of the program bears where the heap has none of its own. Such a thread looks
+/// once in 64 misses: with the fewest at all rates, traces have 0.024 of what is in use more free in the mean; at
+/// twice the most, one call takes 0.7 ms.
 const STEP_BYTES: RangeInclusive<u64> = LEAST_STEP_BYTES..=4 << 20;
 const LEAST_STEP_BYTES: u64 = 1 << 20;
 
-/// Time between two steps for each mebibyte of the first while there is more to give: a thousand mebibytes a second, and at most a tenth of
-/// a processor.
+/// Time between two steps for each mebibyte of the first while there is more to give: a thousand mebibytes a
+/// second, and at most a tenth of a processor.
 const PAUSE_NS: u64 = 1_000_000;
 
 /// Free bytes that stay whatever is idle: less is not worth the calls.
 const KEPT_BYTES: u64 = 1 << 20;
 
-/// How long a heap is quiet at least before nothing more is looked for: page heaps look at a second of their own before whole
-/// hugepages are idle for them.
+/// How long a heap is quiet at least before nothing more is looked for: page heaps look at a second of their own
+/// before whole hugepages are idle for them.
 const SETTLED_NS: u64 = 2 * INTERVAL_NS + INTERVAL_NS / 2;
 
 /// What the rate allows.
@@ -35,7 +36,8 @@ pub(super) struct Allowance {
 impl Allowance {
     pub(super) const NONE: Self = Self { bytes: 0, allowed_until_ns: 0 };
 
-    /// Adds what a rate of `rate` bytes a second allows up to now; never more than that of two seconds, or than one step takes.
+    /// Adds what a rate of `rate` bytes a second allows up to now; never more than that of two seconds, or than one
+    /// step takes.
     fn grow(&mut self, now_ns: u64, rate: u64) {
         let elapsed_ns = now_ns.saturating_sub(self.allowed_until_ns).min(2 * INTERVAL_NS);
         let began = self.allowed_until_ns != 0;

@@ -151,8 +151,8 @@ fn allow<L: Layers>(layers: &L, sweep: &mut Sweep) -> (u64, u64) {
     (idle_bytes, waiting_bytes)
 }
 
-/// The number of the first hugepage from `number` on that the page heap may have spans on, and whether it has; none if there
-/// is no more. Passes over so many that have none, and then says where it stopped.
+/// The number of the first hugepage from `number` on that the page heap may have spans on, and whether it has; none
+/// if there is no more. Passes over so many that have none, and then says where it stopped.
 pub(super) fn next_hugepage_in_use<L: Layers>(layers: &L, number: usize) -> Option<(usize, bool)> {
     let mut number = number;
     for _ in 0..MOST_PASSED {

@@ -3,9 +3,9 @@
 use super::{Next, later};
 use crate::{Layers, TakenCaches};
 
-/// Intervals between two looks while others are busy, as between two rounds of the caches of CPUs: who did not use its cache for so
-/// long is idle. At half, threads that work once in a few seconds begin anew each time; at twice, what they hold lies for as
-/// long.
+/// Intervals between two looks while others are busy, as between two rounds of the caches of CPUs: who did not use
+/// its cache for so long is idle. At half, threads that work once in a few seconds begin anew each time; at twice,
+/// what they hold lies for as long.
 const ROUND_INTERVALS: u64 = 5;
 
 /// Intervals that passed.

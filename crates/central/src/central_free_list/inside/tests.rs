@@ -6,8 +6,8 @@ use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_span::{Ground, SpanPlace};
 
-/// Of a span of each class `kept` of 4 objects stay out, then granules are claimed, and while the kernel has them the program gives
-/// back all that it has.
+/// Of a span of each class `kept` of 4 objects stay out, then granules are claimed, and while the kernel has them
+/// the program gives back all that it has.
 fn a_claimed_span_stays<P: PageSize>(kept: usize) {
     let ground =
         Ground::<P, _, _, _>::new(SystemPages::new(), SystemPages::new(), ManualClock::new(0));
