@@ -133,17 +133,22 @@ static const char *const forms[] = {"tcmalloc", "tcmalloc-today", "pbtxt", "pbtx
 enum { FORMS = sizeof forms / sizeof *forms };
 
 CASE(a_first_block, STRATA) { at_most("first block", first_block, 4 * KIBI); }
-enum { LITTLE = 7 * KIBI };
-CASE(blocks_of_classes, STRATA) { at_most("blocks of classes", blocks_of_each_class, LITTLE); }
-CASE(large, STRATA) { at_most("large blocks", large_blocks, LITTLE); }
-CASE(background_work, STRATA) { printf("background work: %zu bytes\n", stack_of(misses_for_seconds)); CHECK(used <= LITTLE); }
+/* Where the heap has no thread of its own, who misses stops CPUs' caches and gives memory back. */
+static size_t little(void) {
+    const char *conf = getenv("STRATA_CONF");
+    int is_alone = conf != NULL && (strstr(conf, "background_thread:false") || strstr(conf, "system_calls:memory"));
+    return is_alone ? 9 * KIBI : 7 * KIBI;
+}
+CASE(blocks_of_classes, STRATA) { at_most("blocks of classes", blocks_of_each_class, little()); }
+CASE(large, STRATA) { at_most("large blocks", large_blocks, little()); }
+CASE(background_work, STRATA) { printf("background work: %zu bytes\n", stack_of(misses_for_seconds)); CHECK(used <= little()); }
 CASE(until_there_is_no_memory, STRATA) {
     struct rlimit limit = {300 << 20, RLIM_INFINITY};
     free(hidden_pointer(malloc(100)));
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
-    at_most("until there is no memory", all_memory, LITTLE);
+    at_most("until there is no memory", all_memory, little());
 }
-CASE(many_blocks_of_one_class, STRATA) { at_most("many blocks of one class", burst_of_one_class, LITTLE); }
+CASE(many_blocks_of_one_class, STRATA) { at_most("many blocks of one class", burst_of_one_class, little()); }
 CASE(giving_memory_back, STRATA) {
     leave_holes();
     at_most("malloc_trim", trims, 6 * KIBI);
