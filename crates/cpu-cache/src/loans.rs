@@ -9,7 +9,7 @@
 use crate::{CpuCache, Fences, cpu_state::CpuState};
 use strata_os::keeps_to_memory_calls;
 use strata_size_classes::ObjectSource;
-use strata_sync::atomic::Ordering;
+use strata_sync::atomic::{Ordering, fence};
 
 /// How much moves at a time. At a fourth of it, a CPU with 5 MiB to borrow has them after four times as many
 /// misses; at four times, one that calls back its limit stops the others for four times as long. Who sets a usual
@@ -34,7 +34,8 @@ impl CpuCache {
         let limit = self.take_unused_limit(self.usual_limit(), self.never_used().saturating_sub(1));
         let first = state.populate(limit);
         if first {
-            self.populated_ids.fetch_add(1, Ordering::Relaxed);
+            // Release pairs with the fence in `unused_limit_bytes`: the CPU's part is taken.
+            self.populated_ids.fetch_add(1, Ordering::Release);
         } else {
             self.unused_limit.fetch_add(limit, Ordering::Relaxed);
         }
@@ -118,8 +119,12 @@ impl CpuCache {
     /// Bytes that are left of the limit of each CPU that was never used. Those of all used ones and these add up to
     /// as many times the usual limit as there are ids, but for less than a byte for each.
     pub fn unused_limit_bytes(&self) -> u64 {
+        // First how many these are: one that comes meanwhile takes its part before it is counted as used. The other way round the
+        // parts of two would be shown as the one's.
+        let never_used = u64::from(self.never_used().max(1));
+        fence(Ordering::Acquire);
         let bytes = u64::try_from(self.unused_limit.load(Ordering::Relaxed)).unwrap_or(0);
-        bytes / u64::from(self.never_used().max(1))
+        bytes / never_used
     }
 
     /// Takes about `bytes` off the limit of `id`, and stops it where its classes have capacity for them; says how many.
