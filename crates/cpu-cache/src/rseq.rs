@@ -190,10 +190,12 @@ macro_rules! begin {
             "mov qword ptr fs:[",
             $scratch,
             "], {region}\n",
+            // Right behind the store: the kernel clears the word of a thread that it finds outside of the section, and what
+            // came between would run in a section that nobody sends back any more.
+            "2:\n",
             "mov ",
             $scratch,
             ", qword ptr [{slabs} + 16]\n",
-            "2:\n",
             "mov {region:e}, dword ptr fs:[",
             $scratch,
             "]\n",

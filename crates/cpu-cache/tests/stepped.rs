@@ -4,6 +4,9 @@
 //! plants a breakpoint on one instruction of one section. The child runs into it in the middle of the section; having been
 //! stopped there, the kernel sends it to the abort handler, where a second breakpoint shows that it came. Both breakpoints
 //! are gone then, and the section runs from its start.
+//!
+//! A second test stops the child on its way into a section first, and then at the section's start: it is sent back all the same. A
+//! thread that was interrupted between the store that names the section and its start would run it without anybody who sends it back.
 
 #![cfg(all(target_arch = "x86_64", target_os = "linux", not(any(strata_loom, strata_no_rseq))))]
 #![allow(clippy::panic, reason = "a test may fail, in what it calls too")]
@@ -23,11 +26,11 @@ mod tracer;
 
 use child::Scene;
 use sections::Section;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use strata_cpu_cache::{CpuCache, IdKind};
 use tracer::{Child, Stop};
 
-/// What was done to one instruction of a section.
+/// What came of the stops at one place.
 #[derive(Default)]
 struct Visits {
     /// Times that a child was stopped there.
@@ -36,81 +39,122 @@ struct Visits {
     aborted: usize,
 }
 
+/// Where a child is stopped.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    section: &'a Section,
+    /// An instruction that leads into the section, to stop there first.
+    before: Option<u64>,
+    /// An instruction of the section.
+    address: u64,
+}
+
 #[test]
 fn a_section_that_is_sent_back_at_any_instruction_does_what_it_would_have_done() {
-    let Some(cache) = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES) else { return };
     let sections = sections::all();
-    let breakpoints: Vec<(&Section, u64)> = sections
+    let places: Vec<_> = sections
         .iter()
-        .flat_map(|section| section.instructions.iter().map(move |&address| (section, address)))
+        .flat_map(|section| {
+            let place = |&address| Place { section, before: None, address };
+            section.instructions.iter().map(place)
+        })
         .collect();
-    println!("{} instructions of {} sections", breakpoints.len(), sections.len());
-    let mut visits: BTreeMap<u64, Visits> = BTreeMap::new();
+    println!("{} instructions of {} sections", places.len(), sections.len());
+    if let Some(visits) = visit_all(&places) {
+        assert_all_were_sent_back(&places, &visits);
+    }
+}
+
+#[test]
+fn a_thread_that_was_stopped_on_its_way_into_a_section_is_sent_back_in_it() {
+    let sections = sections::all();
+    let places: Vec<_> = sections
+        .iter()
+        .flat_map(|section| {
+            let place = |&before| Place { section, before: Some(before), address: section.start };
+            section.way_in.iter().map(place)
+        })
+        .collect();
+    println!("{} ways into {} sections", places.len(), sections.len());
+    if let Some(visits) = visit_all(&places) {
+        assert_all_were_sent_back(&places, &visits);
+    }
+}
+
+/// Has a child stop at each of these places in each scene, and says for each what came of it; none where nobody may be traced, or there
+/// are no sections.
+fn visit_all(places: &[Place]) -> Option<Vec<Visits>> {
+    let cache = ground::cache(IdKind::Cpu, CpuCache::DEFAULT_LIMIT_BYTES)?;
+    let mut visits: Vec<_> = places.iter().map(|_| Visits::default()).collect();
     for scene in Scene::ALL {
-        let mut child = match Child::begin(|| child::play(&cache, scene, breakpoints.len() + 1)) {
+        let mut child = match Child::begin(|| child::play(&cache, scene, places.len() + 1)) {
             Ok(child) => child,
             Err(errno) => {
                 println!("left out: processes may not be traced (errno {errno})");
-                return;
+                return None;
             }
         };
         assert!(matches!(child.go_on(), Stop::Ready), "before its first operation");
-        for &(section, address) in &breakpoints {
-            let visit = visits.entry(address).or_default();
-            force_abort(&mut child, section, address, visit);
+        for (&place, visit) in places.iter().zip(&mut visits) {
+            force_abort(&mut child, place, visit);
         }
         child.end(scene);
     }
-    assert_all_were_sent_back(&sections, &visits);
+    Some(visits)
 }
 
-/// Lets the child do one operation, and sends it back where it comes to `address`.
-fn force_abort(child: &mut Child, section: &Section, address: u64, visit: &mut Visits) {
+/// Lets the child do one operation, and sends it back at a place if it comes there.
+fn force_abort(child: &mut Child, place: Place, visit: &mut Visits) {
+    let Place { section, before, address } = place;
+    if let Some(before) = before
+        && !stop_at(child, before)
+    {
+        return;
+    }
+    if !stop_at(child, address) {
+        return;
+    }
+    visit.stopped += 1;
+    if stop_at(child, section.abort) {
+        visit.aborted += 1;
+        assert!(matches!(child.go_on(), Stop::Ready), "sent back from {address:#x}");
+    }
+}
+
+/// Lets the child run until it comes to `address`, and leaves it there as if nobody had stopped it; false if it has done its operation
+/// without.
+fn stop_at(child: &mut Child, address: u64) -> bool {
     let original = child.plant(address);
-    loop {
-        match child.go_on() {
-            Stop::Ready => break,
-            Stop::Breakpoint(at) if at == address => {
-                child.restore(address, original);
-                child.set_instruction(address);
-                visit.stopped += 1;
-                let handler = child.plant(section.abort);
-                match child.go_on() {
-                    Stop::Breakpoint(at) if at == section.abort => {
-                        visit.aborted += 1;
-                        child.restore(section.abort, handler);
-                        child.set_instruction(section.abort);
-                    }
-                    Stop::Ready => {
-                        child.restore(section.abort, handler);
-                        return;
-                    }
-                    stop @ Stop::Breakpoint(_) => panic!("{stop:?} after {address:#x}"),
-                }
-            }
-            stop @ Stop::Breakpoint(_) => panic!("{stop:?} with a breakpoint at {address:#x}"),
+    let stop = child.go_on();
+    child.restore(address, original);
+    match stop {
+        Stop::Ready => false,
+        Stop::Breakpoint(at) => {
+            assert_eq!(at, address, "the one breakpoint");
+            child.set_instruction(address);
+            true
         }
     }
-    child.restore(address, original);
 }
 
-fn assert_all_were_sent_back(sections: &[Section], visits: &BTreeMap<u64, Visits>) {
-    let (mut covered, mut instructions) = (0, 0);
-    for section in sections {
-        let was_used = section.instructions.iter().any(|address| visits[address].stopped > 0);
-        if !was_used {
-            // A copy of push or pop in a function that no scene calls.
-            continue;
-        }
-        covered += 1;
-        for &address in &section.instructions {
-            let Visits { stopped, aborted } = visits[&address];
-            assert_eq!(stopped, aborted, "stopped in a section and not sent back: {address:#x}");
-            let place = address - section.start;
-            assert!(stopped > 0, "no scene came to instruction {place:#x} of {section:#x?}");
-            instructions += 1;
-        }
+fn assert_all_were_sent_back(places: &[Place], visits: &[Visits]) {
+    let visited = || places.iter().zip(visits);
+    let (mut sections, mut sent_back) = (BTreeSet::new(), 0);
+    for (place, visit) in visited().filter(|(_, visit)| visit.stopped > 0) {
+        let (start, Visits { stopped, aborted }) = (place.section.start, visit);
+        assert_eq!(
+            stopped, aborted,
+            "stopped at {:#x} of the section at {start:#x} and not sent back; before that at {:x?}",
+            place.address, place.before
+        );
+        sections.insert(start);
+        sent_back += 1;
     }
-    println!("{instructions} instructions of {covered} sections were sent back");
-    assert!(covered >= 5, "push, pop, their batches, and the change of a header: {covered}");
+    // The others are copies of push or pop in functions that no scene calls.
+    for (place, visit) in visited().filter(|(place, _)| sections.contains(&place.section.start)) {
+        let offset = place.address - place.section.start;
+        assert!(visit.stopped > 0, "no scene came to {offset:#x} of {:#x?}", place.section);
+    }
+    println!("{sent_back} times sent back, in {} sections", sections.len());
+    assert!(sections.len() >= 5, "push, pop, their batches, and the change of a header");
 }
