@@ -44,7 +44,9 @@ impl CpuCache {
     /// they hold above it.
     pub(crate) fn lower_limit_with_program<O: ObjectSource>(&self, source: &O) {
         let (usual, wanted) = (self.limit_bytes(), self.limit_for_program());
-        if wanted < usual && wanted <= usual / 2 && self.replace_limit(usual, wanted) {
+        // What it was at first is no bound here: a limit that has not doubled yet falls, too.
+        let is_half = self.share_of_program() <= usual / 2;
+        if wanted < usual && is_half && self.replace_limit(usual, wanted) {
             self.collect_debts(source);
         }
     }
@@ -55,19 +57,33 @@ impl CpuCache {
             0 => return self.limit_bytes(),
             first => first,
         };
-        let share = self.out_bytes() / PROGRAM_SHARE / u64::from(self.ids().max(1));
-        share.clamp(least, GREATEST_GROWTH.saturating_mul(least))
+        self.share_of_program().clamp(least, GREATEST_GROWTH.saturating_mul(least))
+    }
+
+    /// What one CPU's part of what caches and program have is, whatever limits may be.
+    fn share_of_program(&self) -> u64 {
+        self.out_bytes() / PROGRAM_SHARE / u64::from(self.ids().max(1))
     }
 
     /// Sets the usual limit; false if somebody else did meanwhile.
     fn replace_limit(&self, before: u64, now: u64) -> bool {
         let won = self
             .limit_bytes
-            .compare_exchange(before, now, Ordering::Relaxed, Ordering::Relaxed)
+            // Acquire pairs with the release in `set_limit`.
+            .compare_exchange(before, now, Ordering::Acquire, Ordering::Relaxed)
             .is_ok();
-        if won {
-            self.change_limits(now.cast_signed() - before.cast_signed());
+        if !won {
+            return false;
         }
-        won
+        self.change_limits(now.cast_signed() - before.cast_signed());
+        if self.followed_from.load(Ordering::Relaxed) != 0 {
+            return true;
+        }
+        // Somebody set the limit meanwhile, to what it was: that holds, unless it was set again since.
+        let _ = self
+            .limit_bytes
+            .compare_exchange(now, before, Ordering::Relaxed, Ordering::Relaxed)
+            .map(|_| self.change_limits(before.cast_signed() - now.cast_signed()));
+        false
     }
 }

@@ -59,7 +59,8 @@ impl CpuCache {
     pub fn set_limit<O: ObjectSource>(&self, source: &O, bytes: usize) {
         self.followed_from.store(0, Ordering::Relaxed);
         let bytes = bytes.min(Self::GREATEST_LIMIT_BYTES) as u64;
-        let before = self.limit_bytes.swap(bytes, Ordering::Relaxed);
+        // Release pairs with the acquire in `replace_limit`: who finds this limit sees that it follows no program.
+        let before = self.limit_bytes.swap(bytes, Ordering::Release);
         let change =
             i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
         self.change_limits(change);

@@ -30,9 +30,14 @@ struct Program<'a> {
 
 impl<'a> Program<'a> {
     fn new(cache: &'a CpuCache) -> Self {
+        Self::of(cache, 2 * cache.ids() as usize * cache.ids() as usize * USUAL)
+    }
+
+    /// One that has so many bytes beside what passes through the cache.
+    fn of(cache: &'a CpuCache, bytes: usize) -> Self {
         let class = Self::class();
-        let count = 2 * cache.ids() as usize * cache.ids() as usize * USUAL / TABLE.size(class);
-        let source = CountedSource::new(2000 + count);
+        let count = bytes / TABLE.size(class);
+        let source = CountedSource::new(10_000 + count);
         let take = |_| {
             // SAFETY: the cache is set up, glibc registered this thread.
             let object = unsafe { cache.refill(&source, class) };
@@ -238,6 +243,38 @@ fn a_limit_that_follows_the_program_grows_with_what_it_has_and_falls_with_it() {
     assert_eq!(cache.limit_bytes(), USUAL as u64);
     let stats = cache.cpu_stats(cpu);
     assert!(stats.held_bytes < held && stats.held_bytes <= stats.limit_bytes, "{stats:?}");
+    program.end();
+}
+
+#[test]
+fn a_limit_that_has_not_doubled_falls_too() {
+    const LIMIT: usize = 1 << 20;
+    let Some(cache) = cache(LIMIT) else { return };
+    let ids = cache.ids() as usize;
+    if ids > 8 {
+        // A CPU that borrows from so many finds room for all that passes through it.
+        return;
+    }
+    cache.let_limit_follow_program();
+    let cpu = ground::pin();
+    while cache.lengthen(&SystemPages::new(), cpu) == Ok(true) {}
+    let mut program = Program::of(&cache, 6 * ids * LIMIT);
+    let limit = || cache.limit_bytes() as usize;
+    let grown = (0..2000).any(|_| {
+        // More than what a CPU's slots hold of three classes.
+        for size in [256, 512, 3 << 10, 6 << 10] {
+            use_cpu(&cache, &program.source, cpu as usize, ground::class(size), 1500);
+        }
+        program.run(cpu as usize);
+        limit() > LIMIT
+    });
+    assert!(grown && limit() < 2 * LIMIT, "{} with {} out", limit(), cache.out_bytes());
+    program.shrink();
+    for _ in 0..4 {
+        cache.shuffle(&program.source);
+        assert_adds_up(&cache);
+    }
+    assert_eq!(limit(), LIMIT);
     program.end();
 }
 
