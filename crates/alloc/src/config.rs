@@ -11,7 +11,7 @@ pub use choices::{
 };
 pub use complaint::{Complaint, Problem};
 use strata_upkeep::ReleasePolicy;
-use values::{YES_OR_NO, bytes, interval, limit, milliseconds, one_of, seconds};
+use values::{IsGiven, YES_OR_NO, bytes, interval, limit, milliseconds, one_of, seconds};
 
 /// The choices of a heap that are made when it starts. `docs/configuration.md` lists the keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +28,9 @@ pub struct Config {
     /// `max_per_cpu_cache_size`: most bytes of free objects in one CPU's cache; as it is by default, it grows with
     /// large programs.
     pub max_per_cpu_cache_size: usize,
+    /// Whether a text that was parsed has that key: then it holds as it stands there, be it the default.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) max_per_cpu_cache_size_given: IsGiven,
     /// `max_total_thread_cache_bytes`: most bytes of free objects in all threads' caches.
     pub max_total_thread_cache_bytes: usize,
     /// `exit_report`: what is printed at the end of a program under `libstrata.so`.
@@ -73,6 +76,7 @@ impl Config {
         front_end: FrontEndChoice::PerCpu,
         cpu_id: CpuIdChoice::Auto,
         max_per_cpu_cache_size: 3 << 19,
+        max_per_cpu_cache_size_given: IsGiven(false),
         max_total_thread_cache_bytes: 32 << 20,
         exit_report: ExitReport::None,
         malloc_stats: MallocStatsForm::Glibc,
@@ -165,9 +169,16 @@ impl Config {
             front_end: Self::DEFAULT.front_end,
             cpu_id: Self::DEFAULT.cpu_id,
             max_per_cpu_cache_size: Self::DEFAULT.max_per_cpu_cache_size,
+            max_per_cpu_cache_size_given: Self::DEFAULT.max_per_cpu_cache_size_given,
             max_total_thread_cache_bytes: Self::DEFAULT.max_total_thread_cache_bytes,
             ..self
         }
+    }
+
+    /// Whether the limit of CPUs' caches follows the program: where nobody gave one.
+    pub(crate) fn lets_caches_follow_program(&self) -> bool {
+        !self.max_per_cpu_cache_size_given.0
+            && self.max_per_cpu_cache_size == Self::DEFAULT.max_per_cpu_cache_size
     }
 
     fn set(&mut self, key: &[u8], value: &[u8]) -> Result<(), Problem> {
@@ -175,7 +186,10 @@ impl Config {
             b"page_heap" => self.page_heap = one_of(value, PageHeapChoice::NAMES)?,
             b"front_end" => self.front_end = one_of(value, FrontEndChoice::NAMES)?,
             b"cpu_id" => self.cpu_id = one_of(value, CpuIdChoice::NAMES)?,
-            b"max_per_cpu_cache_size" => self.max_per_cpu_cache_size = bytes(value)?,
+            b"max_per_cpu_cache_size" => {
+                self.max_per_cpu_cache_size = bytes(value)?;
+                self.max_per_cpu_cache_size_given = IsGiven(true);
+            }
             b"max_total_thread_cache_bytes" => self.max_total_thread_cache_bytes = bytes(value)?,
             b"exit_report" => self.exit_report = one_of(value, ExitReport::NAMES)?,
             b"malloc_stats" => self.malloc_stats = one_of(value, MallocStatsForm::NAMES)?,

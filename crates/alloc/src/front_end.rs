@@ -109,7 +109,7 @@ pub(crate) fn choose<S: PageSource>(
     // id are below the number of possible CPUs, and nobody uses the caches yet.
     match unsafe { cpu.set_up(source, setup) } {
         Ok(()) => {
-            if limit_bytes == Config::DEFAULT.max_per_cpu_cache_size {
+            if config.lets_caches_follow_program() {
                 cpu.let_limit_follow_program();
             }
             (FrontEnd::PerCpu(id_kind), registration)

@@ -2,6 +2,18 @@
 
 use super::{MemoryLimit, Problem};
 
+/// Whether somebody gave a value. Two configurations with the same values are equal all the same.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct IsGiven(pub(super) bool);
+
+impl PartialEq for IsGiven {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for IsGiven {}
+
 /// What options say that hold or do not.
 pub(super) const YES_OR_NO: &[(&[u8], bool)] = &[(b"true", true), (b"false", false)];
 

@@ -17,6 +17,9 @@ pub(super) const CHECKED_WHOLE: usize = 8 << 10;
 pub(super) struct Canary([u8; 8]);
 
 /// What canaries are made with beside addresses. All zero bits are one of which no canary is made.
+///
+/// Two numbers, so that who reads one canary cannot make another slot's. Who reads two, of slots whose addresses he knows, has their quotient, but
+/// for the bits that are [set](Self::ones): nearly all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Secret {
     /// Odd: slots with one canary would lie 2^64 bytes apart.

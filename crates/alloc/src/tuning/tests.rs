@@ -110,6 +110,42 @@ fn cpus_keep_to_a_limit_that_is_lowered_and_may_use_one_that_is_raised() {
     assert_eq!(core.figures().in_use_bytes(), 0);
 }
 
+/// A heap whose program has so much that a limit which follows it grows, once it is used. Says what the limit is then.
+fn limit_of_a_large_program(config: Config) -> Option<usize> {
+    let heap: Heap = Heap::with(config);
+    let ids = heap.core_or_set_up()?.per_cpu()?.ids() as usize;
+    if ids > 8 {
+        // One that borrows from so many finds room for all that passes through it.
+        return None;
+    }
+    let fill = |bytes: usize, size: usize| -> Vec<*mut u8> {
+        (0..bytes / size).map(|_| heap.allocate(size)).collect()
+    };
+    let free = |blocks: Vec<*mut u8>| {
+        // SAFETY: the blocks are ours.
+        blocks.into_iter().for_each(|block| unsafe { heap.deallocate(block) });
+    };
+    let ballast = fill(8 * ids * (3 << 19), 128 << 10);
+    for _ in 0..40 {
+        for size in (1..=24).map(|step| step * 320) {
+            free(fill(2 << 20, size));
+        }
+    }
+    let limit = heap.max_per_cpu_cache_size();
+    free(ballast);
+    Some(limit)
+}
+
+#[test]
+fn a_limit_that_was_given_holds_where_it_is_the_default_too() {
+    const DEFAULT: usize = Config::DEFAULT.max_per_cpu_cache_size;
+    for (text, grows) in [("", true), ("max_per_cpu_cache_size:1536K", false)] {
+        let config = Config::parse(text.as_bytes(), |_| unreachable!("it can be understood"));
+        let Some(limit) = limit_of_a_large_program(config) else { return };
+        assert_eq!(limit > DEFAULT, grows, "{text:?}: {limit}");
+    }
+}
+
 #[test]
 fn one_cpu_s_cache_is_emptied() {
     let heap: Heap = Heap::with(Config::DEFAULT);
