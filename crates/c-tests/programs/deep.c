@@ -61,7 +61,7 @@ static void what_else_such_a_library_looks_up_it_finds_as_ever(void) {
 static void the_c_library_itself_answers_with_the_programs_allocator(void) {
     void *library = dlopen("libc.so.6", RTLD_LAZY | RTLD_LOCAL);
     CHECK(library != NULL);
-    const char *names[] = {"malloc", "free", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc", "malloc_usable_size", "malloc_trim", "mallopt", "mallinfo", "mallinfo2", "malloc_stats", "malloc_info"};
+    const char *names[] = {"malloc", "free", "calloc", "realloc", "posix_memalign", "aligned_alloc", "memalign", "valloc", "pvalloc", "malloc_usable_size", "malloc_trim", "mallopt", "mallinfo", "mallinfo2", "malloc_stats", "malloc_info", "__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__libc_mallopt", "__libc_mallinfo"};
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         CHECK(dlsym(library, names[i]) != NULL);
         if (dlsym(library, names[i]) != dlsym(RTLD_NEXT, names[i])) fprintf(stderr, "%s\n", names[i]);

@@ -35,6 +35,15 @@ fn exactly_the_documented_names_are_exported() {
     assert!(hidden.is_empty() && not_documented.is_empty(), "{hidden:?}, {not_documented:?}");
 }
 
+/// A loader that is told to (`LD_DYNAMIC_WEAK`) takes another library's function instead of a weak one.
+#[test]
+fn no_name_is_weak() {
+    let said = said("nm", &["-D", "--defined-only"]);
+    let weak: Vec<&str> =
+        said.lines().filter(|line| line.contains(" W ") || line.contains(" V ")).collect();
+    assert!(weak.is_empty(), "{weak:?}");
+}
+
 #[test]
 fn libc_is_all_that_it_needs() {
     let said = said("readelf", &["-dW"]);

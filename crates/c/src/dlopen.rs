@@ -28,7 +28,7 @@ const C_LIBRARY: &CStr = c"libc.so.6";
 const LOADERS: [&CStr; 2] = [C_LIBRARY, c"libdl.so.2"];
 
 /// The functions by which glibc's heap can be reached, and `vfork`, whose child may reach it.
-const FUNCTIONS: [(&CStr, *const ()); 24] = [
+const FUNCTIONS: [(&CStr, *const ()); 28] = [
     (MALLOC, malloc::malloc as *const ()),
     (c"free", malloc::free as *const ()),
     (c"calloc", malloc::calloc as *const ()),
@@ -51,6 +51,10 @@ const FUNCTIONS: [(&CStr, *const ()); 24] = [
     (c"__libc_calloc", malloc::calloc as *const ()),
     (c"__libc_realloc", malloc::realloc as *const ()),
     (c"__libc_memalign", aligned::memalign as *const ()),
+    (c"__libc_valloc", glibc::__libc_valloc as *const ()),
+    (c"__libc_pvalloc", glibc::__libc_pvalloc as *const ()),
+    (c"__libc_mallopt", mallopt::__libc_mallopt as *const ()),
+    (c"__libc_mallinfo", introspection::__libc_mallinfo as *const ()),
     (c"vfork", vfork::vfork as *const ()),
     (c"__vfork", vfork::vfork as *const ()),
 ];

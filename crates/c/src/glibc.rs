@@ -83,12 +83,12 @@ extern "C" fn __libc_memalign(align: usize, size: usize) -> *mut c_void {
 
 /// `valloc`.
 #[unsafe(no_mangle)]
-extern "C" fn __libc_valloc(size: usize) -> *mut c_void {
+pub(crate) extern "C" fn __libc_valloc(size: usize) -> *mut c_void {
     allocate_aligned(kernel_page_bytes(), size)
 }
 
 /// `pvalloc`.
 #[unsafe(no_mangle)]
-extern "C" fn __libc_pvalloc(size: usize) -> *mut c_void {
+pub(crate) extern "C" fn __libc_pvalloc(size: usize) -> *mut c_void {
     whole_pages(size)
 }

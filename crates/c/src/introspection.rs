@@ -90,7 +90,7 @@ pub(crate) extern "C" fn mallinfo() -> Mallinfo {
 
 /// `mallinfo`.
 #[unsafe(no_mangle)]
-extern "C" fn __libc_mallinfo() -> Mallinfo {
+pub(crate) extern "C" fn __libc_mallinfo() -> Mallinfo {
     cut_to_int(&figures())
 }
 

@@ -31,7 +31,7 @@ pub(crate) extern "C" fn mallopt(parameter: c_int, value: c_int) -> c_int {
 
 /// `mallopt`.
 #[unsafe(no_mangle)]
-extern "C" fn __libc_mallopt(parameter: c_int, value: c_int) -> c_int {
+pub(crate) extern "C" fn __libc_mallopt(parameter: c_int, value: c_int) -> c_int {
     c_int::from(set(parameter, value))
 }
 

@@ -2,16 +2,16 @@
 
 use crate::weak;
 use core::ffi::{CStr, c_char, c_int, c_void};
+use core::mem::transmute;
 use core::ptr::NonNull;
 
-pub(crate) type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
+type Dlopen = unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void;
 pub(crate) type Dlsym = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
 
 /// The loader's functions by which names are looked up at run time: dlopen(3) and dlsym(3). They may allocate, and
 /// take locks of the loader's.
 #[derive(Clone, Copy, Debug)]
 pub struct Loader {
-    dlopen: Dlopen,
     dlsym: Dlsym,
 }
 
@@ -22,7 +22,7 @@ pub struct LoadedLibrary(NonNull<c_void>);
 impl Loader {
     /// The process's; none in a program that was linked statically.
     pub fn find() -> Option<Self> {
-        Some(Self { dlopen: weak::dlopen()?, dlsym: weak::dlsym()? })
+        Some(Self { dlsym: weak::dlsym()? })
     }
 
     /// What a program finds first under a name; null if nothing has it.
@@ -46,8 +46,12 @@ impl Loader {
 
     /// The library of that file name, if the process has it already. It is never unloaded after this.
     pub fn loaded(self, name: &CStr) -> Option<LoadedLibrary> {
+        // Not by a weak reference: where the name is defined beside this code, that would make the definition weak.
+        let dlopen = NonNull::new(self.first(c"dlopen"))?;
+        // SAFETY: who has the name has a function of this type (dlopen(3)).
+        let dlopen = unsafe { transmute::<NonNull<c_void>, Dlopen>(dlopen) };
         // SAFETY: a name that ends in zero. Nothing is loaded, and so nothing of anybody's is run.
-        let handle = unsafe { (self.dlopen)(name.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY) };
+        let handle = unsafe { dlopen(name.as_ptr(), libc::RTLD_NOLOAD | libc::RTLD_LAZY) };
         NonNull::new(handle).map(LoadedLibrary)
     }
 }

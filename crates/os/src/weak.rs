@@ -4,7 +4,7 @@
 //! and without it. `#[linkage]` is not stable, hence the reference is made in assembly, through
 //! the global offset table. On architectures whose assembly is not here it is as if nobody defined them.
 
-use crate::loader::{Dlopen, Dlsym};
+use crate::loader::Dlsym;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use core::arch::asm;
 use core::{
@@ -129,14 +129,7 @@ pub(crate) fn glibc_version() -> Option<GlibcVersion> {
     unsafe { transmute::<*const c_void, Option<GlibcVersion>>(place) }
 }
 
-/// The loader's `dlopen`; `None` in a program that was linked statically.
-pub(crate) fn dlopen() -> Option<Dlopen> {
-    let place = weak!("dlopen" as c_void);
-    // SAFETY: null, or the C library's function, which has this type (dlopen(3)).
-    unsafe { transmute::<*const c_void, Option<Dlopen>>(place) }
-}
-
-/// The loader's `dlsym`, as [`dlopen`].
+/// The loader's `dlsym`; `None` in a program that was linked statically.
 pub(crate) fn dlsym() -> Option<Dlsym> {
     let place = weak!("dlsym" as c_void);
     // SAFETY: null, or the C library's function, which has this type (dlsym(3)).
