@@ -1,6 +1,9 @@
 //! How much memory was wanted of late, and what that says about giving it back.
 
-use crate::time_series::{EpochValue, Extremes, TimeSeries};
+use crate::{
+    return_history::ReturnHistory,
+    time_series::{EpochValue, Extremes, TimeSeries},
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -85,8 +88,10 @@ impl SkipJudgement {
 pub(crate) struct Demand {
     decisions: [Decision; Self::JUDGED_AFTER],
     judgement: SkipJudgement,
+    returns: ReturnHistory,
     pages: TimeSeries<Extremes, { Self::EPOCHS }, SECOND_NS>,
-    /// The least demand that would prove a pending decision right, plus one; 0 if none is pending.
+    /// The least demand that would prove a pending decision right, or be news of a fall that is watched, plus one; 0 if
+    /// none would.
     least_expected: u64,
 }
 
@@ -117,6 +122,7 @@ impl Demand {
         decisions: [Decision::NONE; Self::JUDGED_AFTER],
         least_expected: 0,
         judgement: SkipJudgement::NONE,
+        returns: ReturnHistory::NONE,
     };
 
     /// Takes in how many pages are in use.
@@ -165,9 +171,30 @@ impl Demand {
             decisions: decision.decisions + 1,
             expected: decision.expected.max(expected),
         };
+        self.await_demand(expected);
+    }
+
+    /// What of an expectation of `expected` pages, with `used` pages in use, is worth keeping memory for: as much of
+    /// the fall as came back of earlier ones before idleness had its way.
+    pub(crate) fn likely(&mut self, now_ns: u64, used: usize, expected: usize) -> usize {
+        self.returns.settle(now_ns);
+        self.returns.watch(now_ns, used, expected);
+        if let Some(step) = self.returns.next_step() {
+            self.await_demand(step);
+        }
+        self.returns.likely(used, expected)
+    }
+
+    /// Notes that hugepages are broken for idle memory, whatever demand is expected.
+    pub(crate) fn note_idle(&mut self, now_ns: u64) {
+        self.returns.note_idle(now_ns);
+    }
+
+    /// Has demand of `pages` pages looked at when it comes.
+    fn await_demand(&mut self, pages: u64) {
         self.least_expected = match self.least_expected {
-            0 => expected + 1,
-            least => least.min(expected + 1),
+            0 => pages + 1,
+            least => least.min(pages + 1),
         };
     }
 
@@ -186,7 +213,8 @@ impl Demand {
     #[cold]
     fn judge(&mut self, now_ns: u64, pages: u64) {
         self.expire(now_ns / SECOND_NS + 1);
-        let mut least = u64::MAX;
+        self.returns.note_demand(now_ns, pages);
+        let mut least = self.returns.next_step().map_or(u64::MAX, |step| step + 1);
         for decision in &mut self.decisions {
             if decision.second == 0 {
                 continue;

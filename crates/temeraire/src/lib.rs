@@ -63,6 +63,7 @@ mod region;
 mod region_set;
 mod release;
 mod retirement;
+mod return_history;
 mod routes;
 mod shared_hugepages;
 mod shared_limits;

@@ -167,6 +167,9 @@ impl<P: PageSize> HugePageAware<P> {
             (breaks || is_broken(tracker)) && may_go(tracker, reason, now_ns)
         };
         let tracker = state.filler.release_candidate(granule, may_go)?;
+        if reason == ReleaseReason::Idle && !is_broken(&tracker) {
+            state.filler.demand.note_idle(now_ns);
+        }
         state.filler.begin_release(tracker, is_for_limit(reason));
         self.underway.begin();
         let may_forbid = state.forbidden_hugepages < HugepageAdvice::MOST_FORBIDDEN;
@@ -274,9 +277,12 @@ impl<P: PageSize> State<P> {
             0 => 0,
             missing => missing.max(broken_free / 10),
         };
-        let expected = self.expected_pages(now_ns);
+        let mut expected = self.expected_pages(now_ns);
         let all = self.filler.totals().all();
         let mapped = all.used + all.free;
+        if reason == ReleaseReason::Policy {
+            expected = self.filler.demand.likely(now_ns, all.used, mapped.min(expected));
+        }
         let unwanted_pages = wish.min(mapped.saturating_sub(expected));
         // What goes of broken hugepages goes first, and at the rate whatever is expected.
         let (pages, going) = match reason {

@@ -297,6 +297,35 @@ fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
 }
 
 #[test]
+fn what_goes_as_idle_each_time_goes_at_the_rate_at_once() {
+    let heap = Heap::<Pages8K>::new();
+    heap.heap.advice.pretend(strata_os::ThpMode::Always);
+    let broken = |heap: &Heap<Pages8K>| heap.figures().filler.counters.broken_hugepages;
+    let rounds: [(u64, u64); 6] = core::array::from_fn(|_| {
+        // Ten fresh hugepages, of which every second page goes.
+        let live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+        heap.pass_seconds(2);
+        live.iter().step_by(2).for_each(|span| heap.deallocate(*span));
+        let before = broken(&heap);
+        // What went with broken hugepages that emptied counts for the first wish.
+        heap.release(5 * MIB, ReleaseReason::Policy);
+        heap.release(5 * MIB, ReleaseReason::Policy);
+        let at_the_rate = broken(&heap) - before;
+        heap.pass_seconds(1);
+        heap.release(10 * MIB, ReleaseReason::Idle);
+        let in_all = broken(&heap) - before;
+        live.iter().skip(1).step_by(2).for_each(|span| heap.deallocate(*span));
+        heap.release(usize::MAX / 2, ReleaseReason::HardLimit);
+        heap.pass_seconds(10);
+        heap.check();
+        (at_the_rate, in_all)
+    });
+    assert_eq!(rounds[0].0, 0, "demand might have come back: {rounds:?}");
+    assert!(rounds.iter().all(|round| round.1 >= 9), "it did not: {rounds:?}");
+    assert!(rounds[5].0 >= 4, "and that is known: {rounds:?}");
+}
+
+#[test]
 fn what_went_with_a_broken_hugepage_that_emptied_is_taken_off_the_next_wish() {
     let heap = Heap::<Pages8K>::new();
     heap.heap.set_skip_intervals(SkipIntervals::NONE);
