@@ -187,11 +187,20 @@ impl<C: HeapConfig> Core<C> {
     #[unsafe(link_section = ".text_rarely")]
     fn allocate_hardened_refilling(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let block = self.allocate_hardened_once(slot, request);
-        if !block.is_null() || !self.has_had(request.size) {
-            return block;
+        if block.is_null() { self.allocate_hardened_at_last(slot, request) } else { block }
+    }
+
+    /// A block after there was none: apart, so that who found one has not the stack of this.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn allocate_hardened_at_last(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
+        if !self.has_had(request.size) {
+            return core::ptr::null_mut();
         }
         let again = || NonNull::new(self.allocate_hardened_once(slot, request));
-        self.allocate_at_last(slot, request.size, again).map_or(block, NonNull::as_ptr)
+        let found = self.allocate_at_last(slot, request.size, again);
+        found.map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
     fn allocate_hardened_once(&self, slot: Slot, request: BlockRequest) -> *mut u8 {

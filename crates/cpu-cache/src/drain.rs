@@ -1,6 +1,6 @@
 //! Emptying a CPU's cache from outside.
 
-use crate::{CpuCache, RegionSize, StopRefusal};
+use crate::{CpuCache, RegionSize, StopRefusal, stopped::Stopped};
 use strata_os::PageSource;
 use strata_size_classes::{ObjectSource, SizeClass};
 use strata_sync::atomic::Ordering;
@@ -19,10 +19,7 @@ impl CpuCache {
         if !self.is_populated(id) {
             return Ok(0);
         }
-        let mut stopped = self.stop(id)?;
-        let bytes = stopped.empty(source);
-        stopped.state.drains.fetch_add(1, Ordering::Relaxed);
-        Ok(bytes)
+        self.drain_stopped(source, id, |_| {})
     }
 
     /// Drains the caches of CPUs that stand still: where no header changed and nothing missed since the last call. Their
@@ -43,16 +40,33 @@ impl CpuCache {
                 break;
             }
             if self.stands_still(id)
-                && let Ok(mut stopped) = self.stop(id)
+                && let Ok(went) = self.drain_stopped(source, id, |stopped| {
+                    stopped.set_size(RegionSize::LEAST);
+                    stopped.release_behind(pages, pages.page_bytes());
+                })
             {
-                bytes += stopped.empty(source);
-                stopped.set_size(RegionSize::LEAST);
-                stopped.release_behind(pages, pages.page_bytes());
-                stopped.state.drains.fetch_add(1, Ordering::Relaxed);
+                bytes += went;
                 drained += 1;
             }
         }
         bytes
+    }
+
+    /// Stops the cache of `id` and empties it; says how many bytes went, after `work` with what is left.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn drain_stopped<O: ObjectSource>(
+        &self,
+        source: &O,
+        id: u32,
+        work: impl FnOnce(&mut Stopped<'_>),
+    ) -> Result<u64, StopRefusal> {
+        self.with_stopped(id, |stopped| {
+            let bytes = stopped.empty(source);
+            work(stopped);
+            stopped.state.drains.fetch_add(1, Ordering::Relaxed);
+            bytes
+        })
     }
 
     /// Whether a cache has capacity and nothing happened in it since this was last asked.

@@ -128,6 +128,8 @@ impl CpuCache {
     }
 
     /// Takes about `bytes` off the limit of `id`, and stops it where its classes have capacity for them; says how many.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     fn take_share<O: ObjectSource>(
         &self,
         source: &O,
@@ -136,11 +138,12 @@ impl CpuCache {
         bytes: i64,
     ) -> i64 {
         let mut given = state.give_up_share(bytes);
-        if given < bytes
-            && let Ok(mut stopped) = self.stop(id)
-        {
-            stopped.free_capacity(source, bytes - given);
-            given += state.give_up_share(bytes - given);
+        if given < bytes {
+            let freed = self.with_stopped(id, |stopped| {
+                stopped.free_capacity(source, bytes - given);
+                state.give_up_share(bytes - given)
+            });
+            given += freed.unwrap_or(0);
         }
         given
     }

@@ -85,40 +85,45 @@ impl CpuCache {
     /// Any thread may ask, for any id, at any time. Costs a system call that interrupts the CPU, or all CPUs of
     /// this process where concurrency ids pick the caches, at least twice, a copy of what stands in the region, and
     /// a call for each stretch of memory that goes.
+    #[inline(never)]
     pub fn lengthen<S: PageSource>(&self, pages: &S, id: u32) -> Result<bool, StopRefusal> {
         if let Some(state) = self.state(id) {
             // Whatever comes of it: where the kernel refuses, nobody asks at each miss.
             think_again(state);
         }
-        let mut stopped = self.stop(id)?;
-        let before = stopped.size();
-        let Some(larger) = before.larger() else { return Ok(false) };
-        self.layouts.prepare(larger, stopped.table);
-        stopped.spread(larger);
-        stopped.release_between(pages, before.bytes());
-        stopped.state.note_resize();
-        count_change(&self.region_changes.growths, larger);
-        Ok(true)
+        self.with_stopped(id, |stopped| {
+            let before = stopped.size();
+            let Some(larger) = before.larger() else { return false };
+            self.layouts.prepare(larger, stopped.table);
+            stopped.spread(larger);
+            stopped.release_between(pages, before.bytes());
+            stopped.state.note_resize();
+            count_change(&self.region_changes.growths, larger);
+            true
+        })
     }
 
     /// Makes the region of `id` shorter by a step; objects for which there is no slot then go to `source`, and the memory
     /// behind it to `pages`. `Ok(false)` if it is as short as can be.
     ///
     /// Who may ask, and what it costs: as for [`lengthen`](Self::lengthen).
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
     pub fn shorten<O, S>(&self, source: &O, pages: &S, id: u32) -> Result<bool, StopRefusal>
     where
         O: ObjectSource,
         S: PageSource,
     {
-        let mut stopped = self.stop(id)?;
-        think_again(stopped.state);
-        let Some(smaller) = stopped.size().smaller() else { return Ok(false) };
-        self.layouts.prepare(smaller, stopped.table);
-        stopped.gather(source, smaller);
-        stopped.release_behind(pages, smaller.bytes());
-        stopped.state.note_resize();
-        count_change(&self.region_changes.shrinkages, smaller);
-        Ok(true)
+        self.with_stopped(id, |stopped| {
+            think_again(stopped.state);
+            let Some(smaller) = stopped.size().smaller() else { return false };
+            self.layouts.prepare(smaller, stopped.table);
+            stopped.gather(source, smaller);
+            stopped.release_behind(pages, smaller.bytes());
+            stopped.state.note_resize();
+            count_change(&self.region_changes.shrinkages, smaller);
+            true
+        })
     }
 
     /// Shortens regions that are longer than their CPUs use: hardly a miss was for want of slots, and half the

@@ -72,18 +72,26 @@ impl CpuCache {
     pub(crate) fn collect_debts<O: ObjectSource>(&self, source: &O) {
         for id in 0..self.used_ids() {
             let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
-            if state.pay_debt() > 0
-                && let Ok(mut stopped) = self.stop(id)
-            {
-                // Half of each class's objects go at a time: after so many rounds no class has any.
-                for _ in 0..u16::BITS {
-                    stopped.free_capacity(source, state.pay_debt());
-                    if state.pay_debt() == 0 {
-                        break;
-                    }
-                }
+            if state.pay_debt() > 0 {
+                self.collect_debt(source, id, state);
             }
         }
+    }
+
+    /// Has the classes of `id` give up capacity for what it owes, if it can be stopped.
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn collect_debt<O: ObjectSource>(&self, source: &O, id: u32, state: &CpuState) {
+        // Where it cannot be, the debt is found again later.
+        let _ = self.with_stopped(id, |stopped| {
+            // Half of each class's objects go at a time: after so many rounds no class has any.
+            for _ in 0..u16::BITS {
+                stopped.free_capacity(source, state.pay_debt());
+                if state.pay_debt() == 0 {
+                    break;
+                }
+            }
+        });
     }
 
     /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do
@@ -151,13 +159,23 @@ impl CpuCache {
                 let Some(state) = self.state(id).filter(|state| !spared(id, state)) else {
                     continue;
                 };
-                if takes_capacity && let Ok(mut stopped) = self.stop(id) {
-                    stopped.free_capacity(source, wanted - got);
+                if takes_capacity {
+                    self.free_capacity_of(source, id, wanted - got);
                 }
                 got += state.give_up_share(wanted - got);
             }
         }
         got
+    }
+}
+
+impl CpuCache {
+    /// Has the classes of `id` give up about `bytes` bytes of capacity. Where it cannot be stopped, it keeps what it
+    /// has. (A function of its own, as the other one here that stops a cache: callers have not its stack.)
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn free_capacity_of<O: ObjectSource>(&self, source: &O, id: u32, bytes: i64) {
+        let _ = self.with_stopped(id, |stopped| stopped.free_capacity(source, bytes));
     }
 }
 
