@@ -21,6 +21,8 @@ pub(crate) struct HugepageAdvice {
     /// Refusals of late to back memory with hugepages, and not to.
     refusals_for: Refusals,
     refusals_against: Refusals,
+    /// Refusals of late to fault memory in ahead.
+    refusals_to_fault_in: Refusals,
     /// Bytes that were advised to be on hugepages, each time they were.
     advised_bytes: AtomicU64,
     /// Whether a run for one large span was forbidden, so that advice has to take that back.
@@ -99,6 +101,7 @@ impl HugepageAdvice {
                 failures: AtomicU64::new(0),
                 refusals_for: Refusals::new(),
                 refusals_against: Refusals::new(),
+                refusals_to_fault_in: Refusals::new(),
                 advised_bytes: AtomicU64::new(0),
                 has_forbidden_runs: AtomicBool::new(false),
                 allowed_alone: AtomicUsize::new(0),
@@ -192,6 +195,17 @@ impl HugepageAdvice {
         if part.bytes > 0 {
             self.leave_on_small_pages(platform, part);
         }
+    }
+
+    /// Has the kernel back a fresh range now, for writing.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn fault_in<E: Platform>(&self, platform: &E, range: AddressRange) {
+        // What a kernel before Linux 5.14 refuses is faulted in as it is touched.
+        let source = platform.source();
+        let call = || source.advise(range, Advice::PopulateWrite).is_ok();
+        self.refusals_to_fault_in.ask(platform.clock(), call);
     }
 
     /// Notes a fresh run that is taken for a span of `span_bytes` while the heap is small.

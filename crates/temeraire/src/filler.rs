@@ -86,6 +86,8 @@ pub(crate) struct Filled<P: PageSize> {
     pub(crate) first: PageId<P>,
     /// Whether all of them read as zero.
     pub(crate) zeroed: bool,
+    /// How many of them the kernel backs only when they are touched.
+    pub(crate) unbacked: PageCount<P>,
 }
 
 impl<P: PageSize> Filler<P> {
@@ -240,6 +242,22 @@ impl<P: PageSize> Filler<P> {
         self.change(tracker, HugepageTracker::become_whole);
     }
 
+    /// Counts up to `most` free pages from the page with index `start` on as backed, of those that the kernel backs page
+    /// by page and has not backed yet. Says how many there were in a row.
+    #[cold]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn back_ahead(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        most: PageCount<P>,
+    ) -> PageCount<P> {
+        if !tracker.is_by_page() || tracker.set.get() == FillerSet::Releasing {
+            return PageCount::ZERO;
+        }
+        PageCount::new(self.change(tracker, |tracker| tracker.back(start, most.get())))
+    }
+
     /// Makes an allocation of `from` pages from the page with index `start` longer; false if the
     /// pages behind it are not free, or just on their way to the kernel.
     pub(crate) fn extend(
@@ -336,7 +354,7 @@ impl<P: PageSize> Filler<P> {
 
     fn filled(tracker: Handle<HugepageTracker>, taken: TrackedPages) -> Filled<P> {
         let first = tracker.hugepage().first_page::<P>() + PageCount::new(taken.start);
-        Filled { first, zeroed: taken.zeroed }
+        Filled { first, zeroed: taken.zeroed, unbacked: PageCount::new(taken.released) }
     }
 
     /// Puts a tracker on its list, or hands it back if it is empty.

@@ -277,6 +277,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         if let Some((first, count)) = found.added {
             self.advice.tell_grown(platform, first.range(count), false);
         }
+        if found.ahead > PageCount::ZERO {
+            let fresh = (request.pages + found.ahead).range_from(found.first);
+            self.advice.fault_in(platform, fresh);
+        }
         span.set_watched(watched);
         span.set_range(found.first, request.pages);
         span.set_place(SpanPlace::InUse);

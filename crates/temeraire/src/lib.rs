@@ -38,6 +38,7 @@
 extern crate std;
 
 mod advice;
+mod ahead;
 mod bitmap;
 mod books;
 mod demand;

@@ -2,7 +2,7 @@
 
 use crate::{
     departures::{Cause, Departures},
-    filler::FillerKind,
+    filler::{Filled, FillerKind},
     handle::Handle,
     huge_address_map::HugeRange,
     region::Region,
@@ -26,6 +26,10 @@ pub(crate) struct Found<P: PageSize> {
     pub(crate) added: Option<(Hugepage, HugepageCount)>,
     /// The same, of a heap that is too small for that.
     pub(crate) modest: Option<(Hugepage, HugepageCount)>,
+    /// How many of the pages the kernel backs only when they are touched, as far as the filler knows.
+    pub(crate) unbacked: PageCount<P>,
+    /// Pages behind the span that are to be faulted in together with it.
+    pub(crate) ahead: PageCount<P>,
 }
 
 impl<P: PageSize> State<P> {
@@ -51,7 +55,7 @@ impl<P: PageSize> State<P> {
                     filled = self.filler.allocate(pages, align, kind, now_ns);
                 }
                 if let Some(filled) = filled {
-                    return Some(Found::of(filled.first, filled.zeroed));
+                    return Some(Found::of(&filled));
                 }
             }
             if let Some(found) = self.allocate_in_region(platform, pages, now_ns) {
@@ -73,12 +77,12 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
     ) -> Option<Found<P>> {
         if let Some(filled) = self.filler.allocate(pages, align, kind, now_ns) {
-            return Some(Found::of(filled.first, filled.zeroed));
+            return Some(Found::of(&filled));
         }
         if self.filler.adopt_empty(kind)
             && let Some(filled) = self.filler.allocate(pages, align, kind, now_ns)
         {
-            return Some(Found::of(filled.first, filled.zeroed));
+            return Some(Found::of(&filled));
         }
         let Some(tracker) = self.hire(platform) else {
             return self.allocate_among_others(pages, align, kind, now_ns);
@@ -92,7 +96,7 @@ impl<P: PageSize> State<P> {
         self.assign(platform, tracker, hugepage, fresh, now_ns);
         let filled = self.filler.contribute(tracker, pages, kind, false, now_ns)?;
         let advise = (got.fresh && pays).then_some((hugepage, HugepageCount::ONE));
-        Some(Found { advise, ..Found::of(filled.first, filled.zeroed) })
+        Some(Found { advise, ..Found::of(&filled) })
     }
 
     /// Where there is no fresh hugepage, a page of the hugepages that are kept for spans of other kinds: better than none.
@@ -112,7 +116,7 @@ impl<P: PageSize> State<P> {
         let filled = others
             .map(|other| self.filler.allocate(pages, align, other, now_ns))
             .find_map(|it| it)?;
-        Some(Found::of(filled.first, filled.zeroed))
+        Some(Found::of(&filled))
     }
 
     /// Pages from a region, from a new one if that is worth it.
@@ -136,7 +140,7 @@ impl<P: PageSize> State<P> {
         let (first, last) =
             (found.first.hugepage(), (found.first + pages - PageCount::ONE).hugepage());
         let advise = found.fresh.then(|| (first, last - first + HugepageCount::ONE));
-        Some(Found { advise, ..Found::of(found.first, found.zeroed) })
+        Some(Found { advise, ..Found::at(found.first, found.zeroed) })
     }
 
     #[cold]
@@ -242,8 +246,21 @@ impl<P: PageSize> State<P> {
 }
 
 impl<P: PageSize> Found<P> {
-    const fn of(first: PageId<P>, zeroed: bool) -> Self {
-        Self { first, zeroed, donated_tail: false, advise: None, added: None, modest: None }
+    const fn at(first: PageId<P>, zeroed: bool) -> Self {
+        Self {
+            first,
+            zeroed,
+            donated_tail: false,
+            advise: None,
+            added: None,
+            modest: None,
+            unbacked: PageCount::ZERO,
+            ahead: PageCount::ZERO,
+        }
+    }
+
+    const fn of(filled: &Filled<P>) -> Self {
+        Self { unbacked: filled.unbacked, ..Self::at(filled.first, filled.zeroed) }
     }
 
     fn of_hugepages(got: &FoundHugepages, donated_tail: bool, pays: bool) -> Self {
@@ -253,7 +270,7 @@ impl<P: PageSize> Found<P> {
             donated_tail,
             advise,
             added,
-            ..Self::of(got.range.first.first_page(), got.range.zeroed)
+            ..Self::at(got.range.first.first_page(), got.range.zeroed)
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::{
     advice::{Backing, HugepageAdvice},
+    ahead::Ahead,
     demand::SkipIntervals,
     departures::{Cause, Departures},
-    filler::Filler,
+    filler::{Filler, FillerKind},
     huge_allocator::HugeAllocator,
     huge_cache::HugeCache,
     modest_runs::ModestRuns,
@@ -34,6 +35,7 @@ pub(crate) struct State<P: PageSize> {
     /// What the clock said at the last look, and how many small spans came or went since.
     looked_ns: u64,
     spans_since_look: u32,
+    pub(crate) ahead: Ahead,
     /// How the kernel backs fresh memory, as of the allocation at hand.
     pub(crate) backing: Backing,
     /// When the heap was first used.
@@ -104,6 +106,7 @@ impl<P: PageSize> State<P> {
                 first_used_ns: None,
                 looked_ns: 0,
                 spans_since_look: 0,
+                ahead: Ahead::NONE,
                 trackers: Pool::new(),
                 region_pool: Pool::new(),
             }
@@ -167,17 +170,49 @@ impl<P: PageSize> State<P> {
         request: &SpanRequest<P>,
     ) -> Option<Found<P>> {
         let now_ns = self.time_for(platform, request.pages);
-        let found = self.route(platform, request, now_ns)?;
+        let mut found = self.route(platform, request, now_ns)?;
         self.in_use_pages += request.pages.get();
         self.note_peak();
         self.spans_in_use += 1;
         self.records.record_allocation(request.pages);
+        if FillerKind::of(request) == FillerKind::Dense && found.unbacked > PageCount::ZERO {
+            found.ahead = self.back_ahead(platform, &found, request.pages);
+        }
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
         let single = Self::fills_a_hugepage(request.pages);
         let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
         let modest = found.advise.filter(|_| in_use <= HugepageAdvice::THRESHOLD_BYTES);
         let added = found.added.filter(worth_it);
         Some(Found { advise: found.advise.filter(worth_it), added, modest, ..found })
+    }
+
+    /// Counts as backed what is to be faulted in behind a span of `pages` pages of which some are fresh. Says how many pages
+    /// that are.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    fn back_ahead<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        found: &Found<P>,
+        pages: PageCount<P>,
+    ) -> PageCount<P> {
+        let now_ns = self.time(platform);
+        let in_use = PageCount::new(self.in_use_pages);
+        let most = self.ahead.note(found.unbacked, in_use, now_ns);
+        // Where memory is limited, each page of it is for somebody.
+        if most == PageCount::ZERO || self.limits.any() {
+            return PageCount::ZERO;
+        }
+        let Some(KeeperHandle::Tracker(tracker)) = self.keeper_of(platform, found.first.hugepage())
+        else {
+            return PageCount::ZERO;
+        };
+        let behind = found.first.index_in_hugepage() + pages.get();
+        let ahead = self.filler.back_ahead(tracker, behind, most);
+        self.ahead.note_ahead(ahead);
+        self.note_peak();
+        ahead
     }
 
     /// Takes the pages of a span back. What has to go to the kernel at once is added to

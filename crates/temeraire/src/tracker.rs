@@ -364,6 +364,15 @@ impl HugepageTracker {
         released
     }
 
+    /// Counts up to `most` free pages from `start` on as backed that are not; says how many there were in a row.
+    pub(crate) fn back(&self, start: usize, most: usize) -> usize {
+        let end = self.released.next_absent(start, (start + most).min(self.length()));
+        let count = end - start;
+        self.released.remove(start, count);
+        self.released_pages.set(self.released_pages.get() - small(count));
+        count
+    }
+
     /// Notes that pages which come into use may be written to. Says how many read as zero.
     #[inline]
     fn take_zeroed(&self, start: usize, count: usize) -> usize {
