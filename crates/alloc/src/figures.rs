@@ -3,6 +3,7 @@
 use crate::{BackgroundFigures, Core, FrontEnd, HeapConfig, LargeStats, ThreadStats};
 use strata_central::MiddleStats;
 use strata_cpu_cache::{CpuStats, Fences};
+use strata_os::mapped_anew;
 use strata_page_heap::{PageHeap, PageHeapStats};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{ArenaStats, PageMapStats, Platform, PoolStats};
@@ -19,6 +20,8 @@ pub struct HeapFigures {
     pub front_end: FrontEnd,
     /// By what means caches of other CPUs are stopped.
     pub fences: Fences,
+    /// How often, in the whole process, memory had to be mapped anew, because the kernel would not make what was there accessible.
+    pub mapped_anew: u64,
     /// Bytes of a page.
     pub page_bytes: u64,
     /// The page heap.
@@ -156,6 +159,7 @@ impl<C: HeapConfig> Core<C> {
         HeapFigures {
             front_end: self.front_end(),
             fences: self.cpu_cache().fences(),
+            mapped_anew: mapped_anew(),
             page_bytes: C::Pages::BYTES as u64,
             page_heap: self.page_heap().stats(),
             middle: self.middle().stats(),

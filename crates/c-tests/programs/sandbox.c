@@ -164,6 +164,25 @@ CASE(behind_the_filter_of_sshd, BOTH) {
     by_prctl(&program);
     live(2);
 }
+/* No mapping's access can be changed: what is new is mapped so that it need not be. */
+CASE(behind_a_filter_that_refuses_mprotect, BOTH) {
+    churn(1, 1000);
+    PROGRAM(LOAD_NUMBER, REFUSE(SYS_mprotect, EPERM), END(SECCOMP_RET_ALLOW));
+    by_prctl(&program);
+    live(2);
+    enum { BLOCKS = 400 };
+    static unsigned char *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++) { /* 400 MiB: several steps of the heap's reserve */
+        CHECK((blocks[i] = calloc(1, MEBI)) != NULL);
+        for (int at = 0; at < MEBI; at += 4096) CHECK(blocks[i][at] == 0);
+        memset(blocks[i], i, MEBI);
+    }
+    for (int i = 0; i < BLOCKS; i++)
+        for (int at = 0; at < MEBI; at += 4096) CHECK(blocks[i][at] == (unsigned char)i);
+    for (int i = 0; i < BLOCKS; i++) free(blocks[i]);
+    malloc_trim(0);
+    churn(2, 3000);
+}
 CASE(questions_about_seccomp_change_nothing, BOTH) {
     /* What libseccomp and systemd ask to learn what the kernel knows: it refuses each. */
     CHECK(syscall(SYS_seccomp, SECCOMP_SET_MODE_STRICT, 1, NULL) == -1 && errno == EINVAL);

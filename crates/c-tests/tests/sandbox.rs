@@ -1,4 +1,4 @@
-//! Programs behind filters of system calls that kill: they live as on glibc's `malloc`.
+//! Programs behind filters of system calls that kill, or refuse what `malloc` needs: they live as on glibc's `malloc`.
 
 use strata_c_tests::{Allocator, Case, Failures, Linking, Program};
 
@@ -28,7 +28,12 @@ fn other_heaps_live_behind_filters_that_kill() {
     let program = sandboxed(Linking::Preloaded);
     let mut failures = Failures::default();
     for conf in ["front_end:per_thread", "page_heap:legacy", "hardened:true"] {
-        for name in ["no_call_is_trapped", "threads_behind_one_filter", "a_child_behind_a_filter"] {
+        for name in [
+            "no_call_is_trapped",
+            "threads_behind_one_filter",
+            "a_child_behind_a_filter",
+            "behind_a_filter_that_refuses_mprotect",
+        ] {
             let case = Case::named(&program, name);
             failures.note(format_args!("{conf}, {name}"), case.run_configured(conf));
         }

@@ -131,7 +131,7 @@ pub use seed::Seed;
 #[cfg(any(test, feature = "std"))]
 pub use simulated_pages::{LoggedCall, SimulatedFigures, SimulatedPages};
 pub use stream_list::{lock_stream_list, reset_stream_list, unlock_stream_list};
-pub use system_pages::SystemPages;
+pub use system_pages::{SystemPages, mapped_anew};
 pub use thp::{ThpMode, thp_mode};
 pub use thread::{SignalsBlocked, name_this_thread, own_descriptors, start_thread};
 pub use weak::thread_pointer;

@@ -2,9 +2,8 @@
 
 use crate::kernel_file::KernelFile;
 use crate::system_call::system_call;
-use crate::system_pages::{map_memory, pointer};
+use crate::system_pages::{close_hole, pointer};
 use crate::{AddressRange, MapError, errno};
-use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use static_assertions::const_assert_eq;
 
@@ -60,7 +59,7 @@ pub(crate) fn move_pages(from: AddressRange, to: usize) -> Result<usize, MapErro
         return Ok(bytes);
     }
     let errno = errno();
-    close_hole(AddressRange::new(to, bytes));
+    close_hole(AddressRange::new(to, bytes), libc::PROT_READ | libc::PROT_WRITE);
     Err(error(errno))
 }
 
@@ -79,21 +78,6 @@ fn end_of_mapping(address: usize) -> Result<usize, i32> {
         return Err(errno());
     }
     usize::try_from(query.vma_end).ok().filter(|end| *end > address).ok_or(libc::EFAULT)
-}
-
-/// After a move that failed: maps the target again, should the kernel have unmapped it already.
-fn close_hole(target: AddressRange) {
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
-    // SAFETY: nothing that is mapped is replaced.
-    let mapped = unsafe { map_memory(pointer(target.start), target.bytes, protection, flags) };
-    if mapped == libc::MAP_FAILED && errno() != libc::EEXIST {
-        // Whoever maps something there next would share it with a block.
-        crate::crash!(
-            "the kernel unmapped {:p} and cannot map it again",
-            ptr::without_provenance::<u8>(target.start)
-        );
-    }
 }
 
 #[cfg(test)]

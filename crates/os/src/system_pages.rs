@@ -8,7 +8,7 @@ use crate::{
 };
 use core::ffi::{CStr, c_int, c_long, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Address space from the kernel: mmap, mprotect, madvise, munmap.
 ///
@@ -17,7 +17,8 @@ use core::sync::atomic::{AtomicBool, Ordering};
 ///   names ("strata heap", "strata metadata", "strata slabs").
 /// - `commit` allows access: this is what is charged. It answers that the range reads as zero,
 ///   which is true of what was reserved, decommitted or released by force before, and of nothing
-///   else: it knows no history, so do not commit what is committed.
+///   else: it knows no history, so do not commit what is committed. Where mprotect itself is refused
+///   (a filter of system calls), the range is mapped anew in its place, which [`mapped_anew`] counts.
 /// - `release` by force drops the pages at once, those that mlock holds too (from Linux 5.18 on;
 ///   before, that is an error). Lazily is `MADV_FREE`, which locked pages refuse.
 /// - `mark_guard` is `MADV_GUARD_INSTALL` (Linux 6.13), which locked memory refuses.
@@ -55,8 +56,8 @@ impl SystemPages {
 
 // SAFETY:
 // 1. mmap without MAP_FIXED gives only what nobody has.
-// 2. mprotect made a committed range readable and writable, and only `decommit` and `unreserve`
-//    of this range change that.
+// 2. mprotect made a committed range readable and writable, or mmap in its place did, and only `decommit`
+//    and `unreserve` of this range change that.
 // 3. Fresh anonymous memory reads as zero, and so does what MADV_DONTNEED dropped.
 // 4. Each operation is one call that changes something, which the kernel does wholly or not at
 //    all, or is undone: see `reserve` and `decommit`. (mprotect and madvise over several mappings
@@ -92,8 +93,12 @@ unsafe impl PageSource for SystemPages {
     fn commit(&self, range: AddressRange) -> Result<bool, MapError> {
         let _keep = KeepErrno::new();
         check(range)?;
-        protect(range, libc::PROT_READ | libc::PROT_WRITE)?;
-        Ok(true)
+        match protect(range, libc::PROT_READ | libc::PROT_WRITE) {
+            // No memory, or no mapping, is left: mmap would find none either.
+            Err(error) if error.errno == libc::ENOMEM => Err(error),
+            Err(_) => map_anew(range).map(|()| true),
+            Ok(()) => Ok(true),
+        }
     }
 
     unsafe fn decommit(&self, range: AddressRange) -> Result<(), MapError> {
@@ -293,6 +298,52 @@ fn protect(range: AddressRange, protection: c_int) -> Result<(), MapError> {
     let result =
         unsafe { system_call!(libc::SYS_mprotect, pointer(range.start), range.bytes, protection) };
     answer(range, result)
+}
+
+/// Times that memory was mapped anew.
+static MAPPED_ANEW: AtomicU64 = AtomicU64::new(0);
+
+/// How often in this process memory was made accessible by a mapping in its place, because the kernel would not
+/// change the access of the one that it had: where a filter of system calls (seccomp) refuses mprotect.
+///
+/// ```
+/// assert_eq!(strata_os::mapped_anew(), 0, "nothing refuses it here");
+/// ```
+pub fn mapped_anew() -> u64 {
+    MAPPED_ANEW.load(Ordering::Relaxed)
+}
+
+/// Makes a range accessible that nobody has access to, by a mapping in its place. Its name is not set anew.
+#[cold]
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
+fn map_anew(range: AddressRange) -> Result<(), MapError> {
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    // SAFETY: what is replaced is reserved memory of ours that is not accessible, so that nothing is in it.
+    let start = unsafe { map_memory(pointer(range.start), range.bytes, access, flags) };
+    if start == libc::MAP_FAILED {
+        let error = MapError::new(range.bytes, errno());
+        close_hole(range, libc::PROT_NONE);
+        return Err(error);
+    }
+    MAPPED_ANEW.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Behind a call that was to put another mapping in place of one of ours, and failed: maps the range again, should
+/// the kernel have unmapped it already, as kernels before 6.12 do first.
+pub(crate) fn close_hole(range: AddressRange, protection: c_int) {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+    // SAFETY: nothing that is mapped is replaced.
+    let mapped = unsafe { map_memory(pointer(range.start), range.bytes, protection, flags) };
+    if mapped == libc::MAP_FAILED && errno() != libc::EEXIST {
+        // Whoever maps something there next would share it with a block.
+        crate::crash!(
+            "the kernel unmapped {:p} and cannot map it again",
+            ptr::without_provenance::<u8>(range.start)
+        );
+    }
 }
 
 /// Drops the pages of `range`, locked ones too.

@@ -101,6 +101,11 @@ pub enum Finding {
         /// How often it was not asked because it had just refused.
         withheld: u64,
     },
+    /// The kernel refused to make memory accessible, and gave other memory in its place.
+    RefusedAccess {
+        /// How often.
+        times: u64,
+    },
     /// In use grew by a tenth or more.
     Growth {
         /// By how much, in bytes.
@@ -259,7 +264,9 @@ impl Finding {
             }
             Self::LargeMetadata { metadata_bytes, .. } => *metadata_bytes,
             Self::AbandonedTails { bytes } => *bytes,
-            Self::RefusedReleases { .. } | Self::NoPerCpuCaches { .. } => 0,
+            Self::RefusedReleases { .. }
+            | Self::RefusedAccess { .. }
+            | Self::NoPerCpuCaches { .. } => 0,
         }
     }
 }

@@ -160,6 +160,7 @@ macro_rules! zeros {
 const NO_FIGURES: HeapFigures = HeapFigures {
     front_end: FrontEnd::PerThread(WhyPerThread::Asked),
     fences: Fences::Unknown,
+    mapped_anew: 0,
     page_bytes: 0,
     page_heap: zeros!(),
     middle: zeros!(),

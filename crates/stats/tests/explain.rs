@@ -491,3 +491,18 @@ fn a_kernel_that_takes_nothing_back_is_told() {
         Finding::UnreleasedPages { why: WhyNotReleased::Refused { .. }, .. }
     )));
 }
+
+#[test]
+fn a_kernel_that_makes_nothing_accessible_is_told() {
+    let _alone = alone();
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    free(&heap, [heap.allocate(1)]);
+    let is_it = |finding: &Finding| matches!(finding, Finding::RefusedAccess { .. });
+    assert!(!has(&found(&heap, None), is_it), "nothing refuses it");
+    let mut snapshot = snapshot(&heap);
+    snapshot.heap.mapped_anew = 3;
+    let core = heap.core().unwrap();
+    let page_heap = core.page_heap().figures(core);
+    let figures = Figures { snapshot: &snapshot, page_heap: page_heap.details(), kernel: None };
+    assert!(has(&explain(figures, None), |finding| *finding == Finding::RefusedAccess { times: 3 }));
+}

@@ -232,6 +232,7 @@ fn findings() -> Vec<Finding> {
         Finding::BrokenHugepages { hugepages: 1, used_bytes: 1, released_bytes: 1 },
         Finding::Swapped { swapped_bytes: 1, free_bytes: 1 },
         Finding::RefusedReleases { times: 1, withheld: 1 },
+        Finding::RefusedAccess { times: 1 },
         Finding::Growth {
             grown_bytes: 1,
             elapsed_ns: 1,

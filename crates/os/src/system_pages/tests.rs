@@ -1,4 +1,4 @@
-use super::{SystemPages, TRIES};
+use super::{SystemPages, TRIES, mapped_anew};
 use crate::{
     AddressRange, Advice, MapError, PageSource, Purpose, Release, ReserveRequest, errno,
     kernel_page_bytes, set_errno,
@@ -162,5 +162,87 @@ fn a_mapping_carries_the_name_of_its_purpose_where_the_kernel_has_names() {
     let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
     let has_names = maps.contains("[anon:strata");
     assert!(!has_names || maps.contains("[anon:strata metadata]"), "{maps}");
+    give_back(range);
+}
+
+/// From now on the kernel answers this thread's `mprotect` with `EPERM`. False where filters are not to be had.
+fn refuse_changes_of_access() -> bool {
+    const LOAD: u16 = 0x20;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
+    let mut program = [
+        op(LOAD, 0, 0),
+        op(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_mprotect).expect("a number")),
+        op(RETURN, 0, libc::SECCOMP_RET_ALLOW),
+        op(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
+    ];
+    let length = u16::try_from(program.len()).expect("a few");
+    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
+    // SAFETY: numbers alone.
+    let is_allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
+    // SAFETY: the program is as long as said.
+    is_allowed
+        && unsafe {
+            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
+        } == 0
+}
+
+/// A range of which the first and the last quarter are written to, so that what lies between them is one part of several.
+fn half_committed() -> (AddressRange, AddressRange) {
+    let range = reserve(8 * MIB, 2 * MIB);
+    let (first, last) = (range.start, range.end() - 2 * MIB);
+    for start in [first, last] {
+        assert_eq!(PAGES.commit(AddressRange::new(start, 2 * MIB)), Ok(true));
+        write(start, 7);
+        write(start + 2 * MIB - 1, 7);
+    }
+    (range, AddressRange::new(range.start + 2 * MIB, 4 * MIB))
+}
+
+#[test]
+fn where_the_kernel_refuses_to_change_access_memory_is_mapped_anew() {
+    let (range, middle) = half_committed();
+    // A filter is the thread's that asks for it.
+    let refused = std::thread::spawn(move || {
+        if !refuse_changes_of_access() {
+            return false;
+        }
+        let before = mapped_anew();
+        set_errno(42);
+        assert_eq!(PAGES.commit(middle), Ok(true));
+        assert_eq!(errno(), 42);
+        assert!(mapped_anew() > before);
+        true
+    });
+    if !refused.join().expect("memory is had") {
+        std::println!("left out: no seccomp filters");
+        return give_back(range);
+    }
+    for address in (middle.start..middle.end()).step_by(4096) {
+        assert_eq!(read(address), 0);
+        write(address, 1);
+    }
+    for start in [range.start, middle.end()] {
+        assert_eq!(
+            (read(start), read(start + 2 * MIB - 1)),
+            (7, 7),
+            "its neighbours are as they were"
+        );
+    }
+    give_back(range);
+}
+
+#[test]
+fn a_hole_is_closed_and_what_stands_there_is_left_alone() {
+    let (range, middle) = half_committed();
+    super::close_hole(range, libc::PROT_NONE);
+    assert_eq!(read(range.start), 7);
+    // SAFETY: it is the test's alone.
+    unsafe { PAGES.unreserve(middle) }.expect("it was ours");
+    super::close_hole(middle, libc::PROT_NONE);
+    assert_eq!(PAGES.commit(middle), Ok(true));
+    write(middle.start, 1);
+    assert_eq!((read(range.start), read(middle.end())), (7, 7));
     give_back(range);
 }

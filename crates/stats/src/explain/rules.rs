@@ -61,6 +61,9 @@ pub(super) fn apply(
             withheld: snapshot.heap.page_heap.releases_withheld,
         });
     }
+    if snapshot.heap.mapped_anew != 0 {
+        findings.add(Finding::RefusedAccess { times: snapshot.heap.mapped_anew });
+    }
     if let FrontEnd::PerThread(why) = snapshot.heap.front_end
         && why != WhyPerThread::Asked
     {

@@ -100,6 +100,12 @@ impl Display for Finding {
                  more.\n   Memory that is locked (mlock, mlockall) cannot be given back, nor can any where a filter (seccomp) lets no \
                  madvise through.{DO}unlock it, let it through, or do without the release."
             ),
+            Self::RefusedAccess { times } => write!(
+                f,
+                "Refused access: the kernel refused {times} times to make memory accessible (mprotect), which was mapped anew \
+                 instead.\n   A filter (seccomp) does so. It costs a second call each time, and the mapping has no \
+                 name.{DO}let mprotect through."
+            ),
             Self::Growth { .. } => growth(self, f),
             Self::LimitReached { hits, refused, soft_bytes, hard_bytes, since_earlier } => write!(
                 f,
