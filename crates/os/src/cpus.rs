@@ -96,6 +96,17 @@ pub fn current_cpu() -> Option<u32> {
     u32::try_from(unsafe { libc::sched_getcpu() }).ok()
 }
 
+/// The CPU that this thread runs on, or ran on at the call: what the kernel says, not what stands in an area that it
+/// may not keep up to date, as in a child of `vfork`. `None` where it does not tell. One system call.
+pub(crate) fn kernel_cpu() -> Option<u32> {
+    let _keep = KeepErrno::new();
+    let none = core::ptr::null_mut::<u32>();
+    let mut cpu = 0_u32;
+    // SAFETY: the kernel writes one number; the others are not wanted.
+    let result = unsafe { system_call!(libc::SYS_getcpu, &raw mut cpu, none, none) };
+    (result == 0).then_some(cpu)
+}
+
 fn from_sysfs() -> Option<u32> {
     let file = KernelFile::open_at_start(c"/sys/devices/system/cpu/possible").ok()?;
     let mut text = [0; 1024];

@@ -15,7 +15,7 @@
 
 use crate::cpus::{CpuMask, MASK_WORDS, USUAL_MASK_WORDS};
 use crate::system_call::system_call;
-use crate::{KeepErrno, errno, possible_cpus, restraint};
+use crate::{KeepErrno, cpus, errno, possible_cpus, restraint};
 use core::ffi::c_int;
 
 const PRIVATE_EXPEDITED: c_int = 1 << 3;
@@ -24,6 +24,9 @@ const PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 7;
 const REGISTER_PRIVATE_EXPEDITED_RSEQ: c_int = 1 << 8;
 /// `MEMBARRIER_CMD_FLAG_CPU`.
 const ONE_CPU: c_int = 1;
+
+/// How often a thread binds itself to a CPU to which others do not let it come.
+const MOST_BINDINGS: u32 = 16;
 
 /// Announces to the kernel that this process will call [`fence_rseq`]. Says whether it may.
 ///
@@ -93,7 +96,9 @@ pub fn fence() -> Result<(), i32> {
 ///
 /// # Errors
 ///
-/// The system's number, where the binding cannot be read, changed for any CPU, or put back.
+/// The system's number, where the binding cannot be read, changed for any CPU that is not forbidden, or put back;
+/// `EAGAIN` where others bind this thread again and again before it has run on a CPU. Some CPUs may have been visited
+/// then, and nothing follows for the others.
 pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
     let _keep = KeepErrno::new();
     let cpus = possible_cpus();
@@ -114,28 +119,54 @@ fn usual_masks_do() -> bool {
 #[inline(never)]
 fn visit_each<const WORDS: usize>(cpus: u32, visit: &mut impl FnMut(u32)) -> Result<u32, i32> {
     let (before, _) = CpuMask::<WORDS>::of_this_thread()?;
+    let visited = visit_by(cpus, bind_to::<WORDS>, visit);
+    before.bind_this_thread()?;
+    visited
+}
+
+/// [`visit_every_cpu`], with what binds this thread to a CPU.
+fn visit_by(
+    cpus: u32,
+    mut bind: impl FnMut(u32) -> Result<(), i32>,
+    visit: &mut impl FnMut(u32),
+) -> Result<u32, i32> {
     let mut visited = 0;
-    let mut refusal = libc::EINVAL;
     for cpu in 0..cpus {
-        match bind_to::<WORDS>(cpu) {
+        match bind(cpu) {
             Ok(()) => {
                 visit(cpu);
                 visited += 1;
             }
-            Err(errno) => refusal = errno,
+            Err(libc::EINVAL) => {}
+            // Others of this process may run there.
+            Err(errno) => return Err(errno),
         }
     }
-    if visited == 0 {
-        return Err(refusal);
-    }
-    before.bind_this_thread()?;
-    Ok(visited)
+    if visited == 0 { Err(libc::EINVAL) } else { Ok(visited) }
 }
 
-/// Binds this thread to one CPU; `EINVAL` where that does not exist, or is forbidden.
+/// Binds this thread to one CPU, and has it run there; `EINVAL` where that does not exist, or is forbidden.
 #[inline(never)]
 fn bind_to<const WORDS: usize>(cpu: u32) -> Result<(), i32> {
-    CpuMask::<WORDS>::only(cpu).ok_or(libc::EINVAL)?.bind_this_thread()
+    let mask = CpuMask::<WORDS>::only(cpu).ok_or(libc::EINVAL)?;
+    arrive(cpu, || mask.bind_this_thread(), cpus::kernel_cpu)
+}
+
+/// Binds this thread until it finds itself on `cpu`. Another thread, or process, may bind it elsewhere before it has run
+/// there: then whoever runs there was not interrupted.
+fn arrive(
+    cpu: u32,
+    mut bind: impl FnMut() -> Result<(), i32>,
+    mut here: impl FnMut() -> Option<u32>,
+) -> Result<(), i32> {
+    for _ in 0..MOST_BINDINGS {
+        bind()?;
+        // A kernel that does not tell is believed.
+        if here().is_none_or(|here| here == cpu) {
+            return Ok(());
+        }
+    }
+    Err(libc::EAGAIN)
 }
 
 /// Runs `visit` on `cpu`, as [`visit_every_cpu`] does; `Ok(false)` where the process may not run
@@ -164,7 +195,10 @@ fn visit_one<const WORDS: usize>(cpu: u32, visit: impl FnOnce()) -> Result<bool,
             Ok(true)
         }
         Err(libc::EINVAL) => Ok(false),
-        Err(errno) => Err(errno),
+        Err(errno) => {
+            before.bind_this_thread()?;
+            Err(errno)
+        }
     }
 }
 
