@@ -3,8 +3,10 @@
 mod golden;
 mod kinds;
 mod path;
+mod sections;
 mod symbol;
 
+use core::ops::Add;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -33,6 +35,9 @@ use crate::workspace::Workspace;
 /// The fast path begins at the entry and takes no conditional jump, unless what stands behind the
 /// jump leaves the function before it branches again, and the jump's target does not. It follows
 /// jumps within the function and ends at the first return. A jump out of the function is a call.
+///
+/// Every copy of a restartable sequence in both files is looked at too: that it begins right behind the store that
+/// names it, ends with its commit, and leaves as they are the registers that a second run reads.
 ///
 /// loads, stores and read_modify_writes are instructions that access memory so; compares are cmp, test
 /// and bt; locked are a lock prefix, xchg with memory and mfence. x86-64 only.
@@ -78,16 +83,25 @@ struct Found {
     path: Vec<(Instruction, Kinds)>,
 }
 
-/// What the comparison with the table came to.
+/// What the comparison with the table came to, and the look at the sections.
 pub(crate) struct Outcome {
-    /// Functions that are as they should be, or whose difference another compiler excuses.
+    /// Functions and sections that are as they should be, or whose difference another compiler excuses.
     pub(crate) passed: u64,
-    /// Functions that are not.
+    /// Those that are not.
     pub(crate) failed: u64,
 }
 
+impl Add for Outcome {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
+    }
+}
+
 pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
-    let found = find_all(workspace)?.context("this machine is no x86-64")?;
+    let files = Files::build(workspace)?.context("this machine is no x86-64")?;
+    let found = files.find_all()?;
     if options.listing {
         found.iter().for_each(print_listing);
     }
@@ -95,34 +109,62 @@ pub(crate) fn perform(workspace: &Workspace, options: &Options) -> Result<ExitCo
     if options.bless {
         return bless(&found, &file);
     }
-    let outcome = compare(&found, &file)?;
+    let outcome = compare(&found, &file)? + look_at_sections(&files)?;
     Ok(if outcome.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Builds, and compares with the table; none on a machine that is no x86-64.
+/// Builds, compares with the table, and looks at the sections; none on a machine that is no x86-64.
 pub(crate) fn check(workspace: &Workspace) -> Result<Option<Outcome>> {
-    let Some(found) = find_all(workspace)? else {
+    let Some(files) = Files::build(workspace)? else {
         return Ok(None);
     };
-    compare(&found, &Golden::file(workspace)).map(Some)
+    let paths = compare(&files.find_all()?, &Golden::file(workspace))?;
+    Ok(Some(paths + look_at_sections(&files)?))
 }
 
-fn find_all(workspace: &Workspace) -> Result<Option<Vec<Found>>> {
-    dist::build_library(workspace, PageSizeName::Eight)?;
-    let library = dist::shared_library(workspace, PageSizeName::Eight);
-    if !symbol::is_x86_64(&library)? {
-        return Ok(None);
+/// What is looked at.
+struct Files {
+    library: PathBuf,
+    program: PathBuf,
+}
+
+impl Files {
+    /// Builds both; none on a machine that is no x86-64.
+    fn build(workspace: &Workspace) -> Result<Option<Self>> {
+        dist::build_library(workspace, PageSizeName::Eight)?;
+        let library = dist::shared_library(workspace, PageSizeName::Eight);
+        if !symbol::is_x86_64(&library)? {
+            return Ok(None);
+        }
+        Ok(Some(Self { library, program: build_program(workspace)? }))
     }
-    let program = build_program(workspace)?;
-    let found = FUNCTIONS.iter().map(|function| {
-        let file = match function.file {
-            File::Library => &library,
-            File::Program => &program,
-        };
-        let code = symbol::code_of(file, function.symbol)?;
-        find(function, &code).with_context(|| function.name)
-    });
-    found.collect::<Result<_>>().map(Some)
+
+    fn find_all(&self) -> Result<Vec<Found>> {
+        let found = FUNCTIONS.iter().map(|function| {
+            let file = match function.file {
+                File::Library => &self.library,
+                File::Program => &self.program,
+            };
+            let code = symbol::code_of(file, function.symbol)?;
+            find(function, &code).with_context(|| function.name)
+        });
+        found.collect()
+    }
+}
+
+/// Prints what is wrong with sections of both files, and counts them.
+fn look_at_sections(files: &Files) -> Result<Outcome> {
+    let mut outcome = Outcome { passed: 0, failed: 0 };
+    for file in [&files.library, &files.program] {
+        let sections::Found { sections, faults } = sections::look_at_all(file)?;
+        println!("{sections} restartable sequences in {}", file.display());
+        for fault in &faults {
+            println!("{fault}");
+        }
+        let failed = faults.len();
+        outcome = outcome + Outcome { passed: (sections - failed) as u64, failed: failed as u64 };
+    }
+    Ok(outcome)
 }
 
 /// In a target directory of its own, so that no other build unites its features with these.

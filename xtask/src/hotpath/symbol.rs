@@ -37,10 +37,10 @@ fn find(file: &object::File<'_>, name: &str) -> Result<Code> {
     Ok(Code::new(symbol.address(), bytes.to_vec()))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
-fn parse<'a>(path: &Path, data: &'a [u8]) -> Result<object::File<'a>> {
+pub(super) fn parse<'a>(path: &Path, data: &'a [u8]) -> Result<object::File<'a>> {
     object::File::parse(data).with_context(|| format!("reading {}", path.display()))
 }
