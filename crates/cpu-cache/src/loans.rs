@@ -226,3 +226,6 @@ impl CpuCache {
         i64::try_from(self.limit_bytes()).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

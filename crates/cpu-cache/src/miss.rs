@@ -330,3 +330,11 @@ fn take_one<O: ObjectSource>(source: &O, class: SizeClass) -> *mut u8 {
     let [object] = object;
     if taken == 0 { core::ptr::null_mut() } else { object }
 }
+
+#[cfg(all(
+    test,
+    target_arch = "x86_64",
+    target_os = "linux",
+    not(any(strata_loom, strata_no_rseq))
+))]
+mod tests;

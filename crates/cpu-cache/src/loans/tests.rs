@@ -1,0 +1,104 @@
+use crate::{CpuCache, IdKind, Setup, cpu_state::CpuState};
+use strata_os::SystemPages;
+use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
+use strata_sync::atomic::Ordering;
+
+const USUAL: i64 = 256 << 10;
+
+/// Nobody gives it anything: no cache here has objects.
+struct NoObjects;
+
+// SAFETY: it hands nothing out, and takes nothing.
+unsafe impl ObjectSource for NoObjects {
+    fn take(&self, _: SizeClass, _: &mut [*mut u8]) -> usize {
+        0
+    }
+    unsafe fn give(&self, _: SizeClass, _: &mut [*mut u8]) {}
+}
+
+/// A cache of four CPUs of which two were used, each with what is left of the usual limit to it then.
+fn with_two_used() -> Option<CpuCache> {
+    let cache = CpuCache::new();
+    let limit_bytes = usize::try_from(USUAL).expect("a size");
+    let setup = Setup { table: Pages8K::TABLE, ids: 4, id_kind: IdKind::Cpu, area: 0, limit_bytes };
+    // SAFETY: no section runs in these tests, so that no area is looked at.
+    if unsafe { cache.set_up_for_one_thread(&SystemPages::new(), setup) }.is_err() {
+        std::println!("left out: no caches here");
+        return None;
+    }
+    for id in 0..2 {
+        cache.populate(state(&cache, id), id);
+        assert_eq!(state(&cache, id).limit_bytes(), USUAL);
+    }
+    Some(cache)
+}
+
+fn state(cache: &CpuCache, id: u32) -> &CpuState {
+    cache.state(id).expect("one of four")
+}
+
+fn granted(state: &CpuState) -> i64 {
+    state.granted_bytes.load(Ordering::Relaxed)
+}
+
+/// All limits, of used CPUs and of others.
+fn all_limits(cache: &CpuCache) -> i64 {
+    let used: i64 = (0..2).map(|id| state(cache, id).limit_bytes()).sum();
+    used + cache.unused_limit.load(Ordering::Relaxed)
+}
+
+/// Moves so much of the first CPU's limit to the second, whatever that leaves.
+fn lend_to_second(cache: &CpuCache, bytes: i64) {
+    state(cache, 0).receive_share(-bytes);
+    state(cache, 1).receive_share(bytes);
+}
+
+#[test]
+fn what_is_called_back_pays_what_a_cpu_owes_before_it_is_granted() {
+    const DEBT: i64 = 100 << 10;
+    let Some(cache) = with_two_used() else { return };
+    // It lent all that it had, and a lower limit took more.
+    lend_to_second(&cache, USUAL + DEBT);
+    let poor = state(&cache, 0);
+    assert_eq!(poor.limit_bytes(), -DEBT);
+    poor.set_poor(true);
+    // A step comes, of the limits of CPUs that were never used.
+    let granted_now = cache.recall(&NoObjects, 0);
+    assert_eq!(granted_now, (USUAL - DEBT) as u64, "of a step, what the debt left");
+    assert_eq!(granted(poor), USUAL - DEBT);
+    assert_eq!((poor.limit_bytes(), poor.reserve_bytes.load(Ordering::Relaxed)), (USUAL - DEBT, 0));
+    assert!(!poor.is_poor(), "until the next miss");
+    assert_eq!(all_limits(&cache), 4 * USUAL);
+    // Now it owes nothing, and misses as much as it owed.
+    assert_eq!(cache.recall(&NoObjects, 0), DEBT as u64);
+    assert_eq!(cache.recall(&NoObjects, 0), 0, "it has the usual limit");
+    assert_eq!((poor.limit_bytes(), granted(poor)), (USUAL, USUAL));
+    assert_eq!(all_limits(&cache), 4 * USUAL);
+}
+
+#[test]
+fn a_cpu_that_owes_more_than_a_step_is_granted_nothing_until_that_is_paid() {
+    let Some(cache) = with_two_used() else { return };
+    lend_to_second(&cache, 4 * USUAL);
+    let poor = state(&cache, 0);
+    // Three steps of debt: those that were never used keep a fifth each, so that the second CPU has to give.
+    for step in 1..=3 {
+        assert_eq!(cache.recall(&NoObjects, 0), 0, "step {step}");
+        assert_eq!((poor.limit_bytes(), granted(poor)), ((step - 3) * USUAL, 0));
+        assert_eq!(all_limits(&cache), 4 * USUAL);
+    }
+    let kept = 2 * (USUAL / super::KEPT_SHARE);
+    assert_eq!(cache.unused_limit.load(Ordering::Relaxed), kept, "all but what is kept");
+    assert_eq!(cache.recall(&NoObjects, 0), USUAL as u64);
+    assert_eq!(cache.recall(&NoObjects, 0), 0);
+    assert!(state(&cache, 1).limit_bytes() >= USUAL, "nobody gives what it needs itself");
+    assert_eq!(all_limits(&cache), 4 * USUAL);
+}
+
+#[test]
+fn a_cpu_that_was_never_used_calls_nothing_back() {
+    let Some(cache) = with_two_used() else { return };
+    assert_eq!(cache.recall(&NoObjects, 2), 0);
+    assert_eq!(cache.recall(&NoObjects, 4), 0, "there is no such CPU");
+    assert_eq!(all_limits(&cache), 4 * USUAL);
+}
