@@ -26,7 +26,7 @@ impl Ahead {
     /// Nothing taken yet. (All zero bits.)
     pub(crate) const NONE: Self = Self { since_ns: 0, taken_bytes: 0 };
 
-    /// Bytes in use from which on it is done.
+    /// Bytes in use from which on it is done. Smaller heaps do not run this code, nor have it in memory.
     const LEAST_IN_USE_BYTES: usize = 1 << 20;
     /// The part of what is in use that may be faulted in ahead, and the most of it.
     const PART: usize = 32;
@@ -37,6 +37,12 @@ impl Ahead {
     /// The slowest pace at which it pays, in ns for each byte: 64 MiB a second. A program that makes a call in 50 ns
     /// takes a page in 1200 calls then, so that faults are hardly among the slowest of a thousand.
     const SLOWEST_NS: u64 = 15;
+
+    /// Whether a heap with so many pages in use is large enough.
+    #[inline]
+    pub(crate) fn is_for<P: PageSize>(in_use: PageCount<P>) -> bool {
+        in_use.bytes() >= Self::LEAST_IN_USE_BYTES
+    }
 
     /// Notes that `taken` fresh pages go to a span, with so many in use then. Says how many behind them are to be faulted in
     /// together with them; none: they are left alone.
@@ -55,7 +61,7 @@ impl Ahead {
         // A clock that did not move tells nothing.
         let is_fast = (1..=longest_ns).contains(&took_ns);
         *self = Self { since_ns: now_ns, taken_bytes: 0 };
-        if !is_fast || in_use.bytes() < Self::LEAST_IN_USE_BYTES {
+        if !is_fast {
             return PageCount::ZERO;
         }
         let most = (in_use.bytes() / Self::PART).min(Self::MOST_BYTES);

@@ -175,7 +175,9 @@ impl<P: PageSize> State<P> {
         self.note_peak();
         self.spans_in_use += 1;
         self.records.record_allocation(request.pages);
-        if FillerKind::of(request) == FillerKind::Dense && found.unbacked > PageCount::ZERO {
+        let is_fresh =
+            FillerKind::of(request) == FillerKind::Dense && found.unbacked > PageCount::ZERO;
+        if is_fresh && Ahead::is_for::<P>(PageCount::new(self.in_use_pages)) {
             found.ahead = self.back_ahead(platform, &found, request.pages);
         }
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
