@@ -90,6 +90,17 @@ pub(crate) struct Filled<P: PageSize> {
     pub(crate) unbacked: PageCount<P>,
 }
 
+/// What becomes of a hugepage of which a span went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Afterwards {
+    /// Others have pages there, or pages of it are on their way to the kernel.
+    InUse,
+    /// It is empty and stays for spans to come.
+    Kept,
+    /// It is empty, and on no list.
+    Emptied(Handle<HugepageTracker>),
+}
+
 impl<P: PageSize> Filler<P> {
     pub(crate) const EMPTY: Self = Self {
         regular: SparseLists::EMPTY,
@@ -182,28 +193,56 @@ impl<P: PageSize> Filler<P> {
         pages: PageCount<P>,
         now_ns: u64,
     ) -> Option<Handle<HugepageTracker>> {
-        self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
-        tracker.refilled.set(false);
-        let done = tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing;
-        if done {
+        let emptied = self.take_back(tracker, start, pages, now_ns);
+        if emptied {
             self.unlist(tracker);
             self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
         }
         self.report(now_ns);
-        done.then_some(tracker)
+        emptied.then_some(tracker)
     }
 
-    /// Keeps a hugepage that has just emptied, for spans to come, if it is worth that: one that is wholly backed, so that
-    /// a span which comes and goes alone does not take its hugepage along each time; and some that the kernel
-    /// backs page by page, of which nothing is gained as a whole. False if not: it is on no list then.
-    pub(crate) fn keep_empty(&mut self, tracker: Handle<HugepageTracker>) -> bool {
-        if tracker.is_forbidden() || !self.empties.insert(tracker) {
-            return false;
+    /// The same, but a hugepage that empties stays for spans to come if it is worth that (see [`Empties::insert`]):
+    /// one that is wholly backed, so that a span which comes and goes alone does not take its hugepage along each time;
+    /// and some that the kernel backs page by page, of which nothing is gained as a whole. It stays on its list.
+    #[inline]
+    pub(crate) fn deallocate_or_keep(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        pages: PageCount<P>,
+        now_ns: u64,
+    ) -> Afterwards {
+        let mut afterwards = Afterwards::InUse;
+        if self.take_back(tracker, start, pages, now_ns) {
+            self.abandoned_pages -= usize::from(tracker.abandoned_pages.get());
+            if !tracker.is_forbidden() && self.empties.insert(tracker) {
+                tracker.abandoned_pages.set(0);
+                if tracker.donated.get() {
+                    self.change(tracker, |tracker| tracker.donated.set(false));
+                }
+                afterwards = Afterwards::Kept;
+            } else {
+                self.unlist(tracker);
+                afterwards = Afterwards::Emptied(tracker);
+            }
         }
-        tracker.abandoned_pages.set(0);
-        tracker.donated.set(false);
-        self.list(tracker);
-        true
+        self.report(now_ns);
+        afterwards
+    }
+
+    /// Whether the hugepage is empty then and not on its way to the kernel.
+    #[inline]
+    fn take_back(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        pages: PageCount<P>,
+        now_ns: u64,
+    ) -> bool {
+        self.change(tracker, |tracker| tracker.deallocate(start, pages.get(), now_ns));
+        tracker.refilled.set(false);
+        tracker.allocations() == 0 && tracker.set.get() != FillerSet::Releasing
     }
 
     /// Makes a hugepage that is kept although it is empty one for spans of another kind. False if none is.

@@ -5,7 +5,7 @@ use crate::{
     ahead::Ahead,
     demand::SkipIntervals,
     departures::{Cause, Departures},
-    filler::{Filler, FillerKind},
+    filler::{Afterwards, Filler, FillerKind},
     huge_allocator::HugeAllocator,
     huge_cache::HugeCache,
     modest_runs::ModestRuns,
@@ -234,13 +234,12 @@ impl<P: PageSize> State<P> {
         match self.keeper_of(platform, first.hugepage()) {
             Some(KeeperHandle::Tracker(tracker)) => {
                 let start = first.index_in_hugepage();
-                match self.filler.deallocate(tracker, start, pages, now_ns) {
-                    Some(emptied) if self.filler.keep_empty(emptied) => {}
-                    Some(emptied) => {
+                match self.filler.deallocate_or_keep(tracker, start, pages, now_ns) {
+                    Afterwards::Emptied(emptied) => {
                         self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
                     }
-                    None if donated_tail => self.filler.abandon(tracker, pages),
-                    None => {}
+                    Afterwards::InUse if donated_tail => self.filler.abandon(tracker, pages),
+                    Afterwards::InUse | Afterwards::Kept => {}
                 }
             }
             Some(KeeperHandle::Region(region)) => {

@@ -297,6 +297,22 @@ fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
 }
 
 #[test]
+fn a_span_that_leaves_its_hugepage_empty_abandons_nothing() {
+    let heap = Heap::<Pages8K>::new();
+    // Its tail is donated, and nobody uses it: the hugepage stays for whoever comes next.
+    let long = heap.allocate(HUGEPAGE_BYTES / 4 * 3);
+    heap.deallocate(long);
+    heap.check();
+    let figures = heap.figures().filler;
+    assert_eq!((figures.hugepages, figures.donated_hugepages), (1, 0));
+    assert_eq!((figures.abandoned_pages, figures.counters.abandonments), (0, 0));
+    let small = heap.allocate(Pages8K::BYTES);
+    assert_eq!(heap.figures().filler.hugepages, 1, "it came to stand there");
+    heap.deallocate(small);
+    heap.check();
+}
+
+#[test]
 fn what_goes_as_idle_each_time_goes_at_the_rate_at_once() {
     let heap = Heap::<Pages8K>::new();
     heap.heap.advice.pretend(strata_os::ThpMode::Always);
