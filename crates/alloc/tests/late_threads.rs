@@ -39,7 +39,8 @@ fn run_thread() {
     assert_eq!(unsafe { libc::pthread_attr_init(&raw mut attributes) }, 0);
     // SAFETY: initialised above.
     assert_eq!(unsafe { libc::pthread_attr_setstacksize(&raw mut attributes, 128 << 20) }, 0);
-    let mut thread = 0;
+    // SAFETY: a number or a pointer, by the C library; written before it is read.
+    let mut thread: libc::pthread_t = unsafe { core::mem::zeroed() };
     // SAFETY: the attributes are initialised and the body takes nothing.
     let error = unsafe {
         libc::pthread_create(&raw mut thread, &raw const attributes, body, core::ptr::null_mut())

@@ -27,8 +27,14 @@ fn run_child(name: &str) {
     assert!(status.success(), "{name}: {status}");
 }
 
+/// What has a limit, as the C library's `setrlimit` takes it.
+#[cfg(target_env = "gnu")]
+type Resource = libc::__rlimit_resource_t;
+#[cfg(not(target_env = "gnu"))]
+type Resource = libc::c_int;
+
 /// Limits what `line` of /proc/self/status counts to `ROOM` more.
-fn limit(resource: libc::__rlimit_resource_t, line: &str) {
+fn limit(resource: Resource, line: &str) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let now = status.lines().find_map(|text| text.strip_prefix(line)).unwrap();
     let kibibytes: usize = now.trim().trim_end_matches(" kB").parse().unwrap();

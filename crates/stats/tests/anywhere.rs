@@ -123,7 +123,9 @@ fn a_signal_handler_in_the_middle_of_malloc_gets_a_snapshot() {
             while TAKEN.load(Acquire) < begin + SNAPSHOTS {
                 let before = TAKEN.load(Acquire);
                 // SAFETY: the thread is joined below, so that its handle names it.
-                unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) };
+                unsafe {
+                    libc::pthread_kill(thread.as_pthread_t() as libc::pthread_t, libc::SIGUSR1)
+                };
                 while TAKEN.load(Acquire) == before {
                     assert!(Instant::now() < deadline, "{page_heap:?}, {front_end:?}: it waits");
                     core::hint::spin_loop();

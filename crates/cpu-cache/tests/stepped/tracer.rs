@@ -5,6 +5,12 @@ use core::ffi::{c_int, c_void};
 
 const BREAKPOINT: u8 = 0xcc;
 
+/// What is asked of a child, as the C library's `ptrace` takes it.
+#[cfg(target_env = "gnu")]
+type Request = libc::c_uint;
+#[cfg(not(target_env = "gnu"))]
+type Request = c_int;
+
 /// Why a child stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -110,7 +116,7 @@ impl Child {
         self.trace(libc::PTRACE_CONT, 0, core::ptr::without_provenance_mut(signal as usize));
     }
 
-    fn trace(&self, request: libc::c_uint, address: u64, data: *mut c_void) {
+    fn trace(&self, request: Request, address: u64, data: *mut c_void) {
         // SAFETY: the child is stopped and ours; what `data` points to is as long as the request wants.
         let result = unsafe { libc::ptrace(request, self.process, address, data) };
         assert_eq!(result, 0, "{}", std::io::Error::last_os_error());

@@ -15,7 +15,7 @@ use strata_replay::{Layer, PageHeapKind, ReleasePolicy};
 /// Fails where a heap does not do what it is there for: small objects off hugepages, or a night on which memory
 /// does not go back.
 #[derive(Debug, Parser)]
-#[command(name = "simulate")]
+#[command(name = "simulate", bin_name = "cargo xtask simulate")]
 struct Options {
     /// Gibibytes that the page heaps grow to
     #[arg(long, value_name = "GIB", default_value_t = 1024)]
