@@ -85,3 +85,6 @@ impl CpuCache {
         state.seen.use_mark.swap(mark, Ordering::Relaxed) == mark && has_capacity
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

@@ -228,4 +228,4 @@ impl CpuCache {
 }
 
 #[cfg(all(test, not(strata_loom)))]
-mod tests;
+pub(crate) mod tests;

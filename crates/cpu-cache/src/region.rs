@@ -241,3 +241,6 @@ impl Stopped<'_> {
         (self.layout().begin(class), self.layout_of(size).begin(class))
     }
 }
+
+#[cfg(all(test, not(strata_loom)))]
+mod tests;

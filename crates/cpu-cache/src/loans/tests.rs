@@ -3,10 +3,10 @@ use strata_os::SystemPages;
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
 use strata_sync::atomic::Ordering;
 
-const USUAL: i64 = 256 << 10;
+pub(crate) const USUAL: i64 = 256 << 10;
 
 /// Nobody gives it anything: no cache here has objects.
-struct NoObjects;
+pub(crate) struct NoObjects;
 
 // SAFETY: it hands nothing out, and takes nothing.
 unsafe impl ObjectSource for NoObjects {
@@ -17,7 +17,7 @@ unsafe impl ObjectSource for NoObjects {
 }
 
 /// A cache of four CPUs of which two were used, each with what is left of the usual limit to it then.
-fn with_two_used() -> Option<CpuCache> {
+pub(crate) fn with_two_used() -> Option<CpuCache> {
     let cache = CpuCache::new();
     let limit_bytes = usize::try_from(USUAL).expect("a size");
     let setup = Setup { table: Pages8K::TABLE, ids: 4, id_kind: IdKind::Cpu, area: 0, limit_bytes };
@@ -33,7 +33,7 @@ fn with_two_used() -> Option<CpuCache> {
     Some(cache)
 }
 
-fn state(cache: &CpuCache, id: u32) -> &CpuState {
+pub(crate) fn state(cache: &CpuCache, id: u32) -> &CpuState {
     cache.state(id).expect("one of four")
 }
 
@@ -101,4 +101,23 @@ fn a_cpu_that_was_never_used_calls_nothing_back() {
     assert_eq!(cache.recall(&NoObjects, 2), 0);
     assert_eq!(cache.recall(&NoObjects, 4), 0, "there is no such CPU");
     assert_eq!(all_limits(&cache), 4 * USUAL);
+}
+
+#[test]
+fn what_was_borrowed_stays_until_the_program_has_half_of_what_it_was_borrowed_for() {
+    let Some(cache) = with_two_used() else { return };
+    let rich = state(&cache, 0);
+    assert_eq!(cache.take_unused_limit(USUAL, 0), USUAL);
+    rich.receive_share(USUAL);
+    lend_to_second(&cache, -USUAL / 2);
+    let limit = 5 * USUAL / 2;
+    let size = usize::try_from(USUAL).expect("a size");
+    // A fourth of it is less than the limit, and half is more.
+    cache.count_out(rich, 8, size);
+    cache.return_loans(&NoObjects);
+    assert_eq!((rich.limit_bytes(), all_limits(&cache)), (limit, 4 * USUAL));
+    cache.count_out(rich, -4, size);
+    cache.return_loans(&NoObjects);
+    assert_eq!((rich.limit_bytes(), all_limits(&cache)), (USUAL, 4 * USUAL));
+    assert_eq!(state(&cache, 1).limit_bytes(), USUAL);
 }
