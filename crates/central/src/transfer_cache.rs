@@ -1,17 +1,20 @@
 //! One class's objects on their way from one cache to another.
 
-use crate::{StandardTransfer, TransferPolicy, TransferStats, transfer_policy::Bounds};
-use core::{marker::PhantomData, ptr::NonNull};
+use self::stack::Stack;
+use crate::{StandardTransfer, TransferPolicy, TransferStats};
+use core::marker::PhantomData;
 use strata_size_classes::ClassInfo;
-use strata_span::{MetadataKind, Platform};
+use strata_span::Platform;
 use strata_sync::{
     LockStats, Mutex,
     atomic::{AtomicU64, Ordering},
     const_fn, prefetch_whole_for_write,
 };
 
-/// Pieces that a cache's array consists of, so that it grows without being copied.
-const PIECES: usize = 4;
+mod insert_limits;
+mod stack;
+
+pub use insert_limits::InsertLimits;
 
 /// The transfer cache of one size class: a stack of pointers in an array of its own.
 ///
@@ -39,58 +42,6 @@ pub struct TransferCache<T: TransferPolicy = StandardTransfer> {
     policy: PhantomData<T>,
 }
 
-/// How far one [`insert`](TransferCache::insert) may fill a cache, in objects; its greatest capacity holds in any case.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct InsertLimits {
-    /// Where there are as many, no more are put in, whatever the capacity.
-    pub holds: usize,
-    /// The capacity grows up to this by what was missed.
-    pub grows_to: usize,
-}
-
-impl InsertLimits {
-    /// None but the cache's own.
-    pub const NONE: Self = Self { holds: usize::MAX, grows_to: usize::MAX };
-
-    /// What objects of a size come under where caches and program have objects of `out_bytes`; `one_cache` says
-    /// that only one cache comes for them.
-    pub(crate) fn of<T: TransferPolicy>(size: usize, out_bytes: usize, one_cache: bool) -> Self {
-        let goes_on = one_cache && size > T::KEEPS_FOR_ONE_UP_TO;
-        if size <= T::GROWS_UP_TO && !goes_on {
-            return Self::NONE;
-        }
-        let share = out_bytes.saturating_sub(T::LONG_BEYOND) / T::LONG_SHARE.max(1) / size.max(1);
-        Self {
-            holds: if goes_on { share } else { usize::MAX },
-            grows_to: if T::GROWS_UP_TO == 0 { 0 } else { share },
-        }
-    }
-}
-
-/// The array, and how much of it may be used.
-#[derive(Debug)]
-struct Stack {
-    /// Each is as long as `piece_length` says; the ones in front are made first.
-    pieces: [Option<NonNull<*mut u8>>; PIECES],
-    /// Objects a piece holds: a power of two; 0 until the first use.
-    piece_length: usize,
-    used: usize,
-    capacity: usize,
-    max_capacity: usize,
-    /// The least that `used` was since the last plunder.
-    low_water: usize,
-    /// Misses of both kinds up to the last round of resizing.
-    misses_seen: u64,
-    /// Objects for which there was no room in this period, and that nobody missed since.
-    turned_away: usize,
-    /// Objects that were missed after they had been turned away: with so much more capacity they would have been
-    /// here. The cache has not grown by these yet.
-    regretted: usize,
-}
-
-// SAFETY: the pieces are metadata that this stack alone refers to, and its lock guards.
-unsafe impl Send for Stack {}
-
 impl<T: TransferPolicy> TransferCache<T> {
     const VALID: () = assert!(T::INITIAL_BATCHES <= T::MAX_BATCHES, "initial exceeds maximum");
 
@@ -99,17 +50,7 @@ impl<T: TransferPolicy> TransferCache<T> {
         pub const fn new() -> Self {
             const { Self::VALID };
             Self {
-                stack: Mutex::new(Stack {
-                    pieces: [None; PIECES],
-                    piece_length: 0,
-                    used: 0,
-                    capacity: 0,
-                    max_capacity: 0,
-                    low_water: 0,
-                    misses_seen: 0,
-                    turned_away: 0,
-                    regretted: 0,
-                }),
+                stack: Mutex::new(Stack::new()),
                 used: AtomicU64::new(0),
                 capacity: AtomicU64::new(0),
                 max_capacity: AtomicU64::new(0),
@@ -313,154 +254,8 @@ impl<T: TransferPolicy> Default for TransferCache<T> {
     }
 }
 
-impl Stack {
-    /// Sets the capacities.
-    #[cold]
-    fn begin<T: TransferPolicy>(&mut self, info: &ClassInfo) {
-        let bounds = Bounds::of::<T>(info);
-        self.capacity = bounds.initial;
-        self.max_capacity = bounds.max;
-        self.piece_length = bounds.max.div_ceil(PIECES).next_power_of_two();
-    }
-
-    /// Makes room for `objects` more, as far as such were missed, up to `most` and its greatest capacity; says by
-    /// how many it grew.
-    fn grow_for(&mut self, objects: usize, most: usize) -> usize {
-        let needed = (self.used + objects).saturating_sub(self.capacity);
-        let most = most.min(self.max_capacity).saturating_sub(self.capacity);
-        let grown = needed.min(self.regretted).min(most);
-        self.capacity += grown;
-        self.regretted -= grown;
-        grown
-    }
-
-    /// Notes that so many objects were wanted and not there.
-    fn note_missed(&mut self, objects: usize) {
-        let regretted = objects.min(self.turned_away);
-        self.turned_away -= regretted;
-        self.regretted += regretted;
-    }
-
-    /// Puts objects on top, as many as there is room for, and until there are `most`.
-    fn push<E: Platform>(&mut self, platform: &E, objects: &[*mut u8], most: usize) -> usize {
-        let room = self.capacity.min(most).saturating_sub(self.used).min(objects.len());
-        let mut pushed = 0;
-        while pushed < room
-            && self.have_piece(platform, self.used)
-            && let Some(places) = self.piece_from(self.used)
-            && let Some(rest) = objects.get(pushed..room)
-        {
-            let count = places.len().min(rest.len());
-            for (place, object) in places.iter_mut().zip(rest) {
-                *place = *object;
-            }
-            pushed += count;
-            self.used += count;
-        }
-        pushed
-    }
-
-    /// Takes objects from the top.
-    fn pop(&mut self, out: &mut [*mut u8]) -> usize {
-        let wanted = out.len().min(self.used);
-        let mut popped = 0;
-        while popped < wanted {
-            let start = piece_start(self.used - 1, self.piece_length);
-            let count = (self.used - start).min(wanted - popped);
-            let first = self.used - count;
-            let (Some(places), Some(rest)) = (self.piece_from(first), out.get_mut(popped..)) else {
-                break;
-            };
-            for (slot, place) in rest.iter_mut().zip(places).take(count) {
-                *slot = *place;
-            }
-            popped += count;
-            self.used = first;
-        }
-        self.low_water = self.low_water.min(self.used);
-        popped
-    }
-
-    fn holds(&mut self, object: *mut u8) -> bool {
-        (0..self.used).any(|index| self.at(index) == Some(object))
-    }
-
-    /// Takes objects from the bottom, and moves the others down.
-    fn pop_oldest(&mut self, out: &mut [*mut u8]) -> usize {
-        let count = out.len().min(self.used);
-        for (index, slot) in out.iter_mut().enumerate().take(count) {
-            if let Some(object) = self.at(index) {
-                *slot = object;
-            }
-        }
-        for index in count..self.used {
-            if let Some(object) = self.at(index)
-                && let Some(place) = self.piece_from(index - count).and_then(<[_]>::first_mut)
-            {
-                *place = object;
-            }
-        }
-        self.used -= count;
-        self.low_water = self.low_water.saturating_sub(count);
-        count
-    }
-
-    fn at(&mut self, index: usize) -> Option<*mut u8> {
-        self.piece_from(index)?.first().copied()
-    }
-
-    /// Makes sure that there is a place for the object with this index.
-    #[inline]
-    fn have_piece<E: Platform>(&mut self, platform: &E, index: usize) -> bool {
-        let length = self.piece_length;
-        match self.pieces.get_mut(piece_of(index, length)) {
-            Some(Some(_)) => true,
-            Some(piece) => {
-                *piece = allocate_piece(platform, length);
-                piece.is_some()
-            }
-            None => false,
-        }
-    }
-
-    /// The places from `index` to the end of its piece.
-    #[inline]
-    fn piece_from(&mut self, index: usize) -> Option<&mut [*mut u8]> {
-        let length = self.piece_length;
-        let piece = (*self.pieces.get(piece_of(index, length))?)?;
-        // SAFETY: the arena gave the piece `length` places of zeroes, which are null pointers; they are
-        // this stack's alone, which is borrowed for as long as the slice.
-        let places = unsafe { core::slice::from_raw_parts_mut(piece.as_ptr(), length) };
-        places.get_mut(index - piece_start(index, length)..)
-    }
-}
-
 /// Adds to a counter that the holder of the lock alone writes.
 #[inline(always)]
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
-}
-
-/// The piece that holds `index`, where pieces are `length` long: a power of two.
-#[inline(always)]
-const fn piece_of(index: usize, length: usize) -> usize {
-    index >> (length.trailing_zeros() & (usize::BITS - 1))
-}
-
-/// The first index of the piece that holds `index`.
-#[inline(always)]
-const fn piece_start(index: usize, length: usize) -> usize {
-    index & !length.wrapping_sub(1)
-}
-
-#[cold]
-fn allocate_piece<E: Platform>(platform: &E, length: usize) -> Option<NonNull<*mut u8>> {
-    let bytes = length.checked_mul(size_of::<*mut u8>())?;
-    let piece = platform.arena().allocate(
-        platform.metadata(),
-        bytes,
-        align_of::<*mut u8>(),
-        MetadataKind::TransferCaches,
-    )?;
-    Some(piece.cast())
 }
