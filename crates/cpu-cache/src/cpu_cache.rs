@@ -1,7 +1,7 @@
 //! The caches of all CPUs, and the four operations on them.
 
 use crate::{
-    Header, RegionSize,
+    CpuWords, Header, RegionSize,
     cpu_state::CpuState,
     fences::{FenceRecord, Fences},
     layout::{Layouts, REGION_BYTES},
@@ -41,103 +41,6 @@ pub struct Setup {
     pub limit_bytes: usize,
 }
 
-/// What became of an object that was given to a CPU.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Pushed {
-    /// The CPU has it.
-    Done,
-    /// There is no room.
-    Full,
-    /// It is the object that was given last: it was given twice.
-    Again,
-}
-
-/// The word that stands for no object, for who looks at first words.
-pub(crate) static NOTHING: u64 = 0;
-
-/// The words that the operations read, and the operations on a cached class.
-///
-/// A cache has one; a heap keeps a copy beside what else its fast path reads. All zero bits are the words of
-/// a cache that is not set up.
-#[repr(transparent)]
-#[derive(Debug)]
-pub struct CpuWords(
-    /// Written once, before the first operation; read by every operation.
-    Slabs,
-);
-
-impl CpuWords {
-    strata_sync::const_fn! {
-        /// The words of a cache that is not set up.
-        pub const fn new() -> Self {
-            Self(Slabs::new())
-        }
-    }
-
-    /// Makes these the words of `cache`.
-    pub fn copy_from(&self, cache: &CpuCache) {
-        self.0.copy_from(cache.slabs());
-    }
-
-    /// Takes a free object of `class`; null if this CPU has none.
-    ///
-    /// # Safety
-    ///
-    /// The cache whose words these are is set up, and this thread's rseq area is registered where `set_up` was
-    /// told.
-    #[inline(always)]
-    pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
-        unsafe { rseq::pop(&self.0, class.raw().into()) }
-    }
-
-    /// Takes a free object of `class`; the address of a word that is 0, and [is nothing](Self::is_nothing), if this
-    /// CPU has none. For who is going to look at the object's first word: one comparison does for both.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::pop`].
-    #[inline(always)]
-    pub unsafe fn pop_or_nothing(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise is the one that `rseq::pop_or_nothing` asks for.
-        unsafe { rseq::pop_or_nothing(&self.0, class.raw().into()) }
-    }
-
-    /// Whether [`pop_or_nothing`](Self::pop_or_nothing) found no object.
-    #[inline(always)]
-    pub fn is_nothing(object: *mut u8) -> bool {
-        core::ptr::eq(object.cast(), &raw const NOTHING)
-    }
-
-    /// Gives a free object of `class` to this CPU; false if it has no room.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
-    #[inline(always)]
-    pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: the caller's promise is the one that `rseq::push` asks for.
-        unsafe { rseq::push(&self.0, class.raw().into(), object) }
-    }
-
-    /// The same, unless it is the object that was given last. Costs a load more, of a slot beside the one that is written.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Self::push`]; only that `object` may be the one that was given last.
-    #[inline(always)]
-    pub unsafe fn push_unless_top(&self, class: SizeClass, object: *mut u8) -> Pushed {
-        // SAFETY: the caller's promise is the one that `rseq::push_unless_top` asks for.
-        unsafe { rseq::push_unless_top(&self.0, class.raw().into(), object) }
-    }
-}
-
-impl Default for CpuWords {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// Free objects in reach of each CPU, taken and given by restartable sequences.
 ///
 /// An operation on a cached class is a handful of instructions: no lock, no atomic
@@ -161,7 +64,7 @@ pub struct CpuCache {
     pub(crate) unused_limit: AtomicI64,
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU
     /// counts for itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
-    out_bytes: AtomicI64,
+    pub(crate) out_bytes: AtomicI64,
     /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
     /// CPUs, so that nobody touches regions that were never used.
     used_ids: AtomicU32,
@@ -181,10 +84,6 @@ impl CpuCache {
 
     /// What a limit above is taken for: 1 TiB, more than the slots of a region can hold.
     pub const GREATEST_LIMIT_BYTES: usize = 1 << 40;
-
-    /// What a CPU may hold however little the program has: at half, a program of one thread misses twice as often in its
-    /// first MiB; at twice, four CPUs of a program that holds 1 MiB keep 2 MiB for it.
-    const LEAST_ALLOWANCE: u64 = 256 << 10;
 
     /// Whether a cache can be set up at all, for all that is known when compiling: under Linux on x86-64, unless
     /// built with `--cfg strata_no_rseq`.
@@ -412,46 +311,6 @@ impl CpuCache {
             return AddressRange::new(0, 0);
         }
         AddressRange::new(self.slab_range().start + id as usize * REGION_BYTES, REGION_BYTES)
-    }
-
-    /// Bytes that one CPU's capacities may take up now.
-    pub(crate) fn allowance(&self, state: &CpuState) -> i64 {
-        self.worth(state).min(state.limit_bytes())
-    }
-
-    /// Bytes that one CPU's capacities may take up whatever its limit is: all bytes that the source handed out
-    /// while one CPU was used, and half of them over all possible CPUs when more were. So caches grow with the
-    /// program, and never hold more than was out at once, but for the least that each CPU may have. With half of
-    /// that for one CPU, a program that allocates and frees a MiB in turn fetches half of it from the source each
-    /// time; with all of it for several, 2000 short threads in turn left 0.1 to 1.2 MiB more resident instead of
-    /// 0.3 to 0.8.
-    ///
-    /// A CPU through which objects pass to and fro [earns](CpuState::note_costly_turn) more, at most half of what
-    /// is out. With all of it, programs of short threads have 1.4 times as much at their peak (`threads` of the
-    /// benchmarks), and with half 1.07 times.
-    pub(crate) fn worth(&self, state: &CpuState) -> i64 {
-        let out = self.out_bytes();
-        let share = match self.used_ids() {
-            0 | 1 => out,
-            _ => out / (2 * u64::from(self.ids().max(1))),
-        };
-        let share = share.max(Self::LEAST_ALLOWANCE);
-        let earned = u64::try_from(state.earned_bytes()).unwrap_or(0).min(out / 2);
-        i64::try_from(share.max(earned)).unwrap_or(i64::MAX)
-    }
-
-    /// Bytes of the objects that the source handed out and has not got back, over all CPUs; less than 32 KiB off
-    /// for each CPU. Takes no lock: one load.
-    pub fn out_bytes(&self) -> u64 {
-        u64::try_from(self.out_bytes.load(Ordering::Relaxed)).unwrap_or(0)
-    }
-
-    /// Notes that the source handed out or took back so many objects of `size` bytes; returned ones as a negative number.
-    pub(crate) fn count_out(&self, state: &CpuState, objects: i64, size: usize) {
-        let bytes = state.count_out(objects * i64::try_from(size).unwrap_or(0));
-        if bytes != 0 {
-            self.out_bytes.fetch_add(bytes, Ordering::Relaxed);
-        }
     }
 
     pub(crate) fn table(&self) -> Option<&'static SizeClassTable> {

@@ -61,8 +61,10 @@
 #[cfg(any(test, strata_loom))]
 extern crate std;
 
+mod allowance;
 mod cpu_cache;
 mod cpu_state;
+mod cpu_words;
 mod drain;
 mod fences;
 mod figures;
@@ -84,7 +86,8 @@ mod rseq;
 mod shares;
 mod stopped;
 
-pub use cpu_cache::{CpuCache, CpuWords, IdKind, Pushed, Setup};
+pub use cpu_cache::{CpuCache, IdKind, Setup};
+pub use cpu_words::{CpuWords, Pushed};
 pub use fences::Fences;
 pub use figures::{ClassMisses, CpuStats};
 pub use header::Header;

@@ -3,8 +3,8 @@
 
 use crate::{
     Fences, Header, Pushed,
-    cpu_cache::NOTHING,
     cpu_state::{CpuState, RegionWord},
+    cpu_words::NOTHING,
 };
 use strata_size_classes::SizeClass;
 use strata_sync::atomic::{AtomicPtr, AtomicU64};

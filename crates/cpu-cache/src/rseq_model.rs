@@ -12,8 +12,8 @@
 
 use crate::{
     Fences, Header, Pushed,
-    cpu_cache::NOTHING,
     cpu_state::{CpuState, RegionWord},
+    cpu_words::NOTHING,
     layout::{CLASSES, FIRST_SLOT},
 };
 use core::cell::RefCell;

@@ -1,5 +1,5 @@
 use super::*;
-use strata_size_classes::{PageSize, Pages8K};
+use strata_size_classes::{PageSize, Pages8K, SizeClass};
 
 fn class(size: usize) -> SizeClass {
     Pages8K::TABLE.entry(size).expect("a class").class()
