@@ -197,15 +197,15 @@ impl HugepageAdvice {
         }
     }
 
-    /// Has the kernel back a fresh range now, for writing.
+    /// Has the kernel back a fresh range now, for writing. True if it did: what a kernel before Linux 5.14 refuses is faulted
+    /// in as it is touched.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn fault_in<E: Platform>(&self, platform: &E, range: AddressRange) {
-        // What a kernel before Linux 5.14 refuses is faulted in as it is touched.
+    pub(crate) fn fault_in<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
         let source = platform.source();
         let call = || source.advise(range, Advice::PopulateWrite).is_ok();
-        self.refusals_to_fault_in.ask(platform.clock(), call);
+        self.refusals_to_fault_in.ask(platform.clock(), call) == Some(true)
     }
 
     /// Notes a fresh run that is taken for a span of `span_bytes` while the heap is small.

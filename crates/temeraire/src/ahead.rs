@@ -1,6 +1,10 @@
 //! How much fresh memory is faulted in before spans take it.
 
-use strata_span::{PageCount, PageSize};
+use crate::{
+    handle::Handle, hugepage_aware::HugePageAware, state::State, supply::KeeperHandle,
+    tracker::HugepageTracker,
+};
+use strata_span::{PageCount, PageId, PageSize, Platform};
 
 /// What a heap that grows fast has taken fresh of late, on small pages, for spans of one page and many objects.
 ///
@@ -68,9 +72,76 @@ impl Ahead {
         PageCount::new(most >> P::SHIFT)
     }
 
-    /// Notes that so many pages behind a span were faulted in: the next fresh one comes when they are taken.
+    /// Notes that so many pages behind a span are faulted in: the next fresh one comes when they are taken.
     pub(crate) fn note_ahead<P: PageSize>(&mut self, pages: PageCount<P>) {
         self.taken_bytes = self.taken_bytes.saturating_add(pages.bytes());
+    }
+}
+
+impl<P: PageSize> State<P> {
+    /// The most pages that are to be faulted in behind a span, `fresh` pages of which nobody touched.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn plan_ahead<E: Platform>(
+        &mut self,
+        platform: &E,
+        fresh: PageCount<P>,
+    ) -> PageCount<P> {
+        let now_ns = self.time(platform);
+        let in_use = PageCount::new(self.in_use_pages);
+        let most = self.ahead.note(fresh, in_use, now_ns);
+        // Where memory is limited, each page of it is for somebody.
+        if self.limits.any() { PageCount::ZERO } else { most }
+    }
+}
+
+impl<P: PageSize> HugePageAware<P> {
+    /// Has the kernel fault in up to `most` pages behind a span of `pages` pages together with it, with the lock dropped.
+    /// They count as backed once the kernel has done so. Only its caller knows of the span yet.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn fault_in_ahead<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        first: PageId<P>,
+        pages: PageCount<P>,
+        most: PageCount<P>,
+    ) {
+        let behind = first.index_in_hugepage() + pages.get();
+        self.underway.let_forks_pass();
+        let Some((tracker, ahead)) = self.begin_populating(platform, first, behind, most) else {
+            return;
+        };
+        let is_done = self.advice.fault_in(platform, (pages + ahead).range_from(first));
+        let mut state = self.state.lock();
+        // Its span has kept the hugepage from emptying, so that the tracker is the same.
+        state.filler.end_populating(tracker, behind, ahead, is_done);
+        state.note_peak();
+        self.underway.end();
+    }
+
+    /// The hugepage of a span, and how many pages behind it are to be faulted in; none if none are.
+    fn begin_populating<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        first: PageId<P>,
+        behind: usize,
+        most: PageCount<P>,
+    ) -> Option<(Handle<HugepageTracker>, PageCount<P>)> {
+        let mut state = self.state.lock();
+        let Some(KeeperHandle::Tracker(tracker)) = state.keeper_of(platform, first.hugepage())
+        else {
+            return None;
+        };
+        let ahead = state.filler.begin_populating(tracker, behind, most);
+        if ahead == PageCount::ZERO {
+            return None;
+        }
+        state.ahead.note_ahead(ahead);
+        self.underway.begin();
+        Some((tracker, ahead))
     }
 }
 

@@ -281,11 +281,14 @@ impl<P: PageSize> Filler<P> {
         self.change(tracker, HugepageTracker::become_whole);
     }
 
-    /// Counts up to `most` free pages from the page with index `start` on as backed, of those that the kernel backs page
-    /// by page and has not backed yet. Says how many there were in a row.
+    /// Begins to have free pages of a hugepage faulted in: up to `most` from the page with index `start` on, of those that
+    /// the kernel backs page by page and has not backed yet. Says how many there are in a row; none: nothing began.
+    ///
+    /// They can be allocated meanwhile, and count as backed only when that has ended. Until then no page of the hugepage
+    /// goes to the kernel, which would not know what comes first.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn back_ahead(
+    pub(crate) fn begin_populating(
         &mut self,
         tracker: Handle<HugepageTracker>,
         start: usize,
@@ -294,7 +297,27 @@ impl<P: PageSize> Filler<P> {
         if !tracker.is_by_page() || tracker.set.get() == FillerSet::Releasing {
             return PageCount::ZERO;
         }
-        PageCount::new(self.change(tracker, |tracker| tracker.back(start, most.get())))
+        let count = tracker.unbacked_run(start, most.get());
+        if count == 0 || !tracker.begin_populating() {
+            return PageCount::ZERO;
+        }
+        PageCount::new(count)
+    }
+
+    /// Ends that: `is_done` says whether the kernel did it. What is still free and not backed of the pages counts as backed then.
+    #[cold]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn end_populating(
+        &mut self,
+        tracker: Handle<HugepageTracker>,
+        start: usize,
+        pages: PageCount<P>,
+        is_done: bool,
+    ) {
+        tracker.end_populating();
+        if is_done {
+            self.change(tracker, |tracker| tracker.back(start, pages.get()));
+        }
     }
 
     /// Makes an allocation of `from` pages from the page with index `start` longer; false if the

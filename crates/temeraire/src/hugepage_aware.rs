@@ -278,8 +278,7 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
             self.advice.tell_grown(platform, first.range(count), false);
         }
         if found.ahead > PageCount::ZERO {
-            let fresh = (request.pages + found.ahead).range_from(found.first);
-            self.advice.fault_in(platform, fresh);
+            self.fault_in_ahead(platform, found.first, request.pages, found.ahead);
         }
         span.set_watched(watched);
         span.set_range(found.first, request.pages);

@@ -28,7 +28,7 @@ pub(crate) struct Found<P: PageSize> {
     pub(crate) modest: Option<(Hugepage, HugepageCount)>,
     /// How many of the pages the kernel backs only when they are touched, as far as the filler knows.
     pub(crate) unbacked: PageCount<P>,
-    /// Pages behind the span that are to be faulted in together with it.
+    /// The most pages behind the span that are to be faulted in together with it.
     pub(crate) ahead: PageCount<P>,
 }
 

@@ -178,7 +178,7 @@ impl<P: PageSize> State<P> {
         let is_fresh =
             FillerKind::of(request) == FillerKind::Dense && found.unbacked > PageCount::ZERO;
         if is_fresh && Ahead::is_for::<P>(PageCount::new(self.in_use_pages)) {
-            found.ahead = self.back_ahead(platform, &found, request.pages);
+            found.ahead = self.plan_ahead(platform, found.unbacked);
         }
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
         let single = Self::fills_a_hugepage(request.pages);
@@ -186,35 +186,6 @@ impl<P: PageSize> State<P> {
         let modest = found.advise.filter(|_| in_use <= HugepageAdvice::THRESHOLD_BYTES);
         let added = found.added.filter(worth_it);
         Some(Found { advise: found.advise.filter(worth_it), added, modest, ..found })
-    }
-
-    /// Counts as backed what is to be faulted in behind a span of `pages` pages of which some are fresh. Says how many pages
-    /// that are.
-    #[cold]
-    #[inline(never)]
-    #[unsafe(link_section = ".text_rarely")]
-    fn back_ahead<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        found: &Found<P>,
-        pages: PageCount<P>,
-    ) -> PageCount<P> {
-        let now_ns = self.time(platform);
-        let in_use = PageCount::new(self.in_use_pages);
-        let most = self.ahead.note(found.unbacked, in_use, now_ns);
-        // Where memory is limited, each page of it is for somebody.
-        if most == PageCount::ZERO || self.limits.any() {
-            return PageCount::ZERO;
-        }
-        let Some(KeeperHandle::Tracker(tracker)) = self.keeper_of(platform, found.first.hugepage())
-        else {
-            return PageCount::ZERO;
-        };
-        let behind = found.first.index_in_hugepage() + pages.get();
-        let ahead = self.filler.back_ahead(tracker, behind, most);
-        self.ahead.note_ahead(ahead);
-        self.note_peak();
-        ahead
     }
 
     /// Takes the pages of a span back. What has to go to the kernel at once is added to

@@ -214,6 +214,9 @@ impl<P: PageSize> HugePageAware<P> {
             let Some(KeeperHandle::Tracker(tracker)) = state.keeper_of(platform, hugepage) else {
                 return HugepageBreak::Refused;
             };
+            if tracker.is_populating() {
+                return HugepageBreak::Refused;
+            }
             if tracker.is_forbidden() {
                 return HugepageBreak::Broken;
             }

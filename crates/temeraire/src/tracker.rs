@@ -124,6 +124,8 @@ pub(crate) struct HugepageTracker {
     pub(crate) refilled: Cell<bool>,
     /// Too much of it was missing to make it whole, when that was last looked at: that it is broken is nothing new then.
     pub(crate) passed_over: Cell<bool>,
+    /// Threads that have the kernel fault in pages of it.
+    populating: Cell<u16>,
 }
 
 static_assertions::const_assert!(size_of::<HugepageTracker>() <= 320);
@@ -364,13 +366,31 @@ impl HugepageTracker {
         released
     }
 
-    /// Counts up to `most` free pages from `start` on as backed that are not; says how many there were in a row.
-    pub(crate) fn back(&self, start: usize, most: usize) -> usize {
-        let end = self.released.next_absent(start, (start + most).min(self.length()));
-        let count = end - start;
-        self.released.remove(start, count);
-        self.released_pages.set(self.released_pages.get() - small(count));
-        count
+    /// Pages in a row, from `start` on and up to `most`, that are free and not backed.
+    pub(crate) fn unbacked_run(&self, start: usize, most: usize) -> usize {
+        self.released.next_absent(start, (start + most).min(self.length())) - start
+    }
+
+    /// Counts the `count` pages from `start` on as backed, as far as they are free and not backed.
+    pub(crate) fn back(&self, start: usize, count: usize) {
+        self.take_released(start, count);
+    }
+
+    /// Notes that the kernel is being asked to fault in pages of it. False if as many ask as can be counted.
+    pub(crate) fn begin_populating(&self) -> bool {
+        let more = self.populating.get().checked_add(1);
+        more.inspect(|&more| self.populating.set(more)).is_some()
+    }
+
+    /// Notes that one who asked was answered.
+    pub(crate) fn end_populating(&self) {
+        debug_assert!(self.populating.get() > 0, "somebody asked");
+        self.populating.set(self.populating.get().saturating_sub(1));
+    }
+
+    /// Whether the kernel is being asked to fault in pages of it: none of it may go meanwhile.
+    pub(crate) fn is_populating(&self) -> bool {
+        self.populating.get() > 0
     }
 
     /// Notes that pages which come into use may be written to. Says how many read as zero.

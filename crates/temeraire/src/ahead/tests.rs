@@ -1,13 +1,16 @@
 use super::Ahead;
 use crate::hugepage_aware::HugePageAware;
-use std::boxed::Box;
+use core::cell::RefCell;
+use std::{boxed::Box, rc::Rc, thread_local};
 use strata_os::{
-    AddressRange, CallKind, CallKinds, FailingPages, Fault, ManualClock, SimulatedPages,
-    SystemPages, ThpMode,
+    AddressRange, Advice, CallKind, CallKinds, FailingPages, Fault, ManualClock, MapError,
+    PageSourceLayer, SimulatedPages, SystemPages, ThpMode,
 };
-use strata_page_heap::{Density, MemoryLimits, PageHeap, SpanRequest};
+use strata_page_heap::{
+    Density, HugepageBreak, MemoryLimits, PageHeap, ReleaseReason, SpanRequest,
+};
 use strata_size_classes::{PageSize, Pages8K};
-use strata_span::{Ground, PageCount};
+use strata_span::{Ground, Hugepage, PageCount, SpanHandle};
 
 const KIB: usize = 1 << 10;
 const IN_USE: usize = 1 << 20;
@@ -77,8 +80,7 @@ fn grown(spans: usize, apart_ns: u64, refuse: bool, limit_bytes: u64) -> (u64, u
     }
     let stats = heap.stats();
     let resident = ground.source.source().figures().resident_bytes as u64;
-    let booked = if refuse { 0 } else { stats.free_bytes };
-    assert_eq!(resident, stats.in_use_bytes + booked, "the books know what is in memory");
+    assert_eq!(resident, stats.backed_bytes(), "the books know what is in memory");
     (resident - stats.in_use_bytes, ground.source.calls(CallKind::Advise))
 }
 
@@ -106,4 +108,120 @@ fn a_kernel_that_refuses_is_left_alone() {
     let (ahead, calls) = grown(1000, 10_000, true, 0);
     assert_eq!(ahead, 0);
     assert!(calls < 40, "{calls}");
+}
+
+/// What others do while the kernel faults memory of a hugepage in.
+type Others = Rc<dyn Fn(Hugepage)>;
+
+thread_local! {
+    static OTHERS: RefCell<Option<Others>> = const { RefCell::new(None) };
+}
+
+/// Pages on which others do something just before the kernel faults memory in, and just after; and which may refuse to do that.
+struct Interrupted {
+    pages: SimulatedPages,
+    refuses: bool,
+}
+
+// SAFETY: all answers are those of the pages beneath, and what is refused changes nothing.
+unsafe impl PageSourceLayer for Interrupted {
+    type Beneath = SimulatedPages;
+
+    fn beneath(&self) -> &SimulatedPages {
+        &self.pages
+    }
+
+    fn advise(&self, range: AddressRange, advice: Advice) -> Result<(), MapError> {
+        if advice == Advice::PopulateWrite {
+            let hugepage = Hugepage::from_address(range.start);
+            let others = || OTHERS.with_borrow(Clone::clone).iter().for_each(|it| it(hugepage));
+            others();
+            let done = if self.refuses {
+                Err(MapError::new(range.bytes, 22))
+            } else {
+                strata_os::PageSource::advise(&self.pages, range, advice)
+            };
+            others();
+            return done;
+        }
+        strata_os::PageSource::advise(&self.pages, range, advice)
+    }
+}
+
+/// A program with two threads, of which the second has its turn while the first faults memory in.
+struct Interleaved {
+    ground: Ground<Pages8K, Interrupted, SystemPages, ManualClock>,
+    heap: HugePageAware<Pages8K>,
+}
+
+impl Interleaved {
+    fn take(&self) -> SpanHandle {
+        let request = SpanRequest { density: Density::Dense, ..SpanRequest::of(PageCount::ONE) };
+        let span = self.heap.allocate(&self.ground, request).unwrap();
+        let page = AddressRange::new(span.start::<Pages8K>().value(), Pages8K::BYTES);
+        self.ground.source.pages.touch(page);
+        span
+    }
+
+    fn give(&self, span: SpanHandle) {
+        // SAFETY: it came from this heap, and nobody uses it.
+        assert!(unsafe { self.heap.deallocate(&self.ground, span) });
+    }
+
+    /// Some spans come, two of them go again, and all that is free is to go back.
+    fn interrupt(&self, hugepage: Hugepage) {
+        let spans: [SpanHandle; 4] = core::array::from_fn(|_| self.take());
+        self.give(spans[1]);
+        self.give(spans[3]);
+        self.heap.release(&self.ground, pages(1 << 30), ReleaseReason::Call);
+        assert_eq!(
+            self.heap.break_hugepage(&self.ground, hugepage, 8 * KIB),
+            HugepageBreak::Refused,
+            "nothing inside of spans goes either"
+        );
+    }
+
+    /// What is in memory, by the kernel and by the heap's own books.
+    fn resident_and_booked(&self) -> (u64, u64) {
+        let resident = self.ground.source.pages.figures().resident_bytes as u64;
+        (resident, self.heap.stats().backed_bytes())
+    }
+}
+
+/// A heap grows, and each time memory is faulted in others interrupt that.
+fn grow_interrupted(refuses: bool) {
+    let source = SimulatedPages::new().with_faults().with_thp_mode(ThpMode::Never);
+    let pages = Interrupted { pages: source, refuses };
+    let program = Rc::new(Interleaved {
+        ground: Ground::new(pages, SystemPages::new(), ManualClock::new(1_000_000_000)),
+        heap: HugePageAware::new(),
+    });
+    let (other, interrupts) = (Rc::clone(&program), Rc::new(RefCell::new(0)));
+    let counted = Rc::clone(&interrupts);
+    OTHERS.set(Some(Rc::new(move |hugepage| {
+        *counted.borrow_mut() += 1;
+        other.interrupt(hugepage);
+    })));
+    for _ in 0..1000 {
+        program.ground.clock.advance(10_000);
+        program.take();
+        let (resident, booked) = program.resident_and_booked();
+        assert_eq!(resident, booked, "after {} interrupts", interrupts.borrow());
+    }
+    OTHERS.take();
+    assert!(*interrupts.borrow() > if refuses { 7 } else { 20 }, "{}", interrupts.borrow());
+    // What was kept while memory was faulted in can go now.
+    program.heap.release(&program.ground, self::pages(1 << 30), ReleaseReason::Call);
+    let stats = program.heap.stats();
+    assert_eq!((stats.free_bytes, program.heap.underway.steps()), (0, 0));
+}
+
+#[test]
+fn what_others_do_while_memory_is_faulted_in_leaves_the_books_right() {
+    grow_interrupted(false);
+}
+
+#[test]
+fn what_the_kernel_refuses_to_fault_in_does_not_count_as_backed() {
+    grow_interrupted(true);
 }

@@ -63,6 +63,7 @@ impl<P: PageSize> Filler<P> {
     ) -> Option<Handle<HugepageTracker>> {
         let with_pages = |tracker: &Handle<HugepageTracker>| {
             tracker.free_pages() >= granule
+                && !tracker.is_populating()
                 && may_go(tracker)
                 && tracker.backed_gaps(granule).next().is_some()
         };
