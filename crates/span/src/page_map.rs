@@ -95,11 +95,16 @@ impl<P: PageSize> PageMap<P> {
         }
     }
 
-    /// Makes the root, if it does not stand yet: after this, [`PageMapWords::copy_from`] has
-    /// something to copy. False when there is no memory for it.
+    /// Makes the root, if it does not stand yet, and the window: after this, [`PageMapWords::copy_from`] and
+    /// [`PageMapWindow::copy_from`] have something to copy. False when there is no memory for the root; where there
+    /// is none for the window beside it, or the program would miss the address space, the map does without.
+    ///
+    /// To be called before other threads have the map: a window shows nothing of a page that was entered before it
+    /// was open. A map whose first call is [`ensure`](Self::ensure) has none.
     #[must_use]
     pub fn prepare<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
-        self.root_length.load(Ordering::Acquire) != 0 || self.make_root(arena, source)
+        let window = if source.is_confined() { 0 } else { Window::<P>::BYTES };
+        self.root_length.load(Ordering::Acquire) != 0 || self.make_root(arena, source, window)
     }
 
     /// The span that holds `address`, as far as its pages were entered. Any address may be asked
@@ -131,7 +136,7 @@ impl<P: PageSize> PageMap<P> {
         first: PageId<P>,
         pages: PageCount<P>,
     ) -> bool {
-        if self.root_length.load(Ordering::Acquire) == 0 && !self.make_root(arena, source) {
+        if self.root_length.load(Ordering::Acquire) == 0 && !self.make_root(arena, source, 0) {
             return false;
         }
         let Some(last) = first.number().checked_add(pages.get().saturating_sub(1)) else {
@@ -291,16 +296,15 @@ impl<P: PageSize> PageMap<P> {
         hugepage.number() & per_leaf.saturating_sub(1)
     }
 
+    /// Makes the root, with so many bytes for a window behind it: [`Window::BYTES`], or 0 for none.
     #[cold]
-    fn make_root<M: PageSource>(&self, arena: &MetadataArena, source: &M) -> bool {
+    fn make_root<M: PageSource>(&self, arena: &MetadataArena, source: &M, window: usize) -> bool {
         let bits = source.address_bits().min(WIDEST_ADDRESS);
         let length = 1usize << bits.saturating_sub(P::SHIFT + LEAF_SHIFT);
         let bytes = (length * size_of::<PublishOnce<Leaf>>()).next_multiple_of(1 << GRANULE_SHIFT);
         let allocate =
             |bytes| arena.allocate(source, bytes, align_of::<usize>(), MetadataKind::PageMap);
-        // The window stands behind the root, so that both are one reservation; where there is no room for it, there
-        // is none, nor where the program would miss what it takes.
-        let window = if source.is_confined() { 0 } else { Window::<P>::BYTES };
+        // The window stands behind the root, so that both are one reservation.
         let (memory, window) = match allocate(bytes + window) {
             Some(memory) => (memory, window > 0),
             None => match allocate(bytes) {
@@ -323,7 +327,8 @@ impl<P: PageSize> PageMap<P> {
         if window && first.is_ok() {
             // SAFETY: the piece is that much longer than the root, zeroed, and stays.
             let classes = unsafe { memory.add(bytes) };
-            // SAFETY: zeroed bytes that stay; the root that stands is the one in front of it, so this is done once.
+            // SAFETY: zeroed bytes that stay; the root that stands is the one in front of it, so this is done once;
+            // and nobody else has the map yet (`prepare`), so that no page is entered.
             unsafe { self.window.open(classes) };
         }
         // Release pairs with the acquire in `leaf_at`.

@@ -17,6 +17,13 @@ impl<P: PageSize> Site<P> {
         Self { map: PageMap::new(), arena, source, spans: SpanPool::new() }
     }
 
+    /// One whose map has a window.
+    fn prepared() -> Self {
+        let site = Self::new();
+        assert!(site.map.prepare(&site.arena, &site.source));
+        site
+    }
+
     fn ensure(&self, first: PageId<P>, pages: usize) {
         assert!(self.map.ensure(&self.arena, &self.source, first, PageCount::new(pages)));
     }
@@ -136,7 +143,7 @@ fn pages_outside_of_the_address_space_are_refused() {
 
 #[test]
 fn the_root_is_as_long_as_addresses_are_wide() {
-    let site = Site::<Pages8K>::new();
+    let site = Site::<Pages8K>::prepared();
     site.ensure(PageId::new(1), 1);
     let bits = site.source.address_bits().min(WIDEST_ADDRESS);
     let entries = 1u64 << (bits - Pages8K::SHIFT - LEAF_SHIFT);

@@ -120,6 +120,20 @@ fn a_map_without_room_for_a_window_does_without() {
     assert_eq!(words.class_at(1 << 40), None);
 }
 
+/// Of two threads that make the root at once one may enter pages before the other has opened the window.
+#[test]
+fn a_map_that_was_not_prepared_has_none_that_could_miss_a_page() {
+    let (map, words, arena) =
+        (PageMap::<Pages8K>::new(), PageMapWindow::new(), MetadataArena::new());
+    let source = SystemPages::new();
+    let (first, count) = (PageId::new(40), PageCount::new(2));
+    assert!(map.ensure(&arena, &source, first, count));
+    assert!(map.prepare(&arena, &source), "the root stands");
+    words.copy_from(&map);
+    assert_eq!(map.window.reserved_bytes(), 0);
+    assert_eq!(words.class_at(40 << Pages8K::SHIFT), None);
+}
+
 #[test]
 fn of_objects_longer_than_pages_the_window_shows_the_pages_on_which_they_begin() {
     let site = Site::<Pages8K>::new();
