@@ -15,7 +15,7 @@ use core::{
 use std::{os::unix::process::CommandExt, process::Command, sync::Barrier, thread};
 use strata_alloc::{Config, CpuIdChoice, FrontEnd, Heap, WhyPerThread};
 use strata_cpu_cache::{CpuCache, Fences, IdKind};
-use strata_os::{for_each_allowed_cpu, rseq, thread_id};
+use strata_os::{for_each_allowed_cpu, refuse_calls, rseq, thread_id};
 
 static HEAP: Heap = Heap::with(Config::DEFAULT);
 
@@ -24,7 +24,7 @@ fn play(name: &str, refused: &'static [c_long], errno: i32) -> bool {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]);
     // SAFETY: what runs in the child before its program are three system calls, which allocate nothing.
-    unsafe { command.pre_exec(move || refuse(refused, errno)) };
+    unsafe { command.pre_exec(move || refuse_calls(refused, errno)) };
     let output = match command.output() {
         Ok(output) => output,
         Err(error) => {
@@ -36,33 +36,6 @@ fn play(name: &str, refused: &'static [c_long], errno: i32) -> bool {
     assert!(output.status.success(), "{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.contains("1 passed"), "{name} was not played: {text}");
     true
-}
-
-/// Has the kernel answer `errno` to these system calls of this process, from now on and across exec.
-fn refuse(calls: &[c_long], errno: i32) -> std::io::Result<()> {
-    const LOAD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-    let mut program = [op(RETURN, 0, libc::SECCOMP_RET_ALLOW); 8];
-    assert!(calls.len() <= 6);
-    program[0] = op(LOAD, 0, 0);
-    for (place, &call) in calls.iter().enumerate() {
-        // To the last instruction but none: over the other calls and the permission.
-        let over = u8::try_from(calls.len() - place).expect("few calls");
-        program[1 + place] = op(JUMP_IF_EQUAL, over, u32::try_from(call).expect("a number"));
-    }
-    program[2 + calls.len()] = op(RETURN, 0, libc::SECCOMP_RET_ERRNO | errno.cast_unsigned());
-    let length = u16::try_from(calls.len() + 3).expect("few calls");
-    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: numbers alone.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
-        return Err(std::io::Error::last_os_error());
-    }
-    // SAFETY: the program is as long as said.
-    let result =
-        unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
-    if result == 0 { Ok(()) } else { Err(std::io::Error::last_os_error()) }
 }
 
 /// Whether restartable sequences are to be had here at all.

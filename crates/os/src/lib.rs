@@ -11,8 +11,9 @@
 //!
 //! Beside the real thing stand fakes for tests and simulations, with the same traits:
 //! [`FailingPages`] fails the call that you name, [`ManualClock`] stands still until told, and with
-//! the feature `std` `SimulatedPages` keeps books on address space that does not exist; the random numbers of a
-//! test come from a `Seed`, which is printed and can be given back.
+//! the feature `std` `SimulatedPages` keeps books on address space that does not exist; `refuse_calls` has
+//! the kernel refuse what you name; the random numbers of a test come from a `Seed`, which is printed and can be given
+//! back.
 //!
 //! ```
 //! use strata_os::{Advice, PageSource, Purpose, Release, ReserveRequest, SystemPages};
@@ -76,6 +77,8 @@ mod page_source_layer;
 mod process;
 mod random;
 mod range;
+#[cfg(any(test, feature = "std"))]
+mod refused_calls;
 mod relocation;
 mod residency;
 mod restraint;
@@ -124,6 +127,8 @@ pub use process::{
 };
 pub use random::random_bits;
 pub use range::AddressRange;
+#[cfg(any(test, feature = "std"))]
+pub use refused_calls::refuse_calls;
 pub use residency::{Mapping, PageScan, for_each_mapping};
 pub use restraint::{keep_to_memory_calls, keeps_to_memory_calls, make_no_calls, makes_no_calls};
 #[cfg(any(test, feature = "std"))]

@@ -1,7 +1,7 @@
 use super::{SystemPages, TRIES, mapped_anew};
 use crate::{
     AddressRange, Advice, MapError, PageSource, Purpose, Release, ReserveRequest, errno,
-    kernel_page_bytes, set_errno,
+    kernel_page_bytes, refuse_calls, set_errno,
 };
 use core::ptr;
 
@@ -165,29 +165,6 @@ fn a_mapping_carries_the_name_of_its_purpose_where_the_kernel_has_names() {
     give_back(range);
 }
 
-/// From now on the kernel answers this thread's `mprotect` with `EPERM`. False where filters are not to be had.
-fn refuse_changes_of_access() -> bool {
-    const LOAD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-    let mut program = [
-        op(LOAD, 0, 0),
-        op(JUMP_IF_EQUAL, 1, u32::try_from(libc::SYS_mprotect).expect("a number")),
-        op(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-        op(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
-    ];
-    let length = u16::try_from(program.len()).expect("a few");
-    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: numbers alone.
-    let is_allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
-    // SAFETY: the program is as long as said.
-    is_allowed
-        && unsafe {
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
-        } == 0
-}
-
 /// A range of which the first and the last quarter are written to, so that what lies between them is one part of several.
 fn half_committed() -> (AddressRange, AddressRange) {
     let range = reserve(8 * MIB, 2 * MIB);
@@ -205,7 +182,7 @@ fn where_the_kernel_refuses_to_change_access_memory_is_mapped_anew() {
     let (range, middle) = half_committed();
     // A filter is the thread's that asks for it.
     let refused = std::thread::spawn(move || {
-        if !refuse_changes_of_access() {
+        if refuse_calls(&[libc::SYS_mprotect], libc::EPERM).is_err() {
             return false;
         }
         let before = mapped_anew();

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, mpsc},
     thread,
 };
+use strata_os::refuse_calls;
 use strata_sync::asymmetric::prepare_heavy_fence;
 
 fn owned() -> Arc<Owned<[Cell<u64>; 2]>> {
@@ -187,31 +188,6 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
     assert_eq!(owned.enter(token).is_some(), is_ownable);
 }
 
-/// From now on the kernel refuses this thread the means to put a fence into others. False where filters are not to be had.
-fn refuse_fences() -> bool {
-    const LOAD: u16 = 0x20;
-    const JUMP_IF_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    let op = |code, jt, k| libc::sock_filter { code, jt, jf: 0, k };
-    let number = |call: core::ffi::c_long| u32::try_from(call).expect("a number");
-    let mut program = [
-        op(LOAD, 0, 0),
-        op(JUMP_IF_EQUAL, 2, number(libc::SYS_membarrier)),
-        op(JUMP_IF_EQUAL, 1, number(libc::SYS_sched_setaffinity)),
-        op(RETURN, 0, libc::SECCOMP_RET_ALLOW),
-        op(RETURN, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned()),
-    ];
-    let length = program.len() as u16;
-    let filter = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
-    // SAFETY: numbers alone.
-    let is_allowed = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } == 0;
-    // SAFETY: the program is as long as said.
-    is_allowed
-        && unsafe {
-            libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter)
-        } == 0
-}
-
 #[test]
 fn where_the_kernel_came_to_refuse_fences_nobody_owns_the_value_from_the_first_visit_on() {
     let owned = owned();
@@ -221,7 +197,8 @@ fn where_the_kernel_came_to_refuse_fences_nobody_owns_the_value_from_the_first_v
     let refused = thread::spawn({
         let owned = owned.clone();
         move || {
-            let is_refused = refuse_fences();
+            let calls = [libc::SYS_membarrier, libc::SYS_sched_setaffinity];
+            let is_refused = refuse_calls(&calls, libc::EPERM).is_ok();
             if is_refused {
                 owned.visit(step);
             }
