@@ -139,12 +139,15 @@ fn of_eight_large_spans_that_a_program_fills_one_has_one_hugepage_on_small_pages
 }
 
 #[test]
-fn a_last_hugepage_of_which_a_large_span_leaves_more_than_a_quarter_is_not_asked_for() {
+fn a_last_hugepage_of_which_a_large_span_leaves_more_than_a_quarter_and_an_eighth_of_itself_is_not_asked_for()
+ {
     let per_mib = (1 << 20) / Pages8K::BYTES;
     let spans = [
-        (4 * per_mib + per_mib / 4, 2),
-        (5 * per_mib + per_mib / 2 - 1, 2),
-        (5 * per_mib + per_mib / 2, 3),
+        (2 * per_mib + per_mib / 4, 1),
+        (3 * per_mib + per_mib / 2 - 1, 1),
+        (3 * per_mib + per_mib / 2, 2),
+        (16 * per_mib / 9 * 8 - 8, 7),
+        (16 * per_mib / 9 * 8 + 8, 8),
     ];
     for (pages, asked) in spans {
         let heap = Heap::under(ThpMode::Madvise);
