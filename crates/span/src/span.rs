@@ -138,11 +138,11 @@ impl Span {
         self.place.store(place as u8, Ordering::Relaxed);
     }
 
-    /// Whether it is in use for objects of `class`.
+    /// Whether it is in use for objects of `class`, which is not [`SizeClass::NONE`]: the central free lists, which alone
+    /// give spans a class, take it from them before they are out of use.
     #[inline(always)]
     pub fn holds(&self, class: SizeClass) -> bool {
         self.class.load(Ordering::Relaxed) == class.raw()
-            && self.place.load(Ordering::Relaxed) == SpanPlace::InUse as u8
     }
 
     /// Takes it out of use. Of several threads that do so at the same moment one is told that it was in use; the
