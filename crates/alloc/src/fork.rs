@@ -312,7 +312,8 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     // SAFETY: the core stands, and is of the configuration that these functions were made for: `register` set both.
     let core = unsafe { Core::<C>::of_raw(core) };
     let shard = core.threads.forget_vanished(core.slot());
-    core.hardened.forget_vanished(shard);
+    // SAFETY: the handlers before the fork acquired the heap, and those in the child, where this is, released it.
+    unsafe { core.hardened.forget_vanished(shard) };
     core.background.forget_others();
     core.begin_in_child();
     core.recorder.forget();

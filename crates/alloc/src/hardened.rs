@@ -17,7 +17,6 @@ mod canary;
 mod common_path;
 mod large;
 mod located;
-mod owned;
 mod record;
 mod reports;
 mod shard;
@@ -26,7 +25,6 @@ mod zeroes;
 
 use self::canary::{Canary, Secret};
 use self::located::{Divisor, Located};
-pub(crate) use self::owned::Token;
 use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
 use self::shard::{FreeSlot, SHARDS};
@@ -46,6 +44,7 @@ use strata_span::{Address, Function, MetadataKind, Offence, Platform};
 use strata_sync::{
     asymmetric::prepare_heavy_fence,
     atomic::{AtomicPtr, AtomicU32, Ordering},
+    owned::Token,
     thread_block::{self, Slot},
 };
 
@@ -142,7 +141,8 @@ impl<C: HeapConfig> Core<C> {
         self.hardened.shards.store(piece.cast().as_ptr(), Ordering::Release);
         let ownable = prepare_heavy_fence();
         for shard in self.hardened.shards() {
-            shard.begin(random_bits(), ownable, C::Pages::TABLE);
+            // SAFETY: the heap is being set up: other threads come later.
+            unsafe { shard.begin(random_bits(), ownable, C::Pages::TABLE) };
         }
         self.middle().object_maps().keep_records();
         true
@@ -481,9 +481,14 @@ impl Hardened {
     }
 
     /// In the child of a fork: this thread alone has a shard.
-    pub(crate) fn forget_vanished(&self, own: *const Shard) {
+    ///
+    /// # Safety
+    ///
+    /// The process is such a child, of a thread that took the locks with [`Self::acquire`], and gave them back here.
+    pub(crate) unsafe fn forget_vanished(&self, own: *const Shard) {
         for shard in self.shards() {
-            shard.forget_vanished(core::ptr::eq(shard, own));
+            // SAFETY: the caller's promise.
+            unsafe { shard.forget_vanished(core::ptr::eq(shard, own)) };
         }
     }
 

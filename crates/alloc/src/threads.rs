@@ -6,7 +6,7 @@ mod records;
 
 use crate::{
     Core, FrontEnd, HeapConfig, front_end,
-    hardened::{Holder, Shard, Token},
+    hardened::{Holder, Shard},
     own_cache::OwnCache,
 };
 use core::{ffi::c_void, ptr::NonNull};
@@ -17,6 +17,7 @@ use strata_span::{MetadataKind, Platform, Pool, PoolItem, PoolStats};
 use strata_sync::{
     LockStats, Mutex,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering},
+    owned::Token,
     thread_block::{self, Slot, SlotWords, ThreadBlock},
 };
 use strata_thread_cache::{Occupancy, ThreadCache};

@@ -13,6 +13,7 @@
 //! | atomics and fences | [`atomic`] |
 //! | a lock with jemalloc's seven counters | [`Mutex`], [`LockStats`] |
 //! | something done once | [`Once`] |
+//! | a lock that costs its owner nothing while nobody else comes | [`owned`] |
 //! | figures under a lock, read without it | [`SeqWord`] |
 //! | two fences, of which one costs nothing | [`asymmetric`] |
 //! | the words of a thread, without a call | [`thread_block`] |
@@ -49,6 +50,7 @@ mod lock_stats;
 mod lock_times;
 mod mutex;
 mod once;
+pub mod owned;
 mod parking;
 mod prefetch;
 mod raw_lock;

@@ -1,4 +1,4 @@
-//! Interleavings of the lock, the once and the sequence word, explored by loom.
+//! Interleavings of the lock, of what a thread owns, of the once and the sequence word, explored by loom.
 //!
 //! `RUSTFLAGS="--cfg strata_loom" cargo test -p strata-sync --test loom --release`
 //!
@@ -12,6 +12,7 @@ use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use strata_sync::atomic::{AtomicU64, Ordering};
+use strata_sync::owned::{Owned, Token};
 use strata_sync::{Mutex, Once, SeqWord};
 
 /// Explores all interleavings with at most `preemptions` switches away from a thread that could
@@ -224,5 +225,151 @@ fn figures_read_during_and_after_a_change_fit_each_other() {
         };
         change_twice(&figures);
         reader.join().unwrap();
+    });
+}
+
+/// A value of several threads, how many of them live, and how often they were inside.
+struct Holdings {
+    value: Owned<UnsafeCell<u32>>,
+    users: AtomicU64,
+}
+
+fn holdings(users: u64) -> Arc<Holdings> {
+    Arc::new(Holdings { value: Owned::new(UnsafeCell::new(0)), users: AtomicU64::new(users) })
+}
+
+impl Holdings {
+    fn add_one(value: &UnsafeCell<u32>) {
+        // SAFETY: `with_mut` gives a pointer to the cell's value, which is ours alone inside; loom fails the model if
+        // it is not.
+        value.with_mut(|value| unsafe { *value += 1 });
+    }
+
+    /// Comes as the heap does: the owner's way if it is open.
+    fn work(&self) {
+        match self.value.enter(Token::here()) {
+            Some(entered) => Self::add_one(&entered),
+            None => self.value.with(Token::here(), Self::add_one),
+        }
+    }
+
+    /// This thread ends.
+    fn leave(&self) {
+        self.users.fetch_sub(1, Ordering::Relaxed);
+        let is_last = || self.users.load(Ordering::Relaxed) == 0;
+        // SAFETY: this thread is outside and does not come again; the others are counted before they come, and until
+        // they leave.
+        unsafe { self.value.leave(Token::here(), is_last) };
+    }
+
+    fn count(&self) -> u32 {
+        self.value.visit(read)
+    }
+}
+
+#[test]
+fn a_visitor_comes_while_the_owner_enters() {
+    explore(3, || {
+        let holdings = holdings(1);
+        holdings.work();
+        let visitor = {
+            let holdings = Arc::clone(&holdings);
+            thread::spawn(move || holdings.value.visit(Holdings::add_one))
+        };
+        holdings.work();
+        holdings.work();
+        visitor.join().unwrap();
+        assert_eq!(holdings.count(), 4);
+        assert!(holdings.value.enter(Token::here()).is_some(), "it is the owner still");
+    });
+}
+
+#[test]
+fn a_second_thread_ends_the_ownership_while_the_owner_enters() {
+    explore(3, || {
+        let holdings = holdings(2);
+        holdings.work();
+        let second = {
+            let holdings = Arc::clone(&holdings);
+            thread::spawn(move || {
+                holdings.work();
+                holdings.work();
+            })
+        };
+        holdings.work();
+        holdings.work();
+        second.join().unwrap();
+        assert!(holdings.value.enter(Token::here()).is_none());
+        holdings.work();
+        assert_eq!(holdings.count(), 6);
+    });
+}
+
+#[test]
+fn the_owner_leaves_while_others_come() {
+    explore(2, || {
+        let holdings = holdings(3);
+        holdings.work();
+        let others: Vec<_> = (0..2)
+            .map(|_| {
+                let holdings = Arc::clone(&holdings);
+                thread::spawn(move || {
+                    holdings.work();
+                    holdings.work();
+                    holdings.leave();
+                })
+            })
+            .collect();
+        holdings.work();
+        holdings.leave();
+        for other in others {
+            other.join().unwrap();
+        }
+        assert_eq!(holdings.count(), 6);
+    });
+}
+
+#[test]
+fn who_lost_the_value_enters_while_the_last_but_one_leaves_and_a_new_thread_comes() {
+    explore(2, || {
+        let holdings = holdings(2);
+        holdings.work();
+        let second = {
+            let holdings = Arc::clone(&holdings);
+            thread::spawn(move || {
+                holdings.work();
+                holdings.leave();
+                // A thread after this one.
+                holdings.users.fetch_add(1, Ordering::Relaxed);
+                holdings.work();
+                holdings.work();
+                holdings.leave();
+            })
+        };
+        holdings.work();
+        holdings.leave();
+        second.join().unwrap();
+        assert_eq!(holdings.count(), 5);
+    });
+}
+
+#[test]
+fn a_fork_keeps_the_owner_outside_and_lets_it_in_again() {
+    explore(3, || {
+        let holdings = holdings(1);
+        holdings.work();
+        let forks = {
+            let holdings = Arc::clone(&holdings);
+            thread::spawn(move || {
+                holdings.value.acquire();
+                // SAFETY: this thread acquired it.
+                unsafe { holdings.value.release() };
+                holdings.value.visit(Holdings::add_one);
+            })
+        };
+        holdings.work();
+        forks.join().unwrap();
+        holdings.work();
+        assert_eq!(holdings.count(), 4);
     });
 }

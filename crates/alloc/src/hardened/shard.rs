@@ -3,12 +3,14 @@
 //! Both of a class are one ring of addresses, so that nothing stands in the slots: the pool is its older part. What
 //! is freed is put at the end, and by that the slot that waited longest belongs to the pool, without being moved.
 //! Threads are spread over shards, as many as there are CPUs: a new thread has the one with the fewest threads. One
-//! that is alone with its shard [owns](super::owned) it, and others share theirs under a lock.
+//! that is alone with its shard [owns](strata_sync::owned) it, and others share theirs under a lock.
 
-use super::owned::{Owned, Token};
 use core::{cell::Cell, hint::cold_path};
 use strata_size_classes::{CLASS_SLOTS, ObjectSource, SizeClass, SizeClassTable};
-use strata_sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use strata_sync::{
+    atomic::{AtomicU32, AtomicU64, Ordering},
+    owned::{Owned, Token},
+};
 
 /// The most shards that a heap has.
 pub(crate) const SHARDS: u32 = 16;
@@ -102,9 +104,14 @@ unsafe impl Send for Holdings {}
 impl Shard {
     /// Gives the shard's generator its beginning, and each class its limits. No thread owns a shard that is not
     /// `ownable`: where the kernel puts no fence into other threads.
-    pub(super) fn begin(&self, bits: u64, ownable: bool, table: &SizeClassTable) {
+    ///
+    /// # Safety
+    ///
+    /// No other thread knows of the shard yet.
+    pub(super) unsafe fn begin(&self, bits: u64, ownable: bool, table: &SizeClassTable) {
         if !ownable {
-            self.holdings.share();
+            // SAFETY: the caller's promise; this thread is not inside.
+            unsafe { self.holdings.share_unknown() };
         }
         self.holdings.visit(|holdings| {
             holdings.random.state.set(bits | 1);
@@ -269,15 +276,25 @@ impl Shard {
     }
 
     /// This thread has it no more: another one may own it.
-    pub(crate) fn remove_user(&self, token: Token) {
+    ///
+    /// # Safety
+    ///
+    /// The token is this thread's, which was [added](Self::add_user), and does not come with it any more.
+    pub(crate) unsafe fn remove_user(&self, token: Token) {
         self.users.fetch_sub(1, Ordering::Relaxed);
-        self.holdings.leave(token, || self.users() == 0);
+        // SAFETY: the caller's promise. Threads come with tokens after they were added, and before they are removed.
+        unsafe { self.holdings.leave(token, || self.users() == 0) };
     }
 
     /// In the child of a fork: no other thread has it, and `is_own` says whether this one does.
-    pub(crate) fn forget_vanished(&self, is_own: bool) {
+    ///
+    /// # Safety
+    ///
+    /// The process is such a child, of a thread that took the shard with [`Self::acquire`], and released it here.
+    pub(crate) unsafe fn forget_vanished(&self, is_own: bool) {
         self.users.store(is_own.into(), Ordering::Relaxed);
-        self.holdings.forget_vanished();
+        // SAFETY: the caller's promise.
+        unsafe { self.holdings.forget_vanished() };
     }
 
     /// Keeps all threads outside, so that a fork finds the shard at rest.

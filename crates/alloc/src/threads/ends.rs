@@ -1,11 +1,12 @@
 //! The end of a thread, and how heaps are told of it.
 
 use super::{ENDED, ENDS, ThreadRecord, close, records::words_counts};
-use crate::{Core, HeapConfig, front_end, hardened::Token};
+use crate::{Core, HeapConfig, front_end};
 use core::{ffi::c_void, ptr::NonNull};
 use strata_os::{ExitKey, keeps_to_memory_calls, process_id, thread_id};
 use strata_sync::{
     atomic::{AtomicU32, Ordering},
+    owned::Token,
     thread_block::{self, Slot},
 };
 
@@ -74,7 +75,9 @@ pub(super) unsafe fn end_thread<C: HeapConfig>(core: *const c_void, record: NonN
     let (words, cache) = (*words, cache.swap(core::ptr::null_mut(), Ordering::Relaxed));
     // SAFETY: null, or a shard of this heap, which stays.
     if let Some(shard) = unsafe { shard.as_ref() } {
-        shard.remove_user(Token::of(thread_block::block()));
+        // SAFETY: the record had it since this thread was given the shard. What the thread may allocate still, in the
+        // handler of a signal, makes it the owner once more at most, as one that vanished is.
+        unsafe { shard.remove_user(Token::here()) };
     }
     // SAFETY: the words are this thread's, which has not ended yet.
     let words = unsafe { &*words };

@@ -1,7 +1,7 @@
 use super::*;
 use std::{boxed::Box, collections::BTreeSet, vec::Vec};
 use strata_size_classes::{PageSize, Pages8K};
-use strata_sync::{Mutex, asymmetric::prepare_heavy_fence, thread_block};
+use strata_sync::{Mutex, asymmetric::prepare_heavy_fence};
 
 /// Counts upwards, and notes what came back.
 #[derive(Default)]
@@ -61,8 +61,9 @@ fn a_slot_is_in_one_place_and_comes_back_after_others() {
     let table = Pages8K::TABLE;
     let class = table.entry(100).unwrap().class();
     let (shard, source) = (shard(), Numbers::default());
-    shard.begin(12345, prepare_heavy_fence(), table);
-    let token = Token::of(thread_block::block());
+    // SAFETY: this thread alone knows of it.
+    unsafe { shard.begin(12345, prepare_heavy_fence(), table) };
+    let token = Token::here();
     let mut out = BTreeSet::new();
     let mut order = Vec::new();
     for _ in 0..200 {
@@ -106,15 +107,17 @@ fn a_shard_that_gets_a_thread_while_its_last_one_leaves_stays_shared() {
     let table = Pages8K::TABLE;
     let class = table.entry(100).unwrap().class();
     let (shard, source) = (shard(), Numbers::default());
-    shard.begin(12345, prepare_heavy_fence(), table);
-    let token = Token::of(thread_block::block());
+    // SAFETY: this thread alone knows of it.
+    unsafe { shard.begin(12345, prepare_heavy_fence(), table) };
+    let token = Token::here();
     let use_it = |token| _ = shard.take_filling(token, &source, class, no_record);
     shard.add_user();
     std::thread::scope(|scope| {
         use_it(token);
-        scope.spawn(|| use_it(Token::of(thread_block::block()))).join().unwrap();
+        scope.spawn(|| use_it(Token::here())).join().unwrap();
         shard.acquire();
-        let leaves = scope.spawn(|| shard.remove_user(Token::of(thread_block::block())));
+        // SAFETY: as far as the shard knows, the thread whose end this is was added.
+        let leaves = scope.spawn(|| unsafe { shard.remove_user(Token::here()) });
         while shard.users() != 0 {
             std::thread::yield_now();
         }

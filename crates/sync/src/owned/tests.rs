@@ -1,20 +1,15 @@
 use super::*;
+use crate::asymmetric::prepare_heavy_fence;
 use core::cell::Cell;
 use std::{
-    boxed::Box,
     println,
     sync::{Arc, mpsc},
     thread,
 };
 use strata_os::refuse_calls;
-use strata_sync::asymmetric::prepare_heavy_fence;
 
 fn owned() -> Arc<Owned<[Cell<u64>; 2]>> {
-    let layout = core::alloc::Layout::new::<Owned<[Cell<u64>; 2]>>();
-    // SAFETY: the layout is not empty.
-    let place = unsafe { std::alloc::alloc_zeroed(layout) };
-    // SAFETY: all zero bits are a value that nobody owns, and the memory came from this allocator with its layout.
-    let owned: Box<Owned<[Cell<u64>; 2]>> = unsafe { Box::from_raw(place.cast()) };
+    let mut owned = Owned::new([Cell::new(0), Cell::new(0)]);
     if !prepare_heavy_fence() {
         owned.share();
     }
@@ -43,7 +38,7 @@ fn visitors_and_the_owner_are_never_inside_at_once() {
     let owner = thread::spawn({
         let owned = owned.clone();
         move || {
-            let token = Token::of(thread_block::block());
+            let token = Token::here();
             (0..300_000).for_each(|_| work(&owned, token));
         }
     });
@@ -62,7 +57,7 @@ fn threads_that_come_after_the_first_share() {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let token = Token::of(thread_block::block());
+                let token = Token::here();
                 (0..20_000).for_each(|_| work(&owned, token));
             });
         }
@@ -76,7 +71,7 @@ fn owner(owned: &Arc<Owned<[Cell<u64>; 2]>>) -> (mpsc::Sender<()>, thread::JoinH
     let (send, receive) = mpsc::channel();
     let (owned, (ready, is_ready)) = (owned.clone(), mpsc::channel());
     let owner = thread::spawn(move || {
-        let token = Token::of(thread_block::block());
+        let token = Token::here();
         owned.with(token, step);
         ready.send(()).expect("somebody waits");
         receive.iter().for_each(|()| work(&owned, token));
@@ -90,24 +85,27 @@ fn a_value_that_was_left_has_a_new_owner() {
     let owned = owned();
     let is_ownable = !owned.is_never_owned.load(Ordering::Relaxed);
     let owner = || owned.owner.load(Ordering::Relaxed);
-    let token = Token::of(thread_block::block());
+    let token = Token::here();
     owned.with(token, step);
     assert_eq!(owned.enter(token).is_some(), is_ownable);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let token = Token::of(thread_block::block());
+            let token = Token::here();
             owned.with(token, step);
             assert_eq!(owner(), SHARED, "two threads");
-            owned.leave(token, || false);
+            // SAFETY: this thread is outside, and the others that came have left.
+            unsafe { owned.leave(token, || false) };
             assert_eq!(owner(), SHARED, "there may be more");
         });
     });
     assert!(owned.enter(token).is_none());
-    owned.leave(token, || true);
+    // SAFETY: this thread is outside, and the others that came have left.
+    unsafe { owned.leave(token, || true) };
     assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED });
     owned.with(token, step);
     assert_eq!(owned.enter(token).is_some(), is_ownable, "the first that comes");
-    owned.leave(token, || false);
+    // SAFETY: this thread is outside, and the others that came have left.
+    unsafe { owned.leave(token, || false) };
     assert_eq!(owner(), if is_ownable { NOBODY } else { SHARED }, "it was alone");
 }
 
@@ -134,7 +132,7 @@ fn an_owner_stays_outside_while_another_thread_forks() {
 #[test]
 fn an_owner_that_forks_is_the_owner_still() {
     let owned = owned();
-    let token = Token::of(thread_block::block());
+    let token = Token::here();
     owned.with(token, step);
     owned.acquire();
     let other = thread::spawn({
@@ -176,7 +174,7 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_work_that_it_interrupted() {
 #[test]
 fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
     let owned = owned();
-    let token = Token::of(thread_block::block());
+    let token = Token::here();
     owned.with(token, step);
     owned.with(token, |_| {
         owned.acquire();
@@ -191,7 +189,7 @@ fn a_fork_in_a_handler_leaves_the_claim_of_the_owners_own_work() {
 #[test]
 fn where_the_kernel_came_to_refuse_fences_nobody_owns_the_value_from_the_first_visit_on() {
     let owned = owned();
-    let token = Token::of(thread_block::block());
+    let token = Token::here();
     owned.with(token, step);
     // A filter is the thread's that asks for it.
     let refused = thread::spawn({
@@ -212,10 +210,12 @@ fn where_the_kernel_came_to_refuse_fences_nobody_owns_the_value_from_the_first_v
     assert_eq!(owned.owner.load(Ordering::Relaxed), SHARED);
     assert!(owned.enter(token).is_none(), "it has the lock to take");
     owned.with(token, step);
-    owned.leave(token, || true);
+    // SAFETY: this thread is outside, and the others that came have left.
+    unsafe { owned.leave(token, || true) };
     owned.with(token, step);
     assert!(owned.enter(token).is_none(), "whoever comes later does, too");
-    owned.forget_vanished();
+    // SAFETY: as far as the value knows: no other thread is there, or comes.
+    unsafe { owned.forget_vanished() };
     owned.with(token, step);
     assert!(owned.enter(token).is_none(), "in the child of a fork as well");
     assert_eq!(owned.visit(|value| value[0].get()), 5);
