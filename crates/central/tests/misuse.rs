@@ -2,15 +2,11 @@
 
 #![cfg(not(strata_loom))]
 
-use std::{os::unix::process::ExitStatusExt, process::Command};
 use strata_central::{MiddleTier, TransferPolicy};
 use strata_os::{ManualClock, SystemPages, thread_id};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
 use strata_span::Ground;
-
-const VARIABLE: &str = "STRATA_CENTRAL_TEST_CHILD";
-const BEGIN: &str = "expected: ";
 
 /// No transfer caches, so that each call is a flush.
 struct NoTransfer;
@@ -61,19 +57,7 @@ fn ends_with_its_line_where_objects_begin_with(
     name: &str,
     misuse: impl FnOnce(Parts, &dyn Fn(String)),
 ) {
-    if std::env::var_os(VARIABLE).is_some() {
-        misuse(parts(word), &|line| println!("{BEGIN}{line}"));
-        return;
-    }
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--nocapture"])
-        .env(VARIABLE, "1")
-        .output()
-        .expect("a child");
-    assert_eq!(child.status.signal(), Some(libc::SIGABRT));
-    let output = String::from_utf8(child.stdout).expect("text");
-    let (_, expected) = output.split_once(BEGIN).expect("the child said what it would do");
-    assert_eq!(String::from_utf8(child.stderr).expect("text"), format!("strata: {expected}"));
+    strata_os::ends_with_its_line(name, |expect| misuse(parts(word), expect));
 }
 
 #[test]

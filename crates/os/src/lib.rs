@@ -12,7 +12,7 @@
 //! Beside the real thing stand fakes for tests and simulations, with the same traits:
 //! [`FailingPages`] fails the call that you name, [`ManualClock`] stands still until told, and with
 //! the feature `std` `SimulatedPages` keeps books on address space that does not exist; `refuse_calls` has
-//! the kernel refuse what you name; the random numbers of a test come from a `Seed`, which is printed and can be given
+//! the kernel refuse what you name; `ends_with_its_line` looks at what ends a process; the random numbers of a test come from a `Seed`, which is printed and can be given
 //! back.
 //!
 //! ```
@@ -72,6 +72,8 @@ pub mod membarrier;
 mod message;
 mod misuse;
 mod new_file;
+#[cfg(any(test, feature = "std"))]
+mod own_process;
 mod page_source;
 mod page_source_layer;
 mod process;
@@ -117,6 +119,8 @@ pub use loader::{LoadedLibrary, Loader};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
 pub use misuse::{OnMisuse, misuse, misuses_reported, set_on_misuse};
 pub use new_file::NewFile;
+#[cfg(any(test, feature = "std"))]
+pub use own_process::{ends_with_its_line, in_own_process};
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };

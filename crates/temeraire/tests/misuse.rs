@@ -2,19 +2,15 @@
 
 #![cfg(not(strata_loom))]
 
-use std::{os::unix::process::ExitStatusExt, process::Command};
 use strata_os::{ManualClock, SystemPages, thread_id};
 use strata_page_heap::{LegacyPageHeap, PageHeap, SpanRequest};
 use strata_size_classes::Pages8K;
 use strata_span::{Ground, PageCount, SpanPlace};
 use strata_temeraire::Temeraire;
 
-const VARIABLE: &str = "STRATA_TEMERAIRE_TEST_CHILD";
-const BEGIN: &str = "expected: ";
-
 /// In a process of its own, the test `name` gives a span to the heap that another thread is just giving back.
 fn ends_with_its_line<H: PageHeap<Pages8K>>(name: &str) {
-    if std::env::var_os(VARIABLE).is_some() {
+    strata_os::ends_with_its_line(name, |expect| {
         let ground = Ground::<Pages8K, _, _, _>::new(
             SystemPages::new(),
             SystemPages::new(),
@@ -23,24 +19,14 @@ fn ends_with_its_line<H: PageHeap<Pages8K>>(name: &str) {
         let heap = H::EMPTY;
         let span = heap.allocate(&ground, SpanRequest::of(PageCount::new(9))).expect("memory");
         let (start, thread) = (span.start::<Pages8K>().value(), thread_id());
-        println!(
-            "{BEGIN}double free: free({start:#x}), no block, free span {start:#x} of 9 pages, thread {thread}; last: freed"
-        );
+        expect(format!(
+            "double free: free({start:#x}), no block, free span {start:#x} of 9 pages, thread {thread}; last: freed"
+        ));
         // What the other thread does first.
         span.set_place(SpanPlace::Unused);
         // SAFETY: the span came from this heap; that it is given back twice is what the test is about.
         unsafe { heap.deallocate(&ground, span) };
-        return;
-    }
-    let child = Command::new(std::env::current_exe().expect("this program"))
-        .args([name, "--exact", "--nocapture"])
-        .env(VARIABLE, "1")
-        .output()
-        .expect("a child");
-    assert_eq!(child.status.signal(), Some(libc::SIGABRT));
-    let output = String::from_utf8(child.stdout).expect("text");
-    let (_, expected) = output.split_once(BEGIN).expect("the child said what it would do");
-    assert_eq!(String::from_utf8(child.stderr).expect("text"), format!("strata: {expected}"));
+    });
 }
 
 #[test]
