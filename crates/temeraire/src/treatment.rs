@@ -335,9 +335,10 @@ impl<P: PageSize> HugePageAware<P> {
             }
             tracker.passed_over.set(matches!(outcome, Outcome::Sparse));
             let is_whole = matches!(outcome, Outcome::Whole | Outcome::Collapsed { .. });
-            // What was missing the kernel has filled.
+            // What was missing the kernel has filled; and what it backed page by page is one hugepage now, to be broken like
+            // any other.
             let note = || {
-                if is_whole && tracker.released_pages() > 0 && !tracker.is_forbidden() {
+                if is_whole && !tracker.is_forbidden() {
                     tracker.become_whole();
                 }
             };

@@ -352,6 +352,23 @@ fn what_is_put_together_is_not_advised_hugepage_by_hugepage() {
 }
 
 #[test]
+fn what_was_backed_page_by_page_and_is_put_together_is_broken_for_no_less_than_others() {
+    let (mut heap, _) = advised_heap();
+    assert!(heap.maintain(1).collapsed >= 7);
+    let whole = heap.hugepage_bytes();
+    let hugepage = heap.live[0].first::<Pages8K>().hugepage();
+    // Of the first hugepage a sixteenth goes, so that not all of it is used, and a little inside of its spans might.
+    for index in (0..PER_HUGEPAGE / 16).rev() {
+        heap.free(index * 8);
+    }
+    heap.ground.clock.advance(2 * SECOND_NS);
+    let broken = heap.heap.break_hugepage(&heap.ground, hugepage, 64 << 10);
+    assert_eq!(broken, strata_page_heap::HugepageBreak::Refused);
+    heap.heap.release(&heap.ground, PageCount::new(PER_HUGEPAGE), ReleaseReason::Idle);
+    assert_eq!(heap.hugepage_bytes(), whole);
+}
+
+#[test]
 fn what_is_put_together_counts_as_asked_for() {
     let (heap, _) = advised_heap();
     let before = heap.heap.figures(&heap.ground).advice.advised_bytes;
