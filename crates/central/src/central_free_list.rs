@@ -3,6 +3,7 @@
 mod figures;
 mod inside;
 mod place;
+mod returned;
 mod spans;
 
 pub(crate) use inside::Claimed;
@@ -10,14 +11,14 @@ pub use place::Whereabouts;
 pub(crate) use spans::{give_span_back, give_spans_back};
 
 use crate::{
-    BackEnd, OtherBackEnds, SAME_SPAN_BUCKETS,
+    BackEnd, OtherBackEnds,
     granules::{GranuleSet, Granules},
     occupancy::OccupancyLists,
     span_objects,
     stats::SPANS_A_BATCH_BUCKETS,
 };
 use core::marker::PhantomData;
-use place::{Place, is_as_freed, locate, put_object};
+use returned::{FOUND_AT_ONCE, Gathered, Returned};
 use spans::new_span;
 use strata_page_heap::{PageHeap, kernel_page_bytes};
 use strata_size_classes::{PageSize, SizeClass};
@@ -25,11 +26,8 @@ use strata_span::{Address, Platform, SpanHandle, SpanList};
 use strata_sync::{
     Mutex, SeqWord,
     atomic::{AtomicU32, AtomicU64, Ordering},
-    const_fn, prefetch_for_write,
+    const_fn,
 };
-
-/// Objects whose spans are looked up before the lock is taken once for all of them: 512 bytes of stack.
-const LOOK_UP: usize = SAME_SPAN_BUCKETS;
 
 /// The central free list of one size class: spans from a page heap, objects out, objects back.
 ///
@@ -130,41 +128,11 @@ impl<P: PageSize> CentralFreeList<P> {
         H: PageHeap<P>,
         R: OtherBackEnds,
     {
-        let size = P::TABLE.size(class);
-        let freed_words = back_end.object_maps.words_of_freed(size);
-        for chunk in objects.chunks_mut(LOOK_UP) {
-            let mut places = [None; LOOK_UP];
-            // What stands in the memory of many spans is asked for before any of it is waited for.
-            for (place, object) in places.iter_mut().zip(chunk.iter()) {
-                let span = back_end.platform.map().span_at(Address::of(*object).value());
-                if let Some(span) = span {
-                    prefetch_for_write(span.as_ptr().as_ptr());
-                }
-                *place = span.map(Place::somewhere_in);
-            }
-            for (place, object) in places.iter_mut().zip(chunk) {
-                let span = place.take().map(|place| place.span);
-                let Some(found) = locate::<P, H>(back_end.page_heap, class, span, *object) else {
-                    back_end.platform.note_left_alone(size);
-                    continue;
-                };
-                if let Some(words) = freed_words
-                    // SAFETY: an object of the class is there, and at least as long as a word.
-                    && !unsafe { is_as_freed::<P>(&found, *object, words) }
-                {
-                    back_end.platform.note_left_alone(size);
-                    continue;
-                }
-                span_objects::prefetch(&found.span, found.index);
-                let home = found.span.back_end();
-                if home == back_end.number {
-                    *place = Some(found);
-                } else {
-                    // SAFETY: the caller gives the object up, and `found` says where it belongs.
-                    unsafe { others.give(home, class, core::slice::from_mut(object)) };
-                }
-            }
-            let whole = self.put_back(back_end.platform, class, &places);
+        for chunk in objects.chunks_mut(FOUND_AT_ONCE) {
+            let mut returned = Returned::new();
+            // SAFETY: the contract is the same.
+            unsafe { returned.find(back_end, others, class, chunk) };
+            let whole = self.put_back(back_end.platform, class, &returned);
             give_spans_back(back_end, whole);
         }
     }
@@ -275,21 +243,35 @@ impl<P: PageSize> CentralFreeList<P> {
         &self,
         platform: &E,
         class: SizeClass,
-        places: &[Option<Place>],
+        returned: &Returned,
     ) -> SpanList {
         let mut whole = SpanList::new();
-        let (mut objects, mut released_bytes) = (0, 0);
-        let all = places.iter().flatten().count() as u64;
+        let (mut objects, mut refused, mut released_bytes) = (0, 0, 0);
         let mut spans = self.spans.lock();
-        let mut places = places.iter().flatten().peekable();
+        let mut places = returned.places();
+        let mut next = places.next();
         // The clock is asked once a call, and only if a span goes.
         let mut now_ns = None;
-        while let Some(place) = places.next() {
-            let span = place.span;
-            let mut run = u32::from(put_object::<P>(class, place));
-            while let Some(next) = places.next_if(|next| next.span == span) {
-                run += u32::from(put_object::<P>(class, next));
+        while let Some((span, index)) = next {
+            let mut run = 1;
+            let mut gathered = Gathered::of(index);
+            let mut already = 0;
+            loop {
+                next = places.next();
+                match next {
+                    Some((next, index)) if next == span => {
+                        run += 1;
+                        if !gathered.join(index) {
+                            already += gathered.put::<P>(class, span);
+                            gathered = Gathered::of(index);
+                        }
+                    }
+                    _ => break,
+                }
             }
+            already += gathered.put::<P>(class, span);
+            refused += already as usize;
+            run -= already;
             if run == 0 {
                 continue;
             }
@@ -311,8 +293,8 @@ impl<P: PageSize> CentralFreeList<P> {
                 add(&self.released_bytes, released_bytes.wrapping_neg());
             });
         }
-        if objects < all {
-            platform.note_left_alone((all - objects) as usize * P::TABLE.size(class));
+        if refused > 0 {
+            platform.note_left_alone(refused * P::TABLE.size(class));
         }
         whole
     }

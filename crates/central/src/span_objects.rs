@@ -177,29 +177,28 @@ pub(crate) fn prefetch(span: &Span, index: u32) {
     }
 }
 
-/// Marks an object as free; false if it is free already.
+/// Marks the objects of these bits of a word as free; answers with the bits of those that were free already.
 ///
 /// # Safety
 ///
 /// `prepare` was called for the span, and the caller holds its class's lock.
 #[must_use]
-pub(crate) unsafe fn put(span: &Span, index: u32) -> bool {
+#[inline]
+pub(crate) unsafe fn put(span: &Span, word_index: u32, bits: u64) -> u64 {
     if span.object_capacity() <= INLINE_OBJECTS {
         let word = span.object_map() as u64;
-        let bit = 1 << (index % u64::BITS);
-        span.set_object_map((word | bit) as usize);
-        return word & bit == 0;
+        span.set_object_map((word | bits) as usize);
+        return word & bits;
     }
-    let (word_index, bit) = (index / u64::BITS, 1_u64 << (index % u64::BITS));
     // SAFETY: `prepare` gave the span its words, which the lock of its class guards.
     let words = unsafe { words_of(span) };
-    let Some(word) = words.get_mut(word_index as usize) else { return false };
-    let was_out = *word & bit == 0;
-    *word |= bit;
+    let Some(word) = words.get_mut(word_index as usize) else { return bits };
+    let already = *word & bits;
+    *word |= bits;
     if word_index < hint(span) {
         set_hint(span, word_index);
     }
-    was_out
+    already
 }
 
 /// Whether all objects of `range` are free.

@@ -22,6 +22,7 @@ struct Parts {
     /// The span of the first object.
     span: usize,
     give: &'static dyn Fn(SizeClass, *mut u8),
+    give_all: &'static dyn Fn(SizeClass, &mut [*mut u8]),
 }
 
 /// Objects come and come back with `word` in front, if there is one.
@@ -42,8 +43,12 @@ fn parts(word: Option<u64>) -> Parts {
     assert_eq!(source.take(class, &mut objects), 8);
     let span = ground.map.span_at(objects[0].addr()).expect("a span").start::<Pages8K>().value();
     // SAFETY: it is what the tests are about that some of these were not taken.
-    let give = move |class, object| unsafe { source.give(class, &mut [object]) };
-    Parts { class, objects, span, give: Box::leak(Box::new(give)) }
+    let give_all: &'static dyn Fn(SizeClass, &mut [*mut u8]) =
+        Box::leak(Box::new(move |class, objects: &mut [*mut u8]| unsafe {
+            source.give(class, objects)
+        }));
+    let give = move |class, object| give_all(class, &mut [object]);
+    Parts { class, objects, span, give: Box::leak(Box::new(give)), give_all }
 }
 
 /// Runs the test `name` again in a process of its own, where `misuse` says which line is to come and
@@ -63,7 +68,7 @@ fn ends_with_its_line_where_objects_begin_with(
 #[test]
 fn a_double_free_is_seen_at_the_flush() {
     ends_with_its_line("a_double_free_is_seen_at_the_flush", |parts, expect| {
-        let Parts { class, objects, span, give } = parts;
+        let Parts { class, objects, span, give, .. } = parts;
         let (object, index) = (objects[3].addr(), class.index());
         expect(format!(
             "double free: flush of a cache({object:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
@@ -76,10 +81,56 @@ fn a_double_free_is_seen_at_the_flush() {
 }
 
 #[test]
+fn an_object_that_comes_twice_in_one_flush_is_seen() {
+    ends_with_its_line("an_object_that_comes_twice_in_one_flush_is_seen", |parts, expect| {
+        let Parts { class, objects: [a, b, c, d, ..], span, give_all, .. } = parts;
+        let index = class.index();
+        expect(format!(
+            "double free: flush of a cache({:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
+             thread {}; last: freed",
+            b.addr(),
+            thread_id()
+        ));
+        give_all(class, &mut [a, b, c, b, d]);
+    });
+}
+
+#[test]
+fn a_free_object_among_others_of_its_word_is_seen() {
+    ends_with_its_line("a_free_object_among_others_of_its_word_is_seen", |parts, expect| {
+        let Parts { class, objects: [a, b, c, d, ..], span, give, give_all } = parts;
+        let index = class.index();
+        give(class, c);
+        expect(format!(
+            "double free: flush of a cache({:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
+             thread {}; last: freed",
+            c.addr(),
+            thread_id()
+        ));
+        give_all(class, &mut [a, b, c, d]);
+    });
+}
+
+#[test]
+fn a_pointer_into_an_object_among_others_is_seen() {
+    ends_with_its_line("a_pointer_into_an_object_among_others_is_seen", |parts, expect| {
+        let Parts { class, objects: [a, b, c, d, ..], span, give_all, .. } = parts;
+        let (object, index) = (c.wrapping_add(16), class.index());
+        expect(format!(
+            "pointer into a block: flush of a cache({:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
+             thread {}; last: freed with 48 bytes",
+            object.addr(),
+            thread_id()
+        ));
+        give_all(class, &mut [a, b, object, d]);
+    });
+}
+
+#[test]
 fn an_object_that_lost_the_word_of_free_ones_is_somebodys() {
     let name = "an_object_that_lost_the_word_of_free_ones_is_somebodys";
     ends_with_its_line_where_objects_begin_with(Some(77), name, |parts, expect| {
-        let Parts { class, objects, span, give } = parts;
+        let Parts { class, objects, span, give, .. } = parts;
         let (object, index) = (objects[3].addr(), class.index());
         give(class, objects[2]);
         // SAFETY: the object is ours, 48 bytes long and aligned to 8.
@@ -96,7 +147,7 @@ fn an_object_that_lost_the_word_of_free_ones_is_somebodys() {
 #[test]
 fn a_double_free_of_an_object_whose_span_is_free_is_seen() {
     ends_with_its_line("a_double_free_of_an_object_whose_span_is_free_is_seen", |parts, expect| {
-        let Parts { class, objects, span, give } = parts;
+        let Parts { class, objects, span, give, .. } = parts;
         let object = objects[0].addr();
         for object in objects {
             give(class, object);
@@ -113,7 +164,7 @@ fn a_double_free_of_an_object_whose_span_is_free_is_seen() {
 #[test]
 fn a_pointer_into_an_object_was_never_handed_out() {
     ends_with_its_line("a_pointer_into_an_object_was_never_handed_out", |parts, expect| {
-        let Parts { class, objects, span, give } = parts;
+        let Parts { class, objects, span, give, .. } = parts;
         let (object, index) = (objects[2].wrapping_add(16), class.index());
         expect(format!(
             "pointer into a block: flush of a cache({:#x}), class {index} of 48 bytes, span {span:#x} of 1 pages, \
@@ -161,7 +212,7 @@ fn a_pointer_into_pages_that_no_span_has_is_one_into_free_memory() {
 #[test]
 fn a_free_with_a_size_of_another_class_is_seen() {
     ends_with_its_line("a_free_with_a_size_of_another_class_is_seen", |parts, expect| {
-        let Parts { class, objects, span, give } = parts;
+        let Parts { class, objects, span, give, .. } = parts;
         let wrong = Pages8K::TABLE.entry(512).expect("a class").class();
         expect(format!(
             "wrong size: flush of a cache({:#x}), class {} of 48 bytes, span {span:#x} of 1 pages, thread {}; \

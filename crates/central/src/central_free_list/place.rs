@@ -3,7 +3,7 @@
 use super::CentralFreeList;
 use crate::{span_objects, untouched::is_untouched};
 use strata_page_heap::PageHeap;
-use strata_size_classes::{PageSize, SizeClass};
+use strata_size_classes::{ClassInfo, PageSize, SizeClass};
 use strata_span::{
     Address, Function, LastOperation, Misuse, Offence, Platform, Span, SpanHandle, SpanPlace,
 };
@@ -21,20 +21,6 @@ pub enum Whereabouts {
     Out(SpanHandle),
 }
 
-/// Where an object is.
-#[derive(Clone, Copy)]
-pub(super) struct Place {
-    pub(super) span: SpanHandle,
-    pub(super) index: u32,
-}
-
-impl Place {
-    /// A place of which only the span is known so far.
-    pub(super) const fn somewhere_in(span: SpanHandle) -> Self {
-        Self { span, index: 0 }
-    }
-}
-
 impl<P: PageSize> CentralFreeList<P> {
     /// What an address is to the class: for those who have time, and for the line about a misuse.
     pub fn whereabouts<E>(&self, platform: &E, class: SizeClass, address: Address) -> Whereabouts
@@ -50,10 +36,9 @@ impl<P: PageSize> CentralFreeList<P> {
         }
         let info = P::TABLE.info(class);
         let offset = address.offset_from(span.objects_start::<P>());
-        let index = info.object_index(offset);
-        if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+        let Some(index) = index_at(info, offset, span.object_capacity()) else {
             return Whereabouts::Inside(span);
-        }
+        };
         // SAFETY: the span has the class's objects, so it is prepared; the class's lock is held.
         let is_free = unsafe { span_objects::is_free(&span, index) };
         drop(spans);
@@ -77,15 +62,14 @@ impl<P: PageSize> CentralFreeList<P> {
     }
 }
 
-/// Where an object of `class` is, in the span that the page map has there. A pointer that is none is reported, and
+/// The index of an object of `class` in the span that the page map has there. A pointer that is none is reported, and
 /// left alone if the process goes on.
-#[inline]
 pub(super) fn locate<P: PageSize, H: PageHeap<P>>(
     page_heap: &H,
     class: SizeClass,
     span: Option<SpanHandle>,
     object: *mut u8,
-) -> Option<Place> {
+) -> Option<(SpanHandle, u32)> {
     let address = Address::of(object);
     let Some(span) = span else {
         in_no_span(page_heap, class, address);
@@ -95,29 +79,19 @@ pub(super) fn locate<P: PageSize, H: PageHeap<P>>(
         wrong_class::<P>(class, address, span);
         return None;
     }
-    let info = P::TABLE.info(class);
     let offset = address.offset_from(span.objects_start::<P>());
-    let index = info.object_index(offset);
-    if index >= span.object_capacity() || index as usize * info.size as usize != offset {
+    let Some(index) = index_at(P::TABLE.info(class), offset, span.object_capacity()) else {
         report::<P>(Offence::InsideABlock, address, Some(span), freed_with::<P>(class));
         return None;
-    }
-    Some(Place { span, index })
+    };
+    Some((span, index))
 }
 
-/// Marks one object as free; false if it was free already, which is reported. The lock is held.
-#[inline]
-pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
-    let Place { span, index } = *place;
-    // Between the look-up and the lock the span can only have left the class if another free of the same
-    // object was in the way.
-    //
-    // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
-    if span.class() != class || !unsafe { span_objects::put(&span, index) } {
-        freed_twice::<P>(class, place);
-        return false;
-    }
-    true
+/// Which of `capacity` objects of a class begins so far from the first, if one does.
+#[inline(always)]
+pub(super) fn index_at(info: &ClassInfo, offset: usize, capacity: u32) -> Option<u32> {
+    let index = info.object_index(offset);
+    (index < capacity && index as usize * info.size as usize == offset).then_some(index)
 }
 
 /// Whether an object begins with one of two words, as it did when it was freed, and with zeroes alone if with one;
@@ -125,21 +99,21 @@ pub(super) fn put_object<P: PageSize>(class: SizeClass, place: &Place) -> bool {
 ///
 /// # Safety
 ///
-/// `object` is an object of the class that `place` says.
+/// `object` is one of `bytes` bytes in `span`.
 #[inline]
 pub(super) unsafe fn is_as_freed<P: PageSize>(
-    place: &Place,
+    span: SpanHandle,
     object: *mut u8,
+    bytes: usize,
     words: [u64; 2],
 ) -> bool {
     // SAFETY: the caller's promise: objects are multiples of 8 bytes and begin at such.
     let first = unsafe { object.cast::<u64>().read() };
-    let bytes = P::TABLE.size(place.span.class());
-    // SAFETY: the caller's promise; what is no class's has no bytes.
+    // SAFETY: the caller's promise.
     let is_as_freed =
         words.contains(&first) && (first != 0 || unsafe { is_untouched(object, bytes) });
     if !is_as_freed {
-        not_as_freed::<P>(place, object);
+        not_as_freed::<P>(span, object);
     }
     is_as_freed
 }
@@ -156,9 +130,9 @@ fn in_no_span<P: PageSize, H: PageHeap<P>>(page_heap: &H, class: SizeClass, addr
 
 #[cold]
 #[inline(never)]
-fn not_as_freed<P: PageSize>(place: &Place, object: *mut u8) {
+fn not_as_freed<P: PageSize>(span: SpanHandle, object: *mut u8) {
     let (offence, last) = (Offence::FreedTwiceOrWritten, LastOperation::FreedIntoCache);
-    report::<P>(offence, Address::of(object), Some(place.span), last);
+    report::<P>(offence, Address::of(object), Some(span), last);
 }
 
 #[cold]
@@ -191,8 +165,7 @@ fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle
 
 #[cold]
 #[inline(never)]
-fn freed_twice<P: PageSize>(class: SizeClass, place: &Place) {
-    let Place { span, index } = *place;
+pub(super) fn freed_twice<P: PageSize>(class: SizeClass, span: SpanHandle, index: u32) {
     let address = span.objects_start::<P>().add(index as usize * P::TABLE.size(class));
     report::<P>(Offence::DoubleFree, address, Some(span), LastOperation::Freed);
 }

@@ -32,9 +32,9 @@ fn every_object_comes_once_and_can_come_back_once<P: PageSize>() {
         assert_eq!(seen.len(), info.objects as usize);
         for &index in seen.iter().rev() {
             // SAFETY: prepared above, and this thread has it alone.
-            assert!(unsafe { put(&span, index) });
+            assert_eq!(unsafe { put_one(&span, index) }, 0);
             // SAFETY: prepared above, and this thread has it alone.
-            assert!(!unsafe { put(&span, index) }, "freed twice");
+            assert_eq!(unsafe { put_one(&span, index) }, 1 << (index % 64), "freed twice");
         }
         // SAFETY: prepared above, and nobody else has it.
         unsafe { discard(&maps, span) };
@@ -90,10 +90,52 @@ fn what_is_put_back_in_front_is_taken_first() {
     assert_eq!(unsafe { take::<Pages8K>(&span, 8, &mut all) }, 1024);
     for index in [900, 70, 3] {
         // SAFETY: prepared above.
-        assert!(unsafe { put(&span, index) });
+        assert_eq!(unsafe { put_one(&span, index) }, 0);
     }
     let mut three = [core::ptr::null_mut(); 3];
     // SAFETY: prepared above.
     assert_eq!(unsafe { take::<Pages8K>(&span, 8, &mut three) }, 3);
     assert_eq!(three, [all[3], all[70], all[900]]);
+}
+
+#[test]
+fn objects_that_come_together_are_told_from_those_that_were_free() {
+    let ground = Ground::<Pages8K, _, _, _>::new(
+        SystemPages::new(),
+        SystemPages::new(),
+        ManualClock::new(0),
+    );
+    let maps = ObjectMaps::new();
+    let span = ground.spans.allocate_span(&ground.arena, &ground.metadata).expect("memory");
+    span.set_range(PageId::<Pages8K>::new(1000), PageCount::ONE);
+    // The bits in the span's own word, and in words of their own.
+    for (objects, size, word) in [(64, 128, 0), (1024, 8, 14)] {
+        assert!(prepare(&ground, &maps, span, objects));
+        let mut all = [core::ptr::null_mut(); 1024];
+        // SAFETY: prepared above.
+        assert_eq!(unsafe { take::<Pages8K>(&span, size, &mut all) }, objects as usize);
+        let [first, second, third] = [4, 40, 63].map(|bit| 1_u64 << bit);
+        // SAFETY: prepared above.
+        assert_eq!(unsafe { put(&span, word, first | third) }, 0);
+        // SAFETY: prepared above.
+        assert_eq!(unsafe { put(&span, word, second | third) }, third);
+        for bit in [4, 40, 63] {
+            // SAFETY: prepared above.
+            assert!(unsafe { is_free(&span, 64 * word + bit) });
+        }
+        // SAFETY: prepared above.
+        assert_eq!(unsafe { free_count(&span) }, 3);
+        // SAFETY: prepared above, and nobody else has it.
+        unsafe { discard(&maps, span) };
+    }
+}
+
+/// Marks one object as free; answers with its bit if it was free already.
+///
+/// # Safety
+///
+/// As for [`put`].
+unsafe fn put_one(span: &Span, index: u32) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { put(span, index / 64, 1 << (index % 64)) }
 }
