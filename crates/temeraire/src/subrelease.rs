@@ -364,11 +364,11 @@ fn may_go(tracker: &HugepageTracker, reason: ReleaseReason, now_ns: u64) -> bool
             && (reason != ReleaseReason::Policy || rests(tracker, now_ns))
 }
 
-/// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a quarter
-/// on, or if it was broken before, or is none. At half as much a heap that is an eighth empty loses all its
-/// hugepages; at twice, a heap that shrank to half its size keeps the other half.
+/// Whether a hugepage is given up for what would go back of it, `more` pages of it inside of spans: from a fifth
+/// on, or if it was broken before, or is none. At half as much a heap that is a tenth empty loses all its
+/// hugepages; at twice, a heap that shrank to two thirds keeps the other third. What is put together has less free.
 fn is_worth_breaking(tracker: &HugepageTracker, more: usize) -> bool {
-    is_broken(tracker) || 4 * (tracker.free_pages() + more) >= tracker.length()
+    is_broken(tracker) || 5 * (tracker.free_pages() + more) >= tracker.length()
 }
 
 /// Whether the kernel backs a hugepage page by page: what goes of it breaks nothing.

@@ -65,7 +65,7 @@ const AGAIN_AFTER: u32 = 300;
 /// programs that shrink and grow each minute are on small pages in the end.
 const BROKEN_AGAIN_AFTER: u32 = 10;
 /// The part of a hugepage that is to be in use, in sixteenths. At 14 traces have 0.2 MiB more on small pages in the
-/// mean; at 12 they have as much less, but what is put together is what may be broken for a quarter that is free,
+/// mean; at 12 they have as much less, but what is put together is what may be broken for a fifth that is free,
 /// in turn.
 const DENSE_SIXTEENTHS: usize = 13;
 /// Memory that may be missing: the kernel fills it when it collapses. What may be free of a hugepage that is dense;
