@@ -161,6 +161,48 @@ fn what_each_program_runs_and_reads_stands_at_the_beginning_of_few_pieces() {
     }
 }
 
+/// `cold.ld` names functions by the files that they are in: one that came to stand in another file is not found any
+/// more, and stands somewhere behind. (One that is nowhere in the library was put into its callers.)
+#[test]
+fn functions_that_the_list_of_the_start_names_stand_there_wherever_their_files_are() {
+    let list = include_str!("../../c/cold.ld");
+    let (_, list) = list.split_once(".text.begin :").expect("the first list");
+    let (list, _) = list.split_once("INSERT BEFORE").expect("its end");
+    let (begin, end) = bounds_of_section(".text.begin");
+    let symbols = said("nm", &[]);
+    let found: Vec<(u64, &str)> = symbols
+        .lines()
+        .filter_map(|line| Some((u64::from_str_radix(line.get(..16)?, 16).ok()?, line.get(19..)?)))
+        .collect();
+    let names =
+        list.lines().filter_map(|line| line.trim().strip_prefix("*(.text*")?.strip_suffix("17h*)"));
+    let mut looked_at = 0;
+    for name in names {
+        let Some((krate, function)) = first_and_last_part(name) else { continue };
+        let function = format!("{function}17h");
+        let is_it = |symbol: &str| symbol.contains(krate) && symbol.contains(&function);
+        let places: Vec<u64> =
+            found.iter().filter(|(_, symbol)| is_it(symbol)).map(|(place, _)| *place).collect();
+        let stands = |place: &u64| (begin..end).contains(place);
+        assert!(places.is_empty() || places.iter().any(stands), "{name}: {places:x?}");
+        looked_at += usize::from(!places.is_empty());
+    }
+    assert!(looked_at > 50, "{looked_at} names");
+}
+
+/// The crate and the function of a mangled name, each with its length in front; none if it does not begin with a crate,
+/// or end with a function's whole name.
+fn first_and_last_part(name: &str) -> Option<(&str, &str)> {
+    let length = |part: &str| {
+        let digits = part.find(|char: char| !char.is_ascii_digit())?;
+        Some(digits + part[..digits].parse::<usize>().ok()?)
+    };
+    let first = name.get(..length(name)?)?;
+    let is_last = |start: &usize| length(&name[*start..]) == Some(name.len() - start);
+    let last = (first.len()..name.len()).find(is_last)?;
+    Some((first, &name[last..]))
+}
+
 /// What `cold.ld` lists is only as good as the list: a function that comes to be called on the way to the first
 /// blocks, and is not there, maps a piece for itself.
 #[test]
