@@ -1,5 +1,6 @@
 //! One class's spans, cut into objects.
 
+mod apart;
 mod figures;
 mod inside;
 mod place;
@@ -17,6 +18,7 @@ use crate::{
     span_objects,
     stats::SPANS_A_BATCH_BUCKETS,
 };
+use apart::{are_set_apart, set_apart};
 use core::marker::PhantomData;
 use returned::{FOUND_AT_ONCE, Gathered, Returned};
 use spans::new_span;
@@ -77,7 +79,8 @@ impl<P: PageSize> CentralFreeList<P> {
     }
 
     /// Fills `out` from the front with objects of `class`; fewer than asked for when the page heap has no
-    /// more. Says how many.
+    /// more. Says how many. They lie upwards, side by side where a span is new; while few of a class are out that is
+    /// shorter than a line of the processor's cache, those that share one do not follow each other.
     pub fn take<E, H>(
         &self,
         back_end: BackEnd<'_, E, H>,
@@ -89,6 +92,7 @@ impl<P: PageSize> CentralFreeList<P> {
         H: PageHeap<P>,
     {
         let size = P::TABLE.size(class);
+        let apart = are_set_apart(size, self.objects_out.load(Ordering::Relaxed));
         let (mut taken, mut spans) = self.take_from_spans(back_end.platform, size, out);
         while let Some(rest) = out.get_mut(taken..)
             && !rest.is_empty()
@@ -102,6 +106,9 @@ impl<P: PageSize> CentralFreeList<P> {
             }
         }
         self.count_batch(spans);
+        if apart && let Some(objects) = out.get_mut(..taken) {
+            set_apart(objects);
+        }
         taken
     }
 

@@ -1,7 +1,7 @@
 //! Whether anybody ever wrote into an object that begins with zeroes.
 
 /// A line of the processor's caches, and of any kernel page one part.
-const LINE_BYTES: usize = 64;
+pub(crate) const LINE_BYTES: usize = 64;
 
 /// Whether an object of `bytes` begins with nothing but zeroes, as far as the line of the processor's caches goes
 /// that it begins in. So does one that nobody had since its page came from the kernel; of those whose first word is
