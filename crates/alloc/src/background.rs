@@ -153,7 +153,7 @@ impl<C: HeapConfig> Core<C> {
     /// Notes a miss of this thread's cache, and does a step if one is due: with no lock held.
     #[inline]
     pub(crate) fn note_miss(&self, call: Call) {
-        if self.background.looks.note_miss() {
+        if self.background.looks.note_miss() || call == Call::Deallocation && self.is_low() {
             self.look(call);
         }
     }
@@ -161,7 +161,7 @@ impl<C: HeapConfig> Core<C> {
     /// The same for a large block of `bytes` bytes that came or went.
     #[inline]
     pub(crate) fn note_large(&self, bytes: usize, call: Call) {
-        if self.background.looks.note_large(bytes) {
+        if self.background.looks.note_large(bytes) || call == Call::Deallocation && self.is_low() {
             self.look(call);
         }
     }
@@ -190,8 +190,8 @@ impl<C: HeapConfig> Core<C> {
         if background.at_rest.load(Ordering::Relaxed) {
             return self.rouse(now_ns);
         }
-        if !has_thread && call == Call::Deallocation {
-            self.give_back_if_fallen(now_ns);
+        if !has_thread {
+            self.follow_fall(now_ns, call);
         }
         // The thread has a while to do it.
         let grace_ns = if has_thread { INTERVAL_NS } else { 0 };

@@ -49,6 +49,12 @@ impl LargeCounters {
         self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Bytes of the blocks that the application has.
+    #[inline]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn stats(&self) -> LargeStats {
         LargeStats {
             blocks: self.blocks.load(Ordering::Relaxed),
