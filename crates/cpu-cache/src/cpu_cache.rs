@@ -4,6 +4,7 @@ use crate::{
     CpuWords, Header, RegionSize,
     cpu_state::CpuState,
     fences::{FenceRecord, Fences},
+    following::FOLLOWS,
     layout::{Layouts, REGION_BYTES},
     region::RegionChanges,
     rseq::{self, Slabs},
@@ -56,8 +57,10 @@ pub struct CpuCache {
     ids: AtomicU32,
     id_kind: AtomicU8,
     table: AtomicPtr<SizeClassTable>,
-    pub(crate) limit_bytes: AtomicU64,
-    /// What the usual limit was when it was let [follow the program](Self::let_limit_follow_program); 0 if it does not.
+    /// The usual limit, and in its highest bit whether it [follows the program](Self::let_limit_follow_program): see
+    /// `following.rs`.
+    pub(crate) limit_word: AtomicU64,
+    /// What the usual limit was when it was let follow the program. Written once, before there is a second thread.
     pub(crate) followed_from: AtomicU64,
     /// What is left of the limits of CPUs that were never used. Written by slow paths of CPUs that come, or borrow;
     /// below zero for no longer than a new usual limit takes to be spread.
@@ -97,7 +100,7 @@ impl CpuCache {
                 ids: AtomicU32::new(0),
                 id_kind: AtomicU8::new(0),
                 table: AtomicPtr::new(core::ptr::null_mut()),
-                limit_bytes: AtomicU64::new(0),
+                limit_word: AtomicU64::new(0),
                 followed_from: AtomicU64::new(0),
                 unused_limit: AtomicI64::new(0),
                 out_bytes: AtomicI64::new(0),
@@ -177,7 +180,7 @@ impl CpuCache {
         self.id_kind.store(setup.id_kind as u8, Ordering::Relaxed);
         self.table.store(core::ptr::from_ref(setup.table).cast_mut(), Ordering::Relaxed);
         let limit_bytes = setup.limit_bytes.min(Self::GREATEST_LIMIT_BYTES);
-        self.limit_bytes.store(limit_bytes as u64, Ordering::Relaxed);
+        self.limit_word.store(limit_bytes as u64, Ordering::Relaxed);
         let all = self.usual_limit() * i64::from(setup.ids);
         self.unused_limit.store(all, Ordering::Relaxed);
         let base = core::ptr::with_exposed_provenance_mut(reservation.range.start);
@@ -269,7 +272,7 @@ impl CpuCache {
 
     /// Most bytes that one CPU's cache may hold, unless limits moved between CPUs: the usual limit, as it is now.
     pub fn limit_bytes(&self) -> u64 {
-        self.limit_bytes.load(Ordering::Relaxed)
+        self.limit_word.load(Ordering::Relaxed) & !FOLLOWS
     }
 
     /// The regions of all ids; empty before the cache is set up.

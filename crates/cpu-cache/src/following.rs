@@ -22,6 +22,12 @@ const GREATEST_GROWTH: u64 = 4;
 /// It grows by no less at a time.
 const STEP: u64 = 256 << 10;
 
+/// The mark of a usual limit that follows the program, beside its bytes: who sets the limit takes it away with the same
+/// store, so that nobody moves what was set, be it to what was there before.
+pub(crate) const FOLLOWS: u64 = 1 << 63;
+
+const _: () = assert!(GREATEST_GROWTH * (CpuCache::GREATEST_LIMIT_BYTES as u64) < FOLLOWS);
+
 impl CpuCache {
     /// From now on the usual limit grows with the program: from what it is now, until all CPUs' together are a
     /// quarter of what caches and program have, and to four times what it is now at most. It falls again [now and
@@ -30,11 +36,13 @@ impl CpuCache {
     /// Before there is a second thread.
     pub fn let_limit_follow_program(&self) {
         self.followed_from.store(self.limit_bytes(), Ordering::Relaxed);
+        self.limit_word.fetch_or(FOLLOWS, Ordering::Relaxed);
     }
 
     /// Raises the usual limit where the program has come to have more.
     pub(crate) fn raise_limit_with_program(&self) {
-        let (usual, wanted) = (self.limit_bytes(), self.limit_for_program());
+        let Some(usual) = self.followed_limit() else { return };
+        let wanted = self.limit_for_program();
         if wanted >= usual + STEP {
             self.replace_limit(usual, wanted);
         }
@@ -43,7 +51,8 @@ impl CpuCache {
     /// Lowers the usual limit where the program has half as much as it was raised for, and has caches give up what
     /// they hold above it.
     pub(crate) fn lower_limit_with_program<O: ObjectSource>(&self, source: &O) {
-        let (usual, wanted) = (self.limit_bytes(), self.limit_for_program());
+        let Some(usual) = self.followed_limit() else { return };
+        let wanted = self.limit_for_program();
         // What it was at first is no bound here: a limit that has not doubled yet falls, too.
         let is_half = self.share_of_program() <= usual / 2;
         if wanted < usual && is_half && self.replace_limit(usual, wanted) {
@@ -51,39 +60,40 @@ impl CpuCache {
         }
     }
 
-    /// What the usual limit is to be: as it is, where it does not follow the program.
-    fn limit_for_program(&self) -> u64 {
-        let least = match self.followed_from.load(Ordering::Relaxed) {
-            0 => return self.limit_bytes(),
-            first => first,
-        };
-        self.share_of_program().clamp(least, GREATEST_GROWTH.saturating_mul(least))
+    /// The usual limit, in bytes, if it follows the program.
+    fn followed_limit(&self) -> Option<u64> {
+        let word = self.limit_word.load(Ordering::Relaxed);
+        (word & FOLLOWS != 0).then_some(word & !FOLLOWS)
     }
 
-    /// What one CPU's part of what caches and program have is, whatever limits may be.
+    /// What the usual limit is to be where it follows the program, in bytes.
+    fn limit_for_program(&self) -> u64 {
+        let least = self.followed_from.load(Ordering::Relaxed);
+        self.share_of_program().min(GREATEST_GROWTH.saturating_mul(least)).max(least)
+    }
+
+    /// What one CPU's part of what caches and program have is, whatever limits may be, in bytes.
     fn share_of_program(&self) -> u64 {
         self.out_bytes() / PROGRAM_SHARE / u64::from(self.ids().max(1))
     }
 
-    /// Sets the usual limit; false if somebody else did meanwhile.
+    /// Moves the usual limit with the program; false if somebody else moved it meanwhile, or set it.
     fn replace_limit(&self, before: u64, now: u64) -> bool {
         let won = self
-            .limit_bytes
-            // Acquire pairs with the release in `set_limit`.
-            .compare_exchange(before, now, Ordering::Acquire, Ordering::Relaxed)
+            .limit_word
+            .compare_exchange(before | FOLLOWS, now | FOLLOWS, Ordering::Relaxed, Ordering::Relaxed)
             .is_ok();
-        if !won {
-            return false;
+        if won {
+            self.change_limits(now.cast_signed() - before.cast_signed());
         }
-        self.change_limits(now.cast_signed() - before.cast_signed());
-        if self.followed_from.load(Ordering::Relaxed) != 0 {
-            return true;
-        }
-        // Somebody set the limit meanwhile, to what it was: that holds, unless it was set again since.
-        let _ = self
-            .limit_bytes
-            .compare_exchange(now, before, Ordering::Relaxed, Ordering::Relaxed)
-            .map(|_| self.change_limits(before.cast_signed() - now.cast_signed()));
-        false
+        won
     }
 }
+
+#[cfg(all(
+    test,
+    target_arch = "x86_64",
+    target_os = "linux",
+    not(any(strata_loom, strata_no_rseq))
+))]
+mod tests;

@@ -1,6 +1,6 @@
 //! Limits that move from CPUs that need little to those that miss much.
 
-use crate::{CpuCache, cpu_state::CpuState, stopped::Stopped};
+use crate::{CpuCache, cpu_state::CpuState, following::FOLLOWS, stopped::Stopped};
 use strata_size_classes::ObjectSource;
 use strata_sync::atomic::Ordering;
 
@@ -57,10 +57,9 @@ impl CpuCache {
     /// Any thread may call it at any time, but two at once may leave a CPU with either's limit. Costs what
     /// [`drain`](Self::drain) costs for each CPU that has more than it may.
     pub fn set_limit<O: ObjectSource>(&self, source: &O, bytes: usize) {
-        self.followed_from.store(0, Ordering::Relaxed);
         let bytes = bytes.min(Self::GREATEST_LIMIT_BYTES) as u64;
-        // Release pairs with the acquire in `replace_limit`: who finds this limit sees that it follows no program.
-        let before = self.limit_bytes.swap(bytes, Ordering::Release);
+        // Without the mark of one that follows the program: from here on nobody moves it with that.
+        let before = self.limit_word.swap(bytes, Ordering::Relaxed) & !FOLLOWS;
         let change =
             i64::try_from(bytes).unwrap_or(i64::MAX) - i64::try_from(before).unwrap_or(i64::MAX);
         self.change_limits(change);

@@ -108,7 +108,7 @@ impl fmt::Display for Cost {
 
 #[test]
 #[ignore = "prints figures: a minute, and 250 MiB for the tebibyte"]
-fn a_span_costs_the_same_in_a_gibibyte_and_in_a_tebibyte() {
+fn what_a_span_costs_in_a_gibibyte_and_in_a_tebibyte() {
     println!("nanoseconds of a pair, the least of {BATCHES} batches (the median)");
     println!("{:>9} {:>27} {:>27} {:>27}", "heap", "1 page, dense", "1 page", "1 to 16 pages");
     println!("{:>9} {}", "", format!("{:>13} {:>13}", "the same", "at random").repeat(3));

@@ -67,7 +67,7 @@ unsafe impl<S: PageSource> strata_os::PageSourceLayer for Watched<S> {
 
 #[test]
 #[ignore = "prints figures"]
-fn a_step_of_giving_back_is_short() {
+fn what_steps_of_giving_back_take() {
     for mebibytes in [1 << 10, 32 << 10] {
         measure("simulated", SimulatedPages::new(), mebibytes);
     }
