@@ -34,6 +34,8 @@ pub(crate) struct HugeCache {
     size_range: Window,
     hits: u64,
     misses: u64,
+    /// When the last few of these were that more than one hugepage was taken for, the latest first.
+    missed_ns: [u64; Self::MISSES_IN_TURN],
     fills: u64,
     overflows: u64,
     fast_unbacked: u64,
@@ -67,6 +69,10 @@ impl HugeCache {
     /// half, phases longer than a second fault their memory in again; at twice, the cache outlives
     /// them by seconds.
     const WINDOW_NS: u64 = 2_000_000_000;
+    /// So many misses of long runs within so long are many: each is a call or two to the kernel. At twice as many, or half
+    /// of the time, blocks of 10 MiB that are made one after the other on a busy machine are few.
+    const MISSES_IN_TURN: usize = 4;
+    const QUICKLY_NS: u64 = 32_000_000;
     const MILLISECOND_NS: u64 = 1_000_000;
     /// For how long nobody wanted hugepages that are idle: their owner has looked back for two seconds at all that
     /// is in use. At twice, a third less is faulted in again, and demand that swings within seconds keeps a
@@ -87,6 +93,7 @@ impl HugeCache {
         usage_history: TimeSeries::EMPTY,
         hits: 0,
         misses: 0,
+        missed_ns: [0; Self::MISSES_IN_TURN],
         fills: 0,
         overflows: 0,
         fast_unbacked: 0,
@@ -165,8 +172,20 @@ impl HugeCache {
     /// Notes a miss: `count` hugepages are in use now that the cache did not have.
     pub(crate) fn note_taken_elsewhere(&mut self, now_ns: u64, count: HugepageCount) {
         self.misses += 1;
+        if count > HugepageCount::ONE {
+            self.missed_ns.rotate_right(1);
+            if let Some(latest) = self.missed_ns.first_mut() {
+                *latest = now_ns;
+            }
+        }
         self.raise_usage(now_ns, count);
         self.raise_limit(now_ns);
+    }
+
+    /// Whether long runs were missed in quick succession a moment ago.
+    pub(crate) fn misses_much(&self, now_ns: u64) -> bool {
+        let [.., earliest] = self.missed_ns;
+        earliest != 0 && now_ns.saturating_sub(earliest) < Self::QUICKLY_NS
     }
 
     /// Takes back a run of backed hugepages, with its promise. The cache may be too large then:

@@ -1,4 +1,7 @@
-use super::{CollapseFigures, MOST_DOUBLINGS, MOST_MISSING_BYTES, PAUSE_NS, SECOND_NS};
+use super::{
+    CollapseFigures, LOOK_AGAIN_NS, MILLISECOND_NS, MOST_DOUBLINGS, MOST_MISSING_BYTES,
+    MOST_WAIT_NS, PAUSE_NS, SECOND_NS,
+};
 use crate::{
     hugepage_aware::HugePageAware,
     test_ground::{TestGround, ground},
@@ -388,4 +391,31 @@ fn a_large_span_that_cannot_be_put_together_is_no_reason_to_leave_others() {
     let figures = heap.maintain(1);
     assert_eq!(figures.whole, 20, "all of the filler's were looked at: {figures:?}");
     assert_eq!((figures.failures, figures.pause_ns), (2, PAUSE_NS), "{figures:?}");
+}
+
+#[test]
+fn a_step_waits_a_while_for_a_heap_that_makes_long_spans_in_quick_succession() {
+    // The figures of a step that is looked for after so many spans and so many milliseconds.
+    let step = |heap: &mut Heap, spans: usize, milliseconds: u64| {
+        for _ in 0..spans {
+            let request = SpanRequest::of(PageCount::new(3 * PER_HUGEPAGE));
+            let span = heap.heap.allocate(&heap.ground, request).expect("memory is not short");
+            heap.live.push(span);
+        }
+        heap.ground.clock.advance(milliseconds * MILLISECOND_NS);
+        let now_ns = strata_os::Clock::now_ns(&heap.ground.clock);
+        heap.heap.maintain(&heap.ground, now_ns);
+        heap.heap.figures(&heap.ground).collapse.asked
+    };
+    let look_again_ms = LOOK_AGAIN_NS / MILLISECOND_NS;
+    let mut heap = Heap::full(12);
+    for _ in 0..MOST_WAIT_NS / LOOK_AGAIN_NS {
+        assert_eq!(step(&mut heap, 4, look_again_ms), 0, "they come all the while");
+    }
+    assert!(step(&mut heap, 4, look_again_ms) > 0, "it does not wait for ever");
+    let mut heap = Heap::full(12);
+    assert_eq!(step(&mut heap, 4, look_again_ms), 0);
+    assert!(step(&mut heap, 0, 2 * look_again_ms) > 0, "no more of them come");
+    let mut heap = Heap::full(12);
+    assert!(step(&mut heap, 3, look_again_ms) > 0, "few are no reason to wait");
 }
