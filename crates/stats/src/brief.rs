@@ -9,6 +9,7 @@ use crate::{
 use core::fmt::{Error, Result, Write};
 use strata_alloc::{Core, FrontEnd, HeapConfig};
 use strata_cpu_cache::IdKind;
+use strata_temeraire::KeptForDemand;
 
 /// Writes the summary of a heap as it is now.
 ///
@@ -126,12 +127,29 @@ fn could_go(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Resul
     if kept > 0 {
         write!(out, "; {} are kept for recent demand", Amount(kept))?;
     }
+    kept_at_rate(figures, out)?;
     writeln!(
         out,
         "\n{:FRONT$}{:11}  went since the start, {} are away now",
         "",
         Amount(figures.snapshot.heap.page_heap.released.total()),
         Amount(ledger.part_bytes(Part::Released)),
+    )
+}
+
+/// What the release at a rate leaves of what demand keeps, and why as much.
+fn kept_at_rate(figures: Figures<'_>, out: &mut dyn Write) -> Result {
+    let PageHeapDetails::Temeraire(temeraire) = figures.page_heap else { return Ok(()) };
+    let KeptForDemand { pages, pages_at_rate, returned_64ths } = temeraire.filler.kept;
+    if pages == 0 {
+        return Ok(());
+    }
+    write!(
+        out,
+        "\n{:FRONT$}{:11}  of that stay at the release rate: of demand that fell, {} came back of late",
+        "",
+        Amount(pages_at_rate.saturating_mul(figures.snapshot.heap.page_bytes)),
+        Percent { part: returned_64ths.into(), whole: 64 },
     )
 }
 

@@ -144,6 +144,7 @@ fn summaries() -> Vec<String> {
         vec![("/page_heap/temeraire/filler/released_hugepages".into(), json!(0))],
         vec![
             ("/page_heap/temeraire/releasable_bytes".into(), json!(0)),
+            ("/page_heap/temeraire/filler/kept".into(), json!({ "pages": 9, "pages_at_rate": 5 })),
             (at("middle/out_bytes"), json!(0)),
             (at("middle/transfer_bytes"), json!(0)),
             (at("middle/span_bytes"), json!(0)),

@@ -80,6 +80,25 @@ impl SkipJudgement {
     }
 }
 
+/// What the filler keeps of its free pages because demand of the last minutes is thought to come again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default))]
+pub struct KeptForDemand {
+    /// Free pages, backed, that a release that is asked for leaves.
+    pub pages: u64,
+    /// Of these, those that the release at a rate leaves: as large a part as came back of the last falls of demand,
+    /// rounded up. What is idle goes all the same.
+    pub pages_at_rate: u64,
+    /// The part of these falls that came back before what they left went as idle, in 64ths; the last fall counts as much as
+    /// all before it. 64 before the first.
+    pub returned_64ths: u8,
+}
+
+impl KeptForDemand {
+    pub(crate) const NONE: Self = Self { pages: 0, pages_at_rate: 0, returned_64ths: 0 };
+}
+
 /// Pages in use over the last ten minutes, second by second.
 ///
 /// What each report looks at stands at the end, beside the first seconds.
@@ -183,6 +202,15 @@ impl Demand {
             self.await_demand(step);
         }
         self.returns.likely(used, expected)
+    }
+
+    /// What is kept of `kept` pages that recent demand would want again, beside `used` pages in use.
+    pub(crate) fn kept(&self, used: usize, kept: usize) -> KeptForDemand {
+        KeptForDemand {
+            pages: kept as u64,
+            pages_at_rate: (self.returns.likely(used, used + kept) - used) as u64,
+            returned_64ths: self.returns.returned_64ths(),
+        }
     }
 
     /// Notes that hugepages are broken for idle memory, whatever demand is expected.

@@ -2,7 +2,7 @@
 
 use crate::{
     advice::AdviceFigures,
-    demand::{FillerHistory, SkipJudgement},
+    demand::{FillerHistory, KeptForDemand, SkipJudgement},
     filler::FillerCounters,
     free_spans::FreeSpanTable,
     histogram::{Fullness, Histogram},
@@ -154,6 +154,8 @@ pub struct FillerFigures {
     pub history: FillerHistory,
     /// How decisions to keep memory turned out.
     pub skipped: SkipJudgement,
+    /// What it keeps for demand to come.
+    pub kept: KeptForDemand,
     /// Over which time fluctuations keep memory, in nanoseconds.
     pub skip_short_ns: u64,
     /// Over which time the floor of demand does.
@@ -261,6 +263,7 @@ impl FillerFigures {
         densities: [DensityFigures::NONE; 2],
         history: FillerHistory::NONE,
         skipped: SkipJudgement::NONE,
+        kept: KeptForDemand::NONE,
         skip_short_ns: 0,
         skip_long_ns: 0,
         subreleased_pages_last_hour: 0,

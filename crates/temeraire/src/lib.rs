@@ -83,7 +83,8 @@ mod treatment;
 
 pub use advice::AdviceFigures;
 pub use demand::{
-    FillerEpoch, FillerHistory, FillerMoment, SkipIntervals, SkipJudgement, SmallMoment,
+    FillerEpoch, FillerHistory, FillerMoment, KeptForDemand, SkipIntervals, SkipJudgement,
+    SmallMoment,
 };
 pub use figures::{
     ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Lifetimes,

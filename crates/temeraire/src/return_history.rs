@@ -48,6 +48,11 @@ impl ReturnHistory {
         expected - fall.saturating_mul(self.lost.into()) / usize::from(Self::WHOLE)
     }
 
+    /// The part of the last falls that came back in time, in 64ths.
+    pub(crate) const fn returned_64ths(&self) -> u8 {
+        Self::WHOLE - self.lost
+    }
+
     /// Watches the fall from `expected` pages to `used` ones, if none is watched.
     pub(crate) fn watch(&mut self, now_ns: u64, used: usize, expected: usize) {
         let is_fall = expected.saturating_sub(used) >= usize::from(Self::EIGHTHS);

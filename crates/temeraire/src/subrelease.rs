@@ -3,7 +3,7 @@
 use crate::{
     advice::{Backing, HugepageAdvice},
     bitmap::Bitmap,
-    demand::SkipIntervals,
+    demand::{KeptForDemand, SkipIntervals},
     departures::{Cause, Departures},
     handle::Handle,
     huge_cache::HugeCache,
@@ -317,13 +317,22 @@ impl<P: PageSize> State<P> {
     /// recent demand is not likely to want.
     pub(crate) fn releasable_on_request(&self, now_ns: u64) -> PageCount<P> {
         let whole = self.cache.size() + HugepageCount::new(self.regions.totals().releasable);
-        // Hugepages that the filler keeps although they are empty go like those of the cache.
-        let empty = self.filler.empty_pages();
+        let going = self.filler.totals().all().free - self.kept_pages(now_ns);
+        whole.pages::<P>() + PageCount::new(going)
+    }
+
+    /// How many of the filler's free pages demand of the last minutes keeps.
+    fn kept_pages(&self, now_ns: u64) -> usize {
         let all = self.filler.totals().all();
-        let free = all.free - empty;
+        // Hugepages that the filler keeps although they are empty go like those of the cache.
+        let free = all.free - self.filler.empty_pages();
         let expected = if self.is_by_page() { 0 } else { self.expected_pages(now_ns) };
-        let unwanted = (all.used + free).saturating_sub(expected);
-        whole.pages::<P>() + PageCount::new(empty + free.min(unwanted))
+        free.min(expected.saturating_sub(all.used))
+    }
+
+    /// The same, with what of them the rate leaves, for reports.
+    pub(crate) fn kept_for_demand(&self, now_ns: u64) -> KeptForDemand {
+        self.filler.demand.kept(self.filler.totals().all().used, self.kept_pages(now_ns))
     }
 
     fn end_breaking<E: Platform<Pages = P>>(

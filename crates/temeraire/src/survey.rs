@@ -77,6 +77,7 @@ impl<P: PageSize> State<P> {
         figures.releasable_bytes = Some(self.releasable_on_request(now_ns).bytes() as u64);
         figures.released = Some(self.released);
         self.filler.begin_survey(&mut figures.filler, now_ns);
+        figures.filler.kept = self.kept_for_demand(now_ns);
         let intervals = self.skip_intervals.unwrap_or(SkipIntervals::STANDARD);
         figures.filler.skip_short_ns = intervals.short_ns;
         figures.filler.skip_long_ns = intervals.long_ns.max(intervals.short_ns);

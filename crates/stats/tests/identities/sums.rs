@@ -17,12 +17,15 @@
 //! | 13 | without regions and abandoned tails, the filler's used pages are small spans and whole donated hugepages |
 //! | 14 | all histograms of a population count the same hugepages |
 //! | 15 | cumulative columns are running sums, rounded when printed |
+//!
+//! Strata's own: what demand keeps of the filler's free pages is no more than these, nor than what a release leaves; and
+//! the rate leaves as large a part of it as came back.
 
 use crate::reading::Taken;
 use strata_stats::{
     Backing, Figure, Ledger, Line, PageHeapDetails, RenderPageHeap, Report, Snapshot,
 };
-use strata_temeraire::{FillerFigures, Population};
+use strata_temeraire::{FillerFigures, KeptForDemand, Population, TemeraireFigures};
 
 const MIB: f64 = 1_048_576.0;
 const HUGEPAGE: f64 = 2.0 * MIB;
@@ -65,12 +68,24 @@ pub(crate) fn at_rest<F: RenderPageHeap>(taken: &Taken<F>, reports: &[Report<'_>
     {
         asked(&figures.filler, backing, figures.page_bytes);
     }
+    if let PageHeapDetails::Temeraire(figures) = taken.page_heap.details() {
+        kept(figures, taken.snapshot.heap.page_heap.free_bytes);
+    }
     // A miss of a class that has all its slots is a miss of its CPU.
     let details = taken.details.classes().filter_map(|(_, details)| details.misses);
     let at_greatest: u64 = details.map(|misses| misses.at_greatest_capacity).sum();
     let cpus = taken.details.cpus();
     let all: u64 = cpus.map(|(_, misses)| misses.underflows + misses.overflows).sum();
     assert!(at_greatest <= all, "{at_greatest} of {all}");
+}
+
+/// What is kept for demand adds up.
+fn kept(figures: &TemeraireFigures, free_bytes: u64) {
+    let KeptForDemand { pages, pages_at_rate, returned_64ths } = figures.filler.kept;
+    assert!(pages <= figures.filler.free_pages && returned_64ths <= 64, "{pages} {returned_64ths}");
+    assert_eq!(pages_at_rate, pages - pages * u64::from(64 - returned_64ths) / 64);
+    let releasable = figures.releasable_bytes.expect("it was just read");
+    assert!(pages * figures.page_bytes <= free_bytes - releasable, "{pages} of {free_bytes}");
 }
 
 /// The kernel was asked about the hugepages that the filler has, each of which has as many pages as the others.

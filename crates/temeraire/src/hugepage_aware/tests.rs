@@ -1,6 +1,6 @@
 use super::HugePageAware;
 use crate::{
-    demand::SkipIntervals,
+    demand::{KeptForDemand, SkipIntervals},
     figures::TemeraireFigures,
     test_ground::{SECOND_NS, TestGround, ground},
 };
@@ -285,7 +285,10 @@ fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
     assert_eq!(heap.release(5 * MIB, ReleaseReason::Policy), 0, "demand may come back");
     let skipped = heap.figures().filler.skipped;
     assert_eq!(skipped.skipped_pages, (5 * MIB / Pages8K::BYTES) as u64);
+    let kept = KeptForDemand { pages: 1280, pages_at_rate: 1280, returned_64ths: 64 };
+    assert_eq!(heap.figures().filler.kept, kept, "nothing is known of falls");
     heap.pass_seconds(301);
+    assert_eq!(heap.figures().filler.kept.pages, 0, "nothing like it within five minutes");
     assert_eq!(heap.figures().filler.skipped.incorrect_pages, skipped.skipped_pages);
     assert!(heap.release(5 * MIB, ReleaseReason::Policy) >= 5 * MIB, "it did not");
     heap.check();
@@ -415,6 +418,44 @@ fn the_rate_gives_back_what_is_free_of_broken_hugepages_although_demand_may_come
     assert_eq!(figures.free_pages, free - (given / Pages8K::BYTES) as u64);
     assert!(figures.free_pages >= (4 * MIB / Pages8K::BYTES) as u64, "those are kept");
     assert!(figures.skipped.skipped_pages > skipped, "and it is said");
+    heap.check();
+}
+
+#[test]
+fn what_is_kept_for_demand_is_what_a_release_leaves() {
+    let heap = Heap::<Pages8K>::new();
+    let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    for _fall in 0..3 {
+        let mut keep = false;
+        live.retain(|span| {
+            keep = !keep;
+            if !keep {
+                heap.deallocate(*span);
+            }
+            keep
+        });
+        // What nobody wanted for two seconds goes as idle, and then it comes again: too late.
+        heap.pass_seconds(1);
+        heap.release(4 * MIB, ReleaseReason::Policy);
+        heap.pass_seconds(1);
+        heap.release(MIB, ReleaseReason::Idle);
+        live.extend((live.len()..2560).map(|_| heap.allocate(Pages8K::BYTES)));
+    }
+    live.drain(..1280).for_each(|span| heap.deallocate(span));
+    heap.pass_seconds(1);
+    let kept = heap.figures().filler.kept;
+    assert_eq!(kept.returned_64ths, 8, "of three falls nothing came back in time");
+    let lost = kept.pages * u64::from(64 - kept.returned_64ths) / 64;
+    assert_eq!(kept.pages_at_rate, kept.pages - lost);
+    let releasable = heap.figures().releasable_bytes.expect("known");
+    let free = heap.heap.stats().free_bytes;
+    assert!(kept.pages > 0 && kept.pages_at_rate < kept.pages / 4, "{kept:?}");
+    assert_eq!(free - releasable, kept.pages * Pages8K::BYTES as u64);
+    heap.release(64 * MIB, ReleaseReason::Policy);
+    let left = heap.figures().filler.free_pages;
+    // Of a hugepage that is broken all that is free goes.
+    let went_too = PageCount::<Pages8K>::PER_HUGEPAGE.get() as u64 / 2;
+    assert!((kept.pages_at_rate.saturating_sub(went_too)..=kept.pages_at_rate).contains(&left));
     heap.check();
 }
 
