@@ -8,6 +8,7 @@ use strata_sync::atomic::{
 mod budget;
 mod misses;
 
+pub(crate) use budget::Stolen;
 pub(crate) use misses::Tick;
 
 /// The state of one CPU's cache; lies in its region behind the headers. All zero bits are a CPU that was
@@ -219,6 +220,12 @@ impl CpuState {
     /// each other write it at each miss.
     pub(crate) fn count_out(&self, bytes: i64) -> i64 {
         const KEPT_APART: u64 = 32 << 10;
+        if bytes.unsigned_abs() >= KEPT_APART {
+            let nothing_pends = self.pending_out_bytes.load(Ordering::Relaxed) == 0;
+            let pending =
+                if nothing_pends { 0 } else { self.pending_out_bytes.swap(0, Ordering::Relaxed) };
+            return bytes.wrapping_add(pending);
+        }
         let pending =
             self.pending_out_bytes.fetch_add(bytes, Ordering::Relaxed).wrapping_add(bytes);
         if pending.unsigned_abs() < KEPT_APART {

@@ -1,6 +1,10 @@
 //! What happens when a CPU has no object, or no room for one.
 
-use crate::{CpuCache, cpu_state::CpuState, rseq};
+use crate::{
+    CpuCache,
+    cpu_state::{CpuState, Stolen},
+    rseq,
+};
 use strata_size_classes::{ClassInfo, ObjectSource, SizeClass, SizeClassTable};
 use strata_sync::atomic::Ordering;
 
@@ -204,10 +208,10 @@ impl CpuCache {
         if !had_room {
             // SAFETY: the regions stand since `set_up`, and this thread is registered for rseq, which it stays
             // until it ends.
-            unsafe {
+            let stolen = unsafe {
                 self.steal(state, table, source, id, class, usize::from(wanted - got) * size)
             };
-            got += state.claim(wanted - got, size);
+            got += state.claim_stolen(stolen, wanted - got, size);
         }
         if got == 0 {
             return had_room;
@@ -234,8 +238,8 @@ impl CpuCache {
         u16::try_from(bytes / size).unwrap_or(u16::MAX).max(LEAST_LONG)
     }
 
-    /// Frees about `bytes` of capacity held by other classes of `id`: first what stands empty, then by giving
-    /// objects back to `source`.
+    /// Takes about `bytes` of capacity from other classes of `id`: first what stands empty, then by giving objects back to
+    /// `source`.
     ///
     /// # Safety
     ///
@@ -248,12 +252,12 @@ impl CpuCache {
         id: u32,
         class: SizeClass,
         bytes: usize,
-    ) {
+    ) -> Stolen {
         let word = state.region();
+        let (mut missing, mut stolen) = (bytes, Stolen::default());
         if word.is_stopped() {
-            return;
+            return stolen;
         }
-        let (mut missing, mut stolen, mut victims) = (bytes, 0, 0);
         let count = table.count().max(2);
         let mut hand = state.hand.load(Ordering::Relaxed);
         for attempt in 0..STEAL_ATTEMPTS * 2 {
@@ -285,27 +289,27 @@ impl CpuCache {
                 }
                 header = self.header(id, victim);
             }
+            if header.room() == 0 {
+                continue;
+            }
             // At most half of what stands empty goes at a time while others may have more.
             let spare =
                 if attempt < STEAL_ATTEMPTS { header.room().div_ceil(2) } else { header.room() };
-            let wanted = missing.div_ceil(size.max(1)).min(usize::from(spare));
-            let taken = u16::try_from(wanted).unwrap_or(u16::MAX);
-            if taken == 0 {
-                continue;
-            }
+            let taken = missing.div_ceil(size.max(1)).min(usize::from(spare));
+            let taken = u16::try_from(taken).unwrap_or(u16::MAX);
             let smaller = header.with_end(header.end() - taken);
             let begin = self.layouts.of(word.size()).begin(victim);
             // SAFETY: the caller's promise; the end shrinks and stays at or above the top.
             if unsafe {
                 rseq::exchange(self.slabs(), id, victim.index(), word, begin, header, smaller)
             } {
-                stolen += usize::from(taken) * size;
-                victims += 1;
+                stolen.bytes += usize::from(taken) * size;
+                stolen.victims += 1;
                 missing = missing.saturating_sub(usize::from(taken) * size);
             }
         }
         state.hand.store(hand, Ordering::Relaxed);
-        state.unclaim_stolen(stolen, victims);
+        stolen
     }
 }
 

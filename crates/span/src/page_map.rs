@@ -26,6 +26,12 @@ use modelled::WIDEST_ADDRESS;
 #[cfg(not(strata_loom))]
 const WIDEST_ADDRESS: u32 = 48;
 
+/// Pages that are entered at once: those whose spans are a granule of a leaf.
+const PIECE: usize = {
+    let spans_of_granule = (1 << GRANULE_SHIFT) / size_of::<usize>();
+    if spans_of_granule < LEAF_PAGES { spans_of_granule } else { LEAF_PAGES }
+};
+
 /// A radix tree of two levels: a root over the whole address space, and leaves of 32 768 pages.
 ///
 /// Reading takes no lock: one load for the leaf, one for the answer. The size class of a page
@@ -151,10 +157,7 @@ impl<P: PageSize> PageMap<P> {
 
     /// Enters all pages of `span` with a class. The pages were ensured and belong to the caller.
     pub fn set_range(&self, span: SpanHandle, class: SizeClass) {
-        let first = span.first::<P>();
-        for index in 0..span.pages() {
-            self.write(first + PageCount::new(index), Some(span), class);
-        }
+        self.write_range(span.first(), span.pages(), Some(span), class, None);
     }
 
     /// Enters all pages of `span` with the class of its objects, which are `object_bytes` long and begin `offset`
@@ -168,13 +171,8 @@ impl<P: PageSize> PageMap<P> {
         offset: usize,
         object_bytes: usize,
     ) {
-        let first = span.first::<P>();
-        for index in 0..span.pages() {
-            let (start, end) = (index * P::BYTES, (index + 1) * P::BYTES);
-            let next = offset + start.saturating_sub(offset).next_multiple_of(object_bytes.max(1));
-            let shown = if next < end { class } else { SizeClass::NONE };
-            self.write_showing(first + PageCount::new(index), Some(span), class, shown);
-        }
+        let objects = ObjectStarts { next: offset, bytes: object_bytes };
+        self.write_range(span.first(), span.pages(), Some(span), class, Some(objects));
     }
 
     /// Enters the first and the last page of `span`, without a class. The pages were ensured and
@@ -188,9 +186,7 @@ impl<P: PageSize> PageMap<P> {
 
     /// Takes `pages` pages from `first` out of the map. The pages belong to the caller.
     pub fn clear_range(&self, first: PageId<P>, pages: PageCount<P>) {
-        for index in 0..pages.get() {
-            self.write(first + PageCount::new(index), None, SizeClass::NONE);
-        }
+        self.write_range(first, pages.get(), None, SizeClass::NONE, None);
     }
 
     /// Takes the first and the last of `pages` pages from `first` out of the map. The pages belong
@@ -385,6 +381,7 @@ impl<P: PageSize> PageMap<P> {
     }
 
     /// The same, with what the window shows of the page: its class, or none.
+    #[inline(always)]
     fn write_showing(
         &self,
         page: PageId<P>,
@@ -402,6 +399,53 @@ impl<P: PageSize> PageMap<P> {
         let raw = span.map_or(core::ptr::null_mut(), |span| span.as_ptr().as_ptr());
         // Release pairs with the acquire in `span_of`.
         span_entry.store(raw, Ordering::Release);
+    }
+
+    /// Enters `pages` pages from `first`. The window shows the class of all of them, or of those on which one of
+    /// `objects` begins, and of the others none.
+    #[inline(never)]
+    fn write_range(
+        &self,
+        first: PageId<P>,
+        pages: usize,
+        span: Option<SpanHandle>,
+        class: SizeClass,
+        mut objects: Option<ObjectStarts>,
+    ) {
+        let mut shown = |index: usize| {
+            let begins = objects.as_mut().is_none_or(|objects| objects.begin_on::<P>(index));
+            if begins { class } else { SizeClass::NONE }
+        };
+        if pages == 1 {
+            return self.write_showing(first, span, class, shown(0));
+        }
+        let raw = span.map_or(core::ptr::null_mut(), |span| span.as_ptr().as_ptr());
+        let mut done = 0;
+        while done < pages {
+            let page = first + PageCount::new(done);
+            let slot = page.number() & (LEAF_PAGES - 1);
+            let count = (PIECE - slot % PIECE).min(pages - done);
+            if let Some(leaf) = self.leaf(page.number())
+                && let Some(classes) = leaf.classes.get(slot..slot + count)
+                && let Some(spans) = leaf.spans.get(slot..slot + count)
+            {
+                self.touch_ends(leaf, classes);
+                self.touch_ends(leaf, spans);
+                classes.iter().for_each(|entry| entry.store(class.raw(), Ordering::Relaxed));
+                self.window.write_range(page, count, |index| shown(done + index));
+                // Release pairs with the acquire in `span_of`.
+                spans.iter().for_each(|entry| entry.store(raw, Ordering::Release));
+            }
+            done += count;
+        }
+    }
+
+    /// Counts the granules of a leaf that entries in a row lie in, which are two at most, at their first write.
+    #[inline]
+    fn touch_ends<T>(&self, leaf: &Leaf, entries: &[T]) {
+        for entry in [entries.last(), entries.first()].into_iter().flatten() {
+            self.touch(leaf, entry);
+        }
     }
 
     /// Counts the granule of a leaf that `entry` lies in, at its first write.
@@ -428,6 +472,26 @@ impl<P: PageSize> PageMap<P> {
         if word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             self.leaf_touched_bytes.fetch_add(1 << GRANULE_SHIFT, Ordering::Relaxed);
         }
+    }
+}
+
+/// Where objects of one length begin in a span, asked page by page.
+struct ObjectStarts {
+    /// Of the first object that begins on the page at hand or behind it; on pages that are no shorter than an object
+    /// one begins on each, from the first on.
+    next: usize,
+    bytes: usize,
+}
+
+impl ObjectStarts {
+    /// Whether one begins on this page of the span. Asked from the first page to the last.
+    #[inline(always)]
+    fn begin_on<P: PageSize>(&mut self, index: usize) -> bool {
+        let start = index * P::BYTES;
+        if self.next < start {
+            self.next = if self.bytes > P::BYTES { self.next + self.bytes } else { start };
+        }
+        self.next < start + P::BYTES
     }
 }
 

@@ -153,14 +153,42 @@ impl CpuState {
         }
     }
 
-    /// Adds what classes gave up to what is available, and counts who gave.
-    pub(crate) fn unclaim_stolen(&self, bytes: usize, victims: u64) {
-        if victims > 0 {
-            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-            self.available_bytes.fetch_add(bytes, Ordering::Relaxed);
-            add_roughly(&self.resizes, victims);
+    /// Takes up to `wanted` objects of `size` bytes out of what classes gave up and what is available; says how many.
+    /// What is left is available.
+    ///
+    /// Where enough was given up it does not become available first, to be claimed from there: that were two locked
+    /// instructions more.
+    pub(crate) fn claim_stolen(&self, stolen: Stolen, wanted: u16, size: usize) -> u16 {
+        if stolen.victims > 0 {
+            add_roughly(&self.resizes, stolen.victims);
+        }
+        match stolen.bytes.checked_sub(usize::from(wanted) * size) {
+            Some(rest) => {
+                self.make_available(rest);
+                wanted
+            }
+            None => {
+                self.make_available(stolen.bytes);
+                self.claim(wanted, size)
+            }
         }
     }
+
+    fn make_available(&self, bytes: usize) {
+        if bytes > 0 {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.available_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What classes gave up for another.
+#[must_use]
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Stolen {
+    pub(crate) bytes: usize,
+    /// Classes that gave.
+    pub(crate) victims: u64,
 }
 
 /// Takes up to `wanted` bytes out of a counter, which never falls below zero by that; says how many.

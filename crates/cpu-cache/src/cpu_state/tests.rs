@@ -246,12 +246,24 @@ fn bytes_that_a_cpu_counts_apart_all_reach_the_sum_and_never_lack_32_kib() {
 }
 
 #[test]
-fn stolen_capacity_is_available_and_counted_by_victims() {
+fn stolen_capacity_is_claimed_or_available_and_counted_by_victims() {
     let state = CpuState::new();
-    state.unclaim_stolen(0, 0);
-    state.unclaim_stolen(4096 + 64, 3);
-    assert_eq!(state.available_bytes.load(Ordering::Relaxed), 4160);
-    assert_eq!(state.resizes.load(Ordering::Relaxed), 3);
+    let steps = [
+        // Nothing was stolen, of which nothing is wanted, and then something.
+        ((0, 0), (0, 64), 0, 0, 0),
+        ((0, 0), (2, 64), 0, 0, 0),
+        // More than enough, enough, and too little, but for what is available.
+        ((4096 + 64, 3), (2, 2048), 2, 64, 3),
+        ((4096, 1), (1, 4096), 1, 64, 4),
+        ((4032, 2), (1, 4096), 1, 0, 6),
+        ((4095, 1), (1, 4096), 0, 4095, 7),
+        ((100, 1), (3, 2000), 2, 195, 8),
+    ];
+    for ((bytes, victims), (wanted, size), got, available, resizes) in steps {
+        assert_eq!(state.claim_stolen(Stolen { bytes, victims }, wanted, size), got);
+        assert_eq!(state.available_bytes.load(Ordering::Relaxed), available);
+        assert_eq!(state.resizes.load(Ordering::Relaxed), resizes);
+    }
 }
 
 #[test]

@@ -91,7 +91,9 @@ impl Stage {
         let hand = (victim.index() - 1 + others - after) % others;
         self.state().hand.store(u32::try_from(hand).expect("a class"), Ordering::Relaxed);
         // SAFETY: the cache is set up, and glibc registered this thread, which stays on its CPU.
-        unsafe { self.cache.steal(self.state(), TABLE, &self.source, self.id, class, bytes) };
+        let stolen =
+            unsafe { self.cache.steal(self.state(), TABLE, &self.source, self.id, class, bytes) };
+        assert_eq!(self.state().claim_stolen(stolen, 0, 8), 0);
     }
 }
 

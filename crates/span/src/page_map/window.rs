@@ -1,7 +1,7 @@
 //! The classes of the pages near the map, in a row.
 
 use super::{GRANULE_SHIFT, PageMap};
-use crate::{Address, PageId};
+use crate::{Address, PageCount, PageId};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -158,6 +158,38 @@ impl<P: PageSize> Window<P> {
         let entry = unsafe { classes.add(index) };
         // SAFETY: a byte of the window: they began as zeros, and are atomics to all who know them.
         unsafe { entry.as_ref() }.store(class.raw(), Ordering::Relaxed);
+    }
+
+    /// Enters what is shown of `pages` pages from `first`, which the caller owns, as far as the window shows them. Asked
+    /// from the first page to the last, by how many pages are in front of it.
+    #[inline]
+    pub(super) fn write_range(
+        &self,
+        first: PageId<P>,
+        pages: usize,
+        mut shown: impl FnMut(usize) -> SizeClass,
+    ) {
+        // Acquire pairs with the release in `open`.
+        let Some(classes) = NonNull::new(self.classes.load(Ordering::Acquire)) else { return };
+        let index = first.number().wrapping_sub(self.start.load(Ordering::Relaxed) >> P::SHIFT);
+        let last = index.saturating_add(pages.saturating_sub(1));
+        let granule = index >> GRANULE_SHIFT;
+        let is_touched = last < SHOWN_PAGES
+            && last >> GRANULE_SHIFT == granule
+            && self
+                .touched
+                .get(granule / 64)
+                .is_some_and(|word| word.load(Ordering::Relaxed) & 1 << (granule % 64) != 0);
+        if !is_touched {
+            (0..pages).for_each(|page| self.write(first + PageCount::new(page), shown(page)));
+            return;
+        }
+        for page in 0..pages {
+            // SAFETY: the window is open: it has more bytes than the last index, and stays.
+            let entry = unsafe { classes.add(index + page) };
+            // SAFETY: a byte of the window: they began as zeros, and are atomics to all who know them.
+            unsafe { entry.as_ref() }.store(shown(page).raw(), Ordering::Relaxed);
+        }
     }
 
     /// Address space of it.

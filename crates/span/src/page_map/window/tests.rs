@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::LEAF_PAGES, *};
 use crate::{MetadataArena, PageCount, SpanHandle, SpanPlace, SpanPool};
 use std::vec::Vec;
 use strata_os::{FailingPages, Fault, SystemPages};
@@ -150,4 +150,48 @@ fn of_objects_longer_than_pages_the_window_shows_the_pages_on_which_they_begin()
     }
     site.map.set_objects(span, class, 0, 1000);
     assert_eq!([0, 1, 2, 3, 4, 5].map(shown), [true; 6]);
+}
+
+#[test]
+fn what_is_entered_in_a_row_is_shown_as_page_by_page_over_granules_leaves_and_the_windows_end() {
+    let site = Site::<Pages8K>::new();
+    let start = site.map.window.start.load(Ordering::Relaxed) >> Pages8K::SHIFT;
+    let class = Pages8K::TABLE.entry(20_480).expect("a class").class();
+    let granule = start + WINDOW_PAGES / 2;
+    let leaf = (granule + LEAF_PAGES).next_multiple_of(LEAF_PAGES);
+    for (first, pages) in [
+        (granule - 3, 7),
+        (granule - 3, 7),
+        (leaf - 600, 1300),
+        (leaf - 600, 1300),
+        (start + SHOWN_PAGES - 5, 9),
+    ] {
+        let span = site.enter(first, pages, SizeClass::NONE);
+        for (offset, bytes) in
+            [(0, 262_144), (64, 20_480), (4096, 8200), (0, 8192), (128, 8), (8192, 24_576)]
+        {
+            site.map.set_objects(span, class, offset, bytes);
+            for index in 0..pages {
+                let begins = index * Pages8K::BYTES;
+                let next = offset + begins.saturating_sub(offset).next_multiple_of(bytes);
+                let shown = next < begins + Pages8K::BYTES;
+                let address = (first + index) << Pages8K::SHIFT;
+                let expected = if shown { class } else { SizeClass::NONE };
+                let in_window = first + index < start + SHOWN_PAGES;
+                assert_eq!(
+                    site.words.class_at(address),
+                    in_window.then_some(expected),
+                    "{offset} {bytes} {index}"
+                );
+                assert_eq!(site.map.class_at(address), class);
+                assert!(site.map.span_at(address) == Some(span));
+            }
+        }
+        site.map.clear_range(PageId::new(first), PageCount::new(pages));
+        for index in 0..pages {
+            let address = (first + index) << Pages8K::SHIFT;
+            assert!(site.words.class_at(address).is_none_or(SizeClass::is_none));
+            assert!(site.map.span_at(address).is_none() && site.map.class_at(address).is_none());
+        }
+    }
 }
