@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 26] = [const { ManualClock::new(SECOND_NS) }; 26];
+static CLOCKS: [ManualClock; 27] = [const { ManualClock::new(SECOND_NS) }; 27];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -298,12 +298,21 @@ fn so_does_a_small_heap_of_a_program_that_would_get_a_thread_if_it_grew() {
 
 #[test]
 fn large_blocks_that_go_take_their_memory_along_in_a_small_heap_too() {
-    let heap = heap::<23>("");
+    large_blocks_take_their_memory_along::<23>("");
+}
+
+#[test]
+fn and_where_caches_run_per_thread() {
+    large_blocks_take_their_memory_along::<26>("front_end:per_thread");
+}
+
+fn large_blocks_take_their_memory_along<const TEST: usize>(options: &str) {
+    let heap = heap::<TEST>(options);
     allocate_and_free(&heap, 200, 3000);
     // The last but one leaves less than an eighth, whatever caches hold besides: a fall that begins with the last free
     // gives back one step.
     let blocks = allocate(&heap, 16, MIB / 2);
-    CLOCKS[23].advance(SECOND_NS / 5);
+    CLOCKS[TEST].advance(SECOND_NS / 5);
     free(&heap, blocks);
     let stats = heap.core().unwrap().page_heap().stats();
     let backed = stats.in_use_bytes + stats.free_bytes;
