@@ -1,6 +1,6 @@
 //! Blocks that are spans of their own.
 
-use crate::{Core, Heap, HeapConfig, background::Call, mark, observer::Said};
+use crate::{Core, Heap, HeapConfig, background::Call, observer::Said};
 use strata_os::{AddressRange, PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
@@ -12,11 +12,6 @@ use strata_sync::thread_block::Slot;
 /// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few
 /// microseconds; clearing so much takes fifty.
 const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
-
-/// The memory of blocks from this length on goes back when they are freed, if they are [of a new
-/// length](crate::large_stats::LargeCounters::is_new_length). A shorter one has less than a hugepage to itself as often
-/// as not.
-const CLEARED_FROM_BYTES: usize = 2 * HUGEPAGE_BYTES;
 
 impl<C: HeapConfig> Core<C> {
     /// A block of its own span; null when memory is exhausted or the request is impossible.
@@ -92,41 +87,11 @@ impl<C: HeapConfig> Core<C> {
             let last = LastOperation::FreedWith { bytes: size };
             return report(Offence::WrongSize, Some(span), last);
         }
-        if C::MARKS_FREE_BLOCKS && mark::LOOKS && bytes >= CLEARED_FROM_BYTES {
-            // SAFETY: the span is a block of this heap, which the caller gives up.
-            unsafe { self.clear_new_length(span.range::<C::Pages>()) };
-        }
         // SAFETY: the span is a block of this heap, which the caller gives up.
         if unsafe { self.page_heap().deallocate(self, span) } {
             self.large.note_deallocated(bytes);
             self.count_deallocated(slot, bytes);
             self.note_large(bytes, Call::Deallocation);
-        }
-    }
-
-    /// Gives the whole hugepages of a block that is freed back to the kernel, if none half as long was freed before:
-    /// who reads it still finds zeroes, and not what stood there.
-    ///
-    /// The kernel's work, and that of who has the memory next and faults it in again, is at most that for two blocks of
-    /// the longest's length in the life of a heap. The page heap is not told, and takes the memory for backed, as it
-    /// does that of blocks to which nobody wrote.
-    ///
-    /// # Safety
-    ///
-    /// The range is a block that nobody uses any more, and that is not given back yet.
-    #[cold]
-    #[inline(never)]
-    #[unsafe(link_section = ".text_rarely")]
-    unsafe fn clear_new_length(&self, range: AddressRange) {
-        let in_hugepage = HUGEPAGE_BYTES - 1;
-        let (start, end) =
-            (range.start.next_multiple_of(HUGEPAGE_BYTES), range.end() & !in_hugepage);
-        if start < end && self.large.is_new_length(range.bytes) {
-            // What the kernel refuses stays as it is.
-            // SAFETY: the caller's promise: nothing of it is needed.
-            let _ = unsafe {
-                self.source().release(AddressRange::new(start, end - start), Release::Forced)
-            };
         }
     }
 

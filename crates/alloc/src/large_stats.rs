@@ -26,8 +26,6 @@ pub(crate) struct LargeCounters {
     bytes: AtomicU64,
     peak_blocks: AtomicU64,
     peak_bytes: AtomicU64,
-    /// The longest block whose memory went back as it was freed.
-    longest_cleared: AtomicU64,
 }
 
 impl LargeCounters {
@@ -57,18 +55,6 @@ impl LargeCounters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a block of so many bytes is twice as long as any for which this said so before.
-    pub(crate) fn is_new_length(&self, bytes: usize) -> bool {
-        let bytes = bytes as u64;
-        let longest = self.longest_cleared.load(Ordering::Relaxed);
-        // Of two threads at the same moment one is told so.
-        bytes / 2 >= longest
-            && self
-                .longest_cleared
-                .compare_exchange(longest, bytes, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok()
-    }
-
     pub(crate) fn stats(&self) -> LargeStats {
         LargeStats {
             blocks: self.blocks.load(Ordering::Relaxed),
@@ -76,19 +62,5 @@ impl LargeCounters {
             peak_blocks: self.peak_blocks.load(Ordering::Relaxed),
             peak_bytes: self.peak_bytes.load(Ordering::Relaxed),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_is_new_once_and_then_twice_that() {
-        // SAFETY: all zero bits are counters of nothing.
-        let counters: LargeCounters = unsafe { core::mem::zeroed() };
-        let lengths = [4_usize, 4, 7, 8, 15, 4, 16, 1 << 40, (1 << 41) - 1, 1 << 41];
-        let new = lengths.map(|mebibytes| counters.is_new_length(mebibytes << 20));
-        assert_eq!(new, [true, false, false, true, false, false, true, true, false, true]);
     }
 }

@@ -949,13 +949,6 @@ CASE(malloc_trim_gives_memory_back, BOTH) {
     for (size_t i = 0; i < COUNT(blocks); i++) free(blocks[i]);
     CHECK(malloc_trim(0) == 1 && resident_kib() < full / 4);
 }
-CASE(the_longest_block_so_far_is_given_back_when_it_is_freed, BOTH) {
-    char *block = hidden_pointer(malloc(64 * MEBI));
-    memset(block, 1, 64 * MEBI);
-    long full = resident_kib();
-    free(block);
-    CHECK(resident_kib() < full / 4);
-}
 CASE(malloc_trim_of_nothing_answers_0, BOTH) {
     malloc_trim(0);
     CHECK(malloc_trim(0) == 0 || malloc_trim(0) == 0);
