@@ -187,6 +187,9 @@ impl<C: HeapConfig> Core<C> {
             );
             return;
         }
+        if has_thread {
+            background.fallen.look_no_more();
+        }
         if background.at_rest.load(Ordering::Relaxed) {
             return self.rouse(now_ns);
         }

@@ -27,6 +27,9 @@ const STEP_BYTES: u64 = 4 << 20;
 /// so long may a single free take.
 const MOST_TIMES_FREED: u64 = 8;
 
+/// What one look gives back at most in any case: forks and figures wait for it, and the next look is an eighth away.
+const LOOK_MOST_BYTES: u64 = 256 << 20;
+
 /// Free bytes that stay: less is not worth the calls.
 const KEPT_BYTES: u64 = 256 << 10;
 
@@ -61,7 +64,8 @@ const LASTED_NS: u64 = 100_000_000;
 
 /// How far a heap has fallen. All zero bits are one that has not.
 ///
-/// Written under the schedule's lock; read before that by who looks whether it is to be taken.
+/// Written under the schedule's lock, but for what says when to look and when little was in use last, which those write
+/// who find that there is nothing to do; read before that by who looks whether the lock is to be taken.
 #[derive(Debug, Default)]
 pub(super) struct Fallen {
     /// The least that was in use since memory goes back, plus one; 0 while none does.
@@ -76,7 +80,7 @@ pub(super) struct Fallen {
     /// When memory went back last.
     given_ns: AtomicU64,
     /// A free that finds fewer bytes in use looks; 0 for none. Read by all that miss.
-    look_below_bytes: AtomicU64,
+    pub(super) look_below_bytes: AtomicU64,
     /// What was in use when caches were emptied last.
     emptied_at_bytes: AtomicU64,
     /// When the heap may fall again.
@@ -108,6 +112,15 @@ impl Fallen {
     fn look_again(&self, in_use: u64) {
         let step = (in_use / LOOK_SHARE).max(LOOK_LEAST_BYTES);
         self.look_below_bytes.store(in_use.saturating_sub(step), Ordering::Relaxed);
+    }
+
+    /// Has frees look no more often than all misses do: there is nothing to give back for them.
+    #[inline]
+    pub(super) fn look_no_more(&self) {
+        // Read by all that miss, so that the line is written only if that says something new.
+        if self.look_below_bytes.load(Ordering::Relaxed) != 0 {
+            self.look_below_bytes.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Little of `backed` bytes is in use: the heap falls, if much of it was for a while.
@@ -212,6 +225,7 @@ impl<C: HeapConfig> Core<C> {
     pub(super) fn follow_fall(&self, now_ns: u64, call: Call) {
         let fallen = &self.background.fallen;
         if !fallen.is_falling() && self.backed_bytes() < LEAST_BYTES {
+            fallen.look_no_more();
             return fallen.low_ns.store(now_ns, Ordering::Relaxed);
         }
         self.give_back_if_fallen(now_ns, call);
@@ -229,7 +243,7 @@ impl<C: HeapConfig> Core<C> {
         let Background { fallen, schedule, watchers, stepping, .. } = &self.background;
         let is_on = self.tuning.background_is_on() && !super::makes_no_calls();
         if !is_on || self.policy().rate == 0 || !self.policy().releases_idle() {
-            return;
+            return fallen.look_no_more();
         }
         let Some(_schedule) = schedule.try_lock() else { return };
         // Acquire: pairs with the release of who watched last.
@@ -237,7 +251,7 @@ impl<C: HeapConfig> Core<C> {
             return;
         }
         if fallen.left() == 0 {
-            return fallen.look_below_bytes.store(0, Ordering::Relaxed);
+            return fallen.look_no_more();
         }
         stepping.store(thread_pointer(), Ordering::Relaxed);
         if fallen.is_half(self.bytes_above_spans()) {
@@ -279,7 +293,15 @@ impl<C: HeapConfig> Core<C> {
             // CPUs' caches may have a quarter, and of a small heap more.
             in_use = in_use.saturating_sub(self.bytes_in_cpu_caches());
         }
-        call == Call::Deallocation && in_use <= low && fallen.begin(backed, now_ns)
+        if in_use > low {
+            return false;
+        }
+        if call == Call::Allocation {
+            // What comes now was not there before, however long ago the last look is.
+            fallen.low_ns.store(now_ns, Ordering::Relaxed);
+            return false;
+        }
+        fallen.begin(backed, now_ns)
     }
 
     /// What the program and CPUs' caches have together: without what lies in transfer caches and keeps its spans,
@@ -319,7 +341,7 @@ fn wanted_bytes(free: u64, freed: u64, in_use: u64) -> u64 {
     let parts = freed.saturating_mul(1024) / freed.saturating_add(in_use).max(1);
     let part = (free / 1024 * parts).min(freed.saturating_mul(MOST_TIMES_FREED));
     let step = freed.saturating_mul(2).max(free / LOOK_SHARE).max(STEP_BYTES);
-    part.max(step).min(free.saturating_sub(KEPT_BYTES))
+    part.max(step).min(free.saturating_sub(KEPT_BYTES)).min(LOOK_MOST_BYTES)
 }
 
 #[cfg(test)]

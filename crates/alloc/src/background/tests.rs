@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 27] = [const { ManualClock::new(SECOND_NS) }; 27];
+static CLOCKS: [ManualClock; 30] = [const { ManualClock::new(SECOND_NS) }; 30];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -345,6 +345,36 @@ fn what_was_there_for_a_moment_stays_for_whoever_comes_next() {
 }
 
 #[test]
+fn and_however_long_nothing_was_there_before() {
+    // A rate at which nothing goes, and a delay that does not pass.
+    let heap = heap::<27>("release_rate:1");
+    allocate_and_free(&heap, 200, 3000);
+    for _burst in 0..3 {
+        free(&heap, allocate(&heap, 8_000, 1000));
+        CLOCKS[27].advance(SECOND_NS / 5);
+    }
+    let stats = heap.core().unwrap().page_heap().stats();
+    assert_eq!(stats.released.total(), 0, "{stats:?}");
+}
+
+#[test]
+fn frees_do_not_look_for_a_heap_that_has_little_nor_for_one_that_gives_nothing_back() {
+    let (small, keeps) = (heap::<28>(""), heap::<29>("release_rate:0"));
+    frees_look_no_more(&small, 1_000);
+    frees_look_no_more(&keeps, 8_000);
+}
+
+/// Takes and frees so many blocks, of which the last ones do not bring about a look by their number.
+fn frees_look_no_more<const TEST: usize>(heap: &Heap<Timed<TEST>>, count: usize) {
+    allocate_and_free(heap, 200, 3000);
+    let fallen = &heap.core().unwrap().background.fallen;
+    let blocks = allocate(heap, count, 1000);
+    fallen.look_below_bytes.store(u64::MAX, Ordering::Relaxed);
+    free(heap, blocks);
+    assert_eq!(fallen.look_below_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn who_says_that_nothing_goes_at_a_rate_keeps_what_it_freed_until_it_is_idle() {
     let heap = heap::<20>("release_rate:0");
     allocate_and_free(&heap, 200, 3000);
@@ -486,8 +516,11 @@ fn a_heap_gets_a_thread_when_it_has_grown_and_loses_it_when_it_ends() {
     allocate_and_free(&heap, 40, MIB);
     let figures = core.background_figures();
     assert_eq!((figures.has_thread, figures.thread_starts), (true, 1));
+    let look_below_bytes = &core.background.fallen.look_below_bytes;
+    look_below_bytes.store(u64::MAX, Ordering::Relaxed);
     allocate_and_free(&heap, 40, MIB);
     assert_eq!(core.background_figures().thread_starts, 1);
+    assert_eq!(look_below_bytes.load(Ordering::Relaxed), 0, "frees leave it to the thread");
     drop(heap);
 }
 
