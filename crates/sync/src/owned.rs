@@ -254,7 +254,9 @@ impl<T> Owned<T> {
         if owner == token.0
             || owner == SHARED && !self.is_never_owned.load(Ordering::Relaxed) && is_last()
         {
-            // All who come now find no owner, and take the lock. This thread is outside.
+            // All who come now find no owner, and take the lock. This thread is outside, and so is one that had left and
+            // came again, in the call of a handler: nobody is to pass by its token, which another thread may have by now.
+            self.outside.store(NOBODY, Ordering::Relaxed);
             self.owner.store(NOBODY, Ordering::Relaxed);
             self.open();
         }

@@ -110,6 +110,28 @@ fn a_value_that_was_left_has_a_new_owner() {
 }
 
 #[test]
+fn nobody_passes_by_the_token_of_a_thread_that_left_and_came_again() {
+    let owned = owned();
+    let token = Token::here();
+    owned.with(token, step);
+    // SAFETY: this thread is outside.
+    unsafe { owned.leave(token, || false) };
+    // A signal comes to a thread that ends, and its handler works with the value.
+    owned.with(token, step);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let token = Token::here();
+            owned.with(token, step);
+            // SAFETY: this thread is outside, and the other one has left.
+            unsafe { owned.leave(token, || true) };
+        });
+    });
+    let nobody = if owned.is_never_owned.load(Ordering::Relaxed) { SHARED } else { NOBODY };
+    assert_eq!(owned.owner.load(Ordering::Relaxed), nobody);
+    assert_eq!(owned.outside.load(Ordering::Relaxed), NOBODY);
+}
+
+#[test]
 fn an_owner_stays_outside_while_another_thread_forks() {
     let owned = owned();
     let (send, owner) = owner(&owned);
