@@ -80,7 +80,8 @@ impl<P: PageSize> CentralFreeList<P> {
 
     /// Fills `out` from the front with objects of `class`; fewer than asked for when the page heap has no
     /// more. Says how many. They lie upwards, side by side where a span is new; while few of a class are out that is
-    /// shorter than a line of the processor's cache, those that share one do not follow each other.
+    /// shorter than a line of the processor's cache, those that share one do not follow each other, as far as the
+    /// greatest power of two goes that is not beyond their number.
     pub fn take<E, H>(
         &self,
         back_end: BackEnd<'_, E, H>,

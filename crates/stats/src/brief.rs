@@ -141,16 +141,18 @@ fn could_go(figures: Figures<'_>, ledger: &Ledger, out: &mut dyn Write) -> Resul
 fn kept_at_rate(figures: Figures<'_>, out: &mut dyn Write) -> Result {
     let PageHeapDetails::Temeraire(temeraire) = figures.page_heap else { return Ok(()) };
     let KeptForDemand { pages, pages_at_rate, returned_64ths } = temeraire.filler.kept;
-    if pages == 0 {
+    if pages == 0 || figures.snapshot.config.release_rate == 0 {
         return Ok(());
     }
-    write!(
-        out,
-        "\n{:FRONT$}{:11}  of that stay at the release rate: of demand that fell, {} came back of late",
-        "",
-        Amount(pages_at_rate.saturating_mul(figures.snapshot.heap.page_bytes)),
-        Percent { part: returned_64ths.into(), whole: 64 },
-    )
+    let kept = Amount(pages_at_rate.saturating_mul(figures.snapshot.heap.page_bytes));
+    write!(out, "\n{:FRONT$}{kept:11}  of that stay at the release rate: ", "")?;
+    match returned_64ths {
+        64 => write!(out, "no demand is known that fell and did not come back"),
+        part => {
+            let part = Percent { part: part.into(), whole: 64 };
+            write!(out, "of demand that fell, {part} came back of late")
+        }
+    }
 }
 
 fn hugepages(figures: Figures<'_>, out: &mut dyn Write) -> Result {

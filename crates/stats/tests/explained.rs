@@ -134,8 +134,10 @@ fn summaries() -> Vec<String> {
     let spans =
         json!({ "ledger_bytes": 9 << 20, "resident_bytes": 5 << 20, "swapped_bytes": 1 << 20 });
     let kernel = json!({ "spans": spans, "mappings_resident_bytes": 6 << 20 });
-    let changes: [Vec<(String, Value)>; 8] = [
+    let kept = json!({ "pages": 9, "pages_at_rate": 9, "returned_64ths": 64 });
+    let changes: [Vec<(String, Value)>; 9] = [
         vec![],
+        vec![("/page_heap/temeraire/filler/kept".into(), kept)],
         vec![("/kernel".into(), kernel), (at("hardened_bytes"), json!(1 << 20))],
         vec![(at("front_end"), json!({ "per_cpu": "cpu" }))],
         vec![(at("front_end"), json!({ "per_thread": "asked" }))],

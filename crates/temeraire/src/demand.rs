@@ -88,7 +88,7 @@ pub struct KeptForDemand {
     /// Free pages, backed, that a release that is asked for leaves.
     pub pages: u64,
     /// Of these, those that the release at a rate leaves: as large a part as came back of the last falls of demand,
-    /// rounded up. What is idle goes all the same.
+    /// rounded up. What is free of hugepages that are broken already goes all the same, and what is idle.
     pub pages_at_rate: u64,
     /// The part of these falls that came back before what they left went as idle, in 64ths; the last fall counts as much as
     /// all before it. 64 before the first.

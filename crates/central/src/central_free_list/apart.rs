@@ -8,9 +8,9 @@
 
 use crate::untouched::LINE_BYTES;
 
-/// While fewer objects of a class are out they are set apart: eight batches, so that a few CPUs have their first one
-/// so. At half as many that holds for four CPUs; at twice, a fifth of the first five thousand objects that a program
-/// allocates in a row do not lie side by side.
+/// While fewer objects of a class are out they are set apart: sixteen times what a CPU's first miss takes, so that a few
+/// CPUs have their first batches so. At half as many that holds for half as many CPUs; at twice, a fifth of the first
+/// five thousand objects that a program allocates in a row do not lie side by side.
 pub(super) const FEW_OUT: u64 = 512;
 
 /// Whether objects of `size` bytes share lines, while so many are out.
@@ -19,9 +19,9 @@ pub(super) const fn are_set_apart(size: usize, objects_out: u64) -> bool {
     size < LINE_BYTES && objects_out < FEW_OUT
 }
 
-/// Changes the order of objects that lie side by side: of 64 each is half of them away from the one before, a quarter
-/// or three from the one before that, and so on, and the first eight are eight apart. In place, since indices whose
-/// bits are reversed come in pairs; what is beyond a power of two stays where it is.
+/// Changes the order of objects that lie side by side: of 64 each is 16 or more away from the one before, and the first
+/// eight are eight apart; of 32 it is eight, and the first four are. In place, since indices whose bits are reversed
+/// come in pairs; what is beyond a power of two stays where it is.
 #[inline(never)]
 pub(super) fn set_apart(objects: &mut [*mut u8]) {
     let Some(bits) = objects.len().checked_ilog2() else { return };
