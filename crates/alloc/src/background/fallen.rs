@@ -293,15 +293,7 @@ impl<C: HeapConfig> Core<C> {
             // CPUs' caches may have a quarter, and of a small heap more.
             in_use = in_use.saturating_sub(self.bytes_in_cpu_caches());
         }
-        if in_use > low {
-            return false;
-        }
-        if call == Call::Allocation {
-            // What comes now was not there before, however long ago the last look is.
-            fallen.low_ns.store(now_ns, Ordering::Relaxed);
-            return false;
-        }
-        fallen.begin(backed, now_ns)
+        call == Call::Deallocation && in_use <= low && fallen.begin(backed, now_ns)
     }
 
     /// What the program and CPUs' caches have together: without what lies in transfer caches and keeps its spans,
