@@ -59,7 +59,8 @@ const LONGEST_FIRST_PAUSE_NS: u64 = 1_000_000_000;
 const MOST_DOUBLINGS: u32 = 6;
 
 /// A heap that had more than little in use for so long gives back all that is free when it falls, and one for a tenth of
-/// that a tenth: what comes and goes all the while is about to come again, and costs a fault for each page.
+/// that a tenth: what comes and goes all the while is about to come again, and costs a fault for each page. It had so
+/// much since the last look that found little, so that a rest counts, too: it has no looks.
 const LASTED_NS: u64 = 100_000_000;
 
 /// How far a heap has fallen. All zero bits are one that has not.

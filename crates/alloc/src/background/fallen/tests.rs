@@ -114,6 +114,7 @@ fn a_look_gives_back_as_large_a_part_as_was_freed() {
         (100, 5, 0, 40),
         (100, 20, 0, 99),
         (10, 0, 1, 4),
+        (10_000, 5_000, 5_000, 256),
         (0, 0, 0, 0),
     ] {
         let wanted = super::wanted_bytes(free * MIB, freed * MIB, in_use * MIB) / MIB;
