@@ -314,6 +314,9 @@ unsafe fn forget_vanished<C: HeapConfig>(core: *const c_void) {
     let shard = core.threads.forget_vanished(core.slot());
     // SAFETY: the handlers before the fork acquired the heap, and those in the child, where this is, released it.
     unsafe { core.hardened.forget_vanished(shard) };
+    if let Some(cpu) = core.per_cpu() {
+        cpu.settle_limits();
+    }
     core.background.forget_others();
     core.begin_in_child();
     core.recorder.forget();

@@ -8,6 +8,8 @@ use core::{
 };
 use std::thread;
 use strata_alloc::{Config, Heap};
+use strata_cpu_cache::CpuCache;
+use strata_size_classes::{ObjectSource, SizeClass};
 
 /// A process has words in its threads for two heaps: this one is all tests' but for the one that counts the threads
 /// of its own.
@@ -181,4 +183,51 @@ fn the_background_goes_on_in_a_child_although_a_thread_watched_it_that_is_not_th
         is_over.store(true, Ordering::Release);
         assert!(goes_on);
     });
+}
+
+/// Nobody gives it anything: the limits of the test below are higher than what caches hold.
+struct NoObjects;
+
+// SAFETY: it hands nothing out, and takes nothing.
+unsafe impl ObjectSource for NoObjects {
+    fn take(&self, _: SizeClass, _: &mut [*mut u8]) -> usize {
+        0
+    }
+    unsafe fn give(&self, _: SizeClass, _: &mut [*mut u8]) {}
+}
+
+/// Whether the limits of all CPUs add up to the usual one for each, but for less than a byte for each.
+fn limits_add_up(cpu: &CpuCache) -> bool {
+    let used = (0..cpu.ids()).filter(|&id| cpu.is_populated(id));
+    let (count, limits) = used
+        .fold((0, 0), |(count, limits), id| (count + 1, limits + cpu.cpu_stats(id).limit_bytes));
+    let never_used = u64::from((cpu.ids() - count).max(1));
+    let limits = limits + cpu.unused_limit_bytes() * never_used;
+    limits.abs_diff(u64::from(cpu.ids()) * cpu.limit_bytes()) <= never_used
+}
+
+#[test]
+fn limits_of_cpus_add_up_in_a_child_though_another_thread_was_about_to_change_them() {
+    const FORKS: usize = 100;
+    let heap = &SHARED;
+    // SAFETY: a block of this heap.
+    unsafe { heap.deallocate(heap.allocate(100)) };
+    let cpu = heap.core().unwrap().cpu_cache();
+    if !cpu.is_set_up() {
+        return println!("left out: no caches of CPUs here");
+    }
+    let usual = usize::try_from(cpu.limit_bytes()).unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                cpu.set_limit(&NoObjects, 2 * usual);
+                cpu.set_limit(&NoObjects, usual);
+            }
+        });
+        let good = (0..FORKS).filter(|_| forked(|| limits_add_up(cpu))).count();
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(good, FORKS);
+    });
+    assert!(limits_add_up(cpu));
 }

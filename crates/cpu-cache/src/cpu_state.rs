@@ -8,7 +8,7 @@ use strata_sync::atomic::{
 mod budget;
 mod misses;
 
-pub(crate) use budget::Stolen;
+pub(crate) use budget::{Stolen, take};
 pub(crate) use misses::Tick;
 
 /// The state of one CPU's cache; lies in its region behind the headers. All zero bits are a CPU that was

@@ -6,7 +6,10 @@
 //! takes from those that have more than it, whose classes give up capacity for that: there they have to be stopped.
 //! And what a CPU borrowed goes back when the program has much less.
 
-use crate::{CpuCache, Fences, cpu_state::CpuState};
+use crate::{
+    CpuCache, Fences,
+    cpu_state::{CpuState, take},
+};
 use strata_os::keeps_to_memory_calls;
 use strata_size_classes::ObjectSource;
 use strata_sync::atomic::{Ordering, fence};
@@ -127,6 +130,21 @@ impl CpuCache {
         bytes / never_used
     }
 
+    /// In the child of a fork, whose only thread this is: limits add up again that another thread was about to move, or to
+    /// change with the usual limit, when the process was copied.
+    #[unsafe(link_section = ".text_rarely")]
+    pub fn settle_limits(&self) {
+        let used = (0..self.used_ids()).filter_map(|id| self.state(id));
+        let limits: i64 = used.map(CpuState::limit_bytes).sum();
+        let limits = limits.saturating_add(self.unused_limit.load(Ordering::Relaxed));
+        let missing = self.usual_limit().saturating_mul(self.ids().into()).saturating_sub(limits);
+        if missing > 0 {
+            self.repay(missing);
+        } else {
+            self.change_unused_limit(missing);
+        }
+    }
+
     /// Takes about `bytes` off the limit of `id`, and stops it where its classes have capacity for them; says how many.
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
@@ -157,8 +175,7 @@ impl CpuCache {
         let part = bytes.min(lacking).max(0);
         self.unused_limit.fetch_add(part, Ordering::Relaxed);
         bytes -= part;
-        for id in 0..self.used_ids() {
-            let Some(state) = self.state(id).filter(|state| state.is_populated()) else { continue };
+        for state in self.populated() {
             let part = bytes.min(usual - state.limit_bytes()).max(0);
             state.receive_share(part);
             bytes -= part;
@@ -190,22 +207,7 @@ impl CpuCache {
     /// Takes up to `wanted` bytes of the limits of CPUs that were never used, and leaves what `keepers` of them keep.
     fn take_unused_limit(&self, wanted: i64, keepers: u32) -> i64 {
         let kept = self.usual_limit() / KEPT_SHARE * i64::from(keepers);
-        let mut found = self.unused_limit.load(Ordering::Relaxed);
-        loop {
-            let taken = wanted.min(found.saturating_sub(kept));
-            if taken <= 0 {
-                return 0;
-            }
-            match self.unused_limit.compare_exchange_weak(
-                found,
-                found - taken,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return taken,
-                Err(now) => found = now,
-            }
-        }
+        take(&self.unused_limit, |found| wanted.min(found.saturating_sub(kept)))
     }
 
     /// How many CPUs were never used.

@@ -96,19 +96,20 @@ impl CpuCache {
     /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do
     /// not have any more comes off those that borrowed.
     pub(crate) fn change_limits(&self, change: i64) {
-        let populated = || {
-            let states = (0..self.used_ids()).filter_map(|id| self.state(id));
-            states.filter(|state| state.is_populated())
-        };
         let mut changed = 0;
-        for state in populated() {
+        for state in self.populated() {
             state.receive_share(change);
             changed += 1;
         }
         // A CPU that comes at this moment and was passed by finds its part here.
-        let unused = change * (i64::from(self.ids()) - changed);
-        let mut owed = -(self.unused_limit.fetch_add(unused, Ordering::Relaxed) + unused);
-        for state in populated() {
+        self.change_unused_limit(change * (i64::from(self.ids()) - changed));
+    }
+
+    /// Adds to what is left of the limits of CPUs that were never used. What that is below zero by comes off those that
+    /// have more than the usual limit.
+    pub(crate) fn change_unused_limit(&self, change: i64) {
+        let mut owed = -(self.unused_limit.fetch_add(change, Ordering::Relaxed) + change);
+        for state in self.populated() {
             let part = owed.min(state.limit_bytes() - self.usual_limit());
             if part > 0 {
                 state.receive_share(-part);
@@ -116,6 +117,12 @@ impl CpuCache {
                 owed -= part;
             }
         }
+    }
+
+    /// The states of the CPUs that were ever used.
+    pub(crate) fn populated(&self) -> impl Iterator<Item = &CpuState> {
+        let states = (0..self.used_ids()).filter_map(|id| self.state(id));
+        states.filter(|state| state.is_populated())
     }
 
     /// The CPUs that missed most since the last shuffle.

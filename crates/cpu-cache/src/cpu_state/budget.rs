@@ -126,24 +126,13 @@ impl CpuState {
 
     /// Takes up to `wanted` objects of `size` bytes out of the available bytes; says how many objects it got.
     pub(crate) fn claim(&self, wanted: u16, size: usize) -> u16 {
-        let mut available = self.available_bytes.load(Ordering::Relaxed);
-        loop {
+        let mut got = 0;
+        take(&self.available_bytes, |available| {
             let fits = usize::try_from(available).unwrap_or(0) / size.max(1);
-            let got = wanted.min(u16::try_from(fits).unwrap_or(u16::MAX));
-            if got == 0 {
-                return 0;
-            }
-            let rest = available - signed(got, size);
-            match self.available_bytes.compare_exchange_weak(
-                available,
-                rest,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
-                Ok(_) => return got,
-                Err(now) => available = now,
-            }
-        }
+            got = wanted.min(u16::try_from(fits).unwrap_or(u16::MAX));
+            signed(got, size)
+        });
+        got
     }
 
     /// Gives the bytes of `objects` objects of `size` bytes back to what is available.
@@ -193,9 +182,15 @@ pub(crate) struct Stolen {
 
 /// Takes up to `wanted` bytes out of a counter, which never falls below zero by that; says how many.
 fn take_up_to(counter: &AtomicI64, wanted: i64) -> i64 {
+    take(counter, |found| wanted.min(found))
+}
+
+/// Takes as many bytes out of a counter as `part` says of what it finds there, which is asked again where somebody else
+/// was faster; says how many. What is not above zero is not taken.
+pub(crate) fn take(counter: &AtomicI64, mut part: impl FnMut(i64) -> i64) -> i64 {
     let mut found = counter.load(Ordering::Relaxed);
     loop {
-        let taken = wanted.min(found);
+        let taken = part(found);
         if taken <= 0 {
             return 0;
         }

@@ -121,3 +121,27 @@ fn what_was_borrowed_stays_until_the_program_has_half_of_what_it_was_borrowed_fo
     assert_eq!((rich.limit_bytes(), all_limits(&cache)), (USUAL, 4 * USUAL));
     assert_eq!(state(&cache, 1).limit_bytes(), USUAL);
 }
+
+#[test]
+fn limits_add_up_in_the_child_of_a_fork_whatever_was_underway() {
+    let Some(cache) = with_two_used() else { return };
+    let (first, second) = (state(&cache, 0), state(&cache, 1));
+    cache.settle_limits();
+    assert_eq!((first.limit_bytes(), all_limits(&cache)), (USUAL, 4 * USUAL), "they did");
+    // Taken from one, and not given to another yet.
+    assert_eq!(first.lend(USUAL / 2, 0), USUAL / 2);
+    cache.settle_limits();
+    assert_eq!((first.limit_bytes(), all_limits(&cache)), (USUAL, 4 * USUAL));
+    // The usual limit was raised, and one CPU knew of it.
+    cache.limit_word.store(4 * USUAL as u64, Ordering::Relaxed);
+    first.receive_share(3 * USUAL);
+    cache.settle_limits();
+    assert_eq!((first.limit_bytes(), second.limit_bytes()), (4 * USUAL, 4 * USUAL));
+    assert_eq!(all_limits(&cache), 16 * USUAL);
+    // And lowered: what no unused limit is left for comes off those that have more.
+    cache.limit_word.store(USUAL as u64, Ordering::Relaxed);
+    cache.settle_limits();
+    assert_eq!(all_limits(&cache), 4 * USUAL);
+    assert_eq!(cache.unused_limit.load(Ordering::Relaxed), 0);
+    assert!(first.limit_bytes() >= USUAL && second.limit_bytes() >= USUAL);
+}
