@@ -311,7 +311,7 @@ impl<C: HeapConfig> Core<C> {
     #[unsafe(link_section = ".text_rarely")]
     unsafe fn put_flushing(&self, slot: Slot, class: SizeClass, free: FreeSlot) {
         if let Some((shard, token)) = self.shard_of_thread(slot) {
-            // SAFETY: the caller's promise.
+            // SAFETY: the slot is free and zeroed, and nobody else has it, as the caller promises.
             if unsafe { shard.put_flushing(token, &self.source_of_objects(), class, free) } {
                 self.note_miss(Call::Deallocation);
             }
@@ -487,7 +487,8 @@ impl Hardened {
     /// The process is such a child, of a thread that took the locks with [`Self::acquire`], and gave them back here.
     pub(crate) unsafe fn forget_vanished(&self, own: *const Shard) {
         for shard in self.shards() {
-            // SAFETY: the caller's promise.
+            // SAFETY: the process is the child of a thread that took the shard's lock with the others, and gave it back
+            // here.
             unsafe { shard.forget_vanished(core::ptr::eq(shard, own)) };
         }
     }

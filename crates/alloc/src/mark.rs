@@ -84,7 +84,7 @@ pub(crate) unsafe fn set_if_new(object: *mut u8, bytes: usize, is_touched: bool)
         let word = unsafe { AtomicU64::from_ptr(object.cast()) };
         let _ = word.compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the object is the caller's alone, and as long as its class says.
     if unsafe { is_untouched(object, bytes) } {
         // SAFETY: the object is free, of a class, and the caller's alone.
         unsafe { set(object) };
@@ -98,7 +98,7 @@ pub(crate) unsafe fn set_if_new(object: *mut u8, bytes: usize, is_touched: bool)
 /// `block` is in memory of a heap's class: 8 bytes can be read there.
 #[inline(always)]
 pub(crate) unsafe fn is_set(block: *mut u8) -> bool {
-    // SAFETY: the caller's promise; a block of 8 bytes may be anywhere if the pointer is not a block.
+    // SAFETY: 8 bytes can be read there, as the caller promises; they may begin anywhere if the pointer is not a block.
     LOOKS && unsafe { block.cast::<u64>().read_unaligned() == MARK }
 }
 

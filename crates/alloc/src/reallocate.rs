@@ -132,13 +132,13 @@ impl<C: HeapConfig> Heap<C> {
         }
         let class = self.map_words().class_at(Address::of(pointer).value());
         if class.is_none() {
-            // SAFETY: the caller's promise; the page map has no class for it.
+            // SAFETY: the block is the caller's, of which nobody else knows; the page map has no class for it.
             return unsafe { self.reallocate_span(core, pointer, align, new_size) };
         }
         if !self.is_as_live(class, pointer, Function::Realloc) {
             return core::ptr::null_mut();
         }
-        // SAFETY: the caller's promise; the page map has this class for it.
+        // SAFETY: the block is the caller's, of which nobody else knows; the page map has this class for it.
         unsafe { self.reallocate_object::<ROOM>(class, pointer, align, new_size) }
     }
 

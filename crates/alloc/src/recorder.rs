@@ -285,7 +285,7 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: no class is known for the block, and its owner gave it up; its span is looked up there.
             return unsafe { self.deallocate_unlisted(slot, pointer, said) };
         }
-        // SAFETY: the caller's promise; the page map knows the block's class.
+        // SAFETY: the caller gives the block up; the page map knows its class.
         unsafe { self.deallocate_uncounted(slot, class, pointer) };
     }
 

@@ -201,7 +201,7 @@ impl<C: HeapConfig> Core<C> {
                 // Who is inside of its cache does not come in a second time.
                 drop(cache);
                 if !are_enough {
-                    // SAFETY: the caller's promise.
+                    // SAFETY: the caller gives the block up, which is of this class; nothing was done with it yet.
                     return unsafe { self.deallocate_uncounted(slot, class, pointer) };
                 }
                 self.mark_freed(pointer);
@@ -210,7 +210,7 @@ impl<C: HeapConfig> Core<C> {
                 self.note_miss(Call::Deallocation);
                 words.deallocated.count(bytes as u64);
             }
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller gives the block up, which is of this class; nothing was done with it yet.
             _ => unsafe { self.deallocate_uncounted(slot, class, pointer) },
         }
     }
@@ -227,7 +227,7 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// The cache is the calling thread's, of this heap.
     unsafe fn flush_cache(&self, cache: OwnCache<'_, C::Pages>, class: SizeClass) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the cache is this thread's, as the caller promises, and the source that of its heap.
         unsafe {
             cache.flush(self.thread_caches(), &MarkingBack::<C>(self.source_of_objects()), class)
         };

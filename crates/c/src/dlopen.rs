@@ -103,7 +103,7 @@ unsafe extern "C" fn dlopen(file: *const c_char, mode: c_int) -> *mut c_void {
 /// `file` is null or ends in a zero byte.
 #[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn prepare(file: *const c_char, mode: c_int) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: the name is null or ends in a zero byte, as the caller promises.
     if mode & libc::RTLD_DEEPBIND != 0 || unsafe { is_c_library(file) } {
         lead_names_here();
     }
@@ -135,7 +135,7 @@ unsafe fn is_c_library(file: *const c_char) -> bool {
     if file.is_null() {
         return false;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the name is not null, and ends in a zero byte, as the caller promises.
     let path = unsafe { CStr::from_ptr(file) };
     path.to_bytes().rsplit(|&byte| byte == b'/').next() == Some(C_LIBRARY.to_bytes())
 }

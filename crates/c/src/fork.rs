@@ -46,6 +46,6 @@ unsafe extern "C" fn fork() -> libc::pid_t {
     // SAFETY: the loader knows it under the name of a function of this type.
     let next = unsafe { transmute::<*mut c_void, Fork>(next) };
     let _blocked = SignalsBlocked::from_outside();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller bears what a fork does, and calls the C library's by this.
     unsafe { next() }
 }

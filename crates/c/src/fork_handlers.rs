@@ -44,7 +44,7 @@ unsafe extern "C" fn __register_atfork(
     let register = next();
     // The list grows by `malloc` under a lock that each fork takes again behind the handlers.
     let _held_off = forks_call_handlers_unlocked().then(strata_alloc::hold_off_forks);
-    // SAFETY: the caller's promise.
+    // SAFETY: the handlers bear to be called in any fork, as the caller promises.
     unsafe { register(prepare, parent, child, object) }
 }
 

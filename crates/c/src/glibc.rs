@@ -20,7 +20,7 @@ pub(crate) unsafe extern "C" fn malloc_usable_size(pointer: *mut c_void) -> usiz
     if pointer.is_null() {
         return 0;
     }
-    // SAFETY: the caller's promise; the pointer is not null.
+    // SAFETY: the caller's block, which is in use; the pointer is not null.
     unsafe { HEAP.usable_size(pointer.cast()) }
 }
 

@@ -98,7 +98,7 @@ unsafe extern "C" fn MallocExtension_SetNumericProperty(
     if name.is_null() {
         return 0;
     }
-    // SAFETY: the caller's promise; it is not null.
+    // SAFETY: the name is not null, and ends in a zero byte, as the caller promises.
     let name = unsafe { CStr::from_ptr(name) };
     c_int::from(match name.to_bytes() {
         b"tcmalloc.max_total_thread_cache_bytes" => {

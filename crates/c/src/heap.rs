@@ -96,7 +96,7 @@ pub(crate) unsafe fn reallocate(pointer: *mut c_void, size: usize) -> *mut c_voi
         unsafe { deallocate(pointer) };
         return ptr::null_mut();
     }
-    // SAFETY: the caller's promise; the pointer is not null.
+    // SAFETY: the caller's block, which nobody uses meanwhile; the pointer is not null.
     or_enomem(unsafe { HEAP.reallocate_with_room(pointer.cast(), ANY_ALIGN, size) })
 }
 

@@ -46,10 +46,10 @@ unsafe extern "C" fn rallocx(pointer: *mut c_void, size: usize, flags: c_int) ->
     // All that may be used of both is kept, whatever was asked for: it may have been zero so far.
     let bytes = HEAP.rounded_size(size, align).unwrap_or(size);
     let block = if pointer.addr().is_multiple_of(align) {
-        // SAFETY: the caller's promise. Whether the block stays or moves, it has the alignment.
+        // SAFETY: the caller's block, which nobody uses meanwhile. Whether it stays or moves, it has the alignment.
         unsafe { HEAP.reallocate(pointer.cast(), align, bytes) }
     } else {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller's block, which nobody uses meanwhile.
         unsafe { move_to_alignment(pointer.cast(), align, bytes) }
     };
     if !block.is_null() && zero_from != usize::MAX {
@@ -97,7 +97,7 @@ unsafe extern "C" fn xallocx(
     _extra: usize,
     flags: c_int,
 ) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's block, which is in use.
     unsafe { sallocx(pointer, flags) }
 }
 
@@ -109,7 +109,7 @@ unsafe extern "C" fn xallocx(
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".text_rarely")]
 unsafe extern "C" fn sallocx(pointer: *mut c_void, _flags: c_int) -> usize {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller's block, which is in use.
     unsafe { HEAP.usable_size(pointer.cast()) }
 }
 

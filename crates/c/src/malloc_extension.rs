@@ -278,7 +278,7 @@ unsafe extern "C" fn MallocExtension_GetAllocatedSize(pointer: *const c_void) ->
     if pointer.is_null() {
         return 0;
     }
-    // SAFETY: the caller's promise; the pointer is not null.
+    // SAFETY: the caller's block, which is in use; the pointer is not null.
     unsafe { HEAP.usable_size(pointer.cast_mut().cast()) }
 }
 
@@ -326,7 +326,8 @@ unsafe fn stats_into(dialect: Dialect, buffer: *mut c_char, size: usize) -> usiz
     let buffer: &mut [u8] = if buffer.is_null() {
         &mut nothing
     } else {
-        // SAFETY: the caller's promise; the bytes are written before they are read, and any are a `u8`.
+        // SAFETY: the buffer is the caller's, and so long; the bytes are written before they are read, and any are a
+        // `u8`.
         unsafe { core::slice::from_raw_parts_mut(buffer.cast(), size) }
     };
     // The last byte is for the zero.
@@ -357,7 +358,7 @@ unsafe fn text<'a>(text: *const c_char) -> Option<&'a str> {
     if text.is_null() {
         return None;
     }
-    // SAFETY: the caller's promise; the pointer is not null.
+    // SAFETY: the text ends in a zero byte, as the caller promises; the pointer is not null.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().ok()
 }

@@ -40,6 +40,6 @@ unsafe extern "C" fn popen(command: *const c_char, mode: *const c_char) -> *mut 
     // SAFETY: the loader knows it under the name of a function of this type.
     let next = unsafe { transmute::<*mut c_void, Popen>(next) };
     let _held_off = strata_alloc::hold_off_forks();
-    // SAFETY: the caller's promise.
+    // SAFETY: command and mode are the caller's, and as popen(3) wants them.
     unsafe { next(command, mode) }
 }

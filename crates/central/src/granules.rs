@@ -86,7 +86,8 @@ impl Granules {
     /// As for [`Self::empty`].
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) unsafe fn claim(&self, span: &Span, set: GranuleSet) -> u32 {
-        // SAFETY: the caller's promise. (An object on two of them is claimed with the first.)
+        // SAFETY: the caller holds the lock of the class whose objects the span has. (An object on two granules is
+        // claimed with the first.)
         set.iter().map(|index| unsafe { span_objects::claim(span, self.objects_on(index)) }).sum()
     }
 

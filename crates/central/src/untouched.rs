@@ -16,7 +16,7 @@ pub unsafe fn is_untouched(object: *mut u8, bytes: usize) -> bool {
     (0..words).all(|index| {
         // SAFETY: the word lies in the object.
         let word = unsafe { object.cast::<u64>().add(index) };
-        // SAFETY: the caller's promise; whose object it is may be in doubt, so that the word may be of any content.
+        // SAFETY: the caller's word; whose object it is may be in doubt, so that the word may be of any content.
         unsafe { word.read() == 0 }
     })
 }

@@ -229,7 +229,8 @@ impl CpuCache {
     ///
     /// As for [`Self::pop`].
     pub unsafe fn pop_batch(&self, class: SizeClass, out: &mut [*mut u8]) -> usize {
-        // SAFETY: the caller's promise, and a buffer as long as said.
+        // SAFETY: the cache is set up and this thread registered, as the caller promises; the buffer is as long as
+        // said.
         unsafe { rseq::pop_batch(self.slabs(), class.index(), out.as_mut_ptr(), out.len()) }
     }
 
@@ -240,7 +241,7 @@ impl CpuCache {
     ///
     /// As for [`Self::push`].
     pub unsafe fn push_batch(&self, class: SizeClass, objects: &[*mut u8]) -> usize {
-        // SAFETY: the caller's promise, and a buffer as long as said.
+        // SAFETY: set up and registered, and the objects are the caller's to give; the buffer is as long as said.
         unsafe { rseq::push_batch(self.slabs(), class.index(), objects.as_ptr(), objects.len()) }
     }
 

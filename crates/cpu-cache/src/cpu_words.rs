@@ -52,7 +52,7 @@ impl CpuWords {
     /// told.
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise is the one that `rseq::pop` asks for.
+        // SAFETY: the regions stand and this thread is registered, which is what `rseq::pop` asks for.
         unsafe { rseq::pop(&self.0, class.raw().into()) }
     }
 
@@ -64,7 +64,7 @@ impl CpuWords {
     /// As for [`Self::pop`].
     #[inline(always)]
     pub unsafe fn pop_or_nothing(&self, class: SizeClass) -> *mut u8 {
-        // SAFETY: the caller's promise is the one that `rseq::pop_or_nothing` asks for.
+        // SAFETY: the regions stand and this thread is registered, which is what `rseq::pop_or_nothing` asks for.
         unsafe { rseq::pop_or_nothing(&self.0, class.raw().into()) }
     }
 
@@ -81,7 +81,7 @@ impl CpuWords {
     /// As for [`Self::pop`]; and `object` is the caller's to give, an object of that class.
     #[inline(always)]
     pub unsafe fn push(&self, class: SizeClass, object: *mut u8) -> bool {
-        // SAFETY: the caller's promise is the one that `rseq::push` asks for.
+        // SAFETY: set up and registered, and the object is the caller's to give, which is what `rseq::push` asks for.
         unsafe { rseq::push(&self.0, class.raw().into(), object) }
     }
 
@@ -92,7 +92,8 @@ impl CpuWords {
     /// As for [`Self::push`]; only that `object` may be the one that was given last.
     #[inline(always)]
     pub unsafe fn push_unless_top(&self, class: SizeClass, object: *mut u8) -> Pushed {
-        // SAFETY: the caller's promise is the one that `rseq::push_unless_top` asks for.
+        // SAFETY: set up and registered, and the object is the caller's to give, which is what `rseq::push_unless_top`
+        // asks for.
         unsafe { rseq::push_unless_top(&self.0, class.raw().into(), object) }
     }
 }

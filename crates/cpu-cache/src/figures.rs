@@ -144,7 +144,7 @@ impl CpuCache {
     ///
     /// As for [`CpuCache::pop`].
     pub unsafe fn objects_here(&self, class: SizeClass) -> u64 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the cache is set up and this thread registered, as the caller promises.
         self.objects(unsafe { self.current_id() }, class)
     }
 

@@ -50,7 +50,7 @@ impl CpuCache {
         let info = table.info(class);
         let capacity = self.capacity_on(state, id, class);
         let wish = wish(info, capacity, if memory.was_underflow() { memory.repeats() } else { 0 });
-        // SAFETY: the caller's promise: set up and registered; `id` is one of the cache's.
+        // SAFETY: set up and registered, as the caller promises; `id` is one of the cache's.
         unsafe { self.grow(state, table, source, id, class, wish) };
 
         let mut objects = [core::ptr::null_mut(); MOST_MOVED];
@@ -63,7 +63,7 @@ impl CpuCache {
         };
         let size = table.size(class);
         self.note_refilled(state, taken, size);
-        // SAFETY: the caller's promise; the objects came from the source just now.
+        // SAFETY: set up and registered, as the caller promises; the objects came from the source just now.
         let kept = unsafe { self.push_batch(class, rest) };
         if let Some(rest) = rest.get_mut(kept..)
             && !rest.is_empty()
@@ -97,7 +97,7 @@ impl CpuCache {
         let capacity = self.capacity_on(state, id, class);
         // A class that only ever overflows holds what somebody else allocates: it does not grow.
         if memory.was_underflow() || capacity < first_wish(info) {
-            // SAFETY: the caller's promise: set up and registered; `id` is one of the cache's.
+            // SAFETY: set up and registered, as the caller promises; `id` is one of the cache's.
             let had_room =
                 unsafe { self.grow(state, table, source, id, class, wish(info, capacity, 0)) };
             if memory.was_underflow() && !had_room {
@@ -221,7 +221,7 @@ impl CpuCache {
         let end = base.end().saturating_add(got).min(begin.saturating_add(greatest));
         // A header of another layout is refused below.
         let grown = end.saturating_sub(base.end());
-        // SAFETY: the caller's promise; the end stays within the class's slots.
+        // SAFETY: set up and registered, as the caller promises; the end stays within the class's slots.
         let done = unsafe {
             rseq::exchange(self.slabs(), id, class.index(), word, begin, header, base.with_end(end))
         };
@@ -299,7 +299,7 @@ impl CpuCache {
             let taken = u16::try_from(taken).unwrap_or(u16::MAX);
             let smaller = header.with_end(header.end() - taken);
             let begin = self.layouts.of(word.size()).begin(victim);
-            // SAFETY: the caller's promise; the end shrinks and stays at or above the top.
+            // SAFETY: set up and registered, as the caller promises; the end shrinks and stays at or above the top.
             if unsafe {
                 rseq::exchange(self.slabs(), id, victim.index(), word, begin, header, smaller)
             } {

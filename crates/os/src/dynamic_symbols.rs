@@ -196,7 +196,7 @@ unsafe extern "C" fn look_at(
     _size: libc::size_t,
     visit: *mut c_void,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the loader passes its description of an object, which stands during the call.
     let object = unsafe { &*object };
     // SAFETY: the same.
     let visit = unsafe { &mut *visit.cast::<Visit<'_>>() };

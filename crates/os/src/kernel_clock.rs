@@ -34,7 +34,7 @@ pub(crate) unsafe fn clock_gettime(clock: libc::clockid_t, now: *mut libc::times
     }
     // SAFETY: `find` answers with functions of this type alone.
     let function = unsafe { transmute::<*mut c_void, ClockGettime>(function) };
-    // SAFETY: the caller's promise.
+    // SAFETY: the place may be written, as the caller promises.
     unsafe { function(clock, now) };
 }
 
@@ -42,7 +42,7 @@ pub(crate) unsafe fn clock_gettime(clock: libc::clockid_t, now: *mut libc::times
 ///
 /// As [`clock_gettime`].
 unsafe extern "C" fn by_system_call(clock: libc::clockid_t, now: *mut libc::timespec) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the place may be written, as the caller promises.
     c_int::from(unsafe { system_call!(libc::SYS_clock_gettime, clock, now) } != 0)
 }
 

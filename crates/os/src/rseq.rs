@@ -121,7 +121,7 @@ pub unsafe fn register(area: *mut u8, bytes: u32) -> Result<(), i32> {
 pub unsafe fn is_registered(area: *mut u8) -> Option<bool> {
     let longer = feature_bytes().next_multiple_of(AREA_BYTES);
     for bytes in [AREA_BYTES, longer] {
-        // SAFETY: the caller's promise; if it was not registered, it is taken back at once.
+        // SAFETY: the area is the caller's, and stays; if it was not registered, it is taken back at once.
         match unsafe { register(area, bytes) } {
             Ok(()) => {
                 // SAFETY: registered just now, with this length.

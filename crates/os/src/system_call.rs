@@ -67,7 +67,7 @@ pub(crate) unsafe fn call<const COUNT: usize>(number: c_long, arguments: [u64; C
     const { assert!(COUNT <= 6, "the kernel takes six arguments") };
     let mut words = [0; 6];
     words.iter_mut().zip(arguments).for_each(|(word, argument)| *word = argument);
-    // SAFETY: the caller's promise.
+    // SAFETY: what the kernel does to the process is sound, as the caller promises.
     unsafe { call_with(number, words) }
 }
 
@@ -80,7 +80,8 @@ pub(crate) unsafe fn call<const COUNT: usize>(number: c_long, arguments: [u64; C
 #[inline(always)]
 unsafe fn call_with(number: c_long, [a, b, c, d, e, f]: [u64; 6]) -> c_long {
     let result: c_long;
-    // SAFETY: the caller's promise; the kernel keeps all registers but these three, and does not touch the stack.
+    // SAFETY: what the kernel does is sound, as the caller promises; it keeps all registers but these three, and does
+    // not touch the stack.
     unsafe {
         core::arch::asm!(
             "syscall",
@@ -106,7 +107,7 @@ unsafe fn call_with(number: c_long, [a, b, c, d, e, f]: [u64; 6]) -> c_long {
 /// As [`call`].
 #[cfg(not(target_arch = "x86_64"))]
 unsafe fn call_with(number: c_long, [a, b, c, d, e, f]: [u64; 6]) -> c_long {
-    // SAFETY: the caller's promise.
+    // SAFETY: what the kernel does to the process is sound, as the caller promises.
     unsafe { libc::syscall(number, a, b, c, d, e, f) }
 }
 

@@ -274,7 +274,7 @@ pub(crate) unsafe fn map_memory(
     protection: c_int,
     flags: c_int,
 ) -> *mut c_void {
-    // SAFETY: the caller's promise.
+    // SAFETY: mapping memory is sound but where a fixed address replaces something, of which the caller knows.
     let start = unsafe { system_call!(libc::SYS_mmap, at, bytes, protection, flags, -1, 0) };
     usize::try_from(start).map_or(libc::MAP_FAILED, ptr::with_exposed_provenance_mut)
 }

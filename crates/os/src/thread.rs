@@ -82,7 +82,7 @@ unsafe extern "C" fn add_thread_local_bytes(
     _size: libc::size_t,
     bytes: *mut c_void,
 ) -> c_int {
-    // SAFETY: the caller's promise.
+    // SAFETY: the loader passes its description of an object, which stands during the call.
     let object = unsafe { &*object };
     // SAFETY: the same.
     let bytes = unsafe { &mut *bytes.cast::<usize>() };

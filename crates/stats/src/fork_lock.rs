@@ -55,7 +55,7 @@ impl<T> ForkLock<T> {
     /// may leave at any point.
     pub(crate) unsafe fn forget_others(&self) {
         if self.owner.load(Ordering::Relaxed) != thread_pointer() {
-            // SAFETY: the caller's promise; this thread has no guard, or it would have said so.
+            // SAFETY: the process is a child that has only this thread, which has no guard, or it would have said so.
             unsafe { self.lock.reset_after_fork() };
             self.owner.store(0, Ordering::Relaxed);
         }

@@ -135,7 +135,7 @@ impl FreeList {
     /// As for [`Self::push_unless_first`].
     #[inline(always)]
     pub(crate) unsafe fn push(&self, secret: usize, class: SizeClass, object: *mut u8) -> u32 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the list is the caller's, and the object free, of this class and the caller's to give.
         unsafe { self.push_unless_first(secret, object) }.unwrap_or_else(|| {
             freed_twice(object, class);
             self.length()

@@ -84,7 +84,7 @@ impl<P: PageSize> ThreadCache<P> {
     /// The calling thread owns the cache.
     #[inline(always)]
     pub unsafe fn pop(&self, class: SizeClass, size: usize) -> *mut u8 {
-        // SAFETY: the caller's promise.
+        // SAFETY: the calling thread owns the cache, as it promises.
         let object = unsafe { self.pop_sound(class, size) };
         if object.is_null() {
             self.forget_damaged(class);

@@ -143,7 +143,7 @@ impl<C: HeapConfig> Core<C> {
             && let Some(located) = self.locate_slot_of(Address::of(pointer), class, bytes)
         {
             let Some(size) = Record::give_back_own(located.record, user.holder) else {
-                // SAFETY: the caller's promise.
+                // SAFETY: the caller gives the block up, and slots are short where it says so.
                 return unsafe {
                     self.deallocate_of_another::<IS_SHORT, SAYS>(
                         slot,
@@ -170,7 +170,7 @@ impl<C: HeapConfig> Core<C> {
             }
             return;
         }
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller gives the block up, and has counted it as given back.
         unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
     }
 
@@ -194,7 +194,7 @@ impl<C: HeapConfig> Core<C> {
     ) {
         let Some(user) = self.hardened_user(slot) else {
             // Not reached: who calls this is such a user.
-            // SAFETY: the caller's promise.
+            // SAFETY: the caller gives the block up, and has counted it as given back.
             return unsafe { self.deallocate_hardened_counted(slot, pointer, class, said) };
         };
         let (start, bytes) = (Address::of(pointer), C::Pages::TABLE.size(class));
@@ -235,7 +235,7 @@ impl<C: HeapConfig> Core<C> {
         // Always: it was found there.
         let Ok(located) = self.locate_slot(Address::of(pointer)) else { return };
         if self.is_intact(&located, size, said) {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was out and is given up, by this call alone, as the caller promises.
             return unsafe { self.take_in(slot, &located) };
         }
         // The block stays as it is, for ever.
@@ -251,7 +251,7 @@ impl<C: HeapConfig> Core<C> {
     ///
     /// The slot's block is given up, by this call alone.
     pub(super) unsafe fn take_in(&self, slot: Slot, located: &Located<'_>) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot's block is given up, by this call alone: the slot is ours.
         unsafe { clear_slot::<false>(located) };
         let free = FreeSlot { start: located.start.pointer(), record: located.record };
         if let Some(user) = self.hardened_user(slot)
@@ -282,7 +282,7 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: the words are this thread's own.
         let words = unsafe { &*thread_block::words(slot) };
         words.deallocated.take_back(C::Pages::TABLE.size(class) as u64);
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller gives the block up; its count was taken back, since it is counted again there.
         unsafe { self.deallocate_hardened(slot, pointer, said) };
     }
 }
@@ -295,10 +295,10 @@ impl<C: HeapConfig> Core<C> {
 #[inline(always)]
 unsafe fn clear_slot<const IS_SHORT: bool>(located: &Located<'_>) {
     if IS_SHORT {
-        // SAFETY: the caller's promise; slots that are as short are as long and aligned as this asks for.
+        // SAFETY: the slot is the caller's; slots that are as short are as long and aligned as this asks for.
         unsafe { zeroes::clear_short_slot(located.start, located.bytes) };
     } else {
-        // SAFETY: the caller's promise.
+        // SAFETY: the slot is the caller's, and as long as its class says.
         unsafe { zeroes::clear(located.start, located.bytes - Canary::BYTES) };
     }
 }

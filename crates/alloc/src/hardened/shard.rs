@@ -110,7 +110,7 @@ impl Shard {
     /// No other thread knows of the shard yet.
     pub(super) unsafe fn begin(&self, bits: u64, ownable: bool, table: &SizeClassTable) {
         if !ownable {
-            // SAFETY: the caller's promise; this thread is not inside.
+            // SAFETY: no other thread knows of the shard yet, as the caller promises, and this one is not inside.
             unsafe { self.holdings.share_unknown() };
         }
         self.holdings.visit(|holdings| {
@@ -279,10 +279,15 @@ impl Shard {
     ///
     /// # Safety
     ///
-    /// The token is this thread's, which was [added](Self::add_user), and does not come with it any more.
+    /// The token is this thread's, which was [added](Self::add_user), and does not come with it any more. The lock
+    /// under which threads end ([`ENDS`](crate::threads::ENDS)) is held.
     pub(crate) unsafe fn remove_user(&self, token: Token) {
+        // Relaxed: threads end one after the other. So one that is not counted any more has left the holdings, too, when
+        // the next one asks below whether it is the last; and one that came meanwhile was counted before it took their
+        // lock.
         self.users.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: the caller's promise. Threads come with tokens after they were added, and before they are removed.
+        // SAFETY: this thread comes with its token no more. Others come with theirs after they were added, and before they
+        // are removed.
         unsafe { self.holdings.leave(token, || self.users() == 0) };
     }
 
@@ -293,7 +298,8 @@ impl Shard {
     /// The process is such a child, of a thread that took the shard with [`Self::acquire`], and released it here.
     pub(crate) unsafe fn forget_vanished(&self, is_own: bool) {
         self.users.store(is_own.into(), Ordering::Relaxed);
-        // SAFETY: the caller's promise.
+        // SAFETY: the process is the child of a thread that acquired the holdings with the shard, and released them
+        // here.
         unsafe { self.holdings.forget_vanished() };
     }
 
@@ -440,7 +446,8 @@ impl Ring {
             self.cursors.drop_oldest(part);
             left -= part;
             if let Some(objects) = objects.get_mut(..part as usize) {
-                // SAFETY: the caller's promise; they are in the ring no more.
+                // SAFETY: the caller gives up the slots, which are free and nobody else's; they are in the ring no
+                // more.
                 unsafe { source.give(class, objects) };
             }
         }

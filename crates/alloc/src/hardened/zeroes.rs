@@ -233,7 +233,7 @@ mod wide {
     /// The processor has such words; the bytes are readable.
     #[target_feature(enable = "avx2")]
     pub(super) unsafe fn are_many_zero(start: Address, bytes: usize) -> bool {
-        // SAFETY: the caller's promise.
+        // SAFETY: the bytes are readable, as the caller promises.
         unsafe { is_sum_zero(start, bytes) }
     }
 }

@@ -39,7 +39,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_uncertain(pointer, class) };
         }
-        // SAFETY: the caller's promise; the page map knows the block's class.
+        // SAFETY: the owner gives the block up; the page map knows its class.
         unsafe {
             self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING)
         };
@@ -91,7 +91,7 @@ impl<C: HeapConfig> Heap<C> {
     ) {
         match Self::small_entry(size, align) {
             Some(entry) => {
-                // SAFETY: the caller's promise.
+                // SAFETY: the block was asked for with this layout, whose class this is, and its owner gave it up.
                 unsafe { self.deallocate_as_said::<LOOKS>(entry, pointer, size, align) }
             }
             // SAFETY: the block was asked for with this layout, and its owner gave it up.
@@ -118,7 +118,7 @@ impl<C: HeapConfig> Heap<C> {
             return unsafe { self.deallocate_compared_at_leisure(pointer, size, align) };
         }
         let said = Said::layout(size, align);
-        // SAFETY: the caller's promise; equal requests have equal classes.
+        // SAFETY: its owner gave the block up; equal requests have equal classes.
         unsafe { self.deallocate_class::<LOOKS, true>(class, entry.size(), pointer, said) };
     }
 
@@ -198,7 +198,7 @@ impl<C: HeapConfig> Heap<C> {
         align: usize,
     ) {
         match Self::entry_above_1k(size, align) {
-            // SAFETY: the caller's promise.
+            // SAFETY: the block was asked for with this layout, whose class this is, and its owner gave it up.
             Some(entry) => unsafe { self.deallocate_as_said::<LOOKS>(entry, pointer, size, align) },
             // SAFETY: the block was asked for with this layout, and its owner gave it up.
             None => unsafe { self.deallocate_rare::<LOOKS>(pointer, size, align) },
@@ -220,7 +220,7 @@ impl<C: HeapConfig> Heap<C> {
         match Self::entry(size, align) {
             Some(entry) => {
                 let entry = SmallEntry::of_entry(entry);
-                // SAFETY: the caller's promise; equal requests have equal classes.
+                // SAFETY: its owner gave the block up; equal requests have equal classes.
                 unsafe {
                     self.deallocate_class::<LOOKS, true>(entry.class(), entry.size(), pointer, said)
                 }

@@ -105,7 +105,7 @@ impl<C: HeapConfig> Heap<C> {
         let user = record.user(own, unsafe { &*own.words(slot) });
         // SAFETY: the words are this heap's.
         let core = unsafe { record.core::<C>() };
-        // SAFETY: the caller's promise, as far as it holds.
+        // SAFETY: a hardened heap takes any pointer: what is no block of it is told of.
         unsafe {
             core.deallocate_hardened_commonly::<IS_SHORT, SAYS>(
                 pointer, slot, user, class, bytes, said,

@@ -107,9 +107,9 @@ pub(super) unsafe fn is_as_freed<P: PageSize>(
     bytes: usize,
     words: [u64; 2],
 ) -> bool {
-    // SAFETY: the caller's promise: objects are multiples of 8 bytes and begin at such.
+    // SAFETY: the object is one of a span, as the caller promises: a multiple of 8 bytes, which begins at such.
     let first = unsafe { object.cast::<u64>().read() };
-    // SAFETY: the caller's promise.
+    // SAFETY: it is as long as the caller says, and in a span.
     let is_as_freed =
         words.contains(&first) && (first != 0 || unsafe { is_untouched(object, bytes) });
     if !is_as_freed {

@@ -18,7 +18,7 @@ pub(super) const FOUND_AT_ONCE: usize = SAME_SPAN_BUCKETS;
 pub(super) struct Returned {
     /// None where a pointer was no object, or went elsewhere.
     spans: [Option<SpanHandle>; FOUND_AT_ONCE],
-    /// Of each object in its span, which has at most 2^16.
+    /// Of each object in its span, which has fewer than 2^16: the size classes' validator allows no more, when compiling.
     indices: [u16; FOUND_AT_ONCE],
     /// How many were looked for.
     len: usize,
@@ -67,6 +67,7 @@ impl Returned {
                     }
                 },
             };
+            // Less than the span's capacity, and so than 2^16.
             *at = index as u16;
             row.prefetch(index);
             if let Some(words) = freed_words

@@ -28,12 +28,12 @@ impl<C: HeapConfig> Heap<C> {
         // SAFETY: the words are this thread's own.
         if let Some(record) = HardenedRecord::of(unsafe { &*own.words(slot) }) {
             if bytes <= const { hardened::short_slot::<C::Pages>() } {
-                // SAFETY: the caller's promise, as far as it holds.
+                // SAFETY: a hardened heap takes any pointer: what is no block of it is told of. The class's slots are short.
                 return unsafe {
                     self.deallocate_hardened::<true, SAYS>(pointer, class, bytes, said, record, own)
                 };
             }
-            // SAFETY: the caller's promise, as far as it holds.
+            // SAFETY: a hardened heap takes any pointer: what is no block of it is told of.
             return unsafe {
                 self.deallocate_hardened::<false, SAYS>(pointer, class, bytes, said, record, own)
             };
@@ -113,7 +113,7 @@ impl<C: HeapConfig> Heap<C> {
         own_words(counted_in).deallocated.take_back(C::Pages::TABLE.size(class) as u64);
         match self.core() {
             Some(core) if core.observer() == Some(Observer::Hardened) => {
-                // SAFETY: the caller's promise, as far as it holds.
+                // SAFETY: a hardened heap takes any pointer: what is no block of it is told of.
                 unsafe { core.deallocate_hardened(self.slot(), pointer, said) }
             }
             // SAFETY: the block is of this class, and its owner gave it up.

@@ -45,7 +45,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, said) };
         }
-        // SAFETY: the caller's promise; the page map knows the block's class.
+        // SAFETY: its owner gave the block up; the page map knows its class.
         unsafe { self.deallocate_class::<LOOKS_AT_PLACE, true>(class, bytes, pointer, said) };
     }
 
@@ -83,7 +83,7 @@ impl<C: HeapConfig> Heap<C> {
             // SAFETY: whether its owner may give the block is looked up there, before it is touched.
             return unsafe { self.deallocate_suspect(class, pointer, Said::NOTHING) };
         }
-        // SAFETY: the caller's promise; the page map knows the block's class.
+        // SAFETY: its owner gave the block up; the page map knows its class.
         unsafe {
             self.deallocate_class::<LOOKS_AT_PLACE, false>(class, bytes, pointer, Said::NOTHING)
         };
