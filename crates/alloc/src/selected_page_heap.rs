@@ -193,6 +193,10 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.stats())
     }
 
+    fn in_use_bytes(&self) -> u64 {
+        chosen!(self.in_use_bytes())
+    }
+
     fn for_each_shared_hugepage<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -291,6 +291,10 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         self.state.figures()
     }
 
+    fn in_use_bytes(&self) -> u64 {
+        self.state.in_use_bytes()
+    }
+
     /// Counts are of one moment; ages are gathered on a walk over all spans, with the lock left every few hundred, so
     /// that they agree with the counts as far as nobody used the heap meanwhile.
     fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut LegacyFigures) {

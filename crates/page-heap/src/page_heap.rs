@@ -209,7 +209,7 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// The most bytes that were in spans at any moment since the last call, which begins anew; what is in use now where
     /// that is not kept. There is one asker: the heap's background work.
     fn take_peak_bytes(&self) -> u64 {
-        self.stats().in_use_bytes
+        self.in_use_bytes()
     }
 
     /// Gives address space that was reserved ahead, and that no span was ever in, back to the source, a part of it at a
@@ -222,6 +222,12 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
 
     /// The figures that every page heap has, over all that it is made of.
     fn stats(&self) -> PageHeapStats;
+
+    /// Bytes of the spans that are out, as [`Self::stats`] has them: for who asks often, and for nothing else. Takes no
+    /// lock.
+    fn in_use_bytes(&self) -> u64 {
+        self.stats().in_use_bytes
+    }
 
     /// The same of the spans of one temperature, where these have a heap of their own; none where they have not, or
     /// there was no such span yet. What it has in a heap that keeps all spans together is what [`Self::stats`]

@@ -93,6 +93,12 @@ impl<S: HasStats> Published<S> {
         PageHeapStats { lock: self.state.stats(), ..together.unwrap_or_else(read) }
     }
 
+    /// Of the figures that were published last the bytes in spans: a load.
+    pub fn in_use_bytes(&self) -> u64 {
+        let [_, _, in_use_bytes, ..] = &self.words;
+        in_use_bytes.load(Ordering::Relaxed)
+    }
+
     /// The lock's figures.
     pub fn lock_stats(&self) -> LockStats {
         self.state.stats()

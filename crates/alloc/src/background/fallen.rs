@@ -309,7 +309,7 @@ impl<C: HeapConfig> Core<C> {
     /// Apart, so that the figures do not stand on the stack of each free that misses.
     #[inline(never)]
     fn bytes_in_spans(&self) -> u64 {
-        self.page_heap().stats().in_use_bytes
+        self.page_heap().in_use_bytes()
     }
 
     fn bytes_in_cpu_caches(&self) -> u64 {

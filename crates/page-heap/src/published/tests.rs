@@ -37,6 +37,7 @@ fn each_figure_comes_back_from_its_own_word() {
         unmapped_bytes: numbered.unmapped_bytes,
         spans_in_use: numbered.spans_in_use,
     };
+    assert_eq!(place.in_use_bytes(), numbered.in_use_bytes);
     let read = PageHeapStats { lock: LockStats::ZERO, ..place.figures() };
     assert_eq!(read, PageHeapStats { peak, lock: LockStats::ZERO, ..numbered });
 }

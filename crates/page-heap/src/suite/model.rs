@@ -176,6 +176,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         assert_eq!(stats.in_use_bytes, self.in_use.bytes() as u64, "{stats:?}");
         assert_eq!(stats.spans_in_use, self.out.len() as u64, "{stats:?}");
         assert!(stats.system_bytes <= stats.reserved_bytes, "{stats:?}");
+        assert_eq!(self.heap.in_use_bytes(), stats.in_use_bytes);
         let backed = stats.in_use_bytes + stats.free_bytes;
         self.most_system_bytes.set(self.most_system_bytes.get().max(stats.system_bytes));
         let possible = backed..=self.most_system_bytes.get();
