@@ -2,11 +2,12 @@
 
 #![cfg(not(strata_loom))]
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use strata_central::{MiddleTier, TransferPolicy};
-use strata_os::{ManualClock, SystemPages, thread_id};
+use strata_os::{ManualClock, OnMisuse, SystemPages, misuses_reported, set_on_misuse, thread_id};
 use strata_page_heap::{LegacyPageHeap, PageHeap};
 use strata_size_classes::{ObjectSource, PageSize, Pages8K, SizeClass};
-use strata_span::Ground;
+use strata_span::{Ground, MetadataArena, PageMap, Platform, SpanPool};
 
 /// No transfer caches, so that each call is a flush.
 struct NoTransfer;
@@ -244,4 +245,96 @@ fn a_span_of_an_unknown_back_end_ends_the_process() {
         // SAFETY: that it was not taken from here is what the test is about.
         unsafe { other.with(&ground, &pages).give(class, &mut object) };
     });
+}
+
+/// A platform that counts what is left alone.
+struct Counting {
+    ground: Ground<Pages8K, SystemPages, SystemPages, ManualClock>,
+    left_alone: AtomicUsize,
+}
+
+impl Platform for Counting {
+    type Pages = Pages8K;
+    type Source = SystemPages;
+    type Metadata = SystemPages;
+    type Clock = ManualClock;
+
+    fn source(&self) -> &SystemPages {
+        &self.ground.source
+    }
+    fn metadata(&self) -> &SystemPages {
+        &self.ground.metadata
+    }
+    fn clock(&self) -> &ManualClock {
+        &self.ground.clock
+    }
+    fn arena(&self) -> &MetadataArena {
+        &self.ground.arena
+    }
+    fn map(&self) -> &PageMap<Pages8K> {
+        &self.ground.map
+    }
+    fn spans(&self) -> &SpanPool {
+        &self.ground.spans
+    }
+    fn note_left_alone(&self, bytes: usize) {
+        self.left_alone.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where misuses are survived: what comes back twice is counted once, and the rest is left alone, as bytes.
+#[test]
+fn what_was_no_object_any_more_is_left_alone_and_counted() {
+    const NAME: &str = "what_was_no_object_any_more_is_left_alone_and_counted";
+    const WORD: u64 = 77;
+    let run = || {
+        set_on_misuse(OnMisuse::Report);
+        let ground = Ground::new(SystemPages::new(), SystemPages::new(), ManualClock::new(0));
+        let platform = Counting { ground, left_alone: AtomicUsize::new(0) };
+        let pages = LegacyPageHeap::EMPTY;
+        let tier = MiddleTier::<Pages8K, NoTransfer>::new();
+        let source = tier.with(&platform, &pages);
+        let class = Pages8K::TABLE.entry(48).expect("a class").class();
+        let counts = || {
+            let out = tier.class_stats(class).central.objects_out;
+            (out, misuses_reported(), platform.left_alone.load(Ordering::Relaxed))
+        };
+        let mut objects = [core::ptr::null_mut(); 8];
+        assert_eq!(source.take(class, &mut objects), 8);
+        let [a, b, c, d, ..] = objects;
+        // SAFETY: it is what the test is about that some of these come twice.
+        let give = |objects: &mut [*mut u8]| unsafe { source.give(class, objects) };
+        give(&mut [a, b]);
+        assert_eq!(counts(), (6, 0, 0));
+        give(&mut [a, c, b]);
+        assert_eq!(counts(), (5, 2, 2 * 48), "two of one word");
+        give(&mut [d, d.wrapping_add(16)]);
+        assert_eq!(counts(), (4, 3, 3 * 48), "no object");
+        // The span goes with the last of its objects, and one of them stands behind that of another span.
+        let mut more = vec![core::ptr::null_mut(); Pages8K::BYTES / 48];
+        assert_eq!(source.take(class, &mut more), more.len());
+        let page = |object: &*mut u8| object.addr() / Pages8K::BYTES;
+        let (mut first, second): (Vec<_>, Vec<_>) =
+            more.iter().chain(&objects[4..]).copied().partition(|object| page(object) == page(&a));
+        assert!(first.len() > 64, "it takes more than one look: {}", first.len());
+        let last = first.split_off(first.len() - 2);
+        give(&mut first);
+        give(&mut [last[0], last[1], second[0], last[0]]);
+        assert_eq!(counts(), (second.len() as u64 - 1, 4, 4 * 48));
+        // One that lost the word of free objects is somebody's.
+        let marked = MiddleTier::<Pages8K, NoTransfer>::new();
+        marked.object_maps().begin_objects_with(WORD, 48);
+        let source = marked.with(&platform, &pages);
+        let mut object = [core::ptr::null_mut()];
+        assert_eq!(source.take(class, &mut object), 1);
+        // SAFETY: the object is ours, 48 bytes long and aligned to 8.
+        unsafe { object[0].cast::<u64>().write(WORD + 1) };
+        // SAFETY: the object came from there.
+        unsafe { source.give(class, &mut object) };
+        assert_eq!(platform.left_alone.load(Ordering::Relaxed), 5 * 48);
+        assert_eq!(marked.class_stats(class).central.objects_out, 1);
+    };
+    if let Some(output) = strata_os::in_own_process(NAME, run) {
+        assert!(output.status.success(), "{output:?}");
+    }
 }

@@ -10,7 +10,7 @@ use strata_size_classes::{PageSize, Pages8K};
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 29] = [const { ManualClock::new(SECOND_NS) }; 29];
+static CLOCKS: [ManualClock; 31] = [const { ManualClock::new(SECOND_NS) }; 31];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;
@@ -333,6 +333,32 @@ fn a_heap_that_fell_gives_back_what_is_free_beside_survivors_though_it_was_wante
     let backed = stats.in_use_bytes + stats.free_bytes;
     assert!(backed <= 2 * MIB as u64, "of 8 MiB: {stats:?}");
     free(&heap, stay.into_iter().map(|(_, block)| block).collect());
+}
+
+#[test]
+fn what_caches_have_of_many_classes_goes_with_a_fall() {
+    blocks_of_many_sizes_take_their_memory_along::<29>(MIB / 4);
+}
+
+#[test]
+fn and_does_not_hold_up_the_fall_of_a_heap_that_is_hardly_larger() {
+    blocks_of_many_sizes_take_their_memory_along::<30>(MIB / 12);
+}
+
+/// Takes so many bytes of blocks of each of 32 sizes, and frees them.
+fn blocks_of_many_sizes_take_their_memory_along<const TEST: usize>(bytes: usize) {
+    let heap = heap_with_words::<TEST>("");
+    if !matches!(heap.core().unwrap().front_end(), FrontEnd::PerCpu(_)) {
+        return std::println!("left out: no caches of CPUs");
+    }
+    allocate_and_free(&heap, 200, 3000);
+    let sizes = (1..=32).map(|number| number * 128);
+    let blocks: Vec<_> = sizes.flat_map(|size| allocate(&heap, bytes / size, size)).collect();
+    CLOCKS[TEST].advance(SECOND_NS / 5);
+    free(&heap, blocks);
+    let stats = heap.core().unwrap().page_heap().stats();
+    let backed = stats.in_use_bytes + stats.free_bytes;
+    assert!(backed <= 2 * MIB as u64, "of 32 times {bytes} bytes: {stats:?}");
 }
 
 #[test]

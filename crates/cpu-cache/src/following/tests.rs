@@ -31,6 +31,10 @@ fn a_limit_grows_by_a_step_at_least_and_falls_once_half_of_what_it_was_raised_fo
     have(&cache, 1);
     cache.raise_limit_with_program();
     assert_eq!(usual_limits(&cache), 1);
+    let nearly_two = cache.out_bytes.load(Ordering::Relaxed) * 2 - 64;
+    cache.out_bytes.store(nearly_two, Ordering::Relaxed);
+    cache.raise_limit_with_program();
+    assert_eq!(cache.usual_limit(), USUAL, "less than a step");
     for (times, raised, lowered) in
         [(3, 3, 3), (8, 4, 4), (3, 4, 4), (2, 4, 2), (1, 2, 1), (8, 4, 4), (0, 4, 1), (0, 1, 1)]
     {

@@ -141,9 +141,13 @@ fn a_class_without_empty_room_gives_objects_only_where_many_others_had_none() {
     // SAFETY: the cache is set up, glibc registered this thread; nobody looks behind the addresses.
     assert_eq!(unsafe { stage.cache.push_batch(victim, &objects) }, 40);
     let before = stage.available();
+    let resizes = || stage.state().resizes.load(Ordering::Relaxed);
+    let resizes_before = resizes();
     stage.steal(thief, 10 * 64, victim, 0);
     assert_eq!((stage.available(), stage.source.given.borrow().len()), (before, 0));
+    assert_eq!(resizes(), resizes_before, "nobody gave anything");
     stage.steal(thief, 10 * 64, victim, STEAL_ATTEMPTS);
+    assert_eq!(resizes(), resizes_before + 1, "one class gave");
     assert_eq!(stage.available(), before + 10 * 64);
     assert_eq!(*stage.source.given.borrow(), [victim; 10]);
     assert_eq!((stage.header(victim).room(), stage.cache.objects(stage.id, victim)), (0, 30));

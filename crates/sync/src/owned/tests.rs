@@ -132,6 +132,27 @@ fn nobody_passes_by_the_token_of_a_thread_that_left_and_came_again() {
 }
 
 #[test]
+fn who_lost_the_value_is_told_so_by_the_first_look() {
+    let owned = owned();
+    let token = Token::here();
+    owned.with(token, step);
+    thread::scope(|scope| _ = scope.spawn(|| owned.with(Token::here(), step)));
+    owned.with(token, step);
+    assert_eq!(owned.outside.load(Ordering::Relaxed), NOBODY);
+}
+
+#[test]
+fn who_owned_it_before_the_fork_owns_it_in_the_child() {
+    let owned = owned();
+    let token = Token::here();
+    owned.with(token, step);
+    let was_owner = owned.enter(token).is_some();
+    // SAFETY: nobody acquired it; no other thread knows of it, so that this one is alone as in a child.
+    unsafe { owned.forget_vanished() };
+    assert_eq!(owned.enter(token).is_some(), was_owner);
+}
+
+#[test]
 fn an_owner_stays_outside_while_another_thread_forks() {
     let owned = owned();
     let (send, owner) = owner(&owned);

@@ -1,7 +1,7 @@
 use super::{super::LEAF_PAGES, *};
 use crate::{MetadataArena, PageCount, SpanHandle, SpanPlace, SpanPool};
 use std::vec::Vec;
-use strata_os::{FailingPages, Fault, SystemPages};
+use strata_os::{FailingPages, Fault, PageSourceLayer, SystemPages};
 use strata_size_classes::{Pages4K, Pages8K, Pages256K};
 
 /// A map, its words, and a source for both.
@@ -108,6 +108,18 @@ fn only_what_is_entered_is_touched() {
     assert_eq!(site.map.window.touched_bytes(), 4096);
 }
 
+/// (Of short pages those that are entered at once are often of one granule, wherever the kernel puts the window.)
+#[test]
+fn a_row_over_two_granules_touches_both_also_if_the_first_was_written_before() {
+    let site = Site::<Pages256K>::new();
+    let first = site.map.window.start.load(Ordering::Relaxed) >> Pages256K::SHIFT;
+    let class = Pages256K::TABLE.entry(64).expect("a class").class();
+    site.enter(first + 8188, 2, class);
+    assert_eq!(site.map.window.touched_bytes(), 4096);
+    site.enter(first + 8190, 4, class);
+    assert_eq!(site.map.window.touched_bytes(), 2 * 4096);
+}
+
 #[test]
 fn a_map_without_room_for_a_window_does_without() {
     let source = FailingPages::new(SystemPages::new());
@@ -118,6 +130,29 @@ fn a_map_without_room_for_a_window_does_without() {
     words.copy_from(&map);
     assert_eq!(map.window.reserved_bytes(), 0);
     assert_eq!(words.class_at(1 << 40), None);
+}
+
+/// Pages of a program that has little address space, or data, left to it.
+struct Confined(SystemPages);
+
+// SAFETY: all answers are those of the pages beneath, but for one that is about nobody's memory.
+unsafe impl PageSourceLayer for Confined {
+    type Beneath = SystemPages;
+
+    fn beneath(&self) -> &SystemPages {
+        &self.0
+    }
+
+    fn is_confined(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_program_that_would_miss_the_address_space_has_none() {
+    let (map, arena) = (PageMap::<Pages8K>::new(), MetadataArena::new());
+    assert!(map.prepare(&arena, &Confined(SystemPages::new())));
+    assert_eq!(map.window.reserved_bytes(), 0);
 }
 
 /// Of two threads that make the root at once one may enter pages before the other has opened the window.
