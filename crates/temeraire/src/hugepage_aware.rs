@@ -403,6 +403,10 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
         self.state.figures()
     }
 
+    fn in_use_bytes(&self) -> u64 {
+        self.state.in_use_bytes()
+    }
+
     fn read_figures<E: Platform<Pages = P>>(&self, platform: &E, figures: &mut TemeraireFigures) {
         self.survey(platform, figures);
     }

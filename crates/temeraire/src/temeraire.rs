@@ -429,6 +429,10 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         self.peak.put_into(PageHeapStats { limits: self.limits.figures(sums.limits), ..sums })
     }
 
+    fn in_use_bytes(&self) -> u64 {
+        self.heaps().map(PageHeap::in_use_bytes).sum()
+    }
+
     fn stats_of(&self, temperature: Temperature) -> Option<PageHeapStats> {
         self.heap(temperature).map(PageHeap::stats)
     }

@@ -302,14 +302,8 @@ impl<C: HeapConfig> Core<C> {
     fn bytes_above_spans(&self) -> u64 {
         match self.per_cpu() {
             Some(cpu) => cpu.out_bytes().saturating_add(self.large.bytes()),
-            None => self.bytes_in_spans(),
+            None => self.page_heap().in_use_bytes(),
         }
-    }
-
-    /// Apart, so that the figures do not stand on the stack of each free that misses.
-    #[inline(never)]
-    fn bytes_in_spans(&self) -> u64 {
-        self.page_heap().in_use_bytes()
     }
 
     fn bytes_in_cpu_caches(&self) -> u64 {
