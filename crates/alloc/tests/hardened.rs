@@ -423,3 +423,62 @@ fn where_misuse_is_reported_only_the_program_goes_on() {
     ];
     assert_eq!(kinds, expected, "{said}");
 }
+
+/// Of a write beyond a block's end, or into it after it was freed, one line is told, and none for the block behind.
+#[test]
+fn a_block_behind_one_that_was_told_of_is_none_that_was_written_to() {
+    const CHILD: &str = "STRATA_HARDENED_NEIGHBOURS";
+    /// Blocks of which eight bytes are left in their slots of 112.
+    const SIZE: usize = 104;
+    if env::var_os(CHILD).is_some() {
+        let heap: Heap = Heap::with(config("misuse:report,background_thread:false"));
+        let mut blocks: Vec<*mut u8> = (0..200).map(|_| heap.allocate(SIZE)).collect();
+        blocks.sort_unstable();
+        let pairs = blocks.windows(2).filter(|two| two[1].addr() - two[0].addr() == 112);
+        let pairs: Vec<_> = pairs.step_by(2).map(|two| (two[0], two[1])).collect();
+        let [overflown, written, swept, ..] = pairs[..] else { panic!("{} pairs", pairs.len()) };
+        let free = |block| {
+            // SAFETY: the block is ours, and nobody else knows it.
+            unsafe { heap.deallocate(block) }
+        };
+        // SAFETY: none: this is a misuse.
+        unsafe { overflown.0.wrapping_add(SIZE).write(0) };
+        free(overflown.0);
+        assert_eq!(strata_os::misuses_reported(), 1);
+        // SAFETY: the block is ours, and has the room.
+        let same = unsafe { heap.reallocate(overflown.1, 1, SIZE - 1) };
+        assert_eq!(same, overflown.1, "nothing is wrong with it");
+        free(overflown.1);
+        assert_eq!(strata_os::misuses_reported(), 1);
+
+        free(written.0);
+        // SAFETY: none: this is a misuse.
+        unsafe { written.0.wrapping_add(SIZE).write(0) };
+        for _ in 0..2_000 {
+            free(heap.allocate(SIZE));
+        }
+        assert_eq!(strata_os::misuses_reported(), 2, "it was to be used again");
+        free(written.1);
+        assert_eq!(strata_os::misuses_reported(), 2);
+
+        free(swept.0);
+        // SAFETY: none: this is a misuse.
+        unsafe { swept.0.wrapping_add(SIZE).write(0) };
+        heap.core().unwrap().sweep();
+        assert_eq!(strata_os::misuses_reported(), 3);
+        free(swept.1);
+        heap.core().unwrap().sweep();
+        assert_eq!(strata_os::misuses_reported(), 3);
+        return;
+    }
+    let _one = one();
+    let name = "a_block_behind_one_that_was_told_of_is_none_that_was_written_to";
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("strata: ")).count(), 3, "{said}");
+}

@@ -60,6 +60,16 @@ impl Canary {
         unsafe { first.pointer().cast::<u64>().write_unaligned(self.first_word(size)) };
     }
 
+    /// Writes the slot's last eight bytes anew.
+    ///
+    /// # Safety
+    ///
+    /// The slot at `start` is nobody's, and `bytes` long, a multiple of 8.
+    pub(super) unsafe fn write_end(self, start: Address, bytes: usize) {
+        // SAFETY: the caller's promise: the slot's last word is whole and aligned.
+        unsafe { start.add(bytes - Self::BYTES).pointer().cast::<u64>().write(self.word_at(0)) };
+    }
+
     /// Whether it stands as [`write`](Self::write) wrote it.
     ///
     /// # Safety

@@ -34,6 +34,7 @@ impl<C: HeapConfig> Core<C> {
             Offence::Underflow
         };
         self.report_slot(offence, said.function(), &located, record);
+        self.close_end(&located);
     }
 
     /// Tells of a slot that was to be handed out, and is a block, or was written to while it was none.
@@ -46,6 +47,19 @@ impl<C: HeapConfig> Core<C> {
         };
         let span = self.map().span_at(start.value());
         self.report_misuse(offence, Function::Malloc, start, span, old.last_operation());
+        if let Ok(located) = self.locate_slot(start) {
+            self.close_end(&located);
+        }
+    }
+
+    /// Writes the end of a slot anew that was told of, and waits nowhere: the block behind it, which nobody wrote to, is
+    /// not told of for it, and is handed out again.
+    pub(super) fn close_end(&self, located: &Located<'_>) {
+        // Who was told of a block that `realloc` left alone has it still.
+        if Record::load(located.record).is_freed() {
+            // SAFETY: the slot was freed, and stands in no pool; its span stays in use for it.
+            unsafe { self.hardened.canary(located.start).write_end(located.start, located.bytes) };
+        }
     }
 
     #[cold]

@@ -40,6 +40,7 @@ impl<C: HeapConfig> Core<C> {
         // With no lock held: a handler of the program's may allocate, and a line may wait for its reader.
         for (offence, located, record) in told.iter().flatten() {
             self.report_slot(*offence, Function::Sweep, located, *record);
+            self.close_end(located);
         }
         if shard.users() == 0 {
             shard.empty(&self.source_of_objects(), C::Pages::TABLE);
