@@ -1,6 +1,6 @@
 //! Blocks that are spans of their own.
 
-use crate::{Core, Heap, HeapConfig, background::Call, observer::Said};
+use crate::{Core, Heap, HeapConfig, background::Call, mark, observer::Said};
 use strata_os::{AddressRange, PageSource, Release};
 use strata_page_heap::{PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
@@ -12,6 +12,11 @@ use strata_sync::thread_block::Slot;
 /// Blocks that are to be zero are looked at by the kernel's eyes from this size on. The question takes a few
 /// microseconds; clearing so much takes fifty.
 const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
+
+/// Blocks from this length on go to the kernel when they are freed, if they are [of a new
+/// length](crate::large_stats::LargeCounters::is_new_length). At half, a vector that grows to 4 MiB faults a thousand
+/// times more, once in a process; at twice, what an image or a file of 10 MiB held can be read behind its end.
+const CLEARED_FROM_BYTES: usize = 4 * HUGEPAGE_BYTES;
 
 impl<C: HeapConfig> Core<C> {
     /// A block of its own span; null when memory is exhausted or the request is impossible.
@@ -28,7 +33,12 @@ impl<C: HeapConfig> Core<C> {
             return core::ptr::null_mut();
         };
         let block = span.start::<C::Pages>().pointer();
-        if !span.is_zeroed() && !self.is_zero_once_released(span) {
+        let is_zero = if span.is_zeroed() {
+            self.is_zero_still(span)
+        } else {
+            self.is_zero_once_released(span)
+        };
+        if !is_zero {
             // SAFETY: the span is ours, committed, and at least `size` bytes long.
             unsafe { block.write_bytes(0, size) };
         }
@@ -87,12 +97,55 @@ impl<C: HeapConfig> Core<C> {
             let last = LastOperation::FreedWith { bytes: size };
             return report(Offence::WrongSize, Some(span), last);
         }
-        // SAFETY: the span is a block of this heap, which the caller gives up.
-        if unsafe { self.page_heap().deallocate(self, span) } {
+        let taken = if self.is_cleared(span.range::<C::Pages>()) {
+            // SAFETY: the span is a block of this heap, which the caller gives up.
+            unsafe { self.page_heap().deallocate_to_kernel(self, span) }
+        } else {
+            // SAFETY: the span is a block of this heap, which the caller gives up.
+            unsafe { self.page_heap().deallocate(self, span) }
+        };
+        if taken {
             self.large.note_deallocated(bytes);
             self.count_deallocated(slot, bytes);
             self.note_large(bytes, Call::Deallocation);
         }
+    }
+
+    /// Whether a block of so many bytes goes to the kernel as it is freed, so that who reads it still finds zeroes, and
+    /// not what stood there.
+    ///
+    /// Only in heaps that look for misuse, and that give memory back by themselves. The kernel's work, and that of who
+    /// has the memory next and faults it in again, is at most that for two blocks of the longest's length in the life of a
+    /// heap.
+    #[unsafe(link_section = ".text_rarely")]
+    fn is_cleared(&self, block: AddressRange) -> bool {
+        C::MARKS_FREE_BLOCKS
+            && mark::LOOKS
+            && block.bytes >= CLEARED_FROM_BYTES
+            && self.config().release_rate > 0
+            && self.large.is_new_length(block)
+    }
+
+    /// Whether all of a span still reads as zero that did when it came free, as far as that can be told: what somebody
+    /// wrote into the last block that [went to the kernel as it was freed](Self::is_cleared) is given back once more.
+    ///
+    /// Whole hugepages alone are looked at: others would be broken, and are in memory for their other spans' sake.
+    #[unsafe(link_section = ".text_rarely")]
+    fn is_zero_still(&self, span: SpanHandle) -> bool {
+        let (own, last) = (span.range::<C::Pages>(), self.large.last_of_new_length());
+        let in_hugepage = HUGEPAGE_BYTES - 1;
+        let start = (own.start.max(last.start) + in_hugepage) & !in_hugepage;
+        let end = own.end().min(last.end()) & !in_hugepage;
+        let shared = AddressRange::new(start, end.saturating_sub(start));
+        if shared.is_empty() {
+            return true;
+        }
+        let source = self.source();
+        let found = source.residency(shared);
+        let is_untouched =
+            found.map_or(true, |found| found.resident_bytes + found.swapped_bytes == 0);
+        // SAFETY: the span is ours, and nothing stands in it yet.
+        is_untouched || unsafe { source.release(shared, Release::Forced) }.is_ok()
     }
 
     /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.

@@ -1,5 +1,6 @@
 //! The large blocks that the application has, and the most that it had at a time.
 
+use strata_os::AddressRange;
 use strata_sync::atomic::{AtomicU64, Ordering};
 
 /// Blocks with spans of their own.
@@ -26,6 +27,9 @@ pub(crate) struct LargeCounters {
     bytes: AtomicU64,
     peak_blocks: AtomicU64,
     peak_bytes: AtomicU64,
+    /// The length of the last block of a [new length](Self::is_new_length), and where it began.
+    new_length: AtomicU64,
+    new_length_start: AtomicU64,
 }
 
 impl LargeCounters {
@@ -55,6 +59,28 @@ impl LargeCounters {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Whether a block is at least twice as long as any of which this was said before.
+    pub(crate) fn is_new_length(&self, block: AddressRange) -> bool {
+        let bytes = block.bytes as u64;
+        let last = self.new_length.load(Ordering::Relaxed);
+        // Of two threads at the same moment one is told so.
+        let is_new = bytes / 2 >= last
+            && self
+                .new_length
+                .compare_exchange(last, bytes, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok();
+        if is_new {
+            self.new_length_start.store(block.start as u64, Ordering::Relaxed);
+        }
+        is_new
+    }
+
+    /// Where the last such block was. (Who asks while another one comes may be told of a place where none was.)
+    pub(crate) fn last_of_new_length(&self) -> AddressRange {
+        let of = |word: &AtomicU64| word.load(Ordering::Relaxed) as usize;
+        AddressRange::new(of(&self.new_length_start), of(&self.new_length))
+    }
+
     pub(crate) fn stats(&self) -> LargeStats {
         LargeStats {
             blocks: self.blocks.load(Ordering::Relaxed),
@@ -62,5 +88,21 @@ impl LargeCounters {
             peak_blocks: self.peak_blocks.load(Ordering::Relaxed),
             peak_bytes: self.peak_bytes.load(Ordering::Relaxed),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_is_new_once_and_then_twice_that() {
+        // SAFETY: all zero bits are counters of nothing.
+        let counters: LargeCounters = unsafe { core::mem::zeroed() };
+        let lengths = [4_usize, 4, 7, 8, 15, 4, 16, 1 << 40, (1 << 41) - 1, 1 << 41];
+        let block = |mebibytes| AddressRange::new(1 << 30, mebibytes << 20);
+        let new = lengths.map(|mebibytes| counters.is_new_length(block(mebibytes)));
+        assert_eq!(new, [true, false, false, true, false, false, true, true, false, true]);
+        assert_eq!(counters.last_of_new_length(), block(1 << 41));
     }
 }

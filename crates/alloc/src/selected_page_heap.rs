@@ -140,6 +140,17 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(unsafe self.deallocate(platform, span))
     }
 
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        chosen!(unsafe self.deallocate_to_kernel(platform, span))
+    }
+
     unsafe fn extend<E: Platform<Pages = P>>(
         &self,
         platform: &E,

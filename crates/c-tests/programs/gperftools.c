@@ -134,6 +134,7 @@ static void memory_goes_back_when_it_is_asked_for(void) {
     void *block = malloc(64 << 20);
     memset(block, 1, 64 << 20);
     free(hidden_pointer(block));
+    CHECK(property("tcmalloc.pageheap_free_bytes") >= 16 << 20);
     size_t unmapped = property("tcmalloc.pageheap_unmapped_bytes");
     MallocExtension_ReleaseToSystem(16 << 20);
     CHECK(property("tcmalloc.pageheap_unmapped_bytes") >= unmapped + (16 << 20));

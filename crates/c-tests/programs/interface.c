@@ -949,6 +949,36 @@ CASE(malloc_trim_gives_memory_back, BOTH) {
     for (size_t i = 0; i < COUNT(blocks); i++) free(blocks[i]);
     CHECK(malloc_trim(0) == 1 && resident_kib() < full / 4);
 }
+CASE(the_longest_block_so_far_is_given_back_when_it_is_freed, BOTH) {
+    char *block = hidden_pointer(malloc(64 * MEBI));
+    memset(block, 1, 64 * MEBI);
+    long full = resident_kib();
+    free(block);
+    CHECK(resident_kib() < full / 4);
+}
+CASE(a_block_that_was_given_back_when_it_was_freed_is_not_said_to_be_there, STRATA) {
+    const char *conf = getenv("STRATA_CONF");
+    if (conf != NULL && strstr(conf, "hardened:true") != NULL) return; /* there it waits */
+    malloc_trim(0);
+    struct mallinfo2 before = mallinfo2();
+    char *block = hidden_pointer(malloc(16 * MEBI));
+    memset(block, 1, 16 * MEBI);
+    free(block);
+    struct mallinfo2 after = mallinfo2();
+    CHECK(after.arena + after.hblkhd < before.arena + before.hblkhd + MEBI && after.fordblks < before.fordblks + MEBI);
+    CHECK(malloc_trim(0) == 0 || malloc_trim(0) == 0);
+}
+CASE(what_a_stale_pointer_left_in_the_longest_block_is_not_in_a_zeroed_one, STRATA) {
+    const char *conf = getenv("STRATA_CONF");
+    if (conf != NULL && strstr(conf, "hardened:true") != NULL) return; /* there it cannot be written */
+    char *block = hidden_pointer(malloc(8 * MEBI));
+    memset(block, 1, 8 * MEBI);
+    free(block);
+    block[5 * MEBI] = 1;
+    char *zeroed = calloc(1, 8 * MEBI);
+    for (size_t i = 0; i < 8 * MEBI; i++) CHECK(zeroed[i] == 0);
+    free(zeroed);
+}
 CASE(malloc_trim_of_nothing_answers_0, BOTH) {
     malloc_trim(0);
     CHECK(malloc_trim(0) == 0 || malloc_trim(0) == 0);

@@ -133,10 +133,8 @@ extern "C" fn MallocExtension_ReleaseFreeMemory() {
 #[unsafe(no_mangle)]
 extern "C" fn MallocExtension_SetMemoryReleaseRate(rate: f64) {
     HEAP.set_background_enabled(rate > 0.0);
-    if rate > 0.0 {
-        // The conversion saturates.
-        HEAP.set_release_rate((rate * RATE_OF_ONE) as usize);
-    }
+    // The conversion saturates, at 0 too. At that, nothing goes back by itself, in no free either.
+    HEAP.set_release_rate((rate * RATE_OF_ONE) as usize);
 }
 
 /// What was set, on the same scale.

@@ -7,7 +7,7 @@ use crate::{
     LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest,
     Underway, copy_into_place,
 };
-use state::State;
+use state::{State, ToKernel};
 use strata_os::{AddressRange, Clock, PageSource, Release};
 use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle};
 use wish::Wish;
@@ -82,6 +82,16 @@ impl<P: PageSize> LegacyPageHeap<P> {
             self.underway.begin();
             span
         };
+        self.carry_out(platform, span, reason)
+    }
+
+    /// Gives a span back that is on its way, and ends that step.
+    fn carry_out<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        reason: ReleaseReason,
+    ) -> Step<P> {
         // SAFETY: the span is free, and its place hides it from everyone else until the state is
         // locked again.
         let answer = unsafe { platform.source().release(span.range::<P>(), Release::Forced) };
@@ -240,6 +250,27 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         let now_ns = platform.clock().now_ns();
         self.state.lock().deallocate(platform, span, now_ns)
+    }
+
+    /// Counted with what the policy allows.
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        self.underway.let_forks_pass();
+        let now_ns = platform.clock().now_ns();
+        {
+            let mut state = self.state.lock();
+            match state.deallocate_to_kernel(platform, span, now_ns) {
+                ToKernel::NotInUse => return false,
+                ToKernel::Kept => return true,
+                ToKernel::Begun => self.underway.begin(),
+            }
+        }
+        self.carry_out(platform, span, ReleaseReason::Policy);
+        true
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -141,6 +141,22 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
     /// pages.
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool;
 
+    /// The same of a span in whose memory nobody is to read what stands there: what of it the heap keeps as a run of its
+    /// own goes to the kernel at once, is entered as not backed, and counts as given back. What shares a hugepage with
+    /// others, and what the kernel does not take, is as after [`deallocate`](Self::deallocate); so is all by default.
+    ///
+    /// # Safety
+    ///
+    /// As for `deallocate`.
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.deallocate(platform, span) }
+    }
+
     /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it has
     /// so many now. The entry of its last page moves along, the contents stay, and so does
     /// [`is_zeroed`](strata_span::Span::is_zeroed), which says nothing about what was added. A span that is that long

@@ -209,6 +209,16 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         unsafe { self.heap.deallocate(platform, span) }
     }
 
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        self.note_home(span.range::<P>());
+        // SAFETY: the span came from the inner heap, by `allocate`, and goes back as it came.
+        unsafe { self.heap.deallocate_to_kernel(platform, span) }
+    }
+
     unsafe fn extend<E: Platform<Pages = P>>(
         &self,
         platform: &E,

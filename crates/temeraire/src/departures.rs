@@ -7,7 +7,7 @@ use strata_span::Platform;
 /// Why whole hugepages go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Cause {
-    /// The cache had no room for them.
+    /// The cache had no room for them, or was not to have them.
     Overflow,
     /// The cache was asked to give some back.
     Periodic,
@@ -15,6 +15,15 @@ pub(crate) enum Cause {
     Emptied,
     /// The same, while parts of it went; the release that these were for counts the rest.
     EmptiedInRelease,
+}
+
+/// Where the whole hugepages of a span go that ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Destination {
+    /// To the cache, backed as they are.
+    Cache,
+    /// To the kernel, by way of the departures.
+    Kernel,
 }
 
 /// A run of hugepages that has left its place, and is neither free to be allocated nor given back
@@ -34,14 +43,26 @@ pub(crate) struct Departure {
 pub(crate) struct Departures {
     list: [Option<Departure>; Self::MOST],
     count: usize,
+    whole: Destination,
 }
 
 impl Departures {
     /// Most departures of one call: more wait for the next, so that no call takes long.
     pub(crate) const MOST: usize = 8;
 
+    /// None yet, of what leaves its place for other reasons than that a span ended.
     pub(crate) const fn new() -> Self {
-        Self { list: [None; Self::MOST], count: 0 }
+        Self::with(Destination::Cache)
+    }
+
+    /// None yet; the whole hugepages of a span that ends go to where is said.
+    pub(crate) const fn with(whole: Destination) -> Self {
+        Self { list: [None; Self::MOST], count: 0, whole }
+    }
+
+    /// Whether the whole hugepages of a span that ends are to depart, too.
+    pub(crate) fn take_whole(&self) -> bool {
+        self.whole == Destination::Kernel
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

@@ -1,8 +1,14 @@
 //! The hugepage-aware page heap.
 
 use crate::{
-    advice::HugepageAdvice, books::Parts, demand::SkipIntervals, departures::Departures,
-    extend::Growing, figures::TemeraireFigures, routes::Found, state::State,
+    advice::HugepageAdvice,
+    books::Parts,
+    demand::SkipIntervals,
+    departures::{Departures, Destination},
+    extend::Growing,
+    figures::TemeraireFigures,
+    routes::Found,
+    state::State,
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
@@ -180,6 +186,45 @@ impl<P: PageSize> HugePageAware<P> {
         })
     }
 
+    /// Takes a span back, and says so; its whole hugepages go to where is said.
+    ///
+    /// # Safety
+    ///
+    /// As for [`PageHeap::deallocate`].
+    unsafe fn end<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+        whole: Destination,
+    ) -> bool {
+        self.underway.let_forks_pass();
+        // All that is needed of the span is read before its structure goes.
+        let (first, pages) = (span.first::<P>(), span.page_count::<P>());
+        let donated_tail = span.has_donated_tail();
+        if !span.leave_use() {
+            report_not_in_use(first, &span);
+            return false;
+        }
+        if span.is_watched() {
+            self.advice.learn(platform, pages.range_from(first));
+        }
+        platform.map().clear_ends(first, pages);
+        // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
+        // caller took out those that it had put in.
+        unsafe { platform.spans().deallocate_span(span) };
+        let mut departures = Departures::with(whole);
+        {
+            let mut state = self.state.lock();
+            state.deallocate(platform, first, pages, donated_tail, &mut departures);
+            if departures.is_empty() {
+                return true;
+            }
+            self.underway.begin();
+        }
+        self.carry_out(platform, &departures);
+        true
+    }
+
     /// Where address space is short, a part of what is not backed goes back to the source. False if there is none.
     fn give_back_space<E: Platform<Pages = P>>(&self, platform: &E) -> bool {
         let mut state = self.state.lock();
@@ -290,32 +335,17 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
     }
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
-        self.underway.let_forks_pass();
-        // All that is needed of the span is read before its structure goes.
-        let (first, pages) = (span.first::<P>(), span.page_count::<P>());
-        let donated_tail = span.has_donated_tail();
-        if !span.leave_use() {
-            report_not_in_use(first, &span);
-            return false;
-        }
-        if span.is_watched() {
-            self.advice.learn(platform, pages.range_from(first));
-        }
-        platform.map().clear_ends(first, pages);
-        // SAFETY: the caller gives the span up, and its entries in the page map are gone: the
-        // caller took out those that it had put in.
-        unsafe { platform.spans().deallocate_span(span) };
-        let mut departures = Departures::new();
-        {
-            let mut state = self.state.lock();
-            state.deallocate(platform, first, pages, donated_tail, &mut departures);
-            if departures.is_empty() {
-                return true;
-            }
-            self.underway.begin();
-        }
-        self.carry_out(platform, &departures);
-        true
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.end(platform, span, Destination::Cache) }
+    }
+
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        // SAFETY: the caller's promise is the same.
+        unsafe { self.end(platform, span, Destination::Kernel) }
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

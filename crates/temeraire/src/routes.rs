@@ -240,6 +240,11 @@ impl<P: PageSize> State<P> {
                 }
             }
         }
+        if departures.take_whole() && self.has_room(departures) && !self.refusals.holds_back(now_ns)
+        {
+            self.cache.note_returned_elsewhere(now_ns, range.count);
+            return self.depart_backed(range, Cause::Overflow, departures);
+        }
         self.cache.deallocate(platform, range, &mut self.nodes, now_ns);
         self.note_peak();
     }

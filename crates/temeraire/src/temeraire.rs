@@ -346,6 +346,17 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         taken
     }
 
+    unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &self,
+        platform: &E,
+        span: SpanHandle,
+    ) -> bool {
+        // SAFETY: the span came from this heap, as the caller says.
+        let taken = unsafe { self.heap_of(span).deallocate_to_kernel(platform, span) };
+        self.note_peak();
+        taken
+    }
+
     unsafe fn extend<E: Platform<Pages = P>>(
         &self,
         platform: &E,

@@ -57,6 +57,17 @@ pub(super) struct State<P: PageSize> {
     asks_for_hugepages: Asks,
 }
 
+/// What became of a span that was to go to the kernel as it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ToKernel {
+    /// The application had not had it.
+    NotInUse,
+    /// It is free, and stays backed.
+    Kept,
+    /// It is on its way: [`State::end_release`] or [`State::undo_release`] enters it.
+    Begun,
+}
+
 impl<P: PageSize> State<P> {
     strata_sync::const_fn! {
         /// Nothing yet.
@@ -122,6 +133,37 @@ impl<P: PageSize> State<P> {
         span: SpanHandle,
         now_ns: u64,
     ) -> bool {
+        let was_in_use = self.end(platform, span);
+        if was_in_use {
+            self.enter(platform, span, SpanPlace::Free, now_ns);
+        }
+        was_in_use
+    }
+
+    /// The same of one that is to go to the kernel at once: says whether it is on its way there. One that has no whole
+    /// kernel pages alone is entered as any other, and so is each while the kernel is left alone.
+    #[unsafe(link_section = ".text_rarely")]
+    pub(super) fn deallocate_to_kernel<E: Platform<Pages = P>>(
+        &mut self,
+        platform: &E,
+        span: SpanHandle,
+        now_ns: u64,
+    ) -> ToKernel {
+        if !self.end(platform, span) {
+            return ToKernel::NotInUse;
+        }
+        let whole = (span.first(), span.page_count());
+        if Self::releasable(platform, span) != Some(whole) || self.refusals.holds_back(now_ns) {
+            self.enter(platform, span, SpanPlace::Free, now_ns);
+            return ToKernel::Kept;
+        }
+        span.set_note(now_ns);
+        span.set_place(SpanPlace::Releasing);
+        ToKernel::Begun
+    }
+
+    /// Takes a span back that the application had, into no set yet; says whether it had it.
+    fn end<E: Platform<Pages = P>>(&mut self, platform: &E, span: SpanHandle) -> bool {
         let pages = span.page_count();
         if !span.leave_use() {
             report_not_in_use::<P>(span.first(), &span);
@@ -137,7 +179,6 @@ impl<P: PageSize> State<P> {
         span.set_thread(0);
         span.set_object_capacity(0);
         platform.map().set_ends(span);
-        self.enter(platform, span, SpanPlace::Free, now_ns);
         true
     }
 

@@ -477,3 +477,35 @@ fn at_the_hard_limit_nobody_waits_for_others_who_gave_back_enough_itself() {
     let limits = heap.stats().limits;
     assert!(limits.hard_hits > 0 && limits.hard_failures == 0, "{limits:?}");
 }
+
+#[test]
+fn what_goes_to_the_kernel_as_it_ends_is_not_backed_and_reads_as_zero() {
+    let (site, heap) = (site(), Heap::EMPTY);
+    let (own, other) = (get(&heap, &site, 4 * HUGEPAGE), get(&heap, &site, 4 * HUGEPAGE));
+    let before = heap.stats();
+    let place = first(own);
+    // SAFETY: as in `put`.
+    assert!(unsafe { heap.deallocate_to_kernel(&site, own) });
+    let after = heap.stats();
+    assert_eq!(after.free_bytes, before.free_bytes);
+    assert_eq!(after.unmapped_bytes, before.unmapped_bytes + (8 << 20));
+    assert_eq!(after.released.policy, before.released.policy + (8 << 20));
+    let again = get(&heap, &site, 4 * HUGEPAGE);
+    assert_eq!((first(again), again.is_zeroed()), (place, true));
+    put(&heap, &site, again);
+    put(&heap, &site, other);
+    assert_eq!(heap.stats().free_bytes, 16 << 20, "and it merges as what is backed does");
+}
+
+#[test]
+fn what_the_kernel_refuses_as_it_ends_is_free_and_backed() {
+    let site = site_on(FailingPages::new(SimulatedPages::new()));
+    let heap = Heap::EMPTY;
+    let span = get(&heap, &site, 4 * HUGEPAGE);
+    site.source.arm(Fault::always().of(CallKinds::RELEASE));
+    // SAFETY: as in `put`.
+    assert!(unsafe { heap.deallocate_to_kernel(&site, span) });
+    let stats = heap.stats();
+    assert_eq!((stats.free_bytes, stats.release_failures), (8 << 20, 1));
+    assert_eq!((stats.released.policy, stats.in_use_bytes), (0, 0));
+}

@@ -81,12 +81,41 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
 
     /// Gives the span at `index` back.
     pub(super) fn deallocate(&mut self, index: usize) {
+        let out = self.take_out(index);
+        // SAFETY: the span came from this heap on this ground, and the model forgot it.
+        unsafe { self.heap.deallocate(self.ground, out.span) };
+        self.check_map_forgot(out);
+    }
+
+    /// Gives the span at `index` back, and to the kernel what the heap keeps of it as a run of its own; compares the
+    /// figures.
+    pub(super) fn deallocate_to_kernel(&mut self, index: usize) {
+        let before = self.heap.stats();
+        let out = self.take_out(index);
+        // SAFETY: the span came from this heap on this ground, and the model forgot it.
+        unsafe { self.heap.deallocate_to_kernel(self.ground, out.span) };
+        self.check_map_forgot(out);
+        let after = self.heap.stats();
+        let bytes = out.pages.bytes() as u64;
+        assert_eq!(after.in_use_bytes + bytes, before.in_use_bytes, "a span ended: {after:?}");
+        assert_eq!(after.system_bytes, before.system_bytes, "address space stays: {after:?}");
+        assert_eq!(after.peak_backed_bytes, before.peak_backed_bytes, "a peak stays");
+        let counted = after.released.policy - before.released.policy;
+        assert!(counted <= bytes, "no more than the span can go");
+        self.released.policy += counted;
+    }
+
+    /// Forgets the span at `index`, which is about to be given back.
+    fn take_out(&mut self, index: usize) -> Out<P> {
         let out = self.out.swap_remove(index);
         self.check_map(out);
         self.ground.source().note_given_back(out.range());
         self.in_use -= out.pages;
-        // SAFETY: the span came from this heap on this ground, and the model forgot it.
-        unsafe { self.heap.deallocate(self.ground, out.span) };
+        out
+    }
+
+    /// No end of a span that was given back is one that is in use.
+    fn check_map_forgot(&self, out: Out<P>) {
         for page in [out.first, out.first + out.pages - PageCount::ONE] {
             let found = self.ground.map().span_of(page);
             assert!(

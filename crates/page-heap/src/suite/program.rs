@@ -284,6 +284,7 @@ pub(super) fn random_step<P: PageSize, H: PageHeap<P>>(
         4..10 if model.out() < MOST_OUT => {
             model.allocate(random_request(seed));
         }
+        16 if model.out() > 0 => model.deallocate_to_kernel(seed.below(model.out())),
         _ if model.out() > 0 => model.deallocate(seed.below(model.out())),
         _ => {}
     }

@@ -992,3 +992,64 @@ fn a_run_of_which_a_part_went_back_is_taken_again_with_what_stayed() {
     heap.check();
     assert_eq!(heap.heap.state.lock().nodes.promised(), 0, "no promise is left over");
 }
+
+/// Gives a span back that is to go to the kernel as it ends.
+fn deallocate_to_kernel<P: PageSize>(heap: &Heap<P>, span: SpanHandle) {
+    // SAFETY: the test got it from this heap, and uses it no more.
+    assert!(unsafe { heap.heap.deallocate_to_kernel(&heap.ground, span) });
+}
+
+fn what_goes_to_the_kernel_as_it_ends_is_not_backed<P: PageSize>() {
+    let heap = Heap::<P>::new();
+    let span = heap.allocate(8 * MIB);
+    let first = span.first::<P>();
+    deallocate_to_kernel(&heap, span);
+    heap.check();
+    let (stats, figures) = (heap.heap.stats(), heap.figures());
+    assert_eq!((stats.free_bytes, stats.in_use_bytes), (0, 0));
+    assert_eq!(stats.unmapped_bytes, stats.system_bytes);
+    assert_eq!(
+        figures.cache.fast_unbacked_hugepages, 4,
+        "it counts as what the cache had no room for"
+    );
+    assert_eq!(heap.release(64 * MIB, ReleaseReason::Call), 0, "there is nothing left to give");
+    let again = heap.allocate(8 * MIB);
+    assert_eq!((again.first::<P>(), again.is_zeroed()), (first, true));
+    heap.deallocate(again);
+    assert_eq!(heap.heap.stats().free_bytes, 8 << 20, "the next one stays with the cache");
+    heap.check();
+}
+
+#[test]
+fn what_goes_to_the_kernel_as_it_ends_is_not_backed_in_any_page_size() {
+    what_goes_to_the_kernel_as_it_ends_is_not_backed::<Pages4K>();
+    what_goes_to_the_kernel_as_it_ends_is_not_backed::<Pages8K>();
+    what_goes_to_the_kernel_as_it_ends_is_not_backed::<Pages32K>();
+    what_goes_to_the_kernel_as_it_ends_is_not_backed::<Pages256K>();
+}
+
+#[test]
+fn a_tail_that_others_use_stays_when_its_span_goes_to_the_kernel() {
+    let heap = Heap::<Pages8K>::new();
+    let span = heap.allocate(8 * MIB + MIB);
+    let neighbour = heap.allocate(8192);
+    assert_eq!(neighbour.first::<Pages8K>().hugepage(), span.last::<Pages8K>().hugepage());
+    deallocate_to_kernel(&heap, span);
+    heap.check();
+    let stats = heap.heap.stats();
+    assert_eq!((stats.in_use_bytes, stats.free_bytes), (8192, (2 << 20) - 8192));
+    heap.deallocate(neighbour);
+    heap.check();
+}
+
+#[test]
+fn what_the_kernel_refuses_as_it_ends_stays_with_the_cache() {
+    let heap = Heap::<Pages8K>::new();
+    let span = heap.allocate(8 * MIB);
+    heap.ground.source.arm(Fault::always().of(CallKinds::RELEASE));
+    deallocate_to_kernel(&heap, span);
+    heap.check();
+    let stats = heap.heap.stats();
+    assert_eq!((stats.free_bytes, stats.release_failures), (8 << 20, 1));
+    assert_eq!(heap.figures().cache.cached_hugepages, 4);
+}
