@@ -245,7 +245,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
             in_use_bytes: heap.in_use_bytes,
             wanted_bytes: self.recent.at(ground.clock().now_ns()).saturating_sub(heap.in_use_bytes),
             backed_bytes,
-            booked_bytes: heap.in_use_bytes + heap.free_bytes,
+            booked_bytes: heap.backed_bytes(),
             hugepage_bytes,
             fragmentation,
             // What went back is still away, or came again.
@@ -284,7 +284,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> SimulatedHeap<'a, P, H> {
         let now_ns = self.layers.ground.clock().now_ns();
         if self.thread == ThreadKind::Auto && !self.has_thread {
             let stats = self.layers.page_heap.stats();
-            self.has_thread = stats.in_use_bytes + stats.free_bytes >= THREAD_FROM_BYTES;
+            self.has_thread = stats.backed_bytes() >= THREAD_FROM_BYTES;
             // A thread begins with a step.
             if self.has_thread {
                 self.due_ns = now_ns.max(1);

@@ -23,6 +23,15 @@ fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
     builder.check(model);
 }
 
+/// A thread that does `work` with what it shares with this one.
+fn beside<T: 'static, R: 'static>(
+    shared: &Arc<T>,
+    work: impl FnOnce(&T) -> R + 'static,
+) -> thread::JoinHandle<R> {
+    let shared = Arc::clone(shared);
+    thread::spawn(move || work(&shared))
+}
+
 fn add_one(mutex: &Mutex<UnsafeCell<u32>>) {
     let guard = mutex.lock();
     // SAFETY: `with_mut` gives a pointer to the cell's value, which the lock gives to us alone;
@@ -40,10 +49,7 @@ fn read(cell: &UnsafeCell<u32>) -> u32 {
 fn two_threads_are_never_inside_together() {
     loom::model(|| {
         let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
-        let other = {
-            let mutex = Arc::clone(&mutex);
-            thread::spawn(move || add_one(&mutex))
-        };
+        let other = beside(&mutex, add_one);
         add_one(&mutex);
         other.join().unwrap();
         assert_eq!(read(&mutex.lock()), 2);
@@ -59,12 +65,7 @@ fn two_threads_are_never_inside_together() {
 fn no_wake_up_is_lost_between_two_sleepers_and_who_leaves() {
     explore(3, || {
         let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                let mutex = Arc::clone(&mutex);
-                thread::spawn(move || add_one(&mutex))
-            })
-            .collect();
+        let others: Vec<_> = (0..2).map(|_| beside(&mutex, add_one)).collect();
         add_one(&mutex);
         for other in others {
             other.join().unwrap();
@@ -78,13 +79,10 @@ fn no_wake_up_is_lost_between_two_sleepers_and_who_leaves() {
 fn no_wake_up_is_lost_when_the_holder_comes_back_at_once() {
     explore(3, || {
         let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
-        let other = {
-            let mutex = Arc::clone(&mutex);
-            thread::spawn(move || {
-                add_one(&mutex);
-                add_one(&mutex);
-            })
-        };
+        let other = beside(&mutex, |mutex| {
+            add_one(mutex);
+            add_one(mutex);
+        });
         add_one(&mutex);
         add_one(&mutex);
         other.join().unwrap();
@@ -96,16 +94,13 @@ fn no_wake_up_is_lost_when_the_holder_comes_back_at_once() {
 fn who_only_tries_is_never_inside_with_who_waits() {
     loom::model(|| {
         let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
-        let other = {
-            let mutex = Arc::clone(&mutex);
-            thread::spawn(move || {
-                let Some(guard) = mutex.try_lock() else { return 0 };
-                // SAFETY: `with_mut` gives a pointer to the cell's value, which the lock gives to us alone;
-                // loom fails the model if it did not.
-                guard.with_mut(|value| unsafe { *value += 1 });
-                1
-            })
-        };
+        let other = beside(&mutex, |mutex| {
+            let Some(guard) = mutex.try_lock() else { return 0 };
+            // SAFETY: `with_mut` gives a pointer to the cell's value, which the lock gives to us alone;
+            // loom fails the model if it did not.
+            guard.with_mut(|value| unsafe { *value += 1 });
+            1
+        });
         add_one(&mutex);
         let tried = other.join().unwrap();
         assert_eq!(read(&mutex.lock()), 1 + tried);
@@ -118,10 +113,7 @@ fn who_holds_without_a_guard_keeps_others_out_and_wakes_them() {
     loom::model(|| {
         let mutex = Arc::new(Mutex::new(UnsafeCell::new(0)));
         mutex.acquire();
-        let other = {
-            let mutex = Arc::clone(&mutex);
-            thread::spawn(move || add_one(&mutex))
-        };
+        let other = beside(&mutex, add_one);
         thread::yield_now();
         assert!(mutex.try_lock().is_none());
         // SAFETY: this thread acquired it above and has made no guard since.
@@ -146,12 +138,7 @@ fn once_publishes_what_it_wrote_to_who_waits_and_who_comes_late() {
             assert!(once.is_done() && !once.is_running_here());
             assert_eq!(read(value), 7);
         };
-        let others: Vec<_> = (0..2)
-            .map(|_| {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || call(&shared))
-            })
-            .collect();
+        let others: Vec<_> = (0..2).map(|_| beside(&shared, call)).collect();
         call(&shared);
         for other in others {
             other.join().unwrap();
@@ -164,10 +151,7 @@ fn once_publishes_what_it_wrote_to_who_waits_and_who_comes_late() {
 fn once_runs_here_for_its_runner_alone() {
     loom::model(|| {
         let once = Arc::new(Once::new());
-        let other = {
-            let once = Arc::clone(&once);
-            thread::spawn(move || once.call_once(|| assert!(once.is_running_here())))
-        };
+        let other = beside(&once, |once| once.call_once(|| assert!(once.is_running_here())));
         assert!(!once.is_running_here());
         other.join().unwrap();
         assert!(once.is_done());
@@ -197,10 +181,7 @@ fn new_figures() -> Arc<Figures> {
 fn figures_read_before_and_during_a_change_fit_each_other() {
     loom::model(|| {
         let figures = new_figures();
-        let writer = {
-            let figures = Arc::clone(&figures);
-            thread::spawn(move || change_twice(&figures))
-        };
+        let writer = beside(&figures, change_twice);
         if let Some((used, free)) = read_figures(&figures) {
             assert_eq!(used + free, 10);
         }
@@ -215,14 +196,11 @@ fn figures_read_before_and_during_a_change_fit_each_other() {
 fn figures_read_during_and_after_a_change_fit_each_other() {
     loom::model(|| {
         let figures = new_figures();
-        let reader = {
-            let figures = Arc::clone(&figures);
-            thread::spawn(move || {
-                if let Some((used, free)) = read_figures(&figures) {
-                    assert_eq!(used + free, 10);
-                }
-            })
-        };
+        let reader = beside(&figures, |figures| {
+            if let Some((used, free)) = read_figures(figures) {
+                assert_eq!(used + free, 10);
+            }
+        });
         change_twice(&figures);
         reader.join().unwrap();
     });
@@ -272,10 +250,7 @@ fn a_visitor_comes_while_the_owner_enters() {
     explore(3, || {
         let holdings = holdings(1);
         holdings.work();
-        let visitor = {
-            let holdings = Arc::clone(&holdings);
-            thread::spawn(move || holdings.value.visit(Holdings::add_one))
-        };
+        let visitor = beside(&holdings, |holdings| holdings.value.visit(Holdings::add_one));
         holdings.work();
         holdings.work();
         visitor.join().unwrap();
@@ -289,13 +264,10 @@ fn a_second_thread_ends_the_ownership_while_the_owner_enters() {
     explore(3, || {
         let holdings = holdings(2);
         holdings.work();
-        let second = {
-            let holdings = Arc::clone(&holdings);
-            thread::spawn(move || {
-                holdings.work();
-                holdings.work();
-            })
-        };
+        let second = beside(&holdings, |holdings| {
+            holdings.work();
+            holdings.work();
+        });
         holdings.work();
         holdings.work();
         second.join().unwrap();
@@ -312,8 +284,7 @@ fn the_owner_leaves_while_others_come() {
         holdings.work();
         let others: Vec<_> = (0..2)
             .map(|_| {
-                let holdings = Arc::clone(&holdings);
-                thread::spawn(move || {
+                beside(&holdings, |holdings| {
                     holdings.work();
                     holdings.work();
                     holdings.leave();
@@ -334,18 +305,15 @@ fn who_lost_the_value_enters_while_the_last_but_one_leaves_and_a_new_thread_come
     explore(2, || {
         let holdings = holdings(2);
         holdings.work();
-        let second = {
-            let holdings = Arc::clone(&holdings);
-            thread::spawn(move || {
-                holdings.work();
-                holdings.leave();
-                // A thread after this one.
-                holdings.users.fetch_add(1, Ordering::Relaxed);
-                holdings.work();
-                holdings.work();
-                holdings.leave();
-            })
-        };
+        let second = beside(&holdings, |holdings| {
+            holdings.work();
+            holdings.leave();
+            // A thread after this one.
+            holdings.users.fetch_add(1, Ordering::Relaxed);
+            holdings.work();
+            holdings.work();
+            holdings.leave();
+        });
         holdings.work();
         holdings.leave();
         second.join().unwrap();
@@ -358,15 +326,12 @@ fn a_fork_keeps_the_owner_outside_and_lets_it_in_again() {
     explore(3, || {
         let holdings = holdings(1);
         holdings.work();
-        let forks = {
-            let holdings = Arc::clone(&holdings);
-            thread::spawn(move || {
-                holdings.value.acquire();
-                // SAFETY: this thread acquired it.
-                unsafe { holdings.value.release() };
-                holdings.value.visit(Holdings::add_one);
-            })
-        };
+        let forks = beside(&holdings, |holdings| {
+            holdings.value.acquire();
+            // SAFETY: this thread acquired it.
+            unsafe { holdings.value.release() };
+            holdings.value.visit(Holdings::add_one);
+        });
         holdings.work();
         forks.join().unwrap();
         holdings.work();

@@ -233,8 +233,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     fn backed_bytes(&self) -> u64 {
-        let stats = self.page_heap().stats();
-        stats.in_use_bytes.saturating_add(stats.free_bytes)
+        self.page_heap().stats().backed_bytes()
     }
 
     #[cold]

@@ -94,7 +94,7 @@ impl<C: HeapConfig> Core<C> {
             return false;
         }
         let stats = self.page_heap().stats();
-        let backed_bytes = stats.in_use_bytes + stats.free_bytes;
+        let backed_bytes = stats.backed_bytes();
         let thread = &self.background.thread;
         let base_bytes = thread.base_bytes.load(Ordering::Relaxed);
         let has_grown = backed_bytes >= base_bytes.saturating_add(THREAD_FROM_BYTES);
@@ -233,9 +233,7 @@ impl<C: HeapConfig> Core<C> {
     /// The same in the child of a fork, which has no thread, and may have one when it has grown.
     pub(crate) fn begin_in_child(&self) {
         self.begin_without_thread();
-        let stats = self.page_heap().stats();
-        let backed_bytes = stats.in_use_bytes + stats.free_bytes;
-        self.begin_to_count(backed_bytes);
+        self.begin_to_count(self.page_heap().stats().backed_bytes());
     }
 
     /// A thread is made after as much growth from here, or as many threads, as the first one was.
