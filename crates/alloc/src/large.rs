@@ -18,6 +18,9 @@ const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
 /// times more, once in a process; at twice, what an image or a file of 10 MiB held can be read behind its end.
 const CLEARED_FROM_BYTES: usize = 4 * HUGEPAGE_BYTES;
 
+/// Longer ones do not, as one free would wait for the kernel too long.
+const CLEARED_TO_BYTES: usize = 256 << 20;
+
 impl<C: HeapConfig> Core<C> {
     /// A block of its own span; null when memory is exhausted or the request is impossible.
     pub(crate) fn allocate_large(&self, slot: Slot, size: usize, align: usize) -> *mut u8 {
@@ -115,13 +118,12 @@ impl<C: HeapConfig> Core<C> {
     /// not what stood there.
     ///
     /// Only in heaps that look for misuse, and that give memory back by themselves. The kernel's work, and that of who
-    /// has the memory next and faults it in again, is at most that for two blocks of the longest's length in the life of a
-    /// heap.
+    /// has the memory next and faults it in again, is at most that for twice [`CLEARED_TO_BYTES`] in the life of a heap.
     #[unsafe(link_section = ".text_rarely")]
     fn is_cleared(&self, block: AddressRange) -> bool {
         C::MARKS_FREE_BLOCKS
             && mark::LOOKS
-            && block.bytes >= CLEARED_FROM_BYTES
+            && (CLEARED_FROM_BYTES..=CLEARED_TO_BYTES).contains(&block.bytes)
             && self.config().release_rate > 0
             && self.large.is_new_length(block)
     }
