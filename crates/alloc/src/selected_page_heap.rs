@@ -136,6 +136,8 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         chosen!(self.allocate(platform, request))
     }
 
+    // Who gives back what did not fit is deep in the stack already, and would have the room for all of this as its own.
+    #[inline(never)]
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         chosen!(unsafe self.deallocate(platform, span))
     }

@@ -6,7 +6,7 @@ use core::cell::Cell;
 use std::vec::Vec;
 use strata_os::{AddressRange, Clock};
 use strata_span::SizeClass;
-use strata_span::{PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
+use strata_span::{HUGEPAGE_BYTES, PageCount, PageId, PageSize, Platform, SpanHandle, SpanPlace};
 
 /// A heap, the spans that it handed out, and what it should say of itself.
 pub(super) struct Model<'a, P: PageSize, H: PageHeap<P>> {
@@ -99,7 +99,9 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         let bytes = out.pages.bytes() as u64;
         assert_eq!(after.in_use_bytes + bytes, before.in_use_bytes, "a span ended: {after:?}");
         assert_eq!(after.system_bytes, before.system_bytes, "address space stays: {after:?}");
-        assert_eq!(after.peak_backed_bytes, before.peak_backed_bytes, "a peak stays");
+        // Where the kernel refuses, what stood unbacked beside the span on its last hugepage may count as backed.
+        let more = after.peak_backed_bytes - before.peak_backed_bytes;
+        assert!(more < HUGEPAGE_BYTES as u64, "nothing becomes backed but a rest: {after:?}");
         let counted = after.released.policy - before.released.policy;
         assert!(counted <= bytes, "no more than the span can go");
         self.released.policy += counted;
