@@ -41,10 +41,14 @@ pub(crate) enum Call {
 
 /// The background work of a heap. All zero bits are one of which nothing was done yet.
 ///
-/// What is written at each miss lies in front.
+/// The long schedule lies in front, and what is written at each miss behind it, where the middle tier begins: see
+/// [`Core`].
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct Background {
+    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers,
+    /// which steps use. Waited for by forks and by who wants figures at rest; everybody else tries it.
+    schedule: Mutex<Schedule>,
     /// How many want figures at rest: no step begins meanwhile. Raised under the schedule's lock, where steps look
     /// at it, so that who raised it finds none underway; lowered by whoever raised it, with a release that the
     /// look's acquire pairs with: what was read was read before the next step.
@@ -64,9 +68,6 @@ pub(crate) struct Background {
     counters: Counters,
     fallen: Fallen,
     thread: Thread,
-    /// Keeps steps apart, and a fork from finding one half done. Rank: above the list of threads and the layers,
-    /// which steps use. Waited for by forks and by who wants figures at rest; everybody else tries it.
-    schedule: Mutex<Schedule>,
 }
 
 /// No step begins as long as this lives; of none in a step itself.
@@ -134,6 +135,7 @@ impl<C: HeapConfig> Core<C> {
     /// Waits until no step is underway, and keeps steps and who else calls this away as long as the guard lives;
     /// what is had of that after a second, as for [`hold_background`](Self::hold_background), and nothing of it in
     /// a step itself. No fork waits for the guard.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn take_turn(&self) -> impl Sized + use<'_, C> {
         let background = &self.background;
         let in_step = background.stepping.load(Ordering::Relaxed) == thread_pointer();

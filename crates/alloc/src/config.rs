@@ -268,12 +268,14 @@ fn has_caches_to_speak_of(text: &[u8], key: &[u8]) -> Result<(), Problem> {
 }
 
 /// What the last pair with the key `hardened` says that can be understood.
+#[unsafe(link_section = ".text_rarely")]
 fn is_hardened(text: &[u8]) -> bool {
     let said = pairs(text).filter(|(key, _)| *key == b"hardened");
     said.filter_map(|(_, value)| one_of(value?, YES_OR_NO).ok()).last().unwrap_or(false)
 }
 
 /// The path of the last pair with this key that can be used.
+#[unsafe(link_section = ".text_rarely")]
 fn last_path(text: &[u8], wanted: &[u8]) -> Option<PathText> {
     let paths = pairs(text).filter(|(key, _)| *key == wanted);
     paths.filter_map(|(_, value)| usable_path(value?)).last()

@@ -203,6 +203,7 @@ impl<C: HeapConfig> Core<C> {
         found.map_or(core::ptr::null_mut(), NonNull::as_ptr)
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn allocate_hardened_once(&self, slot: Slot, request: BlockRequest) -> *mut u8 {
         let Some(entry) = slot_entry::<C>(request.size, request.align) else {
             return self.allocate_guarded(slot, request);

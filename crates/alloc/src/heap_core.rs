@@ -36,7 +36,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"strata\0\x01");
 ///
 /// A reader of the process's memory looks for the magic number at the start of a mapping named `strata metadata`.
 ///
-/// What each program uses lies in front, the page heap's part of it first, so that a small one has it on few pages.
+/// What each program uses lies in front, the page heap's part of it first, so that a small one has it on few pages; and
+/// where the background's part ends and the middle tier begins.
 #[repr(C)]
 pub struct Core<C: HeapConfig> {
     identity: Identity,
@@ -55,8 +56,8 @@ pub struct Core<C: HeapConfig> {
     finished: AtomicBool,
     pub(crate) threads: Threads<C::Pages>,
     page_heap: C::PageHeap,
-    middle: MiddleTier<C::Pages>,
     pub(crate) background: Background,
+    middle: MiddleTier<C::Pages>,
     thread_caches: ThreadCaches<C::Pages>,
     pub(crate) hardened: Hardened,
     pub(crate) recorder: Recorder,
@@ -87,10 +88,18 @@ static_assertions::const_assert_eq!(offset_of!(Identity, own_range), 24);
 /// What caches refill from.
 pub(crate) type Middle<'a, C> = MiddleSource<'a, Core<C>, <C as HeapConfig>::PageHeap>;
 
+/// The smallest pages that kernels have.
+const FRONT_PAGE_BYTES: usize = 4096;
+
 impl<C: HeapConfig> Core<C> {
+    /// What the first span of each heap writes at the latest. Memory that was never touched faults twice where it is
+    /// read before it is written: these pages are written first.
+    const FRONT_BYTES: usize = 3 * FRONT_PAGE_BYTES;
+
     /// Makes the state of a heap; none when there is no memory for it.
     pub(crate) fn create(config: Config) -> Option<NonNull<Self>> {
         const { assert!(align_of::<Self>() <= 4096, "a core begins at a page") };
+        const { assert!(size_of::<Self>() >= Self::FRONT_BYTES, "a core has its front") };
         let source = C::source();
         let granule = source.page_bytes();
         let bytes = size_of::<Self>().checked_next_multiple_of(granule)?;
@@ -129,6 +138,10 @@ impl<C: HeapConfig> Core<C> {
             // SAFETY: the offset is a field's, within the core.
             unsafe { place.byte_add(offset) }
         };
+        for page in (0..Self::FRONT_BYTES).step_by(FRONT_PAGE_BYTES) {
+            // SAFETY: within the core, which is zeroed and known to nobody else.
+            unsafe { at(page).cast::<u8>().write_volatile(0) };
+        }
         if !C::PageHeap::EMPTY_IS_ZERO {
             let page_heap = at(offset_of!(Self, page_heap)).cast::<C::PageHeap>();
             // SAFETY: the field is within the caller's memory. The other layers are valid when zeroed, as their types

@@ -48,6 +48,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Tells of an object of a class that was given back with the size of another one, or of what else is wrong with it.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(crate) fn report_wrong_size(&self, class: SizeClass, address: Address, said: Said) {
@@ -74,6 +75,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Tells of the object that this thread freed last, and freed again.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(crate) fn report_freed_last(&self, function: Function, address: Address) {

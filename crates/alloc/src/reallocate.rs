@@ -113,6 +113,7 @@ impl<C: HeapConfig> Heap<C> {
     /// # Safety
     ///
     /// As for [`Self::reallocate`].
+    #[unsafe(link_section = ".text_rarely")]
     #[inline(never)]
     unsafe fn reallocate_at_leisure<const ROOM: bool>(
         &self,

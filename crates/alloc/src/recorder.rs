@@ -50,6 +50,7 @@ unsafe impl Send for Recording {}
 
 /// Whether this process is the one to be recorded: `STRATA_RECORD_PID` names it, or nobody does. Children inherit the
 /// environment, and would write over their parent's file.
+#[unsafe(link_section = ".text_rarely")]
 pub(crate) fn is_asked() -> bool {
     let Some(value) = environment(c"STRATA_RECORD_PID") else { return true };
     let number = core::str::from_utf8(value).ok().and_then(|text| text.parse::<u32>().ok());
@@ -124,6 +125,7 @@ impl Recording {
     }
 
     /// Writes what there is. A file that takes no more ends the recording, and it is said once.
+    #[unsafe(link_section = ".text_rarely")]
     fn flush(&mut self) {
         let used = core::mem::take(&mut self.used);
         let Some(file) = self.file.take() else { return };

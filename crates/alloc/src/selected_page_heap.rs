@@ -13,7 +13,8 @@ use strata_temeraire::{SkipIntervals, Temeraire, TemeraireFigures};
 
 /// The hugepage-aware page heap or the legacy one, as [`select`](Self::select) says before the first span.
 ///
-/// The question costs one predictable branch a span.
+/// The question costs one predictable branch a span. It stands in front, beside what each heap uses.
+#[repr(C)]
 #[derive(Debug)]
 pub struct SelectedPageHeap<P: PageSize> {
     /// Written by `select`, before the heap is used; read by every operation.

@@ -226,6 +226,7 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// The cache is the calling thread's, of this heap.
+    #[unsafe(link_section = ".text_rarely")]
     unsafe fn flush_cache(&self, cache: OwnCache<'_, C::Pages>, class: SizeClass) {
         // SAFETY: the cache is this thread's, as the caller promises, and the source that of its heap.
         unsafe {

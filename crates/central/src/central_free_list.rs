@@ -333,6 +333,7 @@ impl<P: PageSize> Default for CentralFreeList<P> {
 
 /// Notes that objects of a span are used, some of whose granules went back to the kernel; says how many bytes of
 /// these have memory behind them again. The lock is held.
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 fn note_used<E: Platform>(platform: &E, span: SpanHandle, size: usize, objects: &[*mut u8]) -> u64 {
     let Some(granules) = Granules::of::<E::Pages>(&span, size, kernel_page_bytes(platform)) else {

@@ -42,6 +42,7 @@ extern crate std;
 
 mod back_end;
 mod central_free_list;
+mod class_places;
 mod granules;
 mod middle_source;
 mod middle_tier;

@@ -2,7 +2,8 @@
 
 use crate::{
     BackEnd, CentralFreeList, ClassStats, MiddleSource, MiddleStats, ObjectMaps, OnlyBackEnd,
-    StandardTransfer, TransferCache, TransferPolicy, resizing::SpareCapacity,
+    StandardTransfer, TransferCache, TransferPolicy, class_places::ClassPlaces,
+    resizing::SpareCapacity,
 };
 use strata_page_heap::PageHeap;
 use strata_size_classes::{CLASS_SLOTS, PageSize, SizeClass};
@@ -14,11 +15,17 @@ use strata_sync::const_fn;
 /// All zero bits are an empty tier, so that it may be part of a static, or lie in the metadata arena.
 /// Platform and page heap are named by [`with`](Self::with), and are the same for as long as the tier
 /// has a span.
+///
+/// What all classes share lies in front, and behind it the classes as they come into use: so a small program has all of
+/// it on few pages.
+#[repr(C)]
 #[derive(Debug)]
 pub struct MiddleTier<P: PageSize, T: TransferPolicy = StandardTransfer> {
-    classes: [ClassTier<P, T>; CLASS_SLOTS],
     object_maps: ObjectMaps,
     pub(crate) spare_capacity: SpareCapacity,
+    places: ClassPlaces,
+    /// Each class's at its place.
+    classes: [ClassTier<P, T>; CLASS_SLOTS],
 }
 
 /// What one class has. Both lie together, so that a program of few classes has them on few pages.
@@ -42,9 +49,10 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         /// A tier that has nothing.
         pub const fn new() -> Self {
             Self {
-                classes: strata_sync::const_array![ClassTier::new(); CLASS_SLOTS],
                 object_maps: ObjectMaps::new(),
                 spare_capacity: SpareCapacity::new(),
+                places: ClassPlaces::new(),
+                classes: strata_sync::const_array![ClassTier::new(); CLASS_SLOTS],
             }
         }
     }
@@ -115,15 +123,15 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
 
     /// One class's transfer cache.
     #[inline(always)]
-    pub const fn transfer(&self, class: SizeClass) -> &TransferCache<T> {
-        // A class's index is below the array's length, by a mask, so that this has no check.
-        &self.classes[class.index()].transfer
+    pub fn transfer(&self, class: SizeClass) -> &TransferCache<T> {
+        // A place is below the array's length, by a mask, so that this has no check.
+        &self.classes[self.places.of(class)].transfer
     }
 
     /// One class's central free list.
     #[inline(always)]
-    pub const fn central(&self, class: SizeClass) -> &CentralFreeList<P> {
-        &self.classes[class.index()].central
+    pub fn central(&self, class: SizeClass) -> &CentralFreeList<P> {
+        &self.classes[self.places.of(class)].central
     }
 
     /// The bitmaps of spans.

@@ -89,6 +89,7 @@ impl CpuCache {
 
     /// The figures of `id`'s cache, each as it is at some moment; zeros if there is no such id. Costs a load per
     /// class, and touches nothing of a cache that was never used.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn cpu_stats(&self, id: u32) -> CpuStats {
         if !self.is_populated(id) {
             return CpuStats::default();

@@ -95,6 +95,7 @@ impl CpuCache {
 
     /// Gives each CPU `change` bytes of limit more, those that were never used, too. What these have lent and do
     /// not have any more comes off those that borrowed.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn change_limits(&self, change: i64) {
         let mut changed = 0;
         for state in self.populated() {
@@ -188,6 +189,7 @@ impl CpuCache {
 impl Stopped<'_> {
     /// Makes about `bytes` available that classes have capacity for: first what stands empty, then by giving objects to
     /// `source`, half of each class's.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn free_capacity<O: ObjectSource>(&mut self, source: &O, bytes: i64) {
         let mut missing = usize::try_from(bytes).unwrap_or(0);
         for gives_objects in [false, true] {

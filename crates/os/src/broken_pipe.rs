@@ -17,6 +17,7 @@ const SIGPIPE_ALONE: thread::Signals = 1 << (libc::SIGPIPE - 1);
 ///
 /// Two system calls more than the write; three or four where `SIGPIPE` came, or is blocked by the program, whose
 /// own ones stay. Where the process makes no calls but memory's there is the write alone, and its signal.
+#[unsafe(link_section = ".text_rarely")]
 pub(crate) fn write(descriptor: c_int, bytes: &[u8]) -> c_long {
     if keeps_to_memory_calls() {
         return write_bare(descriptor, bytes);

@@ -25,6 +25,7 @@ pub struct CgroupLimits {
 ///     assert!(limits.max_bytes != Some(0));
 /// }
 /// ```
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 pub fn cgroup_limits() -> Option<CgroupLimits> {
@@ -195,6 +196,7 @@ impl Path {
     }
 
     /// A field of mountinfo, in which blanks and the like are written as `\040`.
+    #[unsafe(link_section = ".text_rarely")]
     fn unescaped(field: &[u8]) -> Option<Self> {
         let mut path = Self::of(&[])?;
         let mut rest = field;

@@ -110,12 +110,14 @@ pub fn visit_every_cpu(mut visit: impl FnMut(u32)) -> Result<u32, i32> {
 }
 
 /// Whether the kernel has no more CPUs than fit the usual mask. (Or answers nothing: then no mask does.)
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn usual_masks_do() -> bool {
     !matches!(CpuMask::<USUAL_MASK_WORDS>::of_this_thread(), Err(libc::EINVAL))
 }
 
 /// [`visit_every_cpu`], by masks of so many words: in functions of their own, whose stack nobody else pays for.
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn visit_each<const WORDS: usize>(cpus: u32, visit: &mut impl FnMut(u32)) -> Result<u32, i32> {
     let (before, _) = CpuMask::<WORDS>::of_this_thread()?;
@@ -146,6 +148,7 @@ fn visit_by(
 }
 
 /// Binds this thread to one CPU, and has it run there; `EINVAL` where that does not exist, or is forbidden.
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn bind_to<const WORDS: usize>(cpu: u32) -> Result<(), i32> {
     let mask = CpuMask::<WORDS>::only(cpu).ok_or(libc::EINVAL)?;
@@ -185,6 +188,7 @@ pub fn visit_cpu(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
 }
 
 /// [`visit_cpu`], by masks of so many words.
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn visit_one<const WORDS: usize>(cpu: u32, visit: impl FnOnce()) -> Result<bool, i32> {
     let (before, _) = CpuMask::<WORDS>::of_this_thread()?;

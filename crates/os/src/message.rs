@@ -23,6 +23,7 @@ pub fn stderr_line(message: fmt::Arguments<'_>) {
 
 /// Writes `strata: `, `message` and an end of line to standard error, and ends the program by
 /// `abort`. Use it through [`crash!`](crate::crash!).
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 pub fn crash(message: fmt::Arguments<'_>) -> ! {
@@ -33,6 +34,7 @@ pub fn crash(message: fmt::Arguments<'_>) -> ! {
 
 /// Writes `strata: `, `message` and an end of line to standard error. Use it through
 /// [`warn_line!`](crate::warn_line!).
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 pub fn warn_line(message: fmt::Arguments<'_>) {
@@ -81,6 +83,7 @@ impl Line {
 }
 
 impl Write for Line {
+    #[unsafe(link_section = ".text_rarely")]
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = self.bytes.get_mut(self.filled..LINE_BYTES - 1).unwrap_or_default();
         for (place, byte) in room.iter_mut().zip(text.bytes()) {

@@ -104,6 +104,7 @@ const PAGEMAP_SCAN: libc::c_ulong = 0xc060_6610;
 /// range costs twice the calls, with twice as many the stack of a small thread is felt.
 const REGIONS: usize = 32;
 
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn by_pagemap_scan(scan: &PageScan, range: AddressRange) -> Result<Residency, i32> {
     let mut sum = Residency::default();
@@ -223,6 +224,7 @@ fn by_mincore(range: AddressRange) -> Result<Residency, i32> {
     Ok(Residency { resident_bytes, hugepage_bytes, swapped_bytes: 0 })
 }
 
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn resident_by_mincore(range: AddressRange) -> Result<usize, i32> {
     let page = kernel_page_bytes();
@@ -247,6 +249,7 @@ fn resident_by_mincore(range: AddressRange) -> Result<usize, i32> {
 /// Bytes on hugepages in the mappings that `range` touches, as /proc/self/smaps has them: of a
 /// mapping that only partly lies in it, no more than that part. Reads the whole file, which takes
 /// the kernel milliseconds in a large process.
+#[unsafe(link_section = ".text_rarely")]
 #[inline(never)]
 fn hugepages_by_smaps(range: AddressRange) -> Result<usize, i32> {
     let file = KernelFile::open_own(c"/proc/thread-self/smaps", c"/proc/self/smaps")?;
@@ -326,6 +329,7 @@ fn mapping_of_line(line: &[u8]) -> Option<AddressRange> {
     Some(AddressRange::new(start, end.checked_sub(start)?))
 }
 
+#[unsafe(link_section = ".text_rarely")]
 fn hexadecimal(text: &[u8]) -> Option<usize> {
     usize::from_str_radix(core::str::from_utf8(text).ok()?, 16).ok()
 }

@@ -111,6 +111,7 @@ unsafe impl PageSource for SystemPages {
         })
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     unsafe fn mark_guard(&self, range: AddressRange) -> Result<(), MapError> {
         /// Set when the kernel does not know such marks, or the memory is locked; says only "do not ask again".
         static REFUSED: AtomicBool = AtomicBool::new(false);
@@ -356,6 +357,7 @@ fn drop_pages(range: AddressRange) -> Result<(), MapError> {
 }
 
 /// Advice that the kernel may leave undone for now: when a signal comes or it is short of memory.
+#[unsafe(link_section = ".text_rarely")]
 fn advise_again(range: AddressRange, advice: c_int) -> Result<(), MapError> {
     let mut last = advise(range, advice);
     for _ in 1..TRIES {

@@ -22,6 +22,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// `run` bears to be called with `argument` in another thread, for as long as that one runs; it does not unwind, and
 /// its code is not unloaded.
+#[unsafe(link_section = ".text_rarely")]
 pub unsafe fn start_thread(
     stack_bytes: usize,
     run: extern "C" fn(*mut c_void) -> *mut c_void,

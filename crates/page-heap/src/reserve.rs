@@ -144,6 +144,7 @@ impl Reserve {
 
     /// Takes `count` hugepages from the address `start` on, if a reservation goes on just there and has so many left;
     /// nothing is reserved for it.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn take_at<E: Platform>(
         &mut self,
         platform: &E,
@@ -159,6 +160,7 @@ impl Reserve {
     /// Takes back what the last [`take`](Self::take) or [`take_at`](Self::take_at) gave, as if it had not been called.
     ///
     /// Only the newest piece can be put back, and only before anything was written to it.
+    #[unsafe(link_section = ".text_rarely")]
     pub fn put_back(&mut self, taken: TakenRange) {
         let range = taken.range;
         let joins = |stock: &&mut Stock| stock.range.start == range.end();

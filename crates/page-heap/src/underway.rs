@@ -83,12 +83,14 @@ impl Underway {
 
     /// Waits until nobody else is in a step, two seconds at most by the monotonic clock. With no lock held that a
     /// step takes.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     pub fn wait_for_others(&self) {
         self.wait_for_others_until(MonotonicClock.now_ns().saturating_add(PATIENCE_NS));
     }
 
     /// The same until a time of the monotonic clock.
+    #[unsafe(link_section = ".text_rarely")]
     fn wait_for_others_until(&self, until_ns: u64) {
         let nobody_wakes = core::sync::atomic::AtomicU32::new(0);
         while self.has_others() {
@@ -103,6 +105,7 @@ impl Underway {
     /// Calls `attempt` until it finds something, or finds nothing while nobody else has anything in hand: it says
     /// both, of one moment under the heap's lock. Waits two seconds at most, all in all. With no lock held that a
     /// step takes.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     pub fn retry_after_others<T>(
         &self,
@@ -158,6 +161,7 @@ impl Underway {
         futex_wake(&self.forks, u32::MAX >> 1);
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     fn wait_for_forks(&self) {

@@ -154,6 +154,7 @@ impl Misuse<'_> {
     /// ```text
     /// strata: double free: free(0x7f31c0a02070), class 8 of 112 bytes, span 0x7f31c0a02000 of 1 pages, thread 4711; last: freed
     /// ```
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub fn report<P: PageSize>(&self) {

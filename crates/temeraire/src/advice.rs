@@ -261,6 +261,7 @@ impl HugepageAdvice {
     }
 
     /// Sees to it that the kernel backs a run with small pages, whatever it was told of it before.
+    #[unsafe(link_section = ".text_rarely")]
     fn leave_on_small_pages<E: Platform>(&self, platform: &E, run: AddressRange) {
         let backs_with_hugepages = match self.mode(platform) {
             ThpMode::Always => true,
@@ -274,6 +275,7 @@ impl HugepageAdvice {
     }
 
     /// Asks for hugepages behind a fresh range, where the system leaves that to us.
+    #[unsafe(link_section = ".text_rarely")]
     fn ask<E: Platform>(&self, platform: &E, range: AddressRange) {
         let must_ask = match self.mode(platform) {
             ThpMode::Madvise => true,
@@ -288,6 +290,7 @@ impl HugepageAdvice {
 
     /// Forbids a hugepage, parts of which are about to be given back: where the kernel collects
     /// hugepages in the background, it would fill them again. True if it is forbidden now.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn forbid<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
         if !self.forbids(platform) {
             return false;
@@ -296,6 +299,7 @@ impl HugepageAdvice {
     }
 
     /// Allows a hugepage that was forbidden. True if it is allowed now.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allow<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
         let done = self.say(platform, range, Advice::Hugepage);
         if done {

@@ -238,6 +238,7 @@ impl Demand {
     }
 
     /// Confirms the decisions that expected `pages` or less.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     fn judge(&mut self, now_ns: u64, pages: u64) {
         self.expire(now_ns / SECOND_NS + 1);

@@ -244,6 +244,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Takes `count` hugepages from `first` on, which are free.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn take_pieces<E: Platform>(
         &mut self,
         platform: &E,

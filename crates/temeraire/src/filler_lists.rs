@@ -35,6 +35,11 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
     /// Puts a tracker that is on no list in front of the list `list`.
     pub(crate) fn insert(&mut self, tracker: Handle<HugepageTracker>, set: FillerSet, list: usize) {
         let list = list.min(LISTS - 1);
+        // Written first: memory that was never touched faults twice where it is read before.
+        if let Some(word) = self.occupied.get_mut(list / 64) {
+            *word |= 1 << (list % 64);
+        }
+        self.summary |= 1 << (list / 64);
         let Some(head) = self.heads.get_mut(Self::place(list)) else { return };
         tracker.set.set(set);
         tracker.list.set((list & 0xffff) as u16);
@@ -44,10 +49,6 @@ impl<const LISTS: usize, const WORDS: usize> FillerLists<LISTS, WORDS> {
             second.previous.set(Some(tracker));
         }
         *head = Some(tracker);
-        if let Some(word) = self.occupied.get_mut(list / 64) {
-            *word |= 1 << (list % 64);
-        }
-        self.summary |= 1 << (list / 64);
     }
 
     /// Takes a tracker off its list, which is one of these.

@@ -417,6 +417,7 @@ fn aligned_in(
 }
 
 /// The same in any range of a subtree, as far as `looks` nodes tell. As deep as the tree.
+#[unsafe(link_section = ".text_rarely")]
 fn find_aligned_under(
     node: NodeHandle,
     count: HugepageCount,

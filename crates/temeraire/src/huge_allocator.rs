@@ -172,6 +172,7 @@ impl HugeAllocator {
     }
 
     /// Gets `count` hugepages from `first` on from the system, if a reservation goes on just there.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     pub(crate) fn grow_at<E: Platform>(
         &mut self,

@@ -42,14 +42,17 @@ use strata_span::{
 ///
 /// (Hunter, Kennelly, Turner, Gove, Moseley, Ranganathan: "Beyond malloc efficiency to fleet
 /// efficiency: a hugepage-aware memory allocator", OSDI 2021.)
+///
+/// The state stands last, for what each heap uses of it lies at its front.
+#[repr(C)]
 #[derive(Debug)]
 pub struct HugePageAware<P: PageSize> {
-    /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken
-    /// under it.
-    pub(crate) state: Published<State<P>>,
     pub(crate) advice: HugepageAdvice,
     /// Releases and the like with the lock dropped; a fork waits for them.
     pub(crate) underway: Underway,
+    /// Guards all parts. Rank: above the page map's and the metadata arena's locks, which are taken
+    /// under it.
+    pub(crate) state: Published<State<P>>,
 }
 
 impl<P: PageSize> HugePageAware<P> {
@@ -123,6 +126,7 @@ impl<P: PageSize> HugePageAware<P> {
     }
 
     /// Takes pages back that were found a moment ago.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     fn put_back<E: Platform<Pages = P>>(
         &self,
@@ -226,6 +230,7 @@ impl<P: PageSize> HugePageAware<P> {
     }
 
     /// Where address space is short, a part of what is not backed goes back to the source. False if there is none.
+    #[unsafe(link_section = ".text_rarely")]
     fn give_back_space<E: Platform<Pages = P>>(&self, platform: &E) -> bool {
         let mut state = self.state.lock();
         let State { allocator, nodes, .. } = &mut *state;

@@ -90,6 +90,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Counts the hugepages of a run that the filler has as wholly backed: they were not kept on small pages after all.
+    #[unsafe(link_section = ".text_rarely")]
     fn count_as_whole<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,

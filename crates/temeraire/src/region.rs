@@ -336,6 +336,7 @@ impl Region {
     }
 
     /// Counts `count` pages from `start` as in use, and has the hugepages that they lie in backed.
+    #[unsafe(link_section = ".text_rarely")]
     fn back<P: PageSize>(&self, start: usize, count: usize, now_ns: u64) -> Backing {
         self.used_pages.set(self.used_pages() + count);
         let mut backing = Backing { zeroed: true, fresh: false };

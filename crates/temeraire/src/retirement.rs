@@ -11,6 +11,7 @@ use strata_span::{HugepageCount, PageCount, PageSize, Platform};
 
 impl<P: PageSize> State<P> {
     /// Moves a hugepage that the filler is done with to where it belongs.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn retire<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
@@ -56,6 +57,7 @@ impl<P: PageSize> State<P> {
 
     /// Gives a hugepage that the filler kept although it was empty to the cache. What of it is not backed counts as such
     /// there.
+    #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn give_up<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,

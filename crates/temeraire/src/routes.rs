@@ -101,6 +101,7 @@ impl<P: PageSize> State<P> {
 
     /// Where there is no fresh hugepage, a page of the hugepages that are kept for spans of other kinds: better than none.
     /// Those for dense spans count on it that each has one page.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     fn allocate_among_others(
         &mut self,

@@ -24,7 +24,7 @@ use strata_span::{PageCount, PageId, PageSize, Platform, Pool};
 /// All that the heap's lock guards.
 ///
 /// What each heap uses lies in front, so that a small one has it on few pages: of the cache its history is the last
-/// part, of the filler histories and lists.
+/// part, of the filler histories and lists. Behind all else stands what no small heap needs.
 #[repr(C)]
 #[derive(Debug)]
 pub(crate) struct State<P: PageSize> {
@@ -50,13 +50,7 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) forbidden_hugepages: usize,
     /// None: the standard ones.
     pub(crate) skip_intervals: Option<SkipIntervals>,
-    /// Hugepages that regions gave back to the kernel since the start.
-    pub(crate) regions_given_back: u64,
-    /// Hugepages of the filler that had been given back in part and emptied.
-    pub(crate) emptied_broken: u64,
-    pub(crate) treatment: Treatment,
     pub(crate) trackers: Pool<HugepageTracker>,
-    pub(crate) region_pool: Pool<Region>,
     pub(crate) nodes: NodeStore,
     pub(crate) allocator: HugeAllocator,
     pub(crate) modest: ModestRuns,
@@ -64,6 +58,12 @@ pub(crate) struct State<P: PageSize> {
     pub(crate) cache: HugeCache,
     pub(crate) filler: Filler<P>,
     pub(crate) records: AllocationRecords<P>,
+    pub(crate) treatment: Treatment,
+    pub(crate) region_pool: Pool<Region>,
+    /// Hugepages that regions gave back to the kernel since the start.
+    pub(crate) regions_given_back: u64,
+    /// Hugepages of the filler that had been given back in part and emptied.
+    pub(crate) emptied_broken: u64,
 }
 
 // SAFETY: the handles inside point into the metadata arena, which belongs to no thread, and are

@@ -50,9 +50,11 @@ use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, Sp
 /// }
 /// assert_eq!(HEAP.stats().in_use_bytes, 0);
 /// ```
+///
+/// What all three heaps share stands in front of the normal one, whose front each program uses.
+#[repr(C)]
 #[derive(Debug)]
 pub struct Temeraire<P: PageSize> {
-    normal: HugePageAware<P>,
     /// Published under the normal heap's lock, which a fork takes first: so it finds as many heaps when it leaves
     /// as when it came.
     sampled: PublishOnce<HugePageAware<P>>,
@@ -61,6 +63,7 @@ pub struct Temeraire<P: PageSize> {
     pool: Pool<HugePageAware<P>>,
     limits: SharedLimits,
     peak: SharedPeak,
+    normal: HugePageAware<P>,
 }
 
 // SAFETY: heaps may be used by any thread, and those behind the pointers are never given back.

@@ -325,6 +325,7 @@ impl<P: PageSize> HugePageAware<P> {
         (outcome, allowed)
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     fn collapse<E: Platform<Pages = P>>(platform: &E, range: AddressRange) -> Outcome {
         let before_ns = platform.clock().now_ns();
         match platform.source().advise(range, Advice::Collapse) {

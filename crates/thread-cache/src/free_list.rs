@@ -171,6 +171,7 @@ fn mix(pointer: *mut u8, place: *mut u8, secret: usize) -> *mut u8 {
     pointer.map_addr(|address| address ^ place.addr().rotate_left(ADDRESS_BITS) ^ secret)
 }
 
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 fn written_after_free(object: *mut u8, class: SizeClass) {
@@ -180,6 +181,7 @@ fn written_after_free(object: *mut u8, class: SizeClass) {
     ));
 }
 
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 fn freed_twice(object: *mut u8, class: SizeClass) {

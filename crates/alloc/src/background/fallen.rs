@@ -272,6 +272,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Whether the heap goes on falling, or begins to, which it does in a free.
+    #[unsafe(link_section = ".text_rarely")]
     fn falls(&self, now_ns: u64, call: Call) -> bool {
         let fallen = &self.background.fallen;
         let mut in_use = self.bytes_above_spans();
@@ -312,6 +313,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Gives what CPUs' caches and transfer caches hold back to the spans, unless another thread stops CPUs' caches.
+    #[unsafe(link_section = ".text_rarely")]
     fn empty_shared_caches(&self) {
         let middle = self.source_of_objects();
         let _ = self.with_cpu_cache_stops(|cpu| {

@@ -245,6 +245,7 @@ impl<C: HeapConfig> Core<C> {
 
 impl Thread {
     /// Tells the thread to end; false if there is none in this process.
+    #[unsafe(link_section = ".text_rarely")]
     fn begin_to_end(&self) -> bool {
         if self.process.load(Ordering::Relaxed) != process_id() {
             return false;

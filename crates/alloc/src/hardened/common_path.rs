@@ -250,6 +250,7 @@ impl<C: HeapConfig> Core<C> {
     /// # Safety
     ///
     /// The slot's block is given up, by this call alone.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) unsafe fn take_in(&self, slot: Slot, located: &Located<'_>) {
         // SAFETY: the slot's block is given up, by this call alone: the slot is ours.
         unsafe { clear_slot::<false>(located) };

@@ -168,6 +168,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Makes a span that is ours a block of `size` bytes, and counts it.
+    #[unsafe(link_section = ".text_rarely")]
     fn hand_out_guarded(
         &self,
         slot: Slot,
@@ -265,6 +266,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// The span and the size of the large block at an address; of what is none it is told.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn guarded_block(
         &self,
         address: Address,
@@ -297,6 +299,7 @@ impl<C: HeapConfig> Core<C> {
         Some((span, word))
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     fn report_large(
         &self,

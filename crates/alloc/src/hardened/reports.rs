@@ -20,6 +20,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Tells in what way a block that is given back is not as it was handed out.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(super) fn report_damaged(&self, pointer: *mut u8, record: Record, said: Said) {
@@ -38,6 +39,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Tells of a slot that was to be handed out, and is a block, or was written to while it was none.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(super) fn report_taken(&self, start: Address, old: Record) {
@@ -62,6 +64,7 @@ impl<C: HeapConfig> Core<C> {
         }
     }
 
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(super) fn report_slot(

@@ -153,6 +153,7 @@ impl Shard {
 
     /// The same for every thread. The pool is filled up from `source` if it has run low: says whether it was.
     /// `record_of` finds the record of a slot; one that has none is left alone.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     pub(super) fn take_filling<O: ObjectSource>(
         &self,
@@ -191,6 +192,7 @@ impl Shard {
     /// # Safety
     ///
     /// As for [`Self::put`].
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     pub(super) unsafe fn put_flushing<O: ObjectSource>(
         &self,

@@ -10,6 +10,7 @@ use strata_sync::{
 
 impl<C: HeapConfig> Core<C> {
     /// Sees to counters that have counted half of what they can count.
+    #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
     pub(crate) fn see_to_counters(&self, slot: Slot) {

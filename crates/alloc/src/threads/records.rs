@@ -52,6 +52,7 @@ impl ThreadRecord {
     /// A thread whose first call comes from the last round of its destructors is never reported as ended, and its words
     /// go with its stack. So another thread's words are read by way of the kernel, and believed only if they still
     /// name this record.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn counts(&self) -> Option<(u64, u64)> {
         let mut words = [0; size_of::<SlotWords>() / size_of::<u64>()];
         match read_own_memory(self.words.expose_provenance(), &mut words) {

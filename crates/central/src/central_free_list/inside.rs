@@ -112,6 +112,7 @@ impl<P: PageSize> CentralFreeList<P> {
 
     /// The granules of a span that could go back, and have not; none if it is not a span of this class, or no
     /// object lies on any of them. The lock is held.
+    #[unsafe(link_section = ".text_rarely")]
     fn releasable<E: Platform<Pages = P>>(
         &self,
         platform: &E,

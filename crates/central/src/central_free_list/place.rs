@@ -119,6 +119,7 @@ pub(super) unsafe fn is_as_freed<P: PageSize>(
 }
 
 /// Where the page heap has memory without a span, one was that is gone: the pointer came twice, as an object and after it.
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 fn in_no_span<P: PageSize, H: PageHeap<P>>(page_heap: &H, class: SizeClass, address: Address) {
@@ -152,6 +153,7 @@ fn freed_with<P: PageSize>(class: SizeClass) -> LastOperation {
     LastOperation::FreedWith { bytes: P::TABLE.size(class) }
 }
 
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle) {
@@ -163,6 +165,7 @@ fn wrong_class<P: PageSize>(class: SizeClass, address: Address, span: SpanHandle
     report::<P>(offence, address, Some(span), last);
 }
 
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 pub(super) fn freed_twice<P: PageSize>(class: SizeClass, span: SpanHandle, index: u32) {

@@ -147,6 +147,7 @@ impl Gathered {
 }
 
 /// Reports that the objects of these bits were free already; says how many they are.
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 fn report_freed_twice<P: PageSize>(
@@ -213,6 +214,7 @@ impl Row {
 ///
 /// As for [`CentralFreeList::give`](super::CentralFreeList::give); `span` is what the page map has where the object
 /// is.
+#[unsafe(link_section = ".text_rarely")]
 #[cold]
 #[inline(never)]
 unsafe fn pass_on_or_report<E: Platform, H: PageHeap<E::Pages>, R: OtherBackEnds>(

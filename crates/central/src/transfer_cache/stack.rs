@@ -125,6 +125,7 @@ impl Stack {
     }
 
     /// Takes objects from the bottom, and moves the others down.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn pop_oldest(&mut self, out: &mut [*mut u8]) -> usize {
         let count = out.len().min(self.used);
         for (index, slot) in out.iter_mut().enumerate().take(count) {

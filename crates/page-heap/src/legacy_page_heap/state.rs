@@ -223,6 +223,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// Enters a span that the kernel refused as what it was; its age stays.
+    #[unsafe(link_section = ".text_rarely")]
     pub(super) fn undo_release<E: Platform<Pages = P>>(&mut self, platform: &E, span: SpanHandle) {
         self.release_failures += 1;
         self.refusals.note(platform.clock(), false);

@@ -94,6 +94,7 @@ impl<P: PageSize> State<P> {
     }
 
     /// The free span of this heap that begins with `page`, which lies behind a page of this heap.
+    #[unsafe(link_section = ".text_rarely")]
     fn free_span_at<E: Platform<Pages = P>>(
         &self,
         platform: &E,
