@@ -20,7 +20,7 @@ use crate::{
 };
 use apart::{are_set_apart, set_apart};
 use core::marker::PhantomData;
-use returned::{FOUND_AT_ONCE, Gathered, Returned};
+use returned::{FOUND_AT_ONCE, Returned};
 use spans::new_span;
 use strata_page_heap::{PageHeap, kernel_page_bytes};
 use strata_size_classes::{PageSize, SizeClass};
@@ -256,28 +256,20 @@ impl<P: PageSize> CentralFreeList<P> {
         let mut whole = SpanList::new();
         let (mut objects, mut refused, mut released_bytes) = (0, 0, 0);
         let mut spans = self.spans.lock();
-        let mut places = returned.places();
-        let mut next = places.next();
         // The clock is asked once a call, and only if a span goes.
         let mut now_ns = None;
-        while let Some((span, index)) = next {
-            let mut run = 1;
-            let mut gathered = Gathered::of(index);
-            let mut already = 0;
-            loop {
-                next = places.next();
-                match next {
-                    Some((next, index)) if next == span => {
-                        run += 1;
-                        if !gathered.join(index) {
-                            already += gathered.put::<P>(class, span);
-                            gathered = Gathered::of(index);
-                        }
-                    }
-                    _ => break,
-                }
+        let mut at = 0;
+        while let Some(stretch) = returned.stretch(at) {
+            at += 1;
+            let span = stretch.span;
+            let (mut run, mut already) = (stretch.count, stretch.put::<P>(class));
+            while returned.span(at) == Some(span)
+                && let Some(stretch) = returned.stretch(at)
+            {
+                at += 1;
+                run += stretch.count;
+                already += stretch.put::<P>(class);
             }
-            already += gathered.put::<P>(class, span);
             refused += already as usize;
             run -= already;
             if run == 0 {

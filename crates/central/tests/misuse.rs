@@ -146,6 +146,24 @@ fn an_object_that_lost_the_word_of_free_ones_is_somebodys() {
 }
 
 #[test]
+fn an_object_that_somebody_has_is_seen_among_its_neighbours() {
+    let name = "an_object_that_somebody_has_is_seen_among_its_neighbours";
+    ends_with_its_line_where_objects_begin_with(Some(77), name, |parts, expect| {
+        let Parts { class, objects: [a, b, c, d, ..], span, give_all, .. } = parts;
+        // SAFETY: the object is ours, 48 bytes long and aligned to 8.
+        unsafe { c.cast::<u64>().write(0) };
+        expect(format!(
+            "block freed twice, or written after free: flush of a cache({:#x}), class {} of 48 bytes, \
+             span {span:#x} of 1 pages, thread {}; last: freed into a cache",
+            c.addr(),
+            class.index(),
+            thread_id()
+        ));
+        give_all(class, &mut [a, b, c, d]);
+    });
+}
+
+#[test]
 fn a_double_free_of_an_object_whose_span_is_free_is_seen() {
     ends_with_its_line("a_double_free_of_an_object_whose_span_is_free_is_seen", |parts, expect| {
         let Parts { class, objects, span, give, .. } = parts;

@@ -11,16 +11,21 @@ use strata_size_classes::{ClassInfo, PageSize, SizeClass};
 use strata_span::{Address, PageId, PageMap, Platform, SpanHandle};
 use strata_sync::prefetch_for_write;
 
-/// Objects that are found before the lock is taken once for all of them: 320 bytes of stack.
+/// Objects that are found before the lock is taken once for all of them: 608 bytes of stack.
 pub(super) const FOUND_AT_ONCE: usize = SAME_SPAN_BUCKETS;
 
-/// Objects of a class that were found in their spans, in the order in which they came.
+/// Objects of a class that were found in their spans, in *stretches*: those that came one after another from one span,
+/// and whose bits share a word of its bitmap.
 pub(super) struct Returned {
-    /// None where a pointer was no object, or went elsewhere.
+    /// Of each stretch. Before it is found, of each object: what the page map has there.
     spans: [Option<SpanHandle>; FOUND_AT_ONCE],
-    /// Of each object in its span, which has fewer than 2^16: the size classes' validator allows no more, when compiling.
-    indices: [u16; FOUND_AT_ONCE],
-    /// How many were looked for.
+    /// Of each stretch, the bits of its objects in the word.
+    bits: [u64; FOUND_AT_ONCE],
+    /// Of each stretch, the index of the word in the span's bitmap.
+    words: [u16; FOUND_AT_ONCE],
+    /// How many objects each stretch has.
+    counts: [u8; FOUND_AT_ONCE],
+    /// How many stretches there are.
     len: usize,
 }
 
@@ -28,7 +33,13 @@ impl Returned {
     /// None.
     #[inline(always)]
     pub(super) const fn new() -> Self {
-        Self { spans: [None; FOUND_AT_ONCE], indices: [0; FOUND_AT_ONCE], len: 0 }
+        Self {
+            spans: [None; FOUND_AT_ONCE],
+            bits: [0; FOUND_AT_ONCE],
+            words: [0; FOUND_AT_ONCE],
+            counts: [0; FOUND_AT_ONCE],
+            len: 0,
+        }
     }
 
     /// Finds objects, at most [`FOUND_AT_ONCE`]; there are none so far. A pointer that is no object of `class` is
@@ -45,47 +56,78 @@ impl Returned {
         class: SizeClass,
         objects: &mut [*mut u8],
     ) {
-        self.len = objects.len();
         self.look_up_spans(back_end.platform.map(), objects);
         let info = E::Pages::TABLE.info(class);
         let bytes = info.size as usize;
         let freed_words = back_end.object_maps.words_of_freed(bytes);
         let mut row = Row::NONE;
-        for ((place, at), object) in self.spans.iter_mut().zip(&mut self.indices).zip(objects) {
-            if *place != row.span {
-                row = Row::of::<E::Pages>(back_end.number, class, *place);
+        // There are no more stretches than objects in front of `at`: none takes the place of a span that is still to
+        // be read.
+        let (mut at, mut len) = (0, 0);
+        while let Some(object) = objects.get_mut(at) {
+            let place = self.spans[at % FOUND_AT_ONCE];
+            at += 1;
+            if place != row.span {
+                row = Row::of::<E::Pages>(back_end.number, class, place);
             }
             let index = match row.index_of(info, *object) {
                 Some(index) => index,
-                // SAFETY: the contract is the same, and the page map has the span there.
-                None => match unsafe { pass_on_or_report(back_end, others, class, object, *place) }
-                {
-                    Some(index) => index,
-                    None => {
-                        *place = None;
-                        continue;
+                None => {
+                    // SAFETY: the contract is the same, and the page map has the span there.
+                    match unsafe { pass_on_or_report(back_end, others, class, object, place) } {
+                        Some(index) => index,
+                        None => continue,
                     }
-                },
+                }
             };
-            // Less than the span's capacity, and so than 2^16.
-            *at = index as u16;
-            row.prefetch(index);
-            if let Some(words) = freed_words
-                && let Some(span) = *place
+            let Some(span) = place else { continue };
+            span_objects::prefetch(&span, index);
+            if let Some(freed_words) = freed_words
                 // SAFETY: an object of the class is there, and at least as long as a word.
-                && !unsafe { is_as_freed::<E::Pages>(span, *object, bytes, words) }
+                && !unsafe { is_as_freed::<E::Pages>(span, *object, bytes, freed_words) }
             {
                 back_end.platform.note_left_alone(bytes);
-                *place = None;
+                continue;
             }
+            let (mut bits, mut count) = (bit_of(index), 1);
+            if let Some(behind) = objects.get(at..)
+                && !behind.is_empty()
+                && self.spans[at % FOUND_AT_ONCE] == place
+            {
+                let word = row.word_of(info, index);
+                let more;
+                (bits, more) = match freed_words {
+                    None => word.gather(info, bits, behind),
+                    // SAFETY: those that are objects of the class can be read: the caller gives them up.
+                    Some([freed, _]) => unsafe { word.gather_freed(info, bits, behind, freed) },
+                };
+                count += more;
+                at += more;
+            }
+            self.spans[len % FOUND_AT_ONCE] = Some(span);
+            self.bits[len % FOUND_AT_ONCE] = bits;
+            self.words[len % FOUND_AT_ONCE] = (index / u64::BITS) as u16;
+            self.counts[len % FOUND_AT_ONCE] = count as u8;
+            len += 1;
         }
+        self.len = len;
     }
 
-    /// The span and the index of each object that was found.
+    /// The stretch with this index.
     #[inline(always)]
-    pub(super) fn places(&self) -> impl Iterator<Item = (SpanHandle, u32)> {
-        let spans = self.spans.get(..self.len).unwrap_or_default();
-        spans.iter().zip(&self.indices).filter_map(|(span, &index)| Some(((*span)?, index.into())))
+    pub(super) fn stretch(&self, at: usize) -> Option<Stretch> {
+        Some(Stretch {
+            span: self.span(at)?,
+            bits: self.bits[at % FOUND_AT_ONCE],
+            word: self.words[at % FOUND_AT_ONCE].into(),
+            count: self.counts[at % FOUND_AT_ONCE].into(),
+        })
+    }
+
+    /// The span of the stretch with this index.
+    #[inline(always)]
+    pub(super) fn span(&self, at: usize) -> Option<SpanHandle> {
+        if at < self.len { self.spans[at % FOUND_AT_ONCE] } else { None }
     }
 
     /// Notes in which span each object is, as the page map has it, and asks for the spans' memory, of many before any
@@ -94,8 +136,8 @@ impl Returned {
     fn look_up_spans<P: PageSize>(&mut self, map: &PageMap<P>, objects: &[*mut u8]) {
         // No object is in the last page that an address could have.
         let (mut page, mut span) = (PageId::from_address(usize::MAX), None);
-        for (place, object) in self.spans.iter_mut().zip(objects) {
-            let next = PageId::from_address(Address::of(*object).value());
+        for (place, &object) in self.spans.iter_mut().zip(objects) {
+            let next = PageId::from_address(Address::of(object).value());
             if page != next {
                 (page, span) = (next, map.span_of(next));
                 if let Some(span) = span {
@@ -107,43 +149,100 @@ impl Returned {
     }
 }
 
-/// Objects of one span whose bits share a word of its bitmap, which is written once for all of them.
-pub(super) struct Gathered {
+/// Objects of one span whose bits share a word of its bitmap.
+pub(super) struct Stretch {
+    pub(super) span: SpanHandle,
+    /// How many they are.
+    pub(super) count: u32,
     word: u32,
     bits: u64,
 }
 
-impl Gathered {
-    /// One object.
+impl Stretch {
+    /// Marks the objects as free by one write; says how many were free already, which are reported. The lock of `class` is
+    /// held.
     #[inline(always)]
-    pub(super) const fn of(index: u32) -> Self {
-        Self { word: index / u64::BITS, bits: 1 << (index % u64::BITS) }
-    }
-
-    /// Takes in another object of the same span; false if its bit is in another word, or it is one of these.
-    #[inline(always)]
-    pub(super) const fn join(&mut self, index: u32) -> bool {
-        let other = Self::of(index);
-        let joins = other.word == self.word && self.bits & other.bits == 0;
-        if joins {
-            self.bits |= other.bits;
-        }
-        joins
-    }
-
-    /// Marks the objects as free; says how many were free already, which are reported. The lock of `class` is held.
-    #[inline(always)]
-    pub(super) fn put<P: PageSize>(self, class: SizeClass, span: SpanHandle) -> u32 {
+    pub(super) fn put<P: PageSize>(&self, class: SizeClass) -> u32 {
         // Between the look-up and the lock the span can only have left the class if another free of the same
         // object was in the way.
-        let already = if span.class() == class {
+        let already = if self.span.class() == class {
             // SAFETY: the span has the class's objects, so it is prepared; the caller holds the class's lock.
-            unsafe { span_objects::put(&span, self.word, self.bits) }
+            unsafe { span_objects::put(&self.span, self.word, self.bits) }
         } else {
             self.bits
         };
-        if already == 0 { 0 } else { report_freed_twice::<P>(class, span, self.word, already) }
+        match already {
+            0 => 0,
+            already => report_freed_twice::<P>(class, self.span, self.word, already),
+        }
     }
+}
+
+/// The objects of one span whose bits share a word of its bitmap.
+struct Word {
+    first: Address,
+    /// From the first object's beginning to the last one's end.
+    bytes: usize,
+}
+
+impl Word {
+    /// Adds the bits of objects from the front to `bits`, as far as they are the word's and not among these; answers with
+    /// all bits, and with how many came to them.
+    #[inline(never)]
+    fn gather(self, info: &ClassInfo, bits: u64, objects: &[*mut u8]) -> (u64, usize) {
+        self.gather_if(info, bits, objects, |_| true)
+    }
+
+    /// The same, as far as the first word of objects is `freed`.
+    ///
+    /// # Safety
+    ///
+    /// The first words of those that are the span's objects can be read.
+    #[inline(never)]
+    unsafe fn gather_freed(
+        self,
+        info: &ClassInfo,
+        bits: u64,
+        objects: &[*mut u8],
+        freed: u64,
+    ) -> (u64, usize) {
+        // SAFETY: the caller's promise: objects are multiples of 8 bytes and begin at such.
+        self.gather_if(info, bits, objects, |object| unsafe {
+            object.cast::<u64>().read() == freed
+        })
+    }
+
+    #[inline(always)]
+    fn gather_if(
+        self,
+        info: &ClassInfo,
+        mut bits: u64,
+        objects: &[*mut u8],
+        is_as_freed: impl Fn(*mut u8) -> bool,
+    ) -> (u64, usize) {
+        let size = info.size as usize;
+        let gathered = objects.iter().take_while(|&&object| {
+            let offset = Address::of(object).offset_from(self.first);
+            if offset >= self.bytes {
+                return false;
+            }
+            let index = info.object_index(offset);
+            let is_another =
+                index as usize * size == offset && bits & bit_of(index) == 0 && is_as_freed(object);
+            if is_another {
+                bits |= bit_of(index);
+            }
+            is_another
+        });
+        let gathered = gathered.count();
+        (bits, gathered)
+    }
+}
+
+/// The bit of the object with this index, in its word.
+#[inline(always)]
+const fn bit_of(index: u32) -> u64 {
+    1 << (index % u64::BITS)
 }
 
 /// Reports that the objects of these bits were free already; says how many they are.
@@ -168,13 +267,10 @@ struct Row {
     objects_start: Address,
     /// Objects that it has; none if they are of another class, or another back end's.
     capacity: u32,
-    /// The word of its bitmap that was asked for.
-    word: u32,
 }
 
 impl Row {
-    const NONE: Self =
-        Self { span: None, objects_start: Address::new(0), capacity: 0, word: u32::MAX };
+    const NONE: Self = Self { span: None, objects_start: Address::new(0), capacity: 0 };
 
     #[inline(always)]
     fn of<P: PageSize>(back_end: u8, class: SizeClass, span: Option<SpanHandle>) -> Self {
@@ -183,7 +279,6 @@ impl Row {
                 span,
                 objects_start: found.objects_start::<P>(),
                 capacity: found.object_capacity(),
-                word: u32::MAX,
             },
             _ => Self { span, ..Self::NONE },
         }
@@ -195,14 +290,13 @@ impl Row {
         index_at(info, Address::of(object).offset_from(self.objects_start), self.capacity)
     }
 
-    /// Asks for the memory that the return of an object is going to write.
+    /// The objects whose bits share a word with that of the object with this index.
     #[inline(always)]
-    fn prefetch(&mut self, index: u32) {
-        if index / u64::BITS != self.word {
-            self.word = index / u64::BITS;
-            if let Some(span) = self.span {
-                span_objects::prefetch(&span, index);
-            }
+    fn word_of(&self, info: &ClassInfo, index: u32) -> Word {
+        let (first, size) = (index - index % u64::BITS, info.size as usize);
+        Word {
+            first: self.objects_start.add(first as usize * size),
+            bytes: self.capacity.saturating_sub(first).min(u64::BITS) as usize * size,
         }
     }
 }
