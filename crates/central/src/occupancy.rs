@@ -20,8 +20,9 @@ pub(crate) struct OccupancyLists {
     lists: [SpanList; OCCUPANCY_LISTS],
     /// A bit for each list that is not empty.
     filled: u8,
-    /// All spans with objects out, by the binary logarithm of how many.
-    utilization: [u32; UTILIZATION_BUCKETS],
+    /// All spans by the [magnitude](magnitude_of) of how many objects are out. What stands for none means nothing, as
+    /// spans come and go without being counted there.
+    utilization: [u32; UTILIZATION_BUCKETS + 1],
     /// What became of spans that are on no list any more.
     pub(crate) tallies: Tallies,
 }
@@ -31,7 +32,7 @@ impl OccupancyLists {
         Self {
             lists: [const { SpanList::new() }; OCCUPANCY_LISTS],
             filled: 0,
-            utilization: [0; UTILIZATION_BUCKETS],
+            utilization: [0; UTILIZATION_BUCKETS + 1],
             tallies: Tallies::NONE,
         }
     }
@@ -47,13 +48,28 @@ impl OccupancyLists {
     }
 
     /// Says that the span has `now` objects out, and puts it where it belongs.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_objects_out(&mut self, span: SpanHandle, now: u32) {
-        let capacity = span.object_capacity();
-        self.count_utilization(span.objects_out(), now);
-        let (before, after) =
-            (Self::list_of(capacity, span.objects_out()), Self::list_of(capacity, now));
+        let (capacity, before) = (span.object_capacity(), span.objects_out());
+        let magnitudes = (magnitude_of(before), magnitude_of(now));
         span.set_objects_out(now);
+        // Lists of many objects are those of a magnitude; that of 0 is none, as that of a full span.
+        let stays =
+            capacity > 2 * LISTS && magnitudes.0 == magnitudes.1 && before.max(now) < capacity;
+        if !stays {
+            self.rank(span, capacity, [before, now]);
+        }
+    }
+
+    /// Counts a span anew, and puts it on another list if it has to be on one.
+    #[inline(never)]
+    fn rank(&mut self, span: SpanHandle, capacity: u32, [before, now]: [u32; 2]) {
+        for (out, change) in [(before, u32::MAX), (now, 1)] {
+            if let Some(count) = self.utilization.get_mut(magnitude_of(out)) {
+                *count = count.wrapping_add(change);
+            }
+        }
+        let (before, after) = (Self::list_of(capacity, before), Self::list_of(capacity, now));
         if before == after {
             return;
         }
@@ -76,22 +92,8 @@ impl OccupancyLists {
 
     /// How many spans have how many objects out.
     pub(crate) const fn utilization(&self) -> [u32; UTILIZATION_BUCKETS] {
-        self.utilization
-    }
-
-    /// A span that had `before` objects out has `now`.
-    #[inline]
-    fn count_utilization(&mut self, before: u32, now: u32) {
-        let (before, now) = (before.checked_ilog2(), now.checked_ilog2());
-        if before == now {
-            return;
-        }
-        for (bucket, change) in [(before, u32::MAX), (now, 1)] {
-            let count = bucket.and_then(|bucket| self.utilization.get_mut(bucket as usize));
-            if let Some(count) = count {
-                *count = count.wrapping_add(change);
-            }
-        }
+        let [_, utilization @ ..] = self.utilization;
+        utilization
     }
 
     fn insert(&mut self, index: usize, span: SpanHandle) {
@@ -112,7 +114,6 @@ impl OccupancyLists {
     /// to 16, and by powers of two beyond. None where all are out, or none.
     #[inline]
     fn list_of(capacity: u32, out: u32) -> Option<usize> {
-        const LISTS: u32 = OCCUPANCY_LISTS as u32;
         if out == 0 || out >= capacity {
             return None;
         }
@@ -121,10 +122,18 @@ impl OccupancyLists {
         } else if capacity <= 2 * LISTS {
             (2 * LISTS - out) / 2
         } else {
-            LISTS - (out.ilog2() + 1).min(LISTS)
+            LISTS - (magnitude_of(out) as u32).min(LISTS)
         };
         Some(list as usize % OCCUPANCY_LISTS)
     }
+}
+
+const LISTS: u32 = OCCUPANCY_LISTS as u32;
+
+/// How many bits a number of objects has that are out of a span, which are fewer than 2^16: 0 of none.
+#[inline(always)]
+const fn magnitude_of(out: u32) -> usize {
+    (out << 1 | 1).ilog2() as usize
 }
 
 #[cfg(all(test, not(strata_loom)))]

@@ -93,3 +93,32 @@ fn spans_are_counted_by_the_power_of_two_of_what_is_out() {
     }
     assert_eq!(lists.utilization(), [0; UTILIZATION_BUCKETS]);
 }
+
+#[test]
+fn a_span_is_where_its_objects_say_wherever_it_was_before() {
+    for capacity in [1, 2, 8, 9, 16, 17, 40] {
+        let world = world();
+        let mut lists = OccupancyLists::new();
+        let [span] = spans(&world, capacity);
+        for before in 0..=capacity {
+            for now in 0..=capacity {
+                lists.set_objects_out(span, before);
+                lists.set_objects_out(span, now);
+                let mut lengths = [0; OCCUPANCY_LISTS];
+                if let Some(list) = OccupancyLists::list_of(capacity, now) {
+                    lengths[list] = 1;
+                }
+                let mut utilization = [0; UTILIZATION_BUCKETS];
+                if let Some(bucket) = now.checked_ilog2() {
+                    utilization[bucket as usize] = 1;
+                }
+                let what = (before, now, capacity);
+                assert_eq!(
+                    (lists.lengths(), lists.utilization()),
+                    (lengths, utilization),
+                    "{what:?}"
+                );
+            }
+        }
+    }
+}
