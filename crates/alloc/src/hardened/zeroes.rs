@@ -18,6 +18,15 @@ const FEW: usize = 128;
 /// The longest slot that is.
 pub(super) const SHORT_SLOT: usize = FEW + size_of::<Piece>();
 
+/// What is longer is looked at before it is cleared: a block of which little was written costs a look at it, and its
+/// other pages stay without memory. At half, blocks that are written to their ends take longer.
+const READ_FIRST: usize = 16 << 10;
+
+/// How much is looked at before what lies behind it, and up to where is cleared what begins with something else than
+/// zeroes: a kernel page, or several of which each begins so.
+const LOOK_BYTES: usize = 512;
+const PAGE_BYTES: usize = 4 << 10;
+
 /// Clears `bytes` bytes from `start`, both multiples of 8.
 ///
 /// # Safety
@@ -28,9 +37,42 @@ pub(super) unsafe fn clear(start: Address, bytes: usize) {
     if bytes <= FEW {
         // SAFETY: the bytes are the caller's to write, and there are as many.
         unsafe { clear_few(start, bytes) }
-    } else {
+    } else if bytes <= READ_FIRST {
         // SAFETY: the bytes are the caller's to write, and there are as many.
         unsafe { start.pointer().write_bytes(0, bytes) }
+    } else {
+        // SAFETY: the bytes are the caller's to write, and there are as many.
+        unsafe { clear_what_is_not_zero(start, bytes) }
+    }
+}
+
+/// The same, of what is not zero already: of each page what lies behind its first bytes that are not, so that no part
+/// but these is read and written both.
+///
+/// # Safety
+///
+/// As for [`clear`].
+#[inline(never)]
+#[unsafe(link_section = ".text_rarely")]
+unsafe fn clear_what_is_not_zero(start: Address, bytes: usize) {
+    // SAFETY: the bytes are the caller's, and those that are looked at lie among them.
+    let is_zero_at = |offset| unsafe { is_zero(start.add(offset), LOOK_BYTES.min(bytes - offset)) };
+    let page_end =
+        |offset: usize| (start.value() + offset + 1).next_multiple_of(PAGE_BYTES) - start.value();
+    let mut offset = 0;
+    while offset < bytes {
+        if is_zero_at(offset) {
+            offset += LOOK_BYTES;
+            continue;
+        }
+        let mut end = page_end(offset);
+        while end < bytes && !is_zero_at(end) {
+            end = page_end(end);
+        }
+        let end = end.min(bytes);
+        // SAFETY: the bytes are the caller's to write, and end no later.
+        unsafe { start.add(offset).pointer().write_bytes(0, end - offset) };
+        offset = end;
     }
 }
 

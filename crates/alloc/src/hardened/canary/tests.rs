@@ -1,5 +1,6 @@
 use super::super::zeroes::{self, SHORT_SLOT, clear, clear_short_slot};
 use super::*;
+use std::os::unix::fs::FileExt;
 
 const SECRET: Secret = Secret::of(0x9e37_79b9_7f4a_7c15, 42);
 
@@ -121,4 +122,76 @@ fn a_slot_of_any_length_is_cleared_to_its_canary_and_looked_through_as_far() {
             unsafe { byte.write(old) };
         }
     }
+}
+
+/// How many kernel pages have memory of their own, which the page of zeroes that is everybody's is not; none where the
+/// kernel does not tell.
+fn pages_with_memory(start: usize, bytes: usize) -> Option<usize> {
+    const EXCLUSIVE: u64 = 1 << 56;
+    let mut words = std::vec![0; bytes / 4096 * 8];
+    let file = std::fs::File::open("/proc/self/pagemap").ok()?;
+    file.read_exact_at(&mut words, start as u64 / 4096 * 8).ok()?;
+    let words = words.chunks_exact(8).filter_map(|word| word.try_into().ok());
+    Some(words.filter(|&word| u64::from_ne_bytes(word) & EXCLUSIVE != 0).count())
+}
+
+#[test]
+fn pages_of_a_long_slot_that_nobody_wrote_to_stay_without_memory() {
+    const BYTES: usize = 1 << 20;
+    zeroes::begin();
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let private = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new mapping, wherever there is room.
+    let mapping = unsafe { libc::mmap(core::ptr::null_mut(), BYTES, access, private, -1, 0) };
+    // SAFETY: the mapping was just made, and is as long.
+    let advice = unsafe { libc::madvise(mapping, BYTES, libc::MADV_NOHUGEPAGE) };
+    assert!(mapping != libc::MAP_FAILED && advice == 0);
+    let start = Address::of(mapping.cast::<u8>());
+    if pages_with_memory(start.value(), BYTES) != Some(0) {
+        return;
+    }
+    for at in [0, 5 * 4096 + 8, 77 * 4096 + 2048, BYTES - 16] {
+        // SAFETY: the mapping is ours, and as long.
+        unsafe { start.add(at).pointer().write(1) };
+        // SAFETY: the mapping is ours, and as long.
+        unsafe { clear(start, BYTES) };
+        // SAFETY: the mapping is ours, and as long.
+        assert!(unsafe { zeroes::is_zero(start, BYTES) }, "written at {at}");
+    }
+    let pages = pages_with_memory(start.value(), BYTES);
+    // SAFETY: the mapping is ours, and nothing of it is used any more.
+    unsafe { libc::munmap(mapping, BYTES) };
+    assert_eq!(pages, Some(4), "a page for each write");
+}
+
+#[test]
+fn a_long_slot_is_cleared_wherever_it_was_written() {
+    zeroes::begin();
+    let mut words = std::vec![0_u64; 5_003];
+    let start = Address::of(words.as_mut_ptr().cast::<u8>());
+    let bytes = words.len() * 8;
+    let word = |at: usize| start.add(at * 8).pointer().cast::<u64>();
+    let write = |at: usize| {
+        // SAFETY: the words are ours, and there are more.
+        unsafe { word(at).write(1 << (at % 64)) }
+    };
+    let is_all_zero = || {
+        (0..bytes / 8).all(|at| {
+            // SAFETY: the words are ours, and there are as many.
+            let found = unsafe { word(at).read() };
+            found == 0
+        })
+    };
+    for step in [1, 31, 32, 33, 511, 512, 513, 1_000, 4_999] {
+        for first in [0, 31, 32, 511, 512, 4_096, 5_001] {
+            (first..bytes / 8 - 1).step_by(step).for_each(write);
+            // SAFETY: the words are ours, and there are as many.
+            unsafe { clear(start, bytes - 8) };
+            assert!(is_all_zero(), "every {step}th word from {first} on");
+        }
+    }
+    write(bytes / 8 - 1);
+    // SAFETY: the words are ours, and there are as many.
+    unsafe { clear(start, bytes - 8) };
+    assert!(!is_all_zero(), "the word behind stays as it is");
 }
