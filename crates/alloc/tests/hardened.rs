@@ -482,3 +482,61 @@ fn a_block_behind_one_that_was_told_of_is_none_that_was_written_to() {
     assert!(child.status.success(), "{said}");
     assert_eq!(said.lines().filter(|line| line.starts_with("strata: ")).count(), 3, "{said}");
 }
+
+/// How many are told of where one byte is written beyond blocks of every class, and how many blocks that were.
+fn overflows_of_each_class<P: PageSize>() -> (u64, u64) {
+    const CANARY: usize = 8;
+    let heap: Heap<Standard<P>> = Heap::with(config("misuse:report,background_thread:false"));
+    let (before, mut blocks) = (strata_os::misuses_reported(), 0);
+    let mut overflow = |block: *mut u8, size: usize| {
+        // SAFETY: none: this is a misuse. The byte is of the block's slot.
+        unsafe { *block.wrapping_add(size) ^= 1 };
+        // SAFETY: the block is ours, and nobody else knows it.
+        unsafe { heap.deallocate(block) };
+        blocks += 1;
+    };
+    let mut least = 0;
+    for class in P::TABLE.classes() {
+        let slot = P::TABLE.size(class);
+        let Some(most) = slot.checked_sub(CANARY) else { continue };
+        for size in [most, most.saturating_sub(1), usize::midpoint(least, most), least] {
+            overflow(heap.allocate(size), size);
+            let block = heap.allocate(most);
+            // SAFETY: the block is ours.
+            let shorter = unsafe { heap.reallocate(block, 1, size) };
+            assert_eq!(shorter, block, "{}: {size} bytes have the class of {most}", P::NAME);
+            overflow(block, size);
+        }
+        least = slot - CANARY + 1;
+    }
+    (strata_os::misuses_reported() - before, blocks)
+}
+
+#[test]
+fn a_byte_beyond_a_block_is_told_of_in_every_class_and_after_the_block_became_shorter() {
+    const CHILD: &str = "STRATA_HARDENED_OVERFLOWS";
+    if env::var_os(CHILD).is_some() {
+        let of_all = [
+            overflows_of_each_class::<Pages4K>(),
+            overflows_of_each_class::<Pages8K>(),
+            overflows_of_each_class::<Pages32K>(),
+            overflows_of_each_class::<Pages256K>(),
+        ];
+        for (told, blocks) in of_all {
+            assert!(told == blocks && blocks > 8 * 30, "{told} of {blocks}");
+        }
+        return;
+    }
+    let _one = one();
+    let name = "a_byte_beyond_a_block_is_told_of_in_every_class_and_after_the_block_became_shorter";
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{}", said.lines().last().unwrap_or_default());
+    let beyond = "strata: write beyond the end of a block: ";
+    let told = said.lines().filter(|line| line.starts_with("strata: "));
+    assert!(told.clone().count() > 4 * 8 * 30 && told.clone().all(|line| line.starts_with(beyond)));
+}
