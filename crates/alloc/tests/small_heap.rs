@@ -4,7 +4,7 @@ use strata_alloc::{Config, Heap};
 use strata_os::{PageSource, SystemPages};
 
 /// Blocks of 13 classes that do not follow each other, each once.
-const SQUARES: std::ops::Range<usize> = 1..14;
+const SQUARES: core::ops::Range<usize> = 1..14;
 
 /// Of the structure, of some 280 KiB: pages of 4 KiB. Where each class lies where its number says, they are more.
 const PAGES: usize = 14;
