@@ -5,6 +5,7 @@
 
 mod fallen;
 mod figures;
+mod growing;
 mod thread;
 mod turns;
 
@@ -13,6 +14,7 @@ pub use thread::{threads_may_start, wait_with_threads};
 
 use crate::{Core, FrontEnd, HeapConfig};
 use fallen::Fallen;
+use growing::Growing;
 use strata_central::MiddleTier;
 use strata_cpu_cache::CpuCache;
 use strata_os::{Clock, makes_no_calls, thread_pointer};
@@ -67,6 +69,7 @@ pub(crate) struct Background {
     turns: Turns,
     counters: Counters,
     fallen: Fallen,
+    growing: Growing,
     thread: Thread,
 }
 
@@ -198,6 +201,7 @@ impl<C: HeapConfig> Core<C> {
         if !has_thread {
             self.follow_fall(now_ns, call);
         }
+        self.follow_growth();
         // The thread has a while to do it.
         let grace_ns = if has_thread { INTERVAL_NS } else { 0 };
         // A clock that jumped back is believed: the due moment lies too far ahead.
@@ -211,6 +215,12 @@ impl<C: HeapConfig> Core<C> {
                 }
             }
         }
+    }
+
+    /// Whether what is free goes back without being asked for.
+    fn gives_back_by_itself(&self) -> bool {
+        let is_on = self.tuning.background_is_on() && !makes_no_calls();
+        is_on && self.policy().rate != 0 && self.policy().releases_idle()
     }
 
     /// Has the heap look again at what there is to do: an option changed.

@@ -151,7 +151,9 @@ impl ReleasedBytes {
     pub fn add(&mut self, reason: ReleaseReason, bytes: u64) {
         let counter = match reason {
             ReleaseReason::Call => &mut self.call,
-            ReleaseReason::Policy | ReleaseReason::Fallen => &mut self.policy,
+            ReleaseReason::Policy | ReleaseReason::Fallen | ReleaseReason::Growth => {
+                &mut self.policy
+            }
             ReleaseReason::Idle => &mut self.idle,
             ReleaseReason::SoftLimit => &mut self.soft_limit,
             ReleaseReason::HardLimit => &mut self.hard_limit,

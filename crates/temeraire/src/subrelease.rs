@@ -266,11 +266,12 @@ impl<P: PageSize> State<P> {
         reason: ReleaseReason,
         now_ns: u64,
     ) -> Plan {
-        // Who says that memory is idle has looked at demand already, and in a heap that has fallen it is gone. And where
-        // the kernel was never asked for hugepages none is broken.
+        // Who says that memory is idle has looked at demand already; in a heap that has fallen it is gone, and one that
+        // grew has no use for what is free. And where the kernel was never asked for hugepages none is broken.
         let asks = matches!(reason, ReleaseReason::Policy | ReleaseReason::Call);
         let breaks_nothing = asks && self.is_by_page();
-        let is_unwanted = matches!(reason, ReleaseReason::Idle | ReleaseReason::Fallen);
+        let is_unwanted =
+            matches!(reason, ReleaseReason::Idle | ReleaseReason::Fallen | ReleaseReason::Growth);
         if is_for_limit(reason) || is_unwanted || breaks_nothing {
             return Plan::of(wanted.get());
         }

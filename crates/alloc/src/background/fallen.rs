@@ -10,7 +10,6 @@ use strata_cpu_cache::CpuCache;
 use strata_page_heap::{PageHeap, ReleaseReason};
 use strata_span::PageCount;
 use strata_sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use strata_upkeep::Layers;
 
 /// A heap has fallen when at most one part in so many of what it has behind it is in use. At two, programs whose
 /// memory swings by half fault it in again; at four, one of which a quarter lives from phase to phase, with the rest in
@@ -232,7 +231,7 @@ impl<C: HeapConfig> Core<C> {
         self.give_back_if_fallen(now_ns, call);
     }
 
-    fn backed_bytes(&self) -> u64 {
+    pub(super) fn backed_bytes(&self) -> u64 {
         self.page_heap().stats().backed_bytes()
     }
 
@@ -241,8 +240,7 @@ impl<C: HeapConfig> Core<C> {
     #[unsafe(link_section = ".text_rarely")]
     fn give_back_if_fallen(&self, now_ns: u64, call: Call) {
         let Background { fallen, schedule, watchers, stepping, .. } = &self.background;
-        let is_on = self.tuning.background_is_on() && !super::makes_no_calls();
-        if !is_on || self.policy().rate == 0 || !self.policy().releases_idle() {
+        if !self.gives_back_by_itself() {
             return fallen.look_no_more();
         }
         let Some(_schedule) = schedule.try_lock() else { return };
@@ -299,14 +297,14 @@ impl<C: HeapConfig> Core<C> {
 
     /// What the program and CPUs' caches have together: without what lies in transfer caches and keeps its spans,
     /// which may be all of a heap of 50 MiB. Where caches run per thread, what is in spans.
-    fn bytes_above_spans(&self) -> u64 {
+    pub(super) fn bytes_above_spans(&self) -> u64 {
         match self.per_cpu() {
             Some(cpu) => cpu.out_bytes().saturating_add(self.large.bytes()),
             None => self.page_heap().in_use_bytes(),
         }
     }
 
-    fn bytes_in_cpu_caches(&self) -> u64 {
+    pub(super) fn bytes_in_cpu_caches(&self) -> u64 {
         let held_bytes =
             |cpu: &CpuCache| (0..cpu.used_ids()).map(|id| cpu.cpu_stats(id).held_bytes).sum();
         self.per_cpu().map_or(0, held_bytes)

@@ -8,11 +8,12 @@ use strata_page_heap::PageHeap;
 use strata_size_classes::{PageSize, Pages8K};
 
 mod falls;
+mod growth;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MIB: usize = 1 << 20;
 
-static CLOCKS: [ManualClock; 31] = [const { ManualClock::new(SECOND_NS) }; 31];
+static CLOCKS: [ManualClock; 32] = [const { ManualClock::new(SECOND_NS) }; 32];
 
 /// The standard heap, with time in our hands: a clock for each test.
 struct Timed<const TEST: usize>;

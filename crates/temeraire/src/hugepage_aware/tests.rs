@@ -269,6 +269,19 @@ fn what_a_release_answers_counts_what_the_cache_lost_beside_it() {
 }
 
 #[test]
+fn demand_keeps_nothing_from_a_heap_that_fell_or_grew_although_most_is_free() {
+    let heap = Heap::<Pages8K>::new();
+    let live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
+    live.into_iter().step_by(2).for_each(|span| heap.deallocate(span));
+    heap.pass_seconds(1);
+    assert_eq!(heap.release(2 * MIB, ReleaseReason::Policy), 0, "demand may come back");
+    for reason in [ReleaseReason::Fallen, ReleaseReason::Growth] {
+        assert!(heap.release(2 * MIB, reason) >= 2 * MIB, "{reason:?}");
+    }
+    heap.check();
+}
+
+#[test]
 fn memory_that_recent_demand_may_want_again_is_kept_unless_a_limit_is_hit() {
     let heap = Heap::<Pages8K>::new();
     let mut live: Vec<_> = (0..2560).map(|_| heap.allocate(Pages8K::BYTES)).collect();
