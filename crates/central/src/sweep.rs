@@ -68,7 +68,7 @@ where
     R: OtherBackEnds,
     T: TransferPolicy,
 {
-    /// Gives kernel pages on which no object is out back to the kernel, inside of the spans that begin on one
+    /// Gives kernel pages on which no object is out back to the kernel, inside of the spans that lie on one
     /// hugepage, if the page heap thinks that worth the hugepage. What goes is taken off `allowances`.
     ///
     /// Any thread may call it at any time. Costs two short locks and at least a system call for each span that gives
@@ -134,7 +134,7 @@ where
         }
     }
 
-    /// Calls `visit` for each span that begins on the hugepage, has a class with an allowance, and enough free
+    /// Calls `visit` for each span that begins and ends on the hugepage, has a class with an allowance, and enough free
     /// objects that a kernel page may be empty, until it says that it has enough. The spans are those of some
     /// moment.
     fn for_each_candidate(
@@ -159,6 +159,10 @@ where
                 continue;
             };
             index += span.pages().saturating_sub(1);
+            // What goes on behind the hugepage lies on one that the page heap was not asked about.
+            if index > PageCount::<E::Pages>::PER_HUGEPAGE.get() {
+                break;
+            }
             let class = span.class();
             if class.is_none() || span.back_end() != self.back_end.number {
                 continue;

@@ -201,6 +201,34 @@ fn a_hugepage_is_not_broken_for_granules_larger_than_what_may_go() {
 }
 
 #[test]
+fn a_span_that_goes_on_behind_its_hugepage_is_left_alone() {
+    let heap = Heap::<Pages256K, HugePageAware<Pages256K>>::new();
+    let of_pages = |pages| {
+        Pages256K::TABLE
+            .classes()
+            .rfind(|class| usize::from(Pages256K::TABLE.info(*class).pages) == pages)
+            .expect("there is such a class")
+    };
+    // Three pages and twice two fill a hugepage but for a page, so that the next two lie across its end. (One of the pages
+    // is free and backed: what is not is left for hugepages that come.)
+    let (one, two) = (of_pages(1), of_pages(2));
+    let pages = [(); 3].map(|()| heap.take(one));
+    heap.give(one, pages[1]);
+    let a_span = Pages256K::TABLE.info(two).objects as usize;
+    let objects: Vec<_> = (0..3 * a_span).map(|_| heap.take(two)).collect();
+    let span_of = |object: usize| heap.ground.map().span_at(object).expect("a span");
+    let lies_across = |object: &usize| {
+        let span = span_of(*object);
+        span.first::<Pages256K>().hugepage() < span.last::<Pages256K>().hugepage()
+    };
+    let across: Vec<_> = objects.into_iter().filter(lies_across).collect();
+    assert_eq!(across.len(), a_span);
+    across.iter().skip(1).for_each(|object| heap.give(two, *object));
+    assert_eq!(heap.sweep(u64::MAX).bytes, 0, "nobody was asked about its second hugepage");
+    assert!(is_filled(across[0], Pages256K::TABLE.size(two)));
+}
+
+#[test]
 fn a_kernel_that_refuses_leaves_everything_as_it_was() {
     let heap = Heap::<Pages8K, HugePageAware<Pages8K>>::new();
     let class = Pages8K::TABLE.entry(512).unwrap().class();

@@ -40,7 +40,8 @@ pub use program::{
     a_clock_may_jump, a_random_program_agrees_with_a_model, a_terabyte_costs_nothing,
     aligned_spans_are_aligned_and_fit_in_again, demand_may_ebb_and_flow,
     everything_freed_can_be_released, impossible_requests_are_refused,
-    neighbours_of_another_heap_are_left_alone, spans_that_grow_take_nothing_from_others,
+    neighbours_of_another_heap_are_left_alone, spans_of_a_third_of_a_hugepage_come_and_go,
+    spans_that_grow_take_nothing_from_others,
 };
 pub use reentry::programs_may_run_while_memory_is_given_back;
 pub use strata_os::Seed;
@@ -62,6 +63,7 @@ pub fn run<P: PageSize, H: PageHeap<P> + 'static>() {
     aligned_spans_are_aligned_and_fit_in_again::<P, H>();
     everything_freed_can_be_released::<P, H>(seed);
     spans_that_grow_take_nothing_from_others::<P, H>(seed);
+    spans_of_a_third_of_a_hugepage_come_and_go::<P, H>(seed);
     impossible_requests_are_refused::<P, H>();
     a_terabyte_costs_nothing::<P, H>();
     neighbours_of_another_heap_are_left_alone::<P, H>(seed);

@@ -105,6 +105,11 @@ impl<const WORDS: usize> Bitmap<WORDS> {
         end - self.start_of_gap(number)
     }
 
+    /// The length of the gap that ends with the number before `end`; 0 if that is in.
+    pub(crate) fn gap_before(&self, end: usize) -> usize {
+        end - self.start_of_gap(end)
+    }
+
     /// The shortest gap that has room for `count` numbers at a multiple of `align` (a power of
     /// two), the first of several. `longest` is the length of the longest gap. Takes time by the
     /// number of gaps, and stops early at an exact fit.

@@ -5,7 +5,7 @@ use strata_page_heap::{FreeParts, HasStats, PageHeapStats};
 use strata_span::{HugepageCount, PageCount, PageSize};
 
 /// The names of a heap's parts, and how often each came into play.
-pub(crate) type Parts = [(&'static str, u64); 15];
+pub(crate) type Parts = [(&'static str, u64); 16];
 
 impl<P: PageSize> State<P> {
     /// The parts of the heap, and how often they came into play.
@@ -21,6 +21,7 @@ impl<P: PageSize> State<P> {
             ("hugepages broken for a limit", filler.broken_hugepages_for_limit),
             ("partly released hugepages reused", filler.reused_partial),
             ("refilled hugepages", filler.refilled_hugepages),
+            ("spans across hugepages", filler.across),
             ("pages not subreleased", judged.skipped_pages),
             ("regions", self.regions.totals().regions as u64),
             ("hugepages given back by regions", self.regions_given_back),

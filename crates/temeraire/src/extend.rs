@@ -52,7 +52,7 @@ pub(crate) struct Behind {
     /// In so many pieces, each with a promise of a node.
     pub(crate) pieces: usize,
     /// Whether the last of them reads as zero.
-    zeroed: bool,
+    pub(crate) zeroed: bool,
     /// From the first to the last that did not come from the cache.
     pub(crate) fresh: Option<(Hugepage, HugepageCount)>,
 }
@@ -106,7 +106,12 @@ impl<P: PageSize> State<P> {
         let end = last.index_in_hugepage() + 1;
         let begins_before = span.first.hugepage() < last.hugepage();
         let start = if begins_before { 0 } else { span.first.index_in_hugepage() };
-        if end + added >= Self::PER_HUGEPAGE && start == 0 && Self::may_leave_filler(&tracker) {
+        let is_across = begins_before && self.keeper_of(platform, span.first.hugepage()).is_some();
+        if end + added >= Self::PER_HUGEPAGE
+            && start == 0
+            && !is_across
+            && Self::may_leave_filler(&tracker)
+        {
             return self.extend_large(platform, span, Some(tracker), now_ns);
         }
         // Hugepages for dense spans count on it that each of these has one page.

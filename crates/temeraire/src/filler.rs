@@ -1,5 +1,6 @@
 //! Small allocations, packed densely into hugepages.
 
+mod across;
 mod counters;
 mod listing;
 mod release;

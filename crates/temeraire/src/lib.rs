@@ -37,6 +37,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod across;
 mod advice;
 mod ahead;
 mod bitmap;

@@ -87,6 +87,13 @@ impl<P: PageSize> State<P> {
         let Some(tracker) = self.hire(platform) else {
             return self.allocate_among_others(pages, align, kind, now_ns);
         };
+        if Self::may_lie_across(pages)
+            && kind == FillerKind::Sparse
+            && align == PageCount::ONE
+            && let Some(found) = self.allocate_across(platform, tracker, pages, pays, now_ns)
+        {
+            return Some(found);
+        }
         let Some(got) = self.take_hugepages(platform, HugepageCount::ONE, 1, now_ns) else {
             self.dismiss_unused(tracker);
             return self.allocate_among_others(pages, align, kind, now_ns);
@@ -265,7 +272,7 @@ impl<P: PageSize> Found<P> {
         }
     }
 
-    const fn of(filled: &Filled<P>) -> Self {
+    pub(crate) const fn of(filled: &Filled<P>) -> Self {
         Self { unbacked: filled.unbacked, ..Self::at(filled.first, filled.zeroed) }
     }
 

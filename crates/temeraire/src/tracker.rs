@@ -273,6 +273,24 @@ impl HugepageTracker {
         Some(TrackedPages { start: fit.start, released, zeroed })
     }
 
+    /// Takes the `count` pages from `start` on, which are free.
+    #[unsafe(link_section = ".text_rarely")]
+    pub(crate) fn allocate_at(&self, start: usize, count: usize) -> TrackedPages {
+        debug_assert_eq!(self.used.count(start, count), 0, "these pages are free");
+        self.used.insert(start, count);
+        let released = self.take_released(start, count);
+        let zeroed = self.take_zeroed(start, count) == count;
+        self.longest_free.set(small(self.used.longest_gap(self.length())));
+        self.used_pages.set(self.used_pages.get() + small(count));
+        self.allocations.set(self.allocations.get() + 1);
+        TrackedPages { start, released, zeroed }
+    }
+
+    /// Pages at its end that are free.
+    pub(crate) fn free_at_end(&self) -> usize {
+        self.used.gap_before(self.length())
+    }
+
     /// Whether it has `count` pages in a row that are free and backed.
     pub(crate) fn has_backed_run(&self, count: usize) -> bool {
         self.free_pages() >= count

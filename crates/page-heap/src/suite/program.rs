@@ -84,6 +84,37 @@ pub fn demand_may_ebb_and_flow<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     model.deallocate_all(&mut seed);
 }
 
+/// A heap grows by spans of a third of a hugepage or a little more, of which two leave a hole that is too short for a third:
+/// they come, grow where they are, and go in any order, while memory goes back.
+pub fn spans_of_a_third_of_a_hugepage_come_and_go<P: PageSize, H: PageHeap<P>>(seed: Seed) {
+    let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);
+    let mut seed = seed.derived(17);
+    let mut model = Model::new(&ground, &heap);
+    let per_hugepage = PageCount::<P>::PER_HUGEPAGE.get();
+    let third = PageCount::new((7 * per_hugepage).div_ceil(20));
+    for round in 0..6 {
+        while model.out() < 30 {
+            assert!(model.allocate(SpanRequest::of(third)), "memory is not short");
+            model.check();
+        }
+        for _ in 0..10 {
+            let index = seed.below(model.out());
+            let pages = model.pages(index) + PageCount::new(1 + seed.below(per_hugepage / 4));
+            model.extend(index, pages);
+            model.check();
+        }
+        while model.out() > 5 * round {
+            model.deallocate(seed.below(model.out()));
+            model.check();
+        }
+        ground.clock.advance(SECOND_NS);
+        model.release(PageCount::new(seed.below(2 * per_hugepage)), ReleaseReason::Call);
+        model.check();
+    }
+    model.check_reservations();
+    model.deallocate_all(&mut seed);
+}
+
 /// The clock jumps, forwards by years and backwards, between and within releases.
 pub fn a_clock_may_jump<P: PageSize, H: PageHeap<P>>(seed: Seed) {
     let (ground, heap) = (TestGround::<P>::new(), H::EMPTY);

@@ -28,6 +28,8 @@ pub struct FillerCounters {
     pub reused_tails: u64,
     /// Spans that came to stand on hugepages of which parts had been given back.
     pub reused_partial: u64,
+    /// Spans that came to stand across the border of two hugepages.
+    pub across: u64,
     /// Hugepages that left, by how long they had been here (see [`LIFETIME_BOUNDS_MS`](crate::LIFETIME_BOUNDS_MS)): first
     /// those whose spans held few objects, then those of many.
     pub completed_lifetimes: [[u32; LIFETIME_BUCKETS]; 2],
@@ -44,6 +46,7 @@ impl FillerCounters {
         refilled_hugepages: 0,
         reused_tails: 0,
         reused_partial: 0,
+        across: 0,
         completed_lifetimes: [[0; LIFETIME_BUCKETS]; 2],
     };
 
