@@ -2,7 +2,11 @@ use super::*;
 use std::thread;
 
 fn nobodys() -> Turns {
-    Turns { holder: AtomicUsize::new(0) }
+    Turns {
+        holder: AtomicUsize::new(0),
+        waiting: AtomicU32::new(0),
+        ended: core::sync::atomic::AtomicU32::new(0),
+    }
 }
 
 /// What a thread of its own is told that waits for `patience_ns`.
@@ -41,4 +45,41 @@ fn a_child_forgets_the_turn_of_others_and_goes_on_with_that_of_its_own() {
     });
     assert!(another_has_a_turn(&turns, 0), "the child of another thread");
     drop(turn);
+}
+
+#[test]
+fn who_waits_is_woken_when_a_turn_ends_and_nobody_else_is() {
+    let turns = nobodys();
+    drop(turns.take(0));
+    assert_eq!(turns.ended.load(Ordering::Relaxed), 0, "nobody waited");
+    let turn = turns.take(0);
+    thread::scope(|scope| {
+        let other = scope.spawn(|| turns.take(u64::MAX).is_some());
+        while turns.waiting.load(Ordering::Relaxed) == 0 {
+            thread::yield_now();
+        }
+        drop(turn);
+        assert!(other.join().expect("it ends"));
+    });
+    assert!(turns.ended.load(Ordering::Relaxed) >= 1, "somebody waited");
+    assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn many_threads_have_their_turns_one_after_the_other() {
+    let (turns, inside) = (nobodys(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..if cfg!(miri) { 10 } else { 500 } {
+                    let turn = turns.take(u64::MAX).expect("it waits as long as it takes");
+                    assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
+                    thread::yield_now();
+                    inside.fetch_sub(1, Ordering::Relaxed);
+                    drop(turn);
+                }
+            });
+        }
+    });
+    assert_eq!(turns.waiting.load(Ordering::Relaxed), 0);
 }
