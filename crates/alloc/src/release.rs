@@ -1,7 +1,7 @@
 //! Memory that goes back to the kernel because the program asks.
 
-use crate::{Heap, HeapConfig};
-use strata_page_heap::{PageHeap, ReleaseReason};
+use crate::{Core, Heap, HeapConfig};
+use strata_page_heap::{MemoryLimits, PageHeap, ReleaseReason, limited_bytes};
 use strata_size_classes::PageSize;
 use strata_span::PageCount;
 
@@ -40,6 +40,26 @@ impl<C: HeapConfig> Heap<C> {
         match free_bytes.checked_sub(keep_bytes) {
             None | Some(0) => 0,
             Some(bytes) => self.release(usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
+}
+
+impl<C: HeapConfig> Core<C> {
+    /// Gives back what the page heaps have backed above `limits`, if so much of it is free. What caches hold stays there,
+    /// as when a heap grows beyond its limits.
+    #[cold]
+    pub(crate) fn give_back_above(&self, limits: MemoryLimits) {
+        let each = [
+            (limits.soft_bytes, ReleaseReason::SoftLimit),
+            (limits.hard_bytes, ReleaseReason::HardLimit),
+        ];
+        for (limit, reason) in each.into_iter().filter(|(limit, _)| *limit != 0) {
+            let backed = limited_bytes(self, self.page_heap().stats().backed_bytes());
+            let excess = backed.saturating_sub(limit).div_ceil(C::Pages::BYTES as u64);
+            if excess > 0 {
+                let pages = PageCount::new(usize::try_from(excess).unwrap_or(usize::MAX));
+                self.page_heap().release(self, pages, reason);
+            }
         }
     }
 }

@@ -78,9 +78,13 @@ impl<C: HeapConfig> Heap<C> {
         self.core().map_or(0, |core| core.tuning.least_pause_ns())
     }
 
-    /// Limits the memory that the heap has backed, from its next growth on: see [`PageHeap::set_limits`].
+    /// Limits the memory that the heap has backed: see [`PageHeap::set_limits`]. What is free and above them goes back at
+    /// once.
     pub fn set_memory_limits(&self, limits: MemoryLimits) -> bool {
-        self.tune(|core| core.page_heap().set_limits(limits))
+        self.tune(|core| {
+            core.page_heap().set_limits(limits);
+            core.give_back_above(limits);
+        })
     }
 
     /// The limits on what the heap has backed.

@@ -163,8 +163,34 @@ static void limits_are_kept_to(void) {
     void *more = malloc(150 << 20);
     CHECK(more != NULL);
     CHECK(set(1, 7) == 0 && get(7) == SIZE_MAX);
+    /* 0 is no limit, as TCMalloc has it. */
+    for (int kind = MALLOC_EXTENSION_SOFT_LIMIT; kind <= MALLOC_EXTENSION_HARD_LIMIT; kind++)
+        CHECK(set(0, kind) == 1 && get(kind) == SIZE_MAX);
+    void *without = malloc(hidden(150 << 20));
+    CHECK(without != NULL);
+    free(without);
     free(fits);
     free(more);
+}
+
+/* Lowers the soft limit below what is free: it goes at once, before anybody asks for memory. */
+static void a_limit_is_kept_from_when_it_is_set(void) {
+    __typeof__(&MallocExtension_SetMemoryLimit) set = FIND(MallocExtension_SetMemoryLimit);
+    CHECK(FIND(MallocExtension_SetBackgroundProcessActionsEnabled)(0) == 1);
+    size_t before = property("generic.heap_size");
+    char *blocks[128];
+    for (int i = 0; i < 128; i++) {
+        CHECK((blocks[i] = malloc(1 << 20)) != NULL);
+        memset(blocks[i], 1, 1 << 20);
+    }
+    for (int i = 0; i < 128; i++) free(blocks[i]);
+    size_t had = property("tcmalloc.pageheap_free_bytes");
+    size_t went = property("tcmalloc.num_released_soft_limit_exceeded_bytes");
+    CHECK(set(before + (16 << 20), MALLOC_EXTENSION_SOFT_LIMIT) == 1);
+    CHECK(property("tcmalloc.pageheap_free_bytes") <= 16 << 20);
+    if (had > 16 << 20) CHECK(property("tcmalloc.num_released_soft_limit_exceeded_bytes") > went);
+    CHECK(set(0, MALLOC_EXTENSION_SOFT_LIMIT) == 1);
+    CHECK(FIND(MallocExtension_SetBackgroundProcessActionsEnabled)(1) == 1);
 }
 
 static void caches_keep_to_their_limits(void) {
@@ -272,6 +298,7 @@ static const struct test_case cases[] = {
     ON_STRATA(current_bytes_come_back_to_where_they_were),
     ON_STRATA(what_is_free_goes_back),
     ON_STRATA(limits_are_kept_to),
+    ON_STRATA(a_limit_is_kept_from_when_it_is_set),
     ON_STRATA(caches_keep_to_their_limits),
     ON_STRATA(threads_may_be_idle_and_busy),
     ON_STRATA(background_work_is_steered),

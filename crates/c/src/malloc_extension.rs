@@ -158,7 +158,7 @@ extern "C" fn MallocExtension_GetMemoryLimit(kind: c_int) -> usize {
     }
 }
 
-/// Sets a limit; `SIZE_MAX` takes it away.
+/// Sets a limit; 0 and `SIZE_MAX` take it away. What is free and above it goes back to the kernel.
 #[unsafe(no_mangle)]
 extern "C" fn MallocExtension_SetMemoryLimit(bytes: usize, kind: c_int) -> c_int {
     let mut limits = HEAP.memory_limits();
@@ -167,8 +167,8 @@ extern "C" fn MallocExtension_SetMemoryLimit(bytes: usize, kind: c_int) -> c_int
         HARD_LIMIT => &mut limits.hard_bytes,
         _ => return 0,
     };
-    // None is 0 inside; a limit of 0 bytes means the least that there is.
-    *limit = if bytes == usize::MAX { 0 } else { bytes.max(1) as u64 };
+    // None is 0 inside, and for TCMalloc's programs as well.
+    *limit = if bytes == usize::MAX { 0 } else { bytes as u64 };
     c_int::from(HEAP.set_memory_limits(limits))
 }
 

@@ -38,6 +38,42 @@ fn a_hard_limit_is_an_end_of_memory() {
 }
 
 #[test]
+fn what_is_free_above_a_limit_goes_when_it_is_set() {
+    for page_heap in [PageHeapChoice::Temeraire, PageHeapChoice::Legacy] {
+        for is_soft in [true, false] {
+            let limits_of = |bytes| match is_soft {
+                true => MemoryLimits { soft_bytes: bytes, hard_bytes: 0 },
+                false => MemoryLimits { soft_bytes: 0, hard_bytes: bytes },
+            };
+            let mut config = Config::DEFAULT;
+            config.page_heap = page_heap;
+            let heap: Heap = Heap::with(config);
+            assert!(heap.set_background_enabled(false));
+            let blocks: Vec<_> = (0..64).map(|_| heap.allocate(MIB)).collect();
+            for block in &blocks[1..] {
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(*block) };
+            }
+            let core = heap.core().unwrap();
+            let before = core.page_heap().stats();
+            assert!(before.free_bytes > 32 << 20, "{page_heap:?}: {before:?}");
+            assert!(heap.set_memory_limits(limits_of(256 << 20)));
+            assert_eq!(core.page_heap().stats().released, before.released, "it is below that");
+            assert!(heap.set_memory_limits(limits_of(16 << 20)));
+            let after = core.page_heap().stats();
+            let backed = strata_page_heap::limited_bytes(core, after.backed_bytes());
+            assert!(backed <= 16 << 20, "{page_heap:?}: {after:?}");
+            let released = after.released;
+            assert_eq!((released.soft_limit > 0, released.hard_limit > 0), (is_soft, !is_soft));
+            // Below what is in use nothing more can go, and nothing that is in use is lost.
+            assert!(heap.set_memory_limits(limits_of(1)));
+            assert_eq!(core.page_heap().stats().in_use_bytes, after.in_use_bytes);
+            assert_eq!(core.page_heap().stats().limits.hard_failures, 0, "nobody asked");
+        }
+    }
+}
+
+#[test]
 fn no_background_work_is_done_while_it_is_off() {
     let heap: Heap = Heap::with(Config::DEFAULT);
     assert!(heap.set_background_enabled(false));

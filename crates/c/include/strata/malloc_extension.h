@@ -70,7 +70,8 @@ void MallocExtension_MarkThreadBusy(void) STRATA_NOEXCEPT;
 #define MALLOC_EXTENSION_SOFT_LIMIT 0
 #define MALLOC_EXTENSION_HARD_LIMIT 1
 
-/* A limit on the memory that is backed, in bytes, metadata included; SIZE_MAX is none. It counts from the next growth on. */
+/* A limit on the memory that is backed, in bytes, metadata included; SIZE_MAX is none, and 0 sets none. What is free and above
+   a limit goes back to the kernel when it is set. */
 size_t MallocExtension_GetMemoryLimit(int kind) STRATA_NOEXCEPT;
 int MallocExtension_SetMemoryLimit(size_t bytes, int kind) STRATA_NOEXCEPT;
 
