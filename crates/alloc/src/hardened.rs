@@ -16,6 +16,7 @@
 mod canary;
 mod common_path;
 mod large;
+mod large_quarantine;
 mod located;
 mod record;
 mod reports;
@@ -24,6 +25,7 @@ mod sweep;
 mod zeroes;
 
 use self::canary::{Canary, Secret};
+use self::large_quarantine::LargeQuarantine;
 use self::located::{Divisor, Located};
 use self::record::{Record, State};
 pub(crate) use self::shard::Shard;
@@ -56,7 +58,7 @@ pub(crate) struct Hardened {
     shards: AtomicPtr<Shard>,
     /// How many there are.
     count: AtomicU32,
-    large: large::LargeQuarantine,
+    large: LargeQuarantine,
 }
 
 /// What calls reckon with: written before the first block, and never again, so that it need not be read as atomics are.

@@ -18,14 +18,10 @@ use crate::system_call::system_call;
 use crate::{KeepErrno, errno, restraint};
 use core::ffi::c_int;
 
-/// Offset of the CPU number that may be stale or 0 outside a section (u32).
-pub const CPU_ID_START: usize = 0;
 /// Offset of the CPU number; negative where the thread is not registered (u32).
 pub const CPU_ID: usize = 4;
 /// Offset of the pointer to the running section's descriptor (u64): the user's word.
 pub const RSEQ_CS: usize = 8;
-/// Offset of the NUMA node's number (u32), if [`feature_bytes`] covers it.
-pub const NODE_ID: usize = 20;
 /// Offset of the concurrency id (u32), if [`feature_bytes`] covers it: below the number of
 /// threads and below the number of CPUs.
 pub const MM_CID: usize = 24;
