@@ -108,10 +108,12 @@ impl<P: PageSize> State<P> {
 }
 
 impl<P: PageSize> State<P> {
-    /// Takes the pages of a span back that lie on its second hugepage.
+    /// Takes the pages of a span back that lies on two hugepages, by hugepage. (Apart from the others, which are many: with
+    /// both in one place a span's return takes a tenth longer.)
     #[cold]
+    #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn take_rest_back<E: Platform<Pages = P>>(
+    pub(crate) fn deallocate_across<E: Platform<Pages = P>>(
         &mut self,
         platform: &E,
         first: PageId<P>,
@@ -119,12 +121,15 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
         departures: &mut Departures,
     ) {
-        let Some(KeeperHandle::Tracker(high)) = self.keeper_of(platform, first.hugepage()) else {
-            return;
-        };
-        let afterwards = self.filler.deallocate_or_keep(high, 0, pages, now_ns);
-        if let Afterwards::Emptied(emptied) = afterwards {
-            self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+        let on_low = PageCount::PER_HUGEPAGE - PageCount::new(first.index_in_hugepage());
+        for (first, pages) in [(first, on_low), (first + on_low, pages - on_low)] {
+            let keeper = self.keeper_of(platform, first.hugepage());
+            let Some(KeeperHandle::Tracker(tracker)) = keeper else { continue };
+            let start = first.index_in_hugepage();
+            let afterwards = self.filler.deallocate_or_keep(tracker, start, pages, now_ns);
+            if let Afterwards::Emptied(emptied) = afterwards {
+                self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+            }
         }
     }
 }

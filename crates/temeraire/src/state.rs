@@ -205,16 +205,16 @@ impl<P: PageSize> State<P> {
         match self.keeper_of(platform, first.hugepage()) {
             Some(KeeperHandle::Tracker(tracker)) => {
                 let start = first.index_in_hugepage();
-                let own = pages.min(PageCount::PER_HUGEPAGE - PageCount::new(start));
-                match self.filler.deallocate_or_keep(tracker, start, own, now_ns) {
-                    Afterwards::Emptied(emptied) => {
-                        self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+                if start + pages.get() > Self::PER_HUGEPAGE {
+                    self.deallocate_across(platform, first, pages, now_ns, departures);
+                } else {
+                    match self.filler.deallocate_or_keep(tracker, start, pages, now_ns) {
+                        Afterwards::Emptied(emptied) => {
+                            self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
+                        }
+                        Afterwards::InUse if donated_tail => self.filler.abandon(tracker, pages),
+                        Afterwards::InUse | Afterwards::Kept => {}
                     }
-                    Afterwards::InUse if donated_tail => self.filler.abandon(tracker, own),
-                    Afterwards::InUse | Afterwards::Kept => {}
-                }
-                if own < pages {
-                    self.take_rest_back(platform, first + own, pages - own, now_ns, departures);
                 }
             }
             Some(KeeperHandle::Region(region)) => {
