@@ -177,6 +177,8 @@ impl<C: HeapConfig> Core<C> {
         if thread_block::block().reentry.load(Ordering::Relaxed) != 0 {
             return;
         }
+        // Each look counts what has grown, so that what a call takes is not charged to a later one.
+        self.follow_growth();
         let has_thread = self.has_thread() || call == Call::Allocation && self.consider_thread();
         let background = &self.background;
         let now_ns = self.clock().now_ns();
@@ -201,7 +203,6 @@ impl<C: HeapConfig> Core<C> {
         if !has_thread {
             self.follow_fall(now_ns, call);
         }
-        self.follow_growth();
         // The thread has a while to do it.
         let grace_ns = if has_thread { INTERVAL_NS } else { 0 };
         // A clock that jumped back is believed: the due moment lies too far ahead.

@@ -117,7 +117,7 @@ impl<C: HeapConfig> Core<C> {
     /// Whether a block of so many bytes goes to the kernel as it is freed, so that who reads it still finds zeroes, and
     /// not what stood there.
     ///
-    /// Only in heaps that look for misuse, and that give memory back by themselves. The kernel's work, and that of who
+    /// Only in heaps that look for misuse, and whose rate of giving back is not 0. The kernel's work, and that of who
     /// has the memory next and faults it in again, is at most that for twice [`CLEARED_TO_BYTES`] in the life of a heap.
     #[unsafe(link_section = ".text_rarely")]
     fn is_cleared(&self, block: AddressRange) -> bool {
@@ -131,23 +131,35 @@ impl<C: HeapConfig> Core<C> {
     /// Whether all of a span still reads as zero that did when it came free, as far as that can be told: what somebody
     /// wrote into the last block that [went to the kernel as it was freed](Self::is_cleared) is given back once more.
     ///
-    /// Whole hugepages alone are looked at: others would be broken, and are in memory for their other spans' sake.
+    /// Whole hugepages alone are given back: others would be broken, and may be in memory for their other spans' sake,
+    /// so that what is in memory there is taken for written to.
     #[unsafe(link_section = ".text_rarely")]
     fn is_zero_still(&self, span: SpanHandle) -> bool {
         let (own, last) = (span.range::<C::Pages>(), self.large.last_of_new_length());
-        let in_hugepage = HUGEPAGE_BYTES - 1;
-        let start = (own.start.max(last.start) + in_hugepage) & !in_hugepage;
-        let end = own.end().min(last.end()) & !in_hugepage;
-        let shared = AddressRange::new(start, end.saturating_sub(start));
+        let between =
+            |start: usize, end: usize| AddressRange::new(start, end.saturating_sub(start));
+        let shared = between(own.start.max(last.start), own.end().min(last.end()));
         if shared.is_empty() {
             return true;
         }
         let source = self.source();
-        let found = source.residency(shared);
-        let is_untouched =
-            found.map_or(true, |found| found.resident_bytes + found.swapped_bytes == 0);
+        // Where nobody can tell, anything may be.
+        let is_untouched = |range: AddressRange| {
+            range.is_empty()
+                || source
+                    .residency(range)
+                    .is_ok_and(|found| found.resident_bytes + found.swapped_bytes == 0)
+        };
+        let in_hugepage = HUGEPAGE_BYTES - 1;
+        let start = ((shared.start + in_hugepage) & !in_hugepage).min(shared.end());
+        let whole = between(start, (shared.end() & !in_hugepage).max(start));
+        if !is_untouched(between(shared.start, whole.start))
+            || !is_untouched(between(whole.end(), shared.end()))
+        {
+            return false;
+        }
         // SAFETY: the span is ours, and nothing stands in it yet.
-        is_untouched || unsafe { source.release(shared, Release::Forced) }.is_ok()
+        is_untouched(whole) || unsafe { source.release(whole, Release::Forced) }.is_ok()
     }
 
     /// Makes the large block at `address` long enough for `size` bytes where it is; says whether it could.

@@ -1,6 +1,6 @@
 //! What may be changed while a heap runs.
 
-use crate::{Config, Core, Heap, HeapConfig};
+use crate::{Config, Core, Heap, HeapConfig, memory_limit::limits_of};
 use strata_os::{Clock, futex_wait};
 use strata_page_heap::{MemoryLimits, PageHeap};
 use strata_span::Platform;
@@ -54,7 +54,8 @@ impl<C: HeapConfig> Heap<C> {
         })
     }
 
-    /// Switches background work off, or on again. While it is off nothing goes back by itself, and caches keep their shape.
+    /// Switches background work off, or on again. While it is off nothing goes back by itself but whole hugepages that the
+    /// page heap has no use for and, where the rate is not 0, the longest block so far; and caches keep their shape.
     pub fn set_background_enabled(&self, enabled: bool) -> bool {
         self.tune(|core| {
             core.tuning.background_off.store(!enabled, Ordering::Relaxed);
@@ -89,7 +90,10 @@ impl<C: HeapConfig> Heap<C> {
 
     /// The limits on what the heap has backed.
     pub fn memory_limits(&self) -> MemoryLimits {
-        self.core().map_or(MemoryLimits::NONE, |core| core.page_heap().stats().limits.limits)
+        match self.core() {
+            Some(core) => core.page_heap().stats().limits.limits,
+            None => limits_of(&self.config()),
+        }
     }
 
     /// Sets how many bytes of free objects one CPU's cache may hold; CPUs in use give back what is too much. False

@@ -979,6 +979,16 @@ CASE(what_a_stale_pointer_left_in_the_longest_block_is_not_in_a_zeroed_one, STRA
     for (size_t i = 0; i < 8 * MEBI; i++) CHECK(zeroed[i] == 0);
     free(zeroed);
 }
+CASE(what_a_stale_pointer_left_in_the_longest_block_is_in_no_part_of_it, STRATA) {
+    const char *conf = getenv("STRATA_CONF");
+    if (conf != NULL && strstr(conf, "hardened:true") != NULL) return;
+    char *block = hidden_pointer(malloc(8 * MEBI)), *parts[12];
+    memset(block, 1, 8 * MEBI);
+    free(block);
+    for (size_t at = 4096; at < 8 * MEBI; at += MEBI / 4) block[at] = 1;
+    for (size_t i = 0; i < COUNT(parts); i++) CHECK(is_zero(parts[i] = calloc(1, 600 << 10), 600 << 10));
+    for (size_t i = 0; i < COUNT(parts); i++) free(parts[i]);
+}
 CASE(malloc_trim_of_nothing_answers_0, BOTH) {
     malloc_trim(0);
     CHECK(malloc_trim(0) == 0 || malloc_trim(0) == 0);

@@ -4,6 +4,7 @@
 use crate::heap::HEAP;
 use crate::introspection::core;
 use core::ffi::{CStr, c_char, c_int, c_void};
+use strata_alloc::Config;
 use strata_page_heap::MemoryLimits;
 use strata_stats::with_snapshot;
 
@@ -11,7 +12,7 @@ use strata_stats::with_snapshot;
 const HISTOGRAM: usize = 64;
 
 /// What gperftools' rate of 1 is taken for: as much a second as the default of `release_rate`.
-const RATE_OF_ONE: f64 = 37_748_736.0;
+const RATE_OF_ONE: f64 = Config::DEFAULT.release_rate as f64;
 
 /// Whether what is noted of all spans adds up.
 #[unsafe(no_mangle)]
@@ -133,7 +134,8 @@ extern "C" fn MallocExtension_ReleaseFreeMemory() {
 #[unsafe(no_mangle)]
 extern "C" fn MallocExtension_SetMemoryReleaseRate(rate: f64) {
     HEAP.set_background_enabled(rate > 0.0);
-    // The conversion saturates, at 0 too. At that, nothing goes back by itself, in no free either.
+    // The conversion saturates, at 0 too. At that, nothing goes back by itself but whole hugepages that the page heap
+    // has no use for.
     HEAP.set_release_rate((rate * RATE_OF_ONE) as usize);
 }
 

@@ -139,8 +139,8 @@ impl<P: PageSize, T: TransferPolicy> MiddleTier<P, T> {
         &self.object_maps
     }
 
-    /// Takes all locks, so that a fork finds the tier at rest: resizing, the transfer caches by class,
-    /// the central free lists by class, the bitmaps.
+    /// Takes all locks, so that a fork finds the tier at rest: resizing, the transfer caches by place,
+    /// the central free lists by place, the bitmaps.
     pub fn acquire(&self) {
         self.spare_capacity.acquire();
         self.classes.iter().for_each(|class| class.transfer.acquire());

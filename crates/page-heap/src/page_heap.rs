@@ -66,8 +66,8 @@ pub enum ReleaseReason {
     /// A free, in a heap of which the program has freed most and that nobody else looks after: whatever moved just
     /// now. Counted with what the policy allows.
     Fallen,
-    /// A slow path, in a heap that has come to have more than ever, most of which is free: whatever moved just now.
-    /// Counted with what the policy allows.
+    /// A slow path, in a heap that has come to have more than it was ever let have, most of which is free: whatever
+    /// moved just now. Counted with what the policy allows.
     Growth,
     /// The soft limit was reached.
     SoftLimit,

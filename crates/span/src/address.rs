@@ -52,6 +52,12 @@ impl Address {
         self.0.wrapping_sub(start.0)
     }
 
+    /// Whether the address is a multiple of `align`, a power of two.
+    #[inline(always)]
+    pub const fn is_aligned(self, align: usize) -> bool {
+        self.0 & (align - 1) == 0
+    }
+
     /// The next multiple of `align`, a power of two; none beyond the end of memory.
     #[inline(always)]
     pub const fn align_up(self, align: usize) -> Option<Self> {

@@ -1,4 +1,4 @@
-//! What a heap gives back before it grows beyond what it ever had.
+//! What a heap gives back before it grows beyond what it was ever let have.
 //!
 //! A program whose sizes change leaves free pages between spans that survive, too short for the spans that it takes
 //! next: so the heap grows although most of what it has is free. Such growth has to pay. What is free already goes to
@@ -25,7 +25,8 @@ const LEAST_STEP_BYTES: u64 = 1 << 20;
 /// Steps that go back beyond what came, so that not each look has something to give.
 const STEPS_AHEAD: u64 = 2;
 
-/// What one look gives back at most: so long may a single call take.
+/// What one look gives back at most: so long may a single call take. (The legacy page heap gives whole free spans, which may
+/// be longer.)
 const MOST_BYTES: u64 = 32 << 20;
 
 /// CPUs' caches that one look empties at most, and what they hold at least: each costs system calls. Without that,
@@ -37,8 +38,8 @@ const WORTH_EMPTYING_BYTES: u64 = 64 << 10;
 /// bytes pays less and less for it.
 const LEARNT_SHARE: u64 = 64;
 
-/// A heap that had so much more than it has now, and than it may have with two steps, was that large when nobody
-/// looked: what 64 misses may take.
+/// A heap that had so much more than it has now, than it was when somebody looked, and than it may have with two steps, was
+/// that large when nobody looked: what 64 misses may take.
 const UNSEEN_BYTES: u64 = 4 << 20;
 
 /// What growth of a heap has to pay for. All zero bits are a heap that has not grown.
@@ -49,6 +50,8 @@ const UNSEEN_BYTES: u64 = 4 << 20;
 pub(super) struct Growing {
     /// What the heap may have behind it, whatever of it is in use.
     free_up_to_bytes: AtomicU64,
+    /// The most that it had behind it when it had grown and somebody looked.
+    seen_bytes: AtomicU64,
 }
 
 impl Growing {
@@ -69,7 +72,8 @@ impl Growing {
     /// bytes at the most; 0 where growth is for nothing.
     fn price(&self, backed: u64, used: u64, peak: u64) -> u64 {
         let free_up_to = self.free_up_to();
-        let was_unseen = peak > backed.max(free_up_to + 2 * step(free_up_to)) + UNSEEN_BYTES;
+        let seen = self.seen_bytes.fetch_max(backed, Ordering::Relaxed).max(backed);
+        let was_unseen = peak > seen.max(free_up_to + 2 * step(free_up_to)) + UNSEEN_BYTES;
         let may_have = used.saturating_mul(FREELY_TIMES);
         if was_unseen || backed <= may_have {
             // Nothing would be gained by what goes below what was there already.

@@ -1,4 +1,4 @@
-use crate::{Config, FrontEndChoice, Heap, PageHeapChoice};
+use crate::{Config, FrontEndChoice, Heap, MemoryLimit, PageHeapChoice};
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::vec::Vec;
 use strata_page_heap::{MemoryLimits, PageHeap};
@@ -18,6 +18,17 @@ fn what_is_set_before_the_first_block_is_in_force() {
     assert_eq!((heap.config().release_rate, heap.background_pause_ns()), (77, 5));
     assert!(heap.set_release_rate(1 << 40) && heap.set_background_enabled(false));
     assert_eq!((heap.config().release_rate, heap.background_enabled()), (1 << 40, false));
+}
+
+#[test]
+fn limits_of_the_configuration_are_known_before_the_first_block() {
+    let mut config = Config::DEFAULT;
+    config.memory_limit = MemoryLimit::Bytes(100 << 20);
+    let heap: Heap = Heap::with(config);
+    let limits = heap.memory_limits();
+    assert_eq!(limits, MemoryLimits { soft_bytes: 0, hard_bytes: 100 << 20 });
+    assert!(heap.set_memory_limits(MemoryLimits { soft_bytes: 50 << 20, ..limits }));
+    assert_eq!(heap.memory_limits().hard_bytes, 100 << 20, "who sets the one keeps the other");
 }
 
 #[test]

@@ -91,7 +91,8 @@ int MallocExtension_SetMaxTotalThreadCacheBytes(size_t bytes) STRATA_NOEXCEPT;
 
 /* -- Background work -------------------------------------------------------------------------------------------- */
 
-/* Whether memory goes back, and caches are kept in shape, without being asked. */
+/* Whether memory goes back, and caches are kept in shape, without being asked. (Whole hugepages for which there is no use, and
+ * the longest block so far, go in any case.) */
 int MallocExtension_GetBackgroundProcessActionsEnabled(void) STRATA_NOEXCEPT;
 int MallocExtension_SetBackgroundProcessActionsEnabled(int enabled) STRATA_NOEXCEPT;
 
@@ -162,7 +163,7 @@ int MallocExtension_SetNumericProperty(const char *name, size_t value) STRATA_NO
 void MallocExtension_ReleaseToSystem(size_t bytes) STRATA_NOEXCEPT;
 void MallocExtension_ReleaseFreeMemory(void) STRATA_NOEXCEPT;
 
-/* How eager background work is: 0 switches it off, any other number switches it on and gives back so many times 4 MiB a second
+/* How eager background work is: 0 switches it off, any other number switches it on and gives back so many times 32 MiB a second
  * (SetBackgroundReleaseRate says it in bytes). */
 void MallocExtension_SetMemoryReleaseRate(double rate) STRATA_NOEXCEPT;
 double MallocExtension_GetMemoryReleaseRate(void) STRATA_NOEXCEPT;

@@ -66,8 +66,17 @@ fn who_pays_again_and_again_may_have_more() {
 fn nobody_pays_for_what_was_there_before_anybody_looked() {
     let growing = free_up_to(64);
     let peak = (64 + 4) * MIB + UNSEEN_BYTES + 1;
-    assert_ne!(growing.price(peak, 10 * MIB, peak), 0, "that is growth");
     assert_ne!(growing.price(70 * MIB, 10 * MIB, peak - 1), 0);
+    let growing = free_up_to(64);
     assert_eq!(growing.price(68 * MIB, 10 * MIB, peak), 0);
     assert!(!growing.has_grown(peak));
+}
+
+#[test]
+fn what_was_paid_for_was_not_there_before_anybody_looked() {
+    let growing = free_up_to(64);
+    assert_ne!(growing.price(80 * MIB, 10 * MIB, 80 * MIB), 0, "that is growth");
+    growing.note_paid(60 * MIB);
+    assert_ne!(growing.price(69 * MIB, 10 * MIB, 80 * MIB), 0, "and so is the next");
+    assert_eq!(growing.price(69 * MIB, 10 * MIB, 80 * MIB + UNSEEN_BYTES + 1), 0);
 }
