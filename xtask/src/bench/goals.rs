@@ -228,10 +228,13 @@ impl<'a> Asked<'a> {
     fn tail(&self, answers: &mut Vec<Answer>) {
         for row in self.record.rows.iter().filter(|row| row.kind != Kind::StartUp) {
             let figure = |cell: &Cell| cell.p999().map(|time| time.median);
-            let own = self.own(row).and_then(figure);
-            let Some((own, best)) = own.zip(self.best(row, |_| true, figure)) else { continue };
-            let mut answer = self.answer(TAIL, row.line(""), own, &best, 1.0, ns);
-            if answer.result == Outcome::Missed && own - best.figure <= CLOCK_STEP_NS {
+            let spread = self.own(row).and_then(Cell::p999);
+            let Some((own, best)) = spread.zip(self.best(row, |_| true, figure)) else { continue };
+            let mut answer = self.answer(TAIL, row.line(""), own.median, &best, 1.0, ns);
+            // One call in a thousand is where interruptions of the machine are: a round without
+            // them that reached it is what the program does.
+            let quietest = own.min - best.figure;
+            if answer.result == Outcome::Missed && quietest <= CLOCK_STEP_NS {
                 answer.result = Outcome::WithinNoise;
             }
             answers.push(answer);

@@ -121,6 +121,19 @@ fn the_tail_is_held_against_the_shortest() {
 }
 
 #[test]
+fn a_tail_that_one_round_reached_is_within_noise() {
+    let mut row = record(&[("system", 9.0, 1.0), ("strata", 12.0, 1.0)]);
+    for (rounds, wanted) in [
+        ([120.0, 130.0, 115.0], Outcome::Missed),
+        ([120.0, 130.0, 95.0], Outcome::WithinNoise),
+        ([90.0, 130.0, 80.0], Outcome::Reached),
+    ] {
+        row.rows[0].cells[1].p999 = rounds.to_vec();
+        assert_eq!(result(&row, TAIL), wanted, "{rounds:?}");
+    }
+}
+
+#[test]
 fn a_series_is_flat_if_its_parts_differ_by_a_tenth() {
     let mut row = record(&[("system", 1.0, 1.0), ("strata", 10.0, 1.0)]);
     row.rows[0].kind = Kind::Series;
