@@ -201,6 +201,27 @@ fn structures_come_back_when_spans_merge_and_when_cutting_fails() {
     assert_eq!(front.place(), SpanPlace::InUse);
 }
 
+#[test]
+fn what_was_had_for_a_span_that_the_page_map_has_no_room_for_goes_back() {
+    const LEAF_PAGES: usize = 1 << 15;
+    let (source, metadata) = (SimulatedPages::new(), FailingPages::new(SystemPages::new()));
+    let site = Ground::<Pages8K, _, _, _>::new(source, metadata, ManualClock::new(0));
+    let heap = Heap::EMPTY;
+    let first = heap.allocate(&site, SpanRequest::of(PageCount::ONE)).expect("memory");
+    let before = site.source.figures().committed_bytes;
+    // Two leaves at the least, of which none was had yet.
+    let long = SpanRequest::of(PageCount::new(2 * LEAF_PAGES));
+    site.metadata.arm(Fault::always());
+    for _ in 0..4 {
+        assert!(heap.allocate(&site, long).is_none(), "no leaf is to be had");
+        let committed_bytes = site.source.figures().committed_bytes;
+        assert!(committed_bytes <= before, "{committed_bytes} bytes, {before} before");
+    }
+    site.metadata.disarm();
+    assert!(heap.allocate(&site, long).is_some());
+    assert_eq!(first.place(), SpanPlace::InUse);
+}
+
 fn release_all_of<E: Platform<Pages = Pages8K>>(heap: &Heap, platform: &E) {
     heap.release(platform, PageCount::new(1 << 30), ReleaseReason::Call);
 }

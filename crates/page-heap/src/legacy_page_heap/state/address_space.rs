@@ -43,6 +43,8 @@ impl<P: PageSize> State<P> {
         let pages = PageCount::new(taken.range.bytes >> P::SHIFT);
         if !platform.map().ensure(platform.arena(), platform.metadata(), first, pages) {
             self.reserve.put_back(taken);
+            // Kept, what was committed for it could be all that the process may have, and no request would be met again.
+            self.reserve.give_back_ahead(platform);
             Self::give_up(platform, span);
             return None;
         }
