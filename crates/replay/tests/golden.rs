@@ -17,9 +17,8 @@ const CPUS: u32 = 4;
 /// How much slower time passes for recorded programs.
 const STRETCH: u64 = 60;
 
-/// Traces on which more may be free than 1.1 times what the legacy heap has, and how much at most: here 32 KiB decide, which
-/// other layers move.
-const MOST_OVERHEAD: [(&str, f64); 1] = [("jq*", 1.25)];
+/// How much may be free in a trace, in what the legacy heap has.
+const MOST_OVERHEAD: f64 = 1.1;
 
 /// Of `browser` the mean of so many traces counts, made with other draws: it consists of forty tabs, and by which of them are
 /// closed first what is free in either page heap differs by a third.
@@ -129,11 +128,6 @@ fn mean(lines: &[Line], page_heap: &str, of: fn(&Averages) -> f64) -> f64 {
     figures.iter().sum::<f64>() / figures.len() as f64
 }
 
-/// How much may be free in a trace, in what the legacy heap has.
-fn most_overhead(name: &str) -> f64 {
-    MOST_OVERHEAD.iter().find(|(other, _)| *other == name).map_or(1.1, |it| it.1)
-}
-
 /// What the hugepage-aware page heap is for: three quarters of the free memory for as many faults, and less of all
 /// memory on small pages; and it knows what is in memory.
 fn check_goals(lines: &[Line]) {
@@ -151,9 +145,8 @@ fn check_goals(lines: &[Line]) {
             "browser" => overhead_of_variants(name),
             _ => [0, 1].map(|kind| pair[kind].averages.page_heap_overhead),
         };
-        let most = most_overhead(name);
         // Of what is in use; a thousandth of that is a page or two.
-        assert!(temeraire <= most * legacy + 0.001, "{name}: {temeraire} {legacy}");
+        assert!(temeraire <= MOST_OVERHEAD * legacy + 0.001, "{name}: {temeraire} {legacy}");
     }
     let [temeraire, legacy] = of(|averages| averages.refaulted_bytes as f64 / 1048576.0);
     println!("faulted in again: {temeraire:.1} MiB, legacy {legacy:.1} MiB");
@@ -219,7 +212,7 @@ fn what_the_patterns_give_with_other_draws() {
         println!();
         let free = |page_heap| mean(&lines, page_heap, |averages| averages.page_heap_overhead);
         let [temeraire, legacy] = ["temeraire", "legacy"].map(free);
-        let most = most_overhead(pattern.name);
-        assert!(temeraire <= most * legacy + 0.001, "{}: {temeraire} {legacy}", pattern.name);
+        let name = pattern.name;
+        assert!(temeraire <= MOST_OVERHEAD * legacy + 0.001, "{name}: {temeraire} {legacy}");
     }
 }
