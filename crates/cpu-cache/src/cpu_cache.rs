@@ -68,7 +68,7 @@ pub struct CpuCache {
     /// Bytes of the objects that the source handed out and has not got back, over all CPUs, but for what each CPU
     /// counts for itself until it is worth a write. Written by slow paths, read by them for a CPU's allowance.
     pub(crate) out_bytes: AtomicI64,
-    /// One more than the greatest id that was ever used. Written by slow paths as CPUs come; read by those who look at all
+    /// One more than the greatest id that was ever used, or is about to be. Written by slow paths as CPUs come; read by those who look at all
     /// CPUs, so that nobody touches regions that were never used.
     used_ids: AtomicU32,
     /// How many CPUs were ever used. Written as they come.
@@ -304,8 +304,10 @@ impl CpuCache {
 
     /// Notes that a CPU is used.
     pub(crate) fn populate(&self, state: &CpuState, id: u32) {
-        if !state.is_populated() && self.add_limit(state) {
+        if !state.is_populated() {
+            // First: in the child of a fork no thread may be there to do it, and nobody would look at the CPU.
             self.used_ids.fetch_max(id.saturating_add(1), Ordering::Relaxed);
+            self.add_limit(state);
         }
     }
 

@@ -31,18 +31,15 @@ const RETURN_SHARE: i64 = 2;
 const KEPT_SHARE: i64 = 5;
 
 impl CpuCache {
-    /// Gives a CPU that is used for the first time the usual limit, as far as that is not lent. False if it is not
-    /// the first time.
-    pub(crate) fn add_limit(&self, state: &CpuState) -> bool {
+    /// Gives a CPU that is used for the first time the usual limit, as far as that is not lent.
+    pub(crate) fn add_limit(&self, state: &CpuState) {
         let limit = self.take_unused_limit(self.usual_limit(), self.never_used().saturating_sub(1));
-        let first = state.populate(limit);
-        if first {
+        if state.populate(limit) {
             // Release pairs with the fence in `unused_limit_bytes`: the CPU's part is taken.
             self.populated_ids.fetch_add(1, Ordering::Release);
         } else {
             self.unused_limit.fetch_add(limit, Ordering::Relaxed);
         }
-        first
     }
 
     /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow, or of a usual limit that is to
@@ -130,12 +127,20 @@ impl CpuCache {
         bytes / never_used
     }
 
-    /// In the child of a fork, whose only thread this is: limits add up again that another thread was about to move, or to
-    /// change with the usual limit, when the process was copied.
+    /// In the child of a fork, whose only thread this is: limits add up again that another thread was about to move, to
+    /// change with the usual limit, or to give to a CPU that it used first, when the process was copied.
+    ///
+    /// What this thread itself was about to move, in a miss that the handler of a signal interrupted which forks, it goes on
+    /// to move, although that is settled: limits add up to so much more or less from then on.
     #[unsafe(link_section = ".text_rarely")]
     pub fn settle_limits(&self) {
-        let used = (0..self.used_ids()).filter_map(|id| self.state(id));
-        let limits: i64 = used.map(CpuState::limit_bytes).sum();
+        let mut populated = 0;
+        let mut limits: i64 = 0;
+        for state in self.populated() {
+            populated += 1;
+            limits = limits.saturating_add(state.limit_bytes());
+        }
+        self.populated_ids.store(populated, Ordering::Relaxed);
         let limits = limits.saturating_add(self.unused_limit.load(Ordering::Relaxed));
         let missing = self.usual_limit().saturating_mul(self.ids().into()).saturating_sub(limits);
         if missing > 0 {

@@ -144,4 +144,9 @@ fn limits_add_up_in_the_child_of_a_fork_whatever_was_underway() {
     assert_eq!(all_limits(&cache), 4 * USUAL);
     assert_eq!(cache.unused_limit.load(Ordering::Relaxed), 0);
     assert!(first.limit_bytes() >= USUAL && second.limit_bytes() >= USUAL);
+    // A thread was about to count a CPU that it used first.
+    let Some(cache) = with_two_used() else { return };
+    cache.populated_ids.fetch_sub(1, Ordering::Relaxed);
+    cache.settle_limits();
+    assert_eq!((cache.never_used(), all_limits(&cache)), (2, 4 * USUAL));
 }
