@@ -88,6 +88,15 @@ impl MapError {
     pub const fn unsupported(bytes: usize) -> Self {
         Self::new(bytes, libc::ENOSYS)
     }
+
+    /// Whether a part may have been done, of what can be: the kernel had no more memory, or was stopped. (What it does not
+    /// know or does not allow it does not begin.)
+    pub const fn is_halfway(&self) -> bool {
+        matches!(
+            self.errno,
+            libc::ENOMEM | libc::EFAULT | libc::EINTR | libc::EAGAIN | libc::EHWPOISON
+        )
+    }
 }
 
 impl fmt::Display for MapError {
@@ -126,7 +135,7 @@ pub struct Residency {
 /// 2. A committed range of a source whose `touchable()` is true may be read and written
 ///    until it is decommitted or unreserved.
 /// 3. What is reported as zeroed, or was released by force, reads as zero.
-/// 4. An error changes nothing.
+/// 4. An error changes nothing, but for the pages that advice faulted in [halfway](MapError::is_halfway).
 pub unsafe trait PageSource: Sync {
     /// Reserves address space.
     fn reserve(&self, request: ReserveRequest) -> Result<Reservation, MapError>;

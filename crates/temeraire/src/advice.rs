@@ -220,15 +220,27 @@ impl HugepageAdvice {
         }
     }
 
-    /// Has the kernel back a fresh range now, for writing. True if it did: what a kernel before Linux 5.14 refuses is faulted
-    /// in as it is touched.
+    /// Has the kernel back a fresh range now, for writing. Says how many bytes of its beginning it did that for: all, or
+    /// none where it refuses, as one before Linux 5.14 does; or those that it came to before it had no more memory.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
-    pub(crate) fn fault_in<E: Platform>(&self, platform: &E, range: AddressRange) -> bool {
+    pub(crate) fn fault_in<E: Platform>(&self, platform: &E, range: AddressRange) -> usize {
         let source = platform.source();
-        let call = || source.advise(range, Advice::PopulateWrite).is_ok();
-        self.refusals_to_fault_in.ask(platform.clock(), call) == Some(true)
+        let mut done = 0;
+        let call = || {
+            let answer = source.advise(range, Advice::PopulateWrite);
+            done = match answer {
+                Ok(()) => range.bytes,
+                Err(error) if error.is_halfway() => {
+                    source.residency(range).map_or(0, |found| found.resident_bytes)
+                }
+                Err(_) => 0,
+            };
+            answer.is_ok()
+        };
+        self.refusals_to_fault_in.ask(platform.clock(), call);
+        done
     }
 
     /// Notes a fresh run that is taken for a span of `span_bytes` while the heap is small.

@@ -114,10 +114,12 @@ impl<P: PageSize> HugePageAware<P> {
         let Some((tracker, ahead)) = self.begin_populating(platform, first, behind, most) else {
             return;
         };
-        let is_done = self.advice.fault_in(platform, (pages + ahead).range_from(first));
+        let done = self.advice.fault_in(platform, (pages + ahead).range_from(first));
+        // A page of which a part is in memory counts as backed.
+        let done = PageCount::new(done.div_ceil(P::BYTES)).saturating_sub(pages).min(ahead);
         let mut state = self.state.lock();
         // Its span has kept the hugepage from emptying, so that the tracker is the same.
-        state.filler.end_populating(tracker, behind, ahead, is_done);
+        state.filler.end_populating(tracker, behind, done);
         state.note_peak();
         self.underway.end();
     }

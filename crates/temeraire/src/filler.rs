@@ -305,7 +305,7 @@ impl<P: PageSize> Filler<P> {
         PageCount::new(count)
     }
 
-    /// Ends that: `is_done` says whether the kernel did it. What is still free and not backed of the pages counts as backed then.
+    /// Ends that: the kernel did it for so many `pages`. What is still free and not backed of them counts as backed then.
     #[cold]
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn end_populating(
@@ -313,10 +313,9 @@ impl<P: PageSize> Filler<P> {
         tracker: Handle<HugepageTracker>,
         start: usize,
         pages: PageCount<P>,
-        is_done: bool,
     ) {
         tracker.end_populating();
-        if is_done {
+        if pages > PageCount::ZERO {
             self.change(tracker, |tracker| tracker.back(start, pages.get()));
         }
     }

@@ -110,6 +110,10 @@ fn a_kernel_that_refuses_is_left_alone() {
     assert!(calls < 40, "{calls}");
 }
 
+/// `ENOMEM` and `EINVAL`.
+const NO_MEMORY: i32 = 12;
+const NOT_KNOWN: i32 = 22;
+
 /// What others do while the kernel faults memory of a hugepage in.
 type Others = Rc<dyn Fn(Hugepage)>;
 
@@ -117,10 +121,18 @@ thread_local! {
     static OTHERS: RefCell<Option<Others>> = const { RefCell::new(None) };
 }
 
-/// Pages on which others do something just before the kernel faults memory in, and just after; and which may refuse to do that.
+/// Pages on which others do something just before the kernel faults memory in, and just after; and which may refuse to do
+/// that, or stop halfway.
 struct Interrupted {
     pages: SimulatedPages,
-    refuses: bool,
+    answer: Answer,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Done,
+    Halfway,
+    Refused,
 }
 
 // SAFETY: all answers are those of the pages beneath, and what is refused changes nothing.
@@ -136,10 +148,14 @@ unsafe impl PageSourceLayer for Interrupted {
             let hugepage = Hugepage::from_address(range.start);
             let others = || OTHERS.with_borrow(Clone::clone).iter().for_each(|it| it(hugepage));
             others();
-            let done = if self.refuses {
-                Err(MapError::new(range.bytes, 22))
-            } else {
-                strata_os::PageSource::advise(&self.pages, range, advice)
+            let fault_in = |range| strata_os::PageSource::advise(&self.pages, range, advice);
+            let done = match self.answer {
+                Answer::Done => fault_in(range),
+                Answer::Halfway => {
+                    let half = AddressRange::new(range.start, (range.bytes / 2) & !(4 * KIB - 1));
+                    fault_in(half).and(Err(MapError::new(range.bytes, NO_MEMORY)))
+                }
+                Answer::Refused => Err(MapError::new(range.bytes, NOT_KNOWN)),
             };
             others();
             return done;
@@ -189,9 +205,9 @@ impl Interleaved {
 }
 
 /// A heap grows, and each time memory is faulted in others interrupt that.
-fn grow_interrupted(refuses: bool) {
+fn grow_interrupted(answer: Answer) {
     let source = SimulatedPages::new().with_faults().with_thp_mode(ThpMode::Never);
-    let pages = Interrupted { pages: source, refuses };
+    let pages = Interrupted { pages: source, answer };
     let program = Rc::new(Interleaved {
         ground: Ground::new(pages, SystemPages::new(), ManualClock::new(1_000_000_000)),
         heap: HugePageAware::new(),
@@ -209,7 +225,11 @@ fn grow_interrupted(refuses: bool) {
         assert_eq!(resident, booked, "after {} interrupts", interrupts.borrow());
     }
     OTHERS.take();
-    assert!(*interrupts.borrow() > if refuses { 7 } else { 20 }, "{}", interrupts.borrow());
+    assert!(
+        *interrupts.borrow() > if answer == Answer::Done { 20 } else { 7 },
+        "{}",
+        interrupts.borrow()
+    );
     // What was kept while memory was faulted in can go now.
     program.heap.release(&program.ground, self::pages(1 << 30), ReleaseReason::Call);
     let stats = program.heap.stats();
@@ -218,10 +238,31 @@ fn grow_interrupted(refuses: bool) {
 
 #[test]
 fn what_others_do_while_memory_is_faulted_in_leaves_the_books_right() {
-    grow_interrupted(false);
+    grow_interrupted(Answer::Done);
 }
 
 #[test]
 fn what_the_kernel_refuses_to_fault_in_does_not_count_as_backed() {
-    grow_interrupted(true);
+    grow_interrupted(Answer::Refused);
+}
+
+#[test]
+fn what_the_kernel_faulted_in_before_it_had_no_more_memory_counts_as_backed() {
+    let source = SimulatedPages::new().with_faults().with_thp_mode(ThpMode::Never);
+    let pages = Interrupted { pages: source, answer: Answer::Halfway };
+    let ground = Ground::new(pages, SystemPages::new(), ManualClock::new(1_000_000_000));
+    let program = Interleaved { ground, heap: HugePageAware::new() };
+    let mut ahead = 0;
+    for _ in 0..400 {
+        program.ground.clock.advance(10_000);
+        program.take();
+        let (resident, booked) = program.resident_and_booked();
+        assert!((resident..resident + Pages8K::BYTES as u64).contains(&booked), "{resident}");
+        ahead = ahead.max(booked - program.heap.stats().in_use_bytes);
+    }
+    assert!(ahead > 0, "nothing was faulted in");
+    program.heap.release(&program.ground, self::pages(1 << 30), ReleaseReason::Call);
+    assert_eq!(program.heap.stats().free_bytes, 0);
+    let (resident, booked) = program.resident_and_booked();
+    assert_eq!(resident, booked, "what went is not in memory");
 }
