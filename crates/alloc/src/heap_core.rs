@@ -178,6 +178,7 @@ impl<C: HeapConfig> Core<C> {
         C::configure(&core.page_heap, &core.identity.config);
         let limits = limits_of(&core.identity.config);
         if limits != MemoryLimits::NONE {
+            core.tuning.set_limits(limits);
             core.page_heap.set_limits(limits);
         }
         // Caches that nobody is going to make stay untouched.

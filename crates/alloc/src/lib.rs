@@ -92,3 +92,4 @@ pub use ownership::Ownership;
 pub use path_text::PathText;
 pub use selected_page_heap::{SelectedFigures, SelectedPageHeap};
 pub use threads::ThreadStats;
+pub use tuning::LimitKind;

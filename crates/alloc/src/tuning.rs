@@ -16,9 +16,35 @@ pub(crate) struct Tuning {
     background_off: AtomicBool,
     /// The least time between two steps of the heap's own thread.
     least_pause_ns: AtomicU64,
+    /// The limits on memory, in bytes; 0 for none. Written by whoever changes one, and before the heap is known; read by
+    /// [`Core::heed_limits`] alone, since the page heap has them, too.
+    soft_limit: AtomicU64,
+    hard_limit: AtomicU64,
+}
+
+/// Which limit on memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LimitKind {
+    /// Above it, what is free goes back; nothing fails.
+    Soft,
+    /// Above it, allocations fail.
+    Hard,
 }
 
 impl Tuning {
+    /// Notes both limits.
+    pub(crate) fn set_limits(&self, limits: MemoryLimits) {
+        self.soft_limit.store(limits.soft_bytes, Ordering::Relaxed);
+        self.hard_limit.store(limits.hard_bytes, Ordering::Relaxed);
+    }
+
+    fn limits(&self) -> MemoryLimits {
+        MemoryLimits {
+            soft_bytes: self.soft_limit.load(Ordering::Relaxed),
+            hard_bytes: self.hard_limit.load(Ordering::Relaxed),
+        }
+    }
+
     /// The configuration with what was changed.
     pub(crate) fn applied_to(&self, config: Config) -> Config {
         let rate = self.release_rate.load(Ordering::Relaxed).checked_sub(1);
@@ -80,11 +106,32 @@ impl<C: HeapConfig> Heap<C> {
     }
 
     /// Limits the memory that the heap has backed: see [`PageHeap::set_limits`]. What is free and above them goes back at
-    /// once.
+    /// once. (Of two threads that do so at the same moment each limit is that of either.)
     pub fn set_memory_limits(&self, limits: MemoryLimits) -> bool {
         self.tune(|core| {
-            core.page_heap().set_limits(limits);
-            core.give_back_above(limits);
+            core.tuning.set_limits(limits);
+            core.give_back_above(core.heed_limits());
+        })
+    }
+
+    /// The same for one limit, 0 for none; the other one stays, or is what another thread makes it at the same moment.
+    ///
+    /// ```
+    /// use strata_alloc::{Config, Heap, LimitKind};
+    /// let heap: Heap = Heap::with(Config::DEFAULT);
+    /// assert!(heap.set_memory_limit(LimitKind::Hard, 1 << 30));
+    /// assert!(heap.set_memory_limit(LimitKind::Soft, 1 << 29));
+    /// let limits = heap.memory_limits();
+    /// assert_eq!((limits.soft_bytes, limits.hard_bytes), (1 << 29, 1 << 30));
+    /// ```
+    pub fn set_memory_limit(&self, which: LimitKind, bytes: u64) -> bool {
+        self.tune(|core| {
+            let limit = match which {
+                LimitKind::Soft => &core.tuning.soft_limit,
+                LimitKind::Hard => &core.tuning.hard_limit,
+            };
+            limit.store(bytes, Ordering::Relaxed);
+            core.give_back_above(core.heed_limits());
         })
     }
 
@@ -142,6 +189,20 @@ impl<C: HeapConfig> Heap<C> {
 }
 
 impl<C: HeapConfig> Core<C> {
+    /// Has the page heap keep to the limits that were set last, whoever sets another one at the same moment; says which.
+    #[cold]
+    fn heed_limits(&self) -> MemoryLimits {
+        loop {
+            let limits = self.tuning.limits();
+            self.page_heap().set_limits(limits);
+            // Who told the page heap before noted its limit before that, and the page heap's lock lies between. So the
+            // last who tells it has seen what all had noted.
+            if self.tuning.limits() == limits {
+                return limits;
+            }
+        }
+    }
+
     /// Does background work in this thread until `stop` is set, which may take as long as a pause; for programs
     /// that give the heap a thread of theirs. Of two threads that do it one does nothing.
     pub fn run_background(&self, stop: &AtomicBool) {

@@ -3,9 +3,9 @@
 
 use crate::heap::HEAP;
 use crate::introspection::core;
+use crate::malloc_extension::limit_in;
 use core::ffi::{CStr, c_char, c_int, c_void};
-use strata_alloc::Config;
-use strata_page_heap::MemoryLimits;
+use strata_alloc::{Config, LimitKind};
 use strata_stats::with_snapshot;
 
 /// Entries of a histogram of blocks.
@@ -106,13 +106,10 @@ unsafe extern "C" fn MallocExtension_SetNumericProperty(
             HEAP.set_max_total_thread_cache_bytes(value as u64)
         }
         b"tcmalloc.heap_limit_mb" => {
-            let hard_bytes = (value as u64).saturating_mul(1 << 20);
-            HEAP.set_memory_limits(MemoryLimits { hard_bytes, ..HEAP.memory_limits() })
+            HEAP.set_memory_limit(LimitKind::Hard, (value as u64).saturating_mul(1 << 20))
         }
         b"tcmalloc.desired_usage_limit_bytes" => {
-            // No limit is the greatest number, and 0 inside.
-            let soft_bytes = if value == usize::MAX { 0 } else { value as u64 };
-            HEAP.set_memory_limits(MemoryLimits { soft_bytes, ..HEAP.memory_limits() })
+            HEAP.set_memory_limit(LimitKind::Soft, limit_in(value))
         }
         _ => false,
     })

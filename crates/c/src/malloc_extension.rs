@@ -7,7 +7,7 @@ use crate::heap::{ANY_ALIGN, HEAP, Program};
 use crate::introspection::core;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::fmt;
-use strata_alloc::{Core, FrontEnd, Ownership, PageHeapChoice};
+use strata_alloc::{Core, FrontEnd, LimitKind, Ownership, PageHeapChoice};
 use strata_page_heap::MemoryLimits;
 use strata_stats::{
     BoundedText, Dialect, PROPERTIES, PageHeapKind, Property, Snapshot, report, with_snapshot,
@@ -161,15 +161,12 @@ extern "C" fn MallocExtension_GetMemoryLimit(kind: c_int) -> usize {
 /// Sets a limit; 0 and `SIZE_MAX` take it away. What is free and above it goes back to the kernel.
 #[unsafe(no_mangle)]
 extern "C" fn MallocExtension_SetMemoryLimit(bytes: usize, kind: c_int) -> c_int {
-    let mut limits = HEAP.memory_limits();
-    let limit = match kind {
-        SOFT_LIMIT => &mut limits.soft_bytes,
-        HARD_LIMIT => &mut limits.hard_bytes,
+    let which = match kind {
+        SOFT_LIMIT => LimitKind::Soft,
+        HARD_LIMIT => LimitKind::Hard,
         _ => return 0,
     };
-    // None is 0 inside, and for TCMalloc's programs as well.
-    *limit = if bytes == usize::MAX { 0 } else { bytes as u64 };
-    c_int::from(HEAP.set_memory_limits(limits))
+    c_int::from(HEAP.set_memory_limit(which, limit_in(bytes)))
 }
 
 /// Whether caches are per CPU.
@@ -385,6 +382,11 @@ fn kind(core: &Core<Program>) -> PageHeapKind {
         PageHeapChoice::Temeraire => PageHeapKind::HugePageAware,
         PageHeapChoice::Legacy => PageHeapKind::Legacy,
     }
+}
+
+/// None is 0 inside, and for TCMalloc's programs as well.
+pub(crate) fn limit_in(bytes: usize) -> u64 {
+    if bytes == usize::MAX { 0 } else { bytes as u64 }
 }
 
 fn limit_out(bytes: u64) -> usize {

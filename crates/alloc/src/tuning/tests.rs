@@ -1,5 +1,5 @@
-use crate::{Config, FrontEndChoice, Heap, MemoryLimit, PageHeapChoice};
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::{Config, FrontEndChoice, Heap, LimitKind, MemoryLimit, PageHeapChoice};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::vec::Vec;
 use strata_page_heap::{MemoryLimits, PageHeap};
 
@@ -29,6 +29,34 @@ fn limits_of_the_configuration_are_known_before_the_first_block() {
     assert_eq!(limits, MemoryLimits { soft_bytes: 0, hard_bytes: 100 << 20 });
     assert!(heap.set_memory_limits(MemoryLimits { soft_bytes: 50 << 20, ..limits }));
     assert_eq!(heap.memory_limits().hard_bytes, 100 << 20, "who sets the one keeps the other");
+}
+
+#[test]
+fn two_threads_that_set_one_limit_each_at_the_same_moment_keep_the_other_ones() {
+    const TIMES: u64 = 5_000;
+    let heap: Heap = Heap::with(Config::DEFAULT);
+    assert!(heap.set_background_enabled(false));
+    let arrived = AtomicU64::new(0);
+    let meet = |time: u64| {
+        arrived.fetch_add(1, Ordering::Relaxed);
+        while arrived.load(Ordering::Relaxed) < 2 * time {
+            std::thread::yield_now();
+        }
+    };
+    let lost = |which| {
+        let times = (1..=TIMES).map(|time| {
+            let bytes = time << 40;
+            meet(2 * time - 1);
+            assert!(heap.set_memory_limit(which, bytes));
+            meet(2 * time);
+            heap.memory_limits() != MemoryLimits { soft_bytes: bytes, hard_bytes: bytes }
+        });
+        times.filter(|is_lost| *is_lost).count()
+    };
+    std::thread::scope(|scope| {
+        let hard = scope.spawn(|| lost(LimitKind::Hard));
+        assert_eq!((lost(LimitKind::Soft), hard.join().unwrap()), (0, 0));
+    });
 }
 
 #[test]

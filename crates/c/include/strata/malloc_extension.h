@@ -156,7 +156,7 @@ int MallocExtension_VerifyArrayNewMemory(const void *pointer) STRATA_NOEXCEPT;
 int MallocExtension_MallocMemoryStats(int *blocks, size_t *total, int histogram[64]) STRATA_NOEXCEPT;
 
 /* Sets what a name stands for: tcmalloc.max_total_thread_cache_bytes, tcmalloc.heap_limit_mb (the hard limit in MiB, 0 for none),
- * tcmalloc.desired_usage_limit_bytes (the soft limit, SIZE_MAX for none). 1, or 0 for any other name. */
+ * tcmalloc.desired_usage_limit_bytes (the soft limit, 0 or SIZE_MAX for none). 1, or 0 for any other name. */
 int MallocExtension_SetNumericProperty(const char *name, size_t value) STRATA_NOEXCEPT;
 
 /* ReleaseMemoryToSystem without an answer, and the same of all that is free. */
