@@ -17,7 +17,7 @@ use crate::{
 use core::marker::PhantomData;
 pub use counters::FillerCounters;
 use strata_page_heap::{Density, SpanRequest};
-use strata_span::{PageCount, PageId, PageSize};
+use strata_span::{Hugepage, PageCount, PageId, PageSize};
 
 /// Packs spans of less than a hugepage into as few hugepages as will do.
 ///
@@ -44,6 +44,8 @@ pub(crate) struct Filler<P: PageSize> {
     pub(crate) unaccounted_pages: usize,
     reported_hugepages: usize,
     reports: u32,
+    /// The hugepage that came last for spans of either kind, by [`FillerKind`].
+    latest: [Option<Hugepage>; FillerKind::ALL.len()],
     regular_dense: PageLists,
     regular: SparseLists,
     donated: PageLists,
@@ -121,6 +123,7 @@ impl<P: PageSize> Filler<P> {
         subreleased: TimeSeries::EMPTY,
         empties: Empties::NONE,
         reports: 0,
+        latest: [None; FillerKind::ALL.len()],
         reported_hugepages: 0,
         pages: PhantomData,
     };
@@ -178,10 +181,24 @@ impl<P: PageSize> Filler<P> {
         tracker.note_allocation(now_ns);
         if donated {
             self.counters.donations += 1;
+        } else {
+            self.note_latest(tracker);
         }
         self.list(tracker);
         self.report(now_ns);
         Some(Self::filled(tracker, taken))
+    }
+
+    /// Notes the hugepage that the next spans are likely to fill.
+    fn note_latest(&mut self, tracker: Handle<HugepageTracker>) {
+        if let Some(latest) = self.latest.get_mut(usize::from(tracker.dense.get())) {
+            *latest = Some(tracker.hugepage());
+        }
+    }
+
+    /// The hugepages that came last, of which most is free as long as they are being filled.
+    pub(crate) const fn latest(&self) -> [Option<Hugepage>; FillerKind::ALL.len()] {
+        self.latest
     }
 
     /// Takes `pages` pages from the page with index `start` of a hugepage back. The tracker comes

@@ -163,8 +163,15 @@ impl<P: PageSize> HugePageAware<P> {
         self.underway.let_forks_pass();
         let mut state = self.state.lock();
         let now_ns = state.time(platform);
+        let latest = state.filler.latest();
+        let is_filling = |tracker: &HugepageTracker| {
+            latest.contains(&Some(tracker.hugepage())) && !rests(tracker, now_ns)
+        };
+        // Who grows takes a hugepage, and of that most is free: it would be broken for what comes to stand there next.
         let may_go = |tracker: &HugepageTracker| {
-            (breaks || is_broken(tracker)) && may_go(tracker, reason, now_ns)
+            (breaks || is_broken(tracker))
+                && may_go(tracker, reason, now_ns)
+                && !(reason == ReleaseReason::Growth && is_filling(tracker))
         };
         let tracker = state.filler.release_candidate(granule, may_go)?;
         if reason == ReleaseReason::Idle && !is_broken(&tracker) {

@@ -8,7 +8,7 @@ use super::{Background, thread_pointer};
 use crate::{Core, HeapConfig};
 use strata_page_heap::{PageHeap, PageHeapStats, ReleaseReason};
 use strata_span::PageCount;
-use strata_sync::atomic::{AtomicU64, Ordering};
+use strata_sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A heap may have so many times behind it what program and caches have. At 2.25, a program whose sizes go up and down
 /// (`phases` of the benchmarks) has 4 % more at its peak; none of the others there ever has as much.
@@ -29,8 +29,8 @@ const STEPS_AHEAD: u64 = 2;
 /// be longer.)
 const MOST_BYTES: u64 = 32 << 20;
 
-/// CPUs' caches that one look empties at most, and what they hold at least: each costs system calls. Without that,
-/// `phases` has a mebibyte more at its peak.
+/// CPUs' caches that one look empties at most, in turn, and what they hold at least: each costs system calls. Without
+/// that, `phases` has a mebibyte more at its peak.
 const MOST_EMPTIED: usize = 8;
 const WORTH_EMPTYING_BYTES: u64 = 64 << 10;
 
@@ -52,6 +52,8 @@ pub(super) struct Growing {
     free_up_to_bytes: AtomicU64,
     /// The most that it had behind it when it had grown and somebody looked.
     seen_bytes: AtomicU64,
+    /// The id of the CPU whose turn it is to have its cache emptied. Written under the schedule's lock.
+    hand: AtomicU32,
 }
 
 impl Growing {
@@ -83,6 +85,14 @@ impl Growing {
         }
         let grown = backed.saturating_sub(free_up_to.max(may_have));
         (grown + STEPS_AHEAD * step(free_up_to)).min(MOST_BYTES)
+    }
+
+    /// The CPUs whose caches a look empties, of `ids`: those that are `full`, as many as one look takes, in turn.
+    fn whose_turn(&self, ids: u32, full: impl Fn(u32) -> bool) -> impl Iterator<Item = u32> {
+        let from = self.hand.load(Ordering::Relaxed);
+        let all = (from..ids).chain(0..from.min(ids));
+        let turn = all.filter(move |id| full(*id)).take(MOST_EMPTIED);
+        turn.inspect(|id| self.hand.store(id + 1, Ordering::Relaxed))
     }
 
     /// The heap has `backed` bytes behind it after it paid.
@@ -140,12 +150,11 @@ impl<C: HeapConfig> Core<C> {
     /// Has what CPUs' caches hold go to its spans, past the transfer caches, unless another thread stops them.
     fn empty_full_cpu_caches(&self) {
         let spans = self.source_of_objects().past_transfers();
+        let growing = &self.background.growing;
         let _ = self.with_cpu_cache_stops(|cpu| {
-            (0..cpu.used_ids())
-                .filter(|id| cpu.cpu_stats(*id).held_bytes >= WORTH_EMPTYING_BYTES)
-                .take(MOST_EMPTIED)
-                .filter_map(|id| cpu.drain(&spans, id).ok())
-                .sum::<u64>()
+            let full = |id| cpu.cpu_stats(id).held_bytes >= WORTH_EMPTYING_BYTES;
+            let turn = growing.whose_turn(cpu.used_ids(), full);
+            turn.filter_map(|id| cpu.drain(&spans, id).ok()).sum::<u64>()
         });
     }
 }

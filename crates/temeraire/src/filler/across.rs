@@ -34,6 +34,7 @@ impl<P: PageSize> Filler<P> {
         self.count_refill(low);
         let on_high = high.allocate_at(0, pages.get() - end);
         high.note_allocation(now_ns);
+        self.note_latest(high);
         self.list(high);
         self.report(now_ns);
         Filled {

@@ -2,6 +2,7 @@ use super::HugePageAware;
 use crate::{
     demand::{KeptForDemand, SkipIntervals},
     figures::TemeraireFigures,
+    supply::KeeperHandle,
     test_ground::{SECOND_NS, TestGround, ground},
 };
 use std::vec::Vec;
@@ -279,6 +280,35 @@ fn demand_keeps_nothing_from_a_heap_that_fell_or_grew_although_most_is_free() {
         assert!(heap.release(2 * MIB, reason) >= 2 * MIB, "{reason:?}");
     }
     heap.check();
+}
+
+#[test]
+fn growth_does_not_break_the_hugepage_that_is_being_filled() {
+    for density in [Density::Sparse, Density::Dense] {
+        let heap = Heap::<Pages8K>::new();
+        let one = SpanRequest { density, ..SpanRequest::of(PageCount::ONE) };
+        let allocate = || heap.heap.allocate(&heap.ground, one).unwrap();
+        let live: Vec<_> = (0..4096).map(|_| allocate()).collect();
+        heap.pass_seconds(2);
+        // It has a few pages of a fresh hugepage in use, and half of each before that is free.
+        let few = [(); 16].map(|()| allocate());
+        let filling = few[0].first::<Pages8K>().hugepage();
+        live.into_iter().step_by(2).for_each(|span| heap.deallocate(span));
+        let pages_gone = || {
+            let state = heap.heap.state.lock();
+            match state.keeper_of(&heap.ground, filling) {
+                Some(KeeperHandle::Tracker(tracker)) => tracker.released_pages(),
+                _ => unreachable!("it is the filler's"),
+            }
+        };
+        let half = 4096 / 2 * Pages8K::BYTES;
+        assert_eq!(heap.release(64 * MIB, ReleaseReason::Growth), half, "{density:?}");
+        assert_eq!(pages_gone(), 0, "{density:?}");
+        heap.pass_seconds(1);
+        assert!(heap.release(64 * MIB, ReleaseReason::Growth) > 0, "nobody fills it");
+        assert_eq!(pages_gone(), 256 - 16, "{density:?}");
+        heap.check();
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use super::{
-    Growing, LEARNT_SHARE, LEAST_BYTES, LEAST_STEP_BYTES, MOST_BYTES, STEPS_AHEAD, UNSEEN_BYTES,
+    Growing, LEARNT_SHARE, LEAST_BYTES, LEAST_STEP_BYTES, MOST_BYTES, MOST_EMPTIED, STEPS_AHEAD,
+    UNSEEN_BYTES,
 };
+use std::vec::Vec;
 
 const MIB: u64 = 1 << 20;
 
@@ -79,4 +81,18 @@ fn what_was_paid_for_was_not_there_before_anybody_looked() {
     growing.note_paid(60 * MIB);
     assert_ne!(growing.price(69 * MIB, 10 * MIB, 80 * MIB), 0, "and so is the next");
     assert_eq!(growing.price(69 * MIB, 10 * MIB, 80 * MIB + UNSEEN_BYTES + 1), 0);
+}
+
+#[test]
+fn caches_of_many_cpus_are_emptied_in_turn() {
+    let growing = Growing::default();
+    let turn = |ids, full: fn(u32) -> bool| growing.whose_turn(ids, full).collect::<Vec<_>>();
+    let ids = 2 * MOST_EMPTIED as u32 + 1;
+    let [first, second] = [(); 2].map(|()| turn(ids, |_| true));
+    assert_eq!((first[0], first.len()), (0, MOST_EMPTIED));
+    assert_eq!((second[0], second.len()), (MOST_EMPTIED as u32, MOST_EMPTIED));
+    assert_eq!(turn(ids, |_| true)[..2], [ids - 1, 0], "the last, and from the first again");
+    assert_eq!(turn(ids, |id| id == 3), [3], "those that hold enough");
+    assert!(turn(ids, |_| false).is_empty());
+    assert_eq!(turn(2, |_| true), [0, 1], "each once, however many there were before");
 }
