@@ -2,7 +2,7 @@
 
 use crate::{Core, Heap, HeapConfig, background::Call, mark, observer::Said};
 use strata_os::{AddressRange, PageSource, Release};
-use strata_page_heap::{PageHeap, SpanRequest};
+use strata_page_heap::{Ended, PageHeap, SpanRequest};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{
     Address, HUGEPAGE_BYTES, LastOperation, Offence, PageCount, Platform, SpanHandle, SpanPlace,
@@ -14,7 +14,7 @@ use strata_sync::thread_block::Slot;
 const ASKS_KERNEL_FROM_BYTES: usize = 1 << 20;
 
 /// Blocks from this length on go to the kernel when they are freed, if they are [of a new
-/// length](crate::large_stats::LargeCounters::is_new_length). At half, a vector that grows to 4 MiB faults a thousand
+/// length](crate::large_stats::LargeCounters::begin_new_length). At half, a vector that grows to 4 MiB faults a thousand
 /// times more, once in a process; at twice, what an image or a file of 10 MiB held can be read behind its end.
 const CLEARED_FROM_BYTES: usize = 4 * HUGEPAGE_BYTES;
 
@@ -100,32 +100,54 @@ impl<C: HeapConfig> Core<C> {
             let last = LastOperation::FreedWith { bytes: size };
             return report(Offence::WrongSize, Some(span), last);
         }
-        let taken = if self.is_cleared(span.range::<C::Pages>()) {
+        let was_in_use = if self.is_cleared(bytes) {
             // SAFETY: the span is a block of this heap, which the caller gives up.
-            unsafe { self.page_heap().deallocate_to_kernel(self, span) }
+            unsafe { self.deallocate_to_kernel(span) }
         } else {
             // SAFETY: the span is a block of this heap, which the caller gives up.
             unsafe { self.page_heap().deallocate(self, span) }
         };
-        if taken {
+        if was_in_use {
             self.large.note_deallocated(bytes);
             self.count_deallocated(slot, bytes);
             self.note_large(bytes, Call::Deallocation);
         }
     }
 
-    /// Whether a block of so many bytes goes to the kernel as it is freed, so that who reads it still finds zeroes, and
-    /// not what stood there.
+    /// Whether a block of so many bytes is to go to the kernel as it is freed, so that who reads it still finds zeroes,
+    /// and not what stood there.
     ///
     /// Only in heaps that look for misuse, and whose rate of giving back is not 0. The kernel's work, and that of who
     /// has the memory next and faults it in again, is at most that for twice [`CLEARED_TO_BYTES`] in the life of a heap.
     #[unsafe(link_section = ".text_rarely")]
-    fn is_cleared(&self, block: AddressRange) -> bool {
+    fn is_cleared(&self, bytes: usize) -> bool {
         C::MARKS_FREE_BLOCKS
             && mark::LOOKS
-            && (CLEARED_FROM_BYTES..=CLEARED_TO_BYTES).contains(&block.bytes)
+            && (CLEARED_FROM_BYTES..=CLEARED_TO_BYTES).contains(&bytes)
             && self.config().release_rate > 0
-            && self.large.is_new_length(block)
+    }
+
+    /// Has a block go to the kernel as it is freed, if it is of a new length. One that does not go leaves the next of its
+    /// length a new one. Says whether it was in use.
+    ///
+    /// # Safety
+    ///
+    /// The span is a large block of this heap, and its owner gives it up.
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    unsafe fn deallocate_to_kernel(&self, span: SpanHandle) -> bool {
+        let block = span.range::<C::Pages>();
+        let Some(before) = self.large.begin_new_length(block) else {
+            // SAFETY: the caller's promise is the same.
+            return unsafe { self.page_heap().deallocate(self, span) };
+        };
+        // SAFETY: the caller's promise is the same.
+        let ended = unsafe { self.page_heap().deallocate_to_kernel(self, span) };
+        if ended != Ended::Released {
+            self.large.forget_new_length(block, before);
+        }
+        ended != Ended::NotInUse
     }
 
     /// Whether all of a span still reads as zero that did when it came free, as far as that can be told: what somebody

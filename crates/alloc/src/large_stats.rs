@@ -27,7 +27,7 @@ pub(crate) struct LargeCounters {
     bytes: AtomicU64,
     peak_blocks: AtomicU64,
     peak_bytes: AtomicU64,
-    /// The length of the last block of a [new length](Self::is_new_length), and where it began.
+    /// The length of the last block of a [new length](Self::begin_new_length), and where it began.
     new_length: AtomicU64,
     new_length_start: AtomicU64,
 }
@@ -59,20 +59,29 @@ impl LargeCounters {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether a block is at least twice as long as any of which this was said before.
-    pub(crate) fn is_new_length(&self, block: AddressRange) -> bool {
-        let bytes = block.bytes as u64;
-        let last = self.new_length.load(Ordering::Relaxed);
+    /// If a block is at least twice as long as any of which this was said before: where [the last of
+    /// these](Self::last_of_new_length) was.
+    pub(crate) fn begin_new_length(&self, block: AddressRange) -> Option<AddressRange> {
+        let last = self.last_of_new_length();
         // Of two threads at the same moment one is told so.
-        let is_new = bytes / 2 >= last
-            && self
-                .new_length
-                .compare_exchange(last, bytes, Ordering::Relaxed, Ordering::Relaxed)
-                .is_ok();
+        let is_new = block.bytes / 2 >= last.bytes
+            && Self::replace(&self.new_length, last.bytes, block.bytes);
         if is_new {
             self.new_length_start.store(block.start as u64, Ordering::Relaxed);
         }
-        is_new
+        is_new.then_some(last)
+    }
+
+    /// Takes that back, unless another thread came with a longer one: the last is again the one `before`.
+    pub(crate) fn forget_new_length(&self, block: AddressRange, before: AddressRange) {
+        if Self::replace(&self.new_length, block.bytes, before.bytes) {
+            Self::replace(&self.new_length_start, block.start, before.start);
+        }
+    }
+
+    fn replace(word: &AtomicU64, from: usize, to: usize) -> bool {
+        let (from, to) = (from as u64, to as u64);
+        word.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// Where the last such block was. (Who asks while another one comes may be told of a place where none was.)
@@ -101,8 +110,26 @@ mod tests {
         let counters: LargeCounters = unsafe { core::mem::zeroed() };
         let lengths = [4_usize, 4, 7, 8, 15, 4, 16, 1 << 40, (1 << 41) - 1, 1 << 41];
         let block = |mebibytes| AddressRange::new(1 << 30, mebibytes << 20);
-        let new = lengths.map(|mebibytes| counters.is_new_length(block(mebibytes)));
+        let new = lengths.map(|mebibytes| counters.begin_new_length(block(mebibytes)).is_some());
         assert_eq!(new, [true, false, false, true, false, false, true, true, false, true]);
         assert_eq!(counters.last_of_new_length(), block(1 << 41));
+    }
+
+    #[test]
+    fn a_block_that_stays_leaves_its_length_new() {
+        // SAFETY: all zero bits are counters of nothing.
+        let counters: LargeCounters = unsafe { core::mem::zeroed() };
+        let [first, second, longer] = [(8, 1 << 20), (16, 1 << 21), (64, 1 << 22)]
+            .map(|(mebibytes, start)| AddressRange::new(start, mebibytes << 20));
+        let none = AddressRange::new(0, 0);
+        assert_eq!(counters.begin_new_length(first), Some(none));
+        assert_eq!(counters.begin_new_length(second), Some(first));
+        counters.forget_new_length(second, first);
+        assert_eq!(counters.last_of_new_length(), first);
+        assert_eq!(counters.begin_new_length(second), Some(first), "it is new still");
+        // Another thread comes with a longer one before this one is known to stay.
+        assert_eq!(counters.begin_new_length(longer), Some(second));
+        counters.forget_new_length(second, first);
+        assert_eq!(counters.last_of_new_length(), longer);
     }
 }

@@ -3,7 +3,7 @@
 use crate::PageHeapChoice;
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, LegacyFigures, LegacyPageHeap, MemoryLimits, PageHeap,
+    Ended, HugepageBreak, HugepageFigures, LegacyFigures, LegacyPageHeap, MemoryLimits, PageHeap,
     PageHeapStats, ReleaseReason, SharedHugepage, SpanRequest, Temperature, copy_into_place,
 };
 use strata_size_classes::PageSize;
@@ -150,7 +150,7 @@ unsafe impl<P: PageSize> PageHeap<P> for SelectedPageHeap<P> {
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         chosen!(unsafe self.deallocate_to_kernel(platform, span))
     }
 

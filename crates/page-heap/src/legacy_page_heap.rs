@@ -4,8 +4,8 @@ mod state;
 mod wish;
 
 use crate::{
-    LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason, SpanRequest,
-    Underway, copy_into_place,
+    Ended, LegacyFigures, MemoryLimits, PageHeap, PageHeapStats, Published, ReleaseReason,
+    SpanRequest, Underway, copy_into_place,
 };
 use state::{State, ToKernel};
 use strata_os::{AddressRange, Clock, PageSource, Release};
@@ -258,19 +258,21 @@ unsafe impl<P: PageSize> PageHeap<P> for LegacyPageHeap<P> {
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         self.underway.let_forks_pass();
         let now_ns = platform.clock().now_ns();
         {
             let mut state = self.state.lock();
             match state.deallocate_to_kernel(platform, span, now_ns) {
-                ToKernel::NotInUse => return false,
-                ToKernel::Kept => return true,
+                ToKernel::NotInUse => return Ended::NotInUse,
+                ToKernel::Kept => return Ended::Kept,
                 ToKernel::Begun => self.underway.begin(),
             }
         }
-        self.carry_out(platform, span, ReleaseReason::Policy);
-        true
+        match self.carry_out(platform, span, ReleaseReason::Policy) {
+            Step::Released(_) => Ended::Released,
+            Step::Refused | Step::NothingFree => Ended::Kept,
+        }
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -72,7 +72,9 @@ pub use legacy_figures::LegacyFigures;
 pub use legacy_page_heap::LegacyPageHeap;
 pub use lifetimes::{LIFETIME_BOUNDS_MS, LIFETIME_BUCKETS, count_lifetime, lifetime_bucket};
 pub use limits::{LimitFigures, MemoryLimits, limited_bytes};
-pub use page_heap::{Density, HugepageBreak, PageHeap, ReleaseReason, SpanRequest, Temperature};
+pub use page_heap::{
+    Density, Ended, HugepageBreak, PageHeap, ReleaseReason, SpanRequest, Temperature,
+};
 pub use published::{HasStats, Published, PublishedGuard};
 pub use refusals::Refusals;
 pub use reserve::{Reserve, ReserveStats, TakenRange};

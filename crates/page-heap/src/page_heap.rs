@@ -95,6 +95,17 @@ pub enum HugepageBreak {
     Broken,
 }
 
+/// What became of a span that was to go to the kernel as it ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// The application had not had it: that is reported as a misuse.
+    NotInUse,
+    /// It is free, and stays backed.
+    Kept,
+    /// The kernel has its memory, as far as it shares no hugepage with others.
+    Released,
+}
+
 /// A source of spans.
 ///
 /// Any thread may call any method at any time; an implementation has its own lock, drops it around
@@ -146,7 +157,8 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
 
     /// The same of a span in whose memory nobody is to read what stands there: what of it the heap keeps as a run of its
     /// own goes to the kernel at once, is entered as not backed, and counts as given back. What shares a hugepage with
-    /// others, and what the kernel does not take, is as after [`deallocate`](Self::deallocate); so is all by default.
+    /// others, and what the kernel does not take, is as after [`deallocate`](Self::deallocate); so is all by default. Says
+    /// what became of the span.
     ///
     /// # Safety
     ///
@@ -155,9 +167,10 @@ pub unsafe trait PageHeap<P: PageSize>: Sized + Send + Sync {
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.deallocate(platform, span) }
+        let was_in_use = unsafe { self.deallocate(platform, span) };
+        if was_in_use { Ended::Kept } else { Ended::NotInUse }
     }
 
     /// Makes a span that is out longer, to `pages` pages in all, if the pages behind it are free; says whether it has

@@ -11,7 +11,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use strata_os::{AddressRange, PageSource, SimulatedPages};
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
+    Ended, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
     SpanRequest, Temperature,
 };
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform, SpanHandle, SpanPlace};
@@ -213,7 +213,7 @@ unsafe impl<P: PageSize, H: PageHeap<P>> PageHeap<P> for Touching<'_, H> {
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         self.note_home(span.range::<P>());
         // SAFETY: the span came from the inner heap, by `allocate`, and goes back as it came.
         unsafe { self.heap.deallocate_to_kernel(platform, span) }

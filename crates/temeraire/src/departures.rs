@@ -2,7 +2,7 @@
 
 use crate::huge_address_map::HugeRange;
 use strata_os::{PageSource, Release};
-use strata_span::Platform;
+use strata_span::{Hugepage, Platform};
 
 /// Why whole hugepages go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,6 +80,11 @@ impl Departures {
             *place = Some(departure);
             self.count += 1;
         }
+    }
+
+    /// Whether one begins with `hugepage`.
+    pub(crate) fn has_from(&self, hugepage: Hugepage) -> bool {
+        self.iter().any(|departure| departure.range.first == hugepage)
     }
 
     /// The departures.

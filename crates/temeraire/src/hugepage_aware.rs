@@ -12,7 +12,7 @@ use crate::{
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, Published,
+    Ended, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, Published,
     ReleaseReason, SharedHugepage, SpanRequest, Underway,
 };
 use strata_span::{
@@ -190,7 +190,7 @@ impl<P: PageSize> HugePageAware<P> {
         })
     }
 
-    /// Takes a span back, and says so; its whole hugepages go to where is said.
+    /// Takes a span back; its whole hugepages go to where is said. Says what became of it.
     ///
     /// # Safety
     ///
@@ -200,14 +200,14 @@ impl<P: PageSize> HugePageAware<P> {
         platform: &E,
         span: SpanHandle,
         whole: Destination,
-    ) -> bool {
+    ) -> Ended {
         self.underway.let_forks_pass();
         // All that is needed of the span is read before its structure goes.
         let (first, pages) = (span.first::<P>(), span.page_count::<P>());
         let donated_tail = span.has_donated_tail();
         if !span.leave_use() {
             report_not_in_use(first, &span);
-            return false;
+            return Ended::NotInUse;
         }
         if span.is_watched() {
             self.advice.learn(platform, pages.range_from(first));
@@ -221,12 +221,12 @@ impl<P: PageSize> HugePageAware<P> {
             let mut state = self.state.lock();
             state.deallocate(platform, first, pages, donated_tail, &mut departures);
             if departures.is_empty() {
-                return true;
+                return Ended::Kept;
             }
             self.underway.begin();
         }
-        self.carry_out(platform, &departures);
-        true
+        let (_, all) = self.carry_out(platform, &departures);
+        if all && departures.has_from(first.hugepage()) { Ended::Released } else { Ended::Kept }
     }
 
     /// Where address space is short, a part of what is not backed goes back to the source. False if there is none.
@@ -341,14 +341,15 @@ unsafe impl<P: PageSize> PageHeap<P> for HugePageAware<P> {
 
     unsafe fn deallocate<E: Platform<Pages = P>>(&self, platform: &E, span: SpanHandle) -> bool {
         // SAFETY: the caller's promise is the same.
-        unsafe { self.end(platform, span, Destination::Cache) }
+        let ended = unsafe { self.end(platform, span, Destination::Cache) };
+        ended != Ended::NotInUse
     }
 
     unsafe fn deallocate_to_kernel<E: Platform<Pages = P>>(
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         // SAFETY: the caller's promise is the same.
         unsafe { self.end(platform, span, Destination::Kernel) }
     }

@@ -6,7 +6,7 @@ use crate::{
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
-    HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
+    Ended, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
     SharedHugepage, SpanRequest, Temperature,
 };
 use strata_span::{Hugepage, PageCount, PageSize, Platform, Pool, PublishOnce, SpanHandle};
@@ -353,11 +353,11 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
         &self,
         platform: &E,
         span: SpanHandle,
-    ) -> bool {
+    ) -> Ended {
         // SAFETY: the span came from this heap, as the caller says.
-        let taken = unsafe { self.heap_of(span).deallocate_to_kernel(platform, span) };
+        let ended = unsafe { self.heap_of(span).deallocate_to_kernel(platform, span) };
         self.note_peak();
-        taken
+        ended
     }
 
     unsafe fn extend<E: Platform<Pages = P>>(

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FreeSpans, limited_bytes};
+use crate::{Ended, FreeSpans, limited_bytes};
 use std::vec::Vec;
 use strata_os::{
     CallKinds, FailingPages, Fault, ManualClock, PageSource, PageSourceLayer, SimulatedPages,
@@ -506,7 +506,7 @@ fn what_goes_to_the_kernel_as_it_ends_is_not_backed_and_reads_as_zero() {
     let before = heap.stats();
     let place = first(own);
     // SAFETY: as in `put`.
-    assert!(unsafe { heap.deallocate_to_kernel(&site, own) });
+    assert_eq!(unsafe { heap.deallocate_to_kernel(&site, own) }, Ended::Released);
     let after = heap.stats();
     assert_eq!(after.free_bytes, before.free_bytes);
     assert_eq!(after.unmapped_bytes, before.unmapped_bytes + (8 << 20));
@@ -525,7 +525,7 @@ fn what_the_kernel_refuses_as_it_ends_is_free_and_backed() {
     let span = get(&heap, &site, 4 * HUGEPAGE);
     site.source.arm(Fault::always().of(CallKinds::RELEASE));
     // SAFETY: as in `put`.
-    assert!(unsafe { heap.deallocate_to_kernel(&site, span) });
+    assert_eq!(unsafe { heap.deallocate_to_kernel(&site, span) }, Ended::Kept);
     let stats = heap.stats();
     assert_eq!((stats.free_bytes, stats.release_failures), (8 << 20, 1));
     assert_eq!((stats.released.policy, stats.in_use_bytes), (0, 0));

@@ -2,7 +2,7 @@
 
 use super::{Seed, parts, test_ground::TestGround};
 use crate::{
-    Density, PageHeap, PageHeapStats, ReleaseReason, ReleasedBytes, SpanRequest, Temperature,
+    Density, Ended, PageHeap, PageHeapStats, ReleaseReason, ReleasedBytes, SpanRequest, Temperature,
 };
 use core::cell::Cell;
 use std::vec::Vec;
@@ -95,7 +95,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         let before = self.heap.stats();
         let out = self.take_out(index);
         // SAFETY: the span came from this heap on this ground, and the model forgot it.
-        unsafe { self.heap.deallocate_to_kernel(self.ground, out.span) };
+        let ended = unsafe { self.heap.deallocate_to_kernel(self.ground, out.span) };
         self.check_map_forgot(out);
         let after = self.heap.stats();
         let bytes = out.pages.bytes() as u64;
@@ -109,6 +109,7 @@ impl<'a, P: PageSize, H: PageHeap<P>> Model<'a, P, H> {
         assert!(more == 0 || refusals(&after) > refusals(&before), "a peak stays: {after:?}");
         let counted = after.released.policy - before.released.policy;
         assert!(counted <= bytes, "no more than the span can go");
+        assert_ne!(ended, Ended::NotInUse, "it was");
         self.released.policy += counted;
     }
 

@@ -8,7 +8,7 @@ use crate::{
 use std::vec::Vec;
 use strata_os::{CallKind, CallKinds, Fault, Seed};
 use strata_page_heap::{
-    Density, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limited_bytes,
+    Density, Ended, MemoryLimits, PageHeap, ReleaseReason, SpanRequest, limited_bytes,
 };
 use strata_size_classes::{PageSize, Pages4K, Pages8K, Pages32K, Pages256K};
 use strata_span::{HUGEPAGE_BYTES, PageCount, SpanHandle};
@@ -1036,17 +1036,21 @@ fn a_run_of_which_a_part_went_back_is_taken_again_with_what_stayed() {
     assert_eq!(heap.heap.state.lock().nodes.promised(), 0, "no promise is left over");
 }
 
-/// Gives a span back that is to go to the kernel as it ends.
-fn deallocate_to_kernel<P: PageSize>(heap: &Heap<P>, span: SpanHandle) {
+/// Gives a span back that is to go to the kernel as it ends. Says whether it did.
+fn deallocate_to_kernel<P: PageSize>(heap: &Heap<P>, span: SpanHandle) -> bool {
     // SAFETY: the test got it from this heap, and uses it no more.
-    assert!(unsafe { heap.heap.deallocate_to_kernel(&heap.ground, span) });
+    match unsafe { heap.heap.deallocate_to_kernel(&heap.ground, span) } {
+        Ended::NotInUse => unreachable!("it was in use"),
+        Ended::Kept => false,
+        Ended::Released => true,
+    }
 }
 
 fn what_goes_to_the_kernel_as_it_ends_is_not_backed<P: PageSize>() {
     let heap = Heap::<P>::new();
     let span = heap.allocate(8 * MIB);
     let first = span.first::<P>();
-    deallocate_to_kernel(&heap, span);
+    assert!(deallocate_to_kernel(&heap, span));
     heap.check();
     let (stats, figures) = (heap.heap.stats(), heap.figures());
     assert_eq!((stats.free_bytes, stats.in_use_bytes), (0, 0));
@@ -1077,7 +1081,7 @@ fn a_tail_that_others_use_stays_when_its_span_goes_to_the_kernel() {
     let span = heap.allocate(8 * MIB + MIB);
     let neighbour = heap.allocate(8192);
     assert_eq!(neighbour.first::<Pages8K>().hugepage(), span.last::<Pages8K>().hugepage());
-    deallocate_to_kernel(&heap, span);
+    assert!(deallocate_to_kernel(&heap, span));
     heap.check();
     let stats = heap.heap.stats();
     assert_eq!((stats.in_use_bytes, stats.free_bytes), (8192, (2 << 20) - 8192));
@@ -1090,7 +1094,7 @@ fn what_the_kernel_refuses_as_it_ends_stays_with_the_cache() {
     let heap = Heap::<Pages8K>::new();
     let span = heap.allocate(8 * MIB);
     heap.ground.source.arm(Fault::always().of(CallKinds::RELEASE));
-    deallocate_to_kernel(&heap, span);
+    assert!(!deallocate_to_kernel(&heap, span));
     heap.check();
     let stats = heap.heap.stats();
     assert_eq!((stats.free_bytes, stats.release_failures), (8 << 20, 1));
