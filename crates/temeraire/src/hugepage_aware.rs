@@ -8,7 +8,7 @@ use crate::{
     extend::Growing,
     figures::TemeraireFigures,
     routes::Found,
-    state::State,
+    state::{State, Stays},
 };
 use strata_os::AddressRange;
 use strata_page_heap::{
@@ -112,7 +112,11 @@ impl<P: PageSize> HugePageAware<P> {
             }
             state.backing = self.advice.backing(platform);
             let found = state.allocate(platform, request);
-            (found, state.is_beyond_limits(platform, PageCount::ZERO))
+            let beyond = state.is_beyond_limits(platform, PageCount::ZERO);
+            if found.as_ref().is_some_and(|found| found.from_filler) {
+                state.only_spans_changed();
+            }
+            (found, beyond)
         };
         let (found, beyond) = match found {
             Some(found) => (found, beyond),
@@ -219,7 +223,11 @@ impl<P: PageSize> HugePageAware<P> {
         let mut departures = Departures::with(whole);
         {
             let mut state = self.state.lock();
-            state.deallocate(platform, first, pages, donated_tail, &mut departures);
+            let stays = state.deallocate(platform, first, pages, donated_tail, &mut departures);
+            if stays == Stays::InFiller {
+                state.only_spans_changed();
+                return Ended::Kept;
+            }
             if departures.is_empty() {
                 return Ended::Kept;
             }

@@ -30,6 +30,8 @@ pub(crate) struct Found<P: PageSize> {
     pub(crate) unbacked: PageCount<P>,
     /// The most pages behind the span that are to be faulted in together with it.
     pub(crate) ahead: PageCount<P>,
+    /// It came from a hugepage that the filler had: nothing else changed.
+    pub(crate) from_filler: bool,
 }
 
 impl<P: PageSize> State<P> {
@@ -77,7 +79,7 @@ impl<P: PageSize> State<P> {
         now_ns: u64,
     ) -> Option<Found<P>> {
         if let Some(filled) = self.filler.allocate(pages, align, kind, now_ns) {
-            return Some(Found::of(&filled));
+            return Some(Found { from_filler: true, ..Found::of(&filled) });
         }
         if self.filler.adopt_empty(kind)
             && let Some(filled) = self.filler.allocate(pages, align, kind, now_ns)
@@ -269,6 +271,7 @@ impl<P: PageSize> Found<P> {
             modest: None,
             unbacked: PageCount::ZERO,
             ahead: PageCount::ZERO,
+            from_filler: false,
         }
     }
 

@@ -77,6 +77,15 @@ pub(crate) struct Leaving {
     pub(crate) unbacked_pages: usize,
 }
 
+/// Where the pages of a span are that went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stays {
+    /// With the hugepage of the filler that had them, which is where it was: nothing else changed.
+    InFiller,
+    /// Somewhere.
+    Elsewhere,
+}
+
 impl<P: PageSize> State<P> {
     strata_sync::const_fn! {
         /// Nothing yet.
@@ -180,6 +189,9 @@ impl<P: PageSize> State<P> {
         if is_fresh && Ahead::is_for::<P>(PageCount::new(self.in_use_pages)) {
             found.ahead = self.plan_ahead(platform, found.unbacked);
         }
+        if found.from_filler {
+            return Some(found);
+        }
         let in_use = PageCount::<P>::new(self.in_use_pages).bytes();
         let single = Self::fills_a_hugepage(request.pages);
         let worth_it = |run: &(_, _)| HugepageAdvice::is_worth_it(in_use, run.1, single);
@@ -188,7 +200,7 @@ impl<P: PageSize> State<P> {
         Some(Found { advise: found.advise.filter(worth_it), added, modest, ..found })
     }
 
-    /// Takes the pages of a span back. What has to go to the kernel at once is added to
+    /// Takes the pages of a span back, and says where they are. What has to go to the kernel at once is added to
     /// `departures`.
     pub(crate) fn deallocate<E: Platform<Pages = P>>(
         &mut self,
@@ -197,11 +209,12 @@ impl<P: PageSize> State<P> {
         pages: PageCount<P>,
         donated_tail: bool,
         departures: &mut Departures,
-    ) {
+    ) -> Stays {
         let now_ns = self.time_for(platform, pages);
         self.in_use_pages -= pages.get();
         self.spans_in_use -= 1;
         self.records.record_deallocation(pages);
+        let mut stays = Stays::Elsewhere;
         match self.keeper_of(platform, first.hugepage()) {
             Some(KeeperHandle::Tracker(tracker)) => {
                 let start = first.index_in_hugepage();
@@ -213,7 +226,7 @@ impl<P: PageSize> State<P> {
                             self.retire(platform, emptied, Cause::Emptied, now_ns, departures);
                         }
                         Afterwards::InUse if donated_tail => self.filler.abandon(tracker, pages),
-                        Afterwards::InUse | Afterwards::Kept => {}
+                        Afterwards::InUse | Afterwards::Kept => stays = Stays::InFiller,
                     }
                 }
             }
@@ -222,6 +235,10 @@ impl<P: PageSize> State<P> {
             }
             None => self.deallocate_large(platform, first, pages, donated_tail, now_ns, departures),
         }
-        self.trim_cache(platform, now_ns, departures);
+        if self.cache.size() > self.cache.limit() {
+            self.trim_cache(platform, now_ns, departures);
+            stays = Stays::Elsewhere;
+        }
+        stays
     }
 }

@@ -32,8 +32,10 @@ impl Heap {
     fn of(bytes: usize) -> Self {
         let ground = Ground::new(SimulatedPages::new(), SystemPages::new(), MonotonicClock::new());
         let mut heap = Self { ground, heap: Box::new(HugePageAware::new()), seed: 7 };
+        let half = PageCount::new(PER_HUGEPAGE / 2);
         for _ in 0..bytes / HUGEPAGE_BYTES {
-            heap.allocate(PER_HUGEPAGE / 2, Density::Sparse);
+            // An aligned span lies across no border: else it would begin in the hole before, and there were none.
+            heap.request(SpanRequest { align: PageCount::new(2), ..SpanRequest::of(half) });
             let hole = heap.below(32);
             heap.allocate(PER_HUGEPAGE / 2 - hole, Density::Sparse);
         }
@@ -46,8 +48,10 @@ impl Heap {
     }
 
     fn allocate(&self, pages: usize, density: Density) -> SpanHandle {
-        let pages = PageCount::new(pages);
-        let request = SpanRequest { density, ..SpanRequest::of(pages) };
+        self.request(SpanRequest { density, ..SpanRequest::of(PageCount::new(pages)) })
+    }
+
+    fn request(&self, request: SpanRequest<Pages8K>) -> SpanHandle {
         self.heap.allocate(&self.ground, request).expect("simulated pages do not end")
     }
 

@@ -55,6 +55,34 @@ fn figures_are_those_of_the_last_change() {
 }
 
 #[test]
+fn a_span_that_comes_changes_the_figures_of_spans() {
+    struct Numbered(PageHeapStats);
+    impl HasStats for Numbered {
+        fn stats(&self) -> PageHeapStats {
+            self.0
+        }
+    }
+    let place = Published::new(Numbered(PageHeapStats::default()));
+    place.lock().0.system_bytes = 100;
+    let mut held = place.lock();
+    let PageHeapStats { in_use_bytes, free_bytes, free_parts, unmapped_bytes, .. } = &mut held.0;
+    (*in_use_bytes, *free_bytes, free_parts.filler_bytes, *unmapped_bytes) = (1, 2, 3, 4);
+    (held.0.peak_backed_bytes, held.0.spans_in_use) = (5, 6);
+    held.only_spans_changed();
+    let wanted = held.0;
+    drop(held);
+    let peak = PeakFigures { in_use_bytes: 1, free_bytes: 2, unmapped_bytes: 4, spans_in_use: 6 };
+    let lock = LockStats::ZERO;
+    assert_eq!(PageHeapStats { lock, ..place.figures() }, PageHeapStats { peak, lock, ..wanted });
+    // What is changed after that may be anything.
+    let mut held = place.lock();
+    held.only_spans_changed();
+    held.0.release_failures = 7;
+    drop(held);
+    assert_eq!(place.figures().release_failures, 7);
+}
+
+#[test]
 fn the_peak_has_the_figures_of_its_moment() {
     let pages = Published::new(Pages(0));
     for bytes in [3, 9, 4, 9, 1] {
