@@ -2,8 +2,8 @@
 
 use crate::{
     advice::AdviceFigures,
-    demand::{FillerHistory, KeptForDemand, SkipJudgement},
-    filler::FillerCounters,
+    demand::{KeptForDemand, SkipJudgement},
+    filler::{FillerCounters, FillerHistory},
     free_spans::FreeSpanTable,
     histogram::{Fullness, Histogram},
     huge_cache::HugeCacheFigures,

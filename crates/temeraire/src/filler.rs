@@ -2,11 +2,12 @@
 
 mod across;
 mod counters;
+mod history;
 mod listing;
 mod release;
 
 use crate::{
-    demand::{Demand, History},
+    demand::Demand,
     empties::Empties,
     filler_lists::{FillerLists, PageLists, SparseLists},
     filler_totals::FillerTotals,
@@ -16,6 +17,8 @@ use crate::{
 };
 use core::marker::PhantomData;
 pub use counters::FillerCounters;
+use history::History;
+pub use history::{FillerEpoch, FillerHistory, FillerMoment, SmallMoment};
 use strata_page_heap::{Density, SpanRequest};
 use strata_span::{Hugepage, PageCount, PageId, PageSize};
 

@@ -1,7 +1,7 @@
 //! What the hugepages of the filler add up to.
 
 use crate::{
-    demand::FillerMoment,
+    filler::FillerMoment,
     tracker::{FillerSet, HugepageTracker},
 };
 

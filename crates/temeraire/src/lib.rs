@@ -83,15 +83,12 @@ mod tracker;
 mod treatment;
 
 pub use advice::AdviceFigures;
-pub use demand::{
-    FillerEpoch, FillerHistory, FillerMoment, KeptForDemand, SkipIntervals, SkipJudgement,
-    SmallMoment,
-};
+pub use demand::{KeptForDemand, SkipIntervals, SkipJudgement};
 pub use figures::{
     ComponentBytes, Components, DensityFigures, FillerFigures, HugeAllocatorFigures, Lifetimes,
     Population, RegionSetFigures, TemeraireFigures,
 };
-pub use filler::FillerCounters;
+pub use filler::{FillerCounters, FillerEpoch, FillerHistory, FillerMoment, SmallMoment};
 pub use free_spans::FreeSpanTable;
 pub use histogram::{
     COARSE_BUCKETS, Fullness, HISTOGRAM_BUCKETS, Histogram, coarse_bounds_of, histogram_bounds,

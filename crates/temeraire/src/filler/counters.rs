@@ -1,7 +1,7 @@
 //! What the filler did, and how it is.
 
-use super::Filler;
-use crate::{demand::FillerMoment, handle::Handle, tracker::HugepageTracker};
+use super::{Filler, FillerMoment};
+use crate::{handle::Handle, tracker::HugepageTracker};
 use strata_page_heap::{LIFETIME_BUCKETS, count_lifetime};
 use strata_span::PageSize;
 
