@@ -68,8 +68,6 @@ mod retirement;
 mod return_history;
 mod routes;
 mod shared_hugepages;
-mod shared_limits;
-mod shared_peak;
 mod state;
 mod subrelease;
 mod supply;

@@ -1,9 +1,12 @@
 //! One whole heap for each kind of span that is to be apart.
 
-use crate::{
-    demand::SkipIntervals, figures::TemeraireFigures, hugepage_aware::HugePageAware,
-    shared_limits::SharedLimits, shared_peak::SharedPeak,
-};
+mod others;
+mod shared_limits;
+mod shared_peak;
+
+use crate::{demand::SkipIntervals, figures::TemeraireFigures, hugepage_aware::HugePageAware};
+use shared_limits::SharedLimits;
+use shared_peak::SharedPeak;
 use strata_os::AddressRange;
 use strata_page_heap::{
     Ended, HugepageBreak, HugepageFigures, MemoryLimits, PageHeap, PageHeapStats, ReleaseReason,
@@ -76,11 +79,6 @@ const COLDEST_FIRST: [Temperature; 3] =
     [Temperature::Cold, Temperature::Normal, Temperature::Sampled];
 
 impl<P: PageSize> Temeraire<P> {
-    /// What a span may add to the metadata that limits are about: structures of some hundred bytes, and a few
-    /// kernel pages of the page map that nobody had touched. At less, spans are refused at a limit although others
-    /// have memory to give.
-    const MOST_METADATA_BYTES: usize = 64 << 10;
-
     strata_sync::const_fn! {
         /// A heap that has nothing yet.
         pub const fn new() -> Self {
@@ -108,13 +106,19 @@ impl<P: PageSize> Temeraire<P> {
     /// The heap for spans of a temperature, if it was made.
     #[inline]
     fn heap(&self, temperature: Temperature) -> Option<&HugePageAware<P>> {
-        let place = match temperature {
-            Temperature::Normal => return Some(&self.normal),
-            Temperature::Sampled => &self.sampled,
-            Temperature::Cold => &self.cold,
-        };
+        let Some(place) = self.place_of_apart(temperature) else { return Some(&self.normal) };
         // SAFETY: what is published is a heap, and stays one: it never goes back to the pool.
         place.get().map(|heap| unsafe { heap.as_ref() })
+    }
+
+    /// Where the heap for spans of a temperature is published, if these have one apart.
+    #[inline]
+    fn place_of_apart(&self, temperature: Temperature) -> Option<&PublishOnce<HugePageAware<P>>> {
+        match temperature {
+            Temperature::Normal => None,
+            Temperature::Sampled => Some(&self.sampled),
+            Temperature::Cold => Some(&self.cold),
+        }
     }
 
     /// All heaps that were made, in the order in which they give back.
@@ -122,15 +126,18 @@ impl<P: PageSize> Temeraire<P> {
         COLDEST_FIRST.into_iter().filter_map(|temperature| self.heap(temperature))
     }
 
+    /// The heaps apart that were made.
+    fn heaps_apart(&self) -> impl Iterator<Item = &HugePageAware<P>> {
+        let apart = [Temperature::Sampled, Temperature::Cold];
+        apart.into_iter().filter_map(|temperature| self.heap(temperature))
+    }
+
     /// The sums of all heaps' figures.
     #[cold]
     #[inline(never)]
     #[unsafe(link_section = ".text_rarely")]
     fn sums(&self) -> PageHeapStats {
-        [Temperature::Sampled, Temperature::Cold]
-            .into_iter()
-            .filter_map(|temperature| self.heap(temperature))
-            .fold(self.normal.stats(), |sum, heap| sum.plus(&heap.stats()))
+        self.heaps_apart().fold(self.normal.stats(), |sum, heap| sum.plus(&heap.stats()))
     }
 
     /// Where there are several heaps: raises the peaks that they have together.
@@ -156,12 +163,8 @@ impl<P: PageSize> Temeraire<P> {
         platform: &E,
         temperature: Temperature,
     ) -> Option<&HugePageAware<P>> {
+        let Some(place) = self.place_of_apart(temperature) else { return Some(&self.normal) };
         let made = self.pool.allocate(platform.arena(), platform.metadata())?;
-        let place = match temperature {
-            Temperature::Normal => return Some(&self.normal),
-            Temperature::Sampled => &self.sampled,
-            Temperature::Cold => &self.cold,
-        };
         // SAFETY: zero bits are a heap, and nobody else knows it.
         let heap = unsafe { made.as_ref() };
         heap.set_skip_intervals(self.skip_intervals());
@@ -186,98 +189,7 @@ impl<P: PageSize> Temeraire<P> {
 
     /// The heap that has a hugepage.
     fn heap_with(&self, hugepage: Hugepage) -> &HugePageAware<P> {
-        [Temperature::Sampled, Temperature::Cold]
-            .into_iter()
-            .filter_map(|temperature| self.heap(temperature))
-            .find(|heap| heap.has(hugepage))
-            .unwrap_or(&self.normal)
-    }
-
-    /// Where there are limits and several heaps: has the others give back what a growth of `own` by `pages` pages
-    /// takes too much, and tells `own` what the others leave of the limits.
-    #[cold]
-    #[inline(never)]
-    #[unsafe(link_section = ".text_rarely")]
-    fn share_limits<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        own: &HugePageAware<P>,
-        pages: PageCount<P>,
-    ) {
-        let now = self.stats();
-        // What cannot fit whatever is given back is refused by the heap itself.
-        let can_fit =
-            self.limits.excess(platform, ReleaseReason::HardLimit, now.in_use_bytes, pages)
-                == PageCount::ZERO;
-        // What it adds to the metadata counts as well.
-        let wanted =
-            pages + PageCount::holding(Self::MOST_METADATA_BYTES).unwrap_or(PageCount::ONE);
-        for reason in [ReleaseReason::SoftLimit, ReleaseReason::HardLimit] {
-            let backed = self.stats().backed_bytes();
-            let excess = self.limits.excess(platform, reason, backed, wanted);
-            let mut given = PageCount::ZERO;
-            for other in self.heaps().filter(|other| !core::ptr::eq(*other, own)) {
-                if can_fit && given < excess {
-                    given += other.release(platform, excess.saturating_sub(given), reason);
-                }
-            }
-            if given > PageCount::ZERO {
-                self.limits.count_relief(reason, given >= excess);
-            }
-        }
-        let others: u64 = self
-            .heaps()
-            .filter(|other| !core::ptr::eq(*other, own))
-            .map(|other| other.stats().backed_bytes())
-            .sum();
-        // Limits that are set meanwhile hold: who sets them tells all first and each heap then, so that whoever had
-        // a heap's lock last knows the new ones.
-        let mut left = self.limits.without(others);
-        loop {
-            own.set_limits(left);
-            let now = self.limits.without(others);
-            if now == left {
-                return;
-            }
-            left = now;
-        }
-    }
-
-    /// Has the others give back all that they have free, address space included: there are no `pages` pages for
-    /// `own`. False if there are no others, they have less than that, or a limit is what is in the way.
-    #[cold]
-    #[inline(never)]
-    #[unsafe(link_section = ".text_rarely")]
-    fn take_from_others<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        own: &HugePageAware<P>,
-        pages: PageCount<P>,
-        failures: u64,
-    ) -> bool {
-        if !self.is_apart() || own.stats().limits.hard_failures != failures {
-            return false;
-        }
-        let others = || self.heaps().filter(|other| !core::ptr::eq(*other, own));
-        let spare_bytes: u64 = others()
-            .map(PageHeap::stats)
-            .map(|stats| stats.reserved_bytes.saturating_sub(stats.in_use_bytes))
-            .sum();
-        let spare_pages = usize::try_from(spare_bytes >> P::SHIFT).unwrap_or(usize::MAX);
-        if pages == PageCount::ZERO || spare_pages < pages.get() {
-            return false;
-        }
-        let mut gave = false;
-        for other in others() {
-            let stats = other.stats();
-            // What threads have in hand there is free when they have given it back.
-            other.underway.wait_for_others();
-            let all = PageCount::new((other.stats().free_bytes >> P::SHIFT) as usize);
-            other.release(platform, all, ReleaseReason::HardLimit);
-            while other.give_back_reserve(platform) > 0 {}
-            gave |= other.stats().reserved_bytes < stats.reserved_bytes;
-        }
-        gave
+        self.heaps_apart().find(|heap| heap.has(hugepage)).unwrap_or(&self.normal)
     }
 }
 
@@ -410,8 +322,7 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
     fn for_each_part(&self, mut visit: impl FnMut(&'static str, u64)) {
         let mut sums = self.normal.parts();
         let mut apart = 0;
-        let both = [Temperature::Sampled, Temperature::Cold];
-        for heap in both.into_iter().filter_map(|it| self.heap(it)) {
+        for heap in self.heaps_apart() {
             apart += 1;
             sums.iter_mut().zip(heap.parts()).for_each(|(sum, (_, count))| sum.1 += count);
         }
@@ -499,16 +410,14 @@ unsafe impl<P: PageSize> PageHeap<P> for Temeraire<P> {
     fn acquire(&self) {
         // The normal one first: with its lock held no other is made.
         self.normal.acquire();
-        let apart = [Temperature::Sampled, Temperature::Cold];
-        apart.into_iter().filter_map(|it| self.heap(it)).for_each(PageHeap::acquire);
+        self.heaps_apart().for_each(PageHeap::acquire);
         self.pool.acquire();
     }
 
     unsafe fn release_lock(&self) {
         // SAFETY: `acquire` took it.
         unsafe { self.pool.release() };
-        let apart = [Temperature::Cold, Temperature::Sampled];
-        for heap in apart.into_iter().filter_map(|it| self.heap(it)) {
+        for heap in self.heaps_apart() {
             // SAFETY: `acquire` took it, since no heap was made in between.
             unsafe { heap.release_lock() };
         }
