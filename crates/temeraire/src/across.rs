@@ -12,7 +12,7 @@ use crate::{
     departures::{Cause, Departures},
     filler::Afterwards,
     handle::Handle,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     routes::Found,
     state::State,
     supply::{FoundHugepages, KeeperHandle},

@@ -1,6 +1,6 @@
 //! Whole hugepages on their way to the kernel.
 
-use crate::huge_address_map::HugeRange;
+use crate::huge_range::HugeRange;
 use strata_os::{PageSource, Release};
 use strata_span::{Hugepage, Platform};
 

@@ -4,7 +4,7 @@ use crate::{
     advice::HugepageAdvice,
     filler::FillerKind,
     handle::Handle,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     region::Region,
     state::State,
     supply::{Fresh, KeeperHandle},

@@ -1,9 +1,6 @@
 //! Hugepages that are not backed.
 
-use crate::{
-    huge_address_map::{HugeAddressMap, HugeRange},
-    node_store::NodeStore,
-};
+use crate::{huge_address_map::HugeAddressMap, huge_range::HugeRange, node_store::NodeStore};
 use strata_os::PageSource;
 use strata_page_heap::{Reserve, TakenRange};
 use strata_span::{HUGEPAGE_BYTES, Hugepage, HugepageCount, Platform};

@@ -3,7 +3,8 @@
 mod figures;
 
 use crate::{
-    huge_address_map::{HugeAddressMap, HugeRange, NodeHandle},
+    huge_address_map::{HugeAddressMap, NodeHandle},
+    huge_range::HugeRange,
     node_store::NodeStore,
     time_series::{Extremes, TimeSeries},
 };

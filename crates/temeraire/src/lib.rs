@@ -57,6 +57,7 @@ mod histogram;
 mod huge_address_map;
 mod huge_allocator;
 mod huge_cache;
+mod huge_range;
 mod hugepage_aware;
 mod limits;
 mod modest_runs;

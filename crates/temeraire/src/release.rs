@@ -2,8 +2,8 @@
 
 use crate::{
     departures::{Cause, Departures},
-    huge_address_map::HugeRange,
     huge_cache::HugeCache,
+    huge_range::HugeRange,
     hugepage_aware::HugePageAware,
     state::State,
 };

@@ -3,7 +3,7 @@
 use crate::{
     departures::{Cause, Departure, Departures},
     handle::Handle,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     state::State,
     tracker::HugepageTracker,
 };

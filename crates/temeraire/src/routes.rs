@@ -4,7 +4,7 @@ use crate::{
     departures::{Cause, Departures},
     filler::{Filled, FillerKind},
     handle::Handle,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     region::Region,
     state::State,
     supply::{FoundHugepages, KeeperHandle},

@@ -3,7 +3,7 @@
 use crate::{
     advice::{Backing, HugepageAdvice},
     handle::Handle,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     region::Region,
     state::State,
     tracker::{HugepageTracker, Keeper},

@@ -13,7 +13,7 @@ use crate::{
         Population, RegionSetFigures, TemeraireFigures,
     },
     filler::Filler,
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     hugepage_aware::HugePageAware,
     region_set::RegionSet,
     state::State,

@@ -1,5 +1,6 @@
-use super::{HugeAddressMap, HugeRange, NodeHandle};
+use super::{HugeAddressMap, NodeHandle};
 use crate::{
+    huge_range::HugeRange,
     node_store::NodeStore,
     test_ground::{TestGround, ground},
 };
@@ -55,7 +56,7 @@ impl Map {
             assert_eq!(node.longest.get().get(), longest);
             (left + right + 1, longest)
         }
-        let (nodes, longest) = visit(self.map.root, None);
+        let (nodes, longest) = visit(self.map.tree.root, None);
         assert_eq!(self.map.longest().get(), longest);
         assert_eq!(self.map.ranges(), nodes);
         assert_eq!(self.nodes.used(), nodes, "one node a range");
@@ -159,7 +160,7 @@ fn the_depth_grows_with_the_logarithm_of_the_ranges() {
     for index in 0..100_000 {
         map.insert(range(2 * index, 1));
     }
-    assert!(depth(map.map.root) < 60, "rising addresses are the worst case of plain trees");
+    assert!(depth(map.map.tree.root) < 60, "rising addresses are the worst case of plain trees");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 use super::HugeAllocator;
 use crate::{
-    huge_address_map::HugeRange,
+    huge_range::HugeRange,
     node_store::NodeStore,
     test_ground::{TestGround, ground},
 };

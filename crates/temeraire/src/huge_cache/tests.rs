@@ -1,7 +1,7 @@
 use super::{HugeCache, HugeCacheFigures};
 use crate::{
-    huge_address_map::HugeRange,
     huge_allocator::HugeAllocator,
+    huge_range::HugeRange,
     node_store::NodeStore,
     test_ground::{SECOND_NS, TestGround, ground},
 };
