@@ -37,6 +37,9 @@ const LEAF_BODY: usize = LEAF_PAGES + (LEAF_PAGES + LEAF_HUGEPAGES) * size_of::<
 const TOUCHED_WORDS: usize = ((LEAF_BODY >> GRANULE_SHIFT) + 1).div_ceil(64);
 
 impl Leaf {
+    /// What a leaf takes, in whole granules.
+    pub(super) const BYTES: usize = size_of::<Self>().next_multiple_of(1 << GRANULE_SHIFT);
+
     /// The class of a page, whose number is cut to the leaf's length, so that no check remains.
     #[inline(always)]
     pub(super) fn class(&self, page: usize) -> SizeClass {

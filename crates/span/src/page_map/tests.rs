@@ -1,7 +1,7 @@
-use super::*;
-use crate::{SpanPlace, SpanPool};
+use super::{root_and_leaves::WIDEST_ADDRESS, *};
+use crate::{MetadataArena, SpanPlace, SpanPool};
 use std::{collections::BTreeMap, vec::Vec};
-use strata_os::{FailingPages, Fault, SystemPages};
+use strata_os::{FailingPages, Fault, PageSource, SystemPages};
 use strata_size_classes::{Pages4K, Pages8K, Pages32K, Pages256K};
 
 struct Site<P: PageSize> {

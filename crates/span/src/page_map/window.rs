@@ -1,6 +1,6 @@
 //! The classes of the pages near the map, in a row.
 
-use super::{GRANULE_SHIFT, PageMap};
+use super::{PageMap, leaf::GRANULE_SHIFT};
 use crate::{Address, PageCount, PageId};
 use core::{marker::PhantomData, ptr::NonNull};
 use strata_size_classes::{PageSize, SizeClass};
