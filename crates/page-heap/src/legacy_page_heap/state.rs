@@ -1,11 +1,13 @@
 //! What the lock of the legacy page heap guards.
 
 mod address_space;
+mod choice;
+mod cut_and_join;
 mod extend;
 mod figures;
 mod limits;
 
-use super::wish::{MOST_PAGES, Wish};
+use super::wish::Wish;
 use crate::{
     AllocationRecords, Density, LimitFigures, Refusals, ReleaseReason, ReleasedBytes, Reserve,
     allocation_records::EXACT_LENGTHS, free_set::FreeSet,
@@ -15,10 +17,6 @@ use strata_span::{
     Address, PageCount, PageId, PageSize, Platform, SizeClass, SpanHandle, SpanPlace,
     report_not_in_use,
 };
-
-/// Spans that are looked at for one that is aligned by chance. At half, more of great alignment is had from the
-/// source again; at twice, a wish that grows in the end takes some microseconds more.
-const ALIGNED_LOOKS: usize = 128;
 
 /// Whether the kernel wants to be asked for hugepages.
 #[derive(Clone, Copy, Debug)]
@@ -247,165 +245,6 @@ impl<P: PageSize> State<P> {
         self.peak_backed = self.peak_backed.max(self.in_use + self.free);
     }
 
-    /// A free span that the wish fits in: by length, of equals a backed one below 1 MiB and the
-    /// lowest above.
-    fn find(&self, wish: Wish<P>) -> Option<SpanHandle> {
-        let tight = self.shortest(wish.pages)?;
-        if wish.align == PageCount::ONE {
-            return Some(tight);
-        }
-        // One that is aligned by chance, as what came back from a wish like this is, before one with room for any place.
-        let fits = |span: &SpanHandle| wish.first_in(*span).is_some();
-        let by_chance = |set: &FreeSet<P>| set.at_least(wish.pages).take(ALIGNED_LOOKS).find(fits);
-        let (normal, returned) = (by_chance(&self.normal), by_chance(&self.returned));
-        let shorter = [normal, returned].into_iter().flatten().min_by_key(|span| span.pages());
-        if shorter.is_some() {
-            return shorter;
-        }
-        self.shortest(wish.with_slack())
-    }
-
-    /// The shortest free span of at least `pages` pages.
-    #[unsafe(link_section = ".text_rarely")]
-    fn shortest(&self, pages: PageCount<P>) -> Option<SpanHandle> {
-        let small = match (self.normal.best_small(pages), self.returned.best_small(pages)) {
-            (Some(normal), Some(returned)) if returned.pages() < normal.pages() => Some(returned),
-            (normal, returned) => normal.or(returned),
-        };
-        small.or_else(|| match (self.normal.best_large(pages), self.returned.best_large(pages)) {
-            (Some(normal), Some(returned)) if order::<P>(returned) < order::<P>(normal) => {
-                Some(returned)
-            }
-            (normal, returned) => normal.or(returned),
-        })
-    }
-
-    /// Where in `span` to carve `pages` pages: in front, unless it has a neighbour above and none
-    /// below. Then at the end, so that the rest can join what the system may give below.
-    fn end_to_carve<E: Platform<Pages = P>>(
-        platform: &E,
-        span: SpanHandle,
-        pages: PageCount<P>,
-    ) -> PageId<P> {
-        let below = span.first::<P>() - PageCount::ONE;
-        let from_end = platform.map().span_of(below).is_none()
-            && platform.map().span_of(span.end::<P>()).is_some();
-        if from_end { span.end() - pages } else { span.first() }
-    }
-
-    /// Takes a free span out of its set and cuts it down to `pages` pages from `first`; what is
-    /// left over on either side stays free as it was. Changes nothing where there is no memory for
-    /// the structures.
-    #[unsafe(link_section = ".text_rarely")]
-    fn isolate<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        span: SpanHandle,
-        first: PageId<P>,
-        pages: PageCount<P>,
-    ) -> Option<()> {
-        let (start, end) = (span.first::<P>(), span.end::<P>());
-        let (low, high) = (first - start, end - (first + pages));
-        let rests = [(start, low), (first + pages, high)];
-        let mut structures = [None; 2];
-        for (structure, (_, length)) in structures.iter_mut().zip(rests) {
-            if length > PageCount::ZERO {
-                *structure = platform.spans().allocate_span(platform.arena(), platform.metadata());
-                if structure.is_none() {
-                    structures.into_iter().flatten().for_each(|span| Self::give_up(platform, span));
-                    return None;
-                }
-            }
-        }
-        let place = span.place();
-        self.set_at(place).remove(span);
-        span.set_range(first, pages);
-        for (rest, (start, length)) in structures.into_iter().zip(rests) {
-            let Some(rest) = rest else { continue };
-            rest.set_range(start, length);
-            rest.set_place(place);
-            rest.set_zeroed(span.is_zeroed());
-            rest.set_note(span.note());
-            platform.map().set_ends(rest);
-            self.set_at(place).insert(rest);
-        }
-        platform.map().set_ends(span);
-        Some(())
-    }
-
-    /// Enters a span, whose ends are in the map and which is in no set, as free in `place` since
-    /// `since_ns`, after merging it with its neighbours in the same place. Merged, its age is the
-    /// mean.
-    #[unsafe(link_section = ".text_rarely")]
-    fn enter<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        span: SpanHandle,
-        place: SpanPlace,
-        since_ns: u64,
-    ) {
-        span.set_place(place);
-        span.set_note(since_ns);
-        let below = span.first::<P>() - PageCount::ONE;
-        if let Some(low) = self.neighbour(platform, span.first(), below, place)
-            && platform.source().may_merge(low.range::<P>(), span.range::<P>())
-        {
-            self.absorb(platform, span, low);
-        }
-        if let Some(high) = self.neighbour(platform, span.last(), span.end(), place)
-            && platform.source().may_merge(span.range::<P>(), high.range::<P>())
-        {
-            self.absorb(platform, span, high);
-        }
-        self.set_at(place).insert(span);
-    }
-
-    /// The free span of this heap and in `place` that `page` beside `own` belongs to.
-    fn neighbour<E: Platform<Pages = P>>(
-        &self,
-        platform: &E,
-        own: PageId<P>,
-        page: PageId<P>,
-        place: SpanPlace,
-    ) -> Option<SpanHandle> {
-        // Another heap's hugepage may lie beside this one's, and its spans are not ours to read.
-        if page.hugepage() != own.hugepage() {
-            let tracker = platform.map().tracker(page.hugepage())?;
-            if Some(Address::of(tracker.as_ptr())) != self.identity {
-                return None;
-            }
-        }
-        platform.map().span_of(page).filter(|span| span.place() == place)
-    }
-
-    /// Makes a neighbour in the same place a part of `span`.
-    #[unsafe(link_section = ".text_rarely")]
-    fn absorb<E: Platform<Pages = P>>(
-        &mut self,
-        platform: &E,
-        span: SpanHandle,
-        neighbour: SpanHandle,
-    ) {
-        let (pages, others) = (span.pages(), neighbour.pages());
-        if pages + others > MOST_PAGES {
-            return;
-        }
-        self.set_at(neighbour.place()).remove(neighbour);
-        let mean = (u128::from(span.note()) * pages as u128
-            + u128::from(neighbour.note()) * others as u128)
-            / (pages + others) as u128;
-        span.set_note(u64::try_from(mean).unwrap_or(u64::MAX));
-        span.set_zeroed(span.is_zeroed() && neighbour.is_zeroed());
-        platform.map().clear_ends(span.first::<P>(), span.page_count());
-        platform.map().clear_ends(neighbour.first::<P>(), neighbour.page_count());
-        span.set_range(
-            span.first::<P>().min(neighbour.first()),
-            PageCount::<P>::new(pages + others),
-        );
-        platform.map().set_ends(span);
-        Self::give_up(platform, neighbour);
-    }
-
     /// The part of a free span that is whole kernel pages.
     fn releasable<E: Platform<Pages = P>>(
         platform: &E,
@@ -416,13 +255,6 @@ impl<P: PageSize> State<P> {
         let end = span.range::<P>().end() & !(granule - 1);
         let bytes = end.checked_sub(first).filter(|bytes| *bytes > 0)?;
         Some((PageId::from_address(first), PageCount::new(bytes >> P::SHIFT)))
-    }
-
-    /// Gives a structure back that no set, no map entry and no owner refers to.
-    fn give_up<E: Platform<Pages = P>>(platform: &E, span: SpanHandle) {
-        // SAFETY: the callers took it out of its set and of the map, or never put it there; it came
-        // from this pool.
-        unsafe { platform.spans().deallocate_span(span) };
     }
 
     fn set_at(&mut self, place: SpanPlace) -> &mut FreeSet<P> {
@@ -437,9 +269,4 @@ impl<P: PageSize> State<P> {
     fn pages_at(&mut self, backed: bool) -> &mut PageCount<P> {
         if backed { &mut self.free } else { &mut self.unmapped }
     }
-}
-
-/// Length, then address.
-fn order<P: PageSize>(span: SpanHandle) -> (usize, PageId<P>) {
-    (span.pages(), span.first())
 }
