@@ -5,7 +5,7 @@ mod template;
 mod whole;
 
 use core::fmt;
-use forms::{FORMS, Form};
+use forms::Form;
 use std::vec::Vec;
 
 pub use whole::{ReportError, ReportFault, parse_whole};
@@ -169,7 +169,7 @@ pub fn parse(text: &str) -> Report<'_> {
         if is_decoration(line) {
             continue;
         }
-        let known = FORMS.iter().find_map(|form| Some((form, read(form, title, line)?)));
+        let known = forms::all().find_map(|form| Some((form, read(form, title, line)?)));
         let Some((form, figures)) = known else {
             report.unknown.push((index + 1, line));
             continue;
