@@ -59,6 +59,7 @@ mod huge_allocator;
 mod huge_cache;
 mod huge_range;
 mod hugepage_aware;
+mod keeper;
 mod limits;
 mod modest_runs;
 mod node_store;

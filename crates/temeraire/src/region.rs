@@ -1,6 +1,6 @@
 //! Large allocations of awkward length, packed into a gibibyte.
 
-use crate::{bitmap::Bitmap, handle::Handle, tracker::Keeper};
+use crate::{bitmap::Bitmap, handle::Handle, keeper::Keeper};
 use core::cell::Cell;
 use strata_page_heap::{HugepageFigures, HugepageUse};
 use strata_span::{Hugepage, HugepageCount, MetadataKind, PageCount, PageId, PageSize, PoolItem};

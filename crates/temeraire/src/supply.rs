@@ -4,9 +4,10 @@ use crate::{
     advice::{Backing, HugepageAdvice},
     handle::Handle,
     huge_range::HugeRange,
+    keeper::Keeper,
     region::Region,
     state::State,
-    tracker::{HugepageTracker, Keeper},
+    tracker::HugepageTracker,
 };
 use core::ptr::NonNull;
 use strata_span::{Hugepage, HugepageCount, PageCount, PageSize, Platform};

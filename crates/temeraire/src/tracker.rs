@@ -1,35 +1,12 @@
 //! What the filler knows of one hugepage.
 
-use crate::{
-    bitmap::{Bitmap, Fit},
-    handle::Handle,
-};
-use core::{cell::Cell, ptr::NonNull};
+mod backing;
+
+use crate::{bitmap::Bitmap, handle::Handle, keeper::Keeper};
+use backing::Standing;
+use core::cell::Cell;
 use strata_page_heap::SharedHugepage;
 use strata_span::{Hugepage, MetadataKind, PoolItem};
-
-/// Who keeps the pages of a hugepage; the first byte of everything that the page map notes of one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Keeper {
-    /// The filler, in a [`HugepageTracker`].
-    Filler = 0,
-    /// A region, in a [`Region`](crate::region::Region).
-    Region = 1,
-}
-
-impl Keeper {
-    /// The keeper that the page map's note tells of.
-    ///
-    /// # Safety
-    ///
-    /// `note` is a tracker or a region that is in the page map, and the caller holds the heap's
-    /// lock.
-    pub(crate) unsafe fn of_note(note: NonNull<()>) -> Self {
-        // SAFETY: both structures begin with their keeper, and stay while they are in the map.
-        unsafe { note.cast::<Self>().read() }
-    }
-}
 
 /// Which list of the filler a tracker is on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -58,18 +35,6 @@ pub(crate) enum FillerSet {
 impl FillerSet {
     /// How many there are.
     pub(crate) const COUNT: usize = 9;
-}
-
-/// How the kernel backs a hugepage.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum Standing {
-    /// As a whole, as far as known.
-    Whole = 0,
-    /// Page by page, since it was asked for no hugepage: what nobody touched is not in memory.
-    ByPage,
-    /// It was told not to back it with a hugepage.
-    Forbidden,
 }
 
 /// Words of a bitmap that holds the pages of a hugepage, at the smallest page size.
@@ -177,28 +142,6 @@ impl HugepageTracker {
         }
     }
 
-    /// Whether the kernel backs it page by page.
-    pub(crate) fn is_by_page(&self) -> bool {
-        self.standing.get() == Standing::ByPage
-    }
-
-    /// Whether the kernel was told not to back it with a hugepage.
-    pub(crate) fn is_forbidden(&self) -> bool {
-        self.standing.get() == Standing::Forbidden
-    }
-
-    /// Notes that the kernel was told so, or the contrary.
-    pub(crate) fn set_forbidden(&self, forbidden: bool) {
-        self.standing.set(if forbidden { Standing::Forbidden } else { Standing::Whole });
-    }
-
-    /// Notes that the kernel backs it with a hugepage, or may: all of it counts as backed.
-    pub(crate) fn become_whole(&self) {
-        self.standing.set(Standing::Whole);
-        self.released.remove(0, self.length());
-        self.released_pages.set(0);
-    }
-
     /// The hugepage.
     pub(crate) fn hugepage(&self) -> Hugepage {
         self.hugepage.get()
@@ -264,56 +207,25 @@ impl HugepageTracker {
             Some(fit) => fit,
             None => self.used.best_fit(count, align, self.longest_free(), self.length())?,
         };
-        self.used.insert(fit.start, count);
-        let released = self.take_released(fit.start, count);
-        let zeroed = self.take_zeroed(fit.start, count) == count;
+        let pages = self.occupy(fit.start, count);
         self.longest_free.set(small(fit.longest_left));
-        self.used_pages.set(self.used_pages.get() + small(count));
         self.allocations.set(self.allocations.get() + 1);
-        Some(TrackedPages { start: fit.start, released, zeroed })
+        Some(pages)
     }
 
     /// Takes the `count` pages from `start` on, which are free.
     #[unsafe(link_section = ".text_rarely")]
     pub(crate) fn allocate_at(&self, start: usize, count: usize) -> TrackedPages {
         debug_assert_eq!(self.used.count(start, count), 0, "these pages are free");
-        self.used.insert(start, count);
-        let released = self.take_released(start, count);
-        let zeroed = self.take_zeroed(start, count) == count;
+        let pages = self.occupy(start, count);
         self.longest_free.set(small(self.used.longest_gap(self.length())));
-        self.used_pages.set(self.used_pages.get() + small(count));
         self.allocations.set(self.allocations.get() + 1);
-        TrackedPages { start, released, zeroed }
+        pages
     }
 
     /// Pages at its end that are free.
     pub(crate) fn free_at_end(&self) -> usize {
         self.used.gap_before(self.length())
-    }
-
-    /// Whether it has `count` pages in a row that are free and backed.
-    pub(crate) fn has_backed_run(&self, count: usize) -> bool {
-        self.free_pages() >= count
-            && self.used.union(&self.released).longest_gap(self.length()) >= count
-    }
-
-    /// A place for `count` pages in the shortest sufficient run of pages that are free and backed, where not all
-    /// free ones are.
-    fn fit_backed(&self, count: usize, align: usize) -> Option<Fit> {
-        if self.released_pages.get() == 0 || self.free_pages() < count {
-            return None;
-        }
-        let length = self.length();
-        let taken = self.used.union(&self.released);
-        let Fit { start, .. } = taken.best_fit(count, align, taken.longest_gap(length), length)?;
-        let longest = self.longest_free();
-        let longest_left = if self.used.gap_around(start, length) < longest {
-            longest
-        } else {
-            self.used.insert(start, count);
-            self.used.longest_gap(length)
-        };
-        Some(Fit { start, longest_left })
     }
 
     /// Makes an allocation of `from` pages from `start` on `to` pages long; false if the pages
@@ -324,12 +236,19 @@ impl HugepageTracker {
         if start + to > self.length() || self.used.count(added, count) != 0 {
             return false;
         }
-        self.used.insert(added, count);
-        self.take_released(added, count);
-        self.take_zeroed(added, count);
+        self.occupy(added, count);
         self.longest_free.set(small(self.used.longest_gap(self.length())));
-        self.used_pages.set(self.used_pages.get() + small(count));
         true
+    }
+
+    /// Has `count` free pages from `start` on come into use: they are backed from now on, and may be written to.
+    #[inline(always)]
+    fn occupy(&self, start: usize, count: usize) -> TrackedPages {
+        self.used.insert(start, count);
+        let released = self.take_released(start, count);
+        let zeroed = self.take_zeroed(start, count) == count;
+        self.used_pages.set(self.used_pages.get() + small(count));
+        TrackedPages { start, released, zeroed }
     }
 
     /// Takes `count` pages from `start` back, which stay backed.
@@ -344,83 +263,6 @@ impl HugepageTracker {
         self.allocations.set(self.allocations.get() - 1);
         let gap = self.used.gap_around(start, self.length());
         self.longest_free.set(self.longest_free.get().max(small(gap)));
-    }
-
-    /// Its free pages that are backed, as runs of whole granules of `granule` pages: start and
-    /// length.
-    pub(crate) fn backed_gaps(&self, granule: usize) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.gaps().filter_map(move |gap| {
-            if gap.released {
-                return None;
-            }
-            let start = gap.start.next_multiple_of(granule);
-            let end = (gap.start + gap.length) & !(granule - 1);
-            (start < end).then(|| (start, end - start))
-        })
-    }
-
-    /// Notes that `count` free, backed pages from `start` were given back to the kernel and read as
-    /// zero.
-    pub(crate) fn mark_released(&self, start: usize, count: usize) {
-        debug_assert_eq!(self.used.count(start, count), 0, "released pages are free");
-        debug_assert_eq!(self.released.count(start, count), 0, "pages are released once");
-        self.released.insert(start, count);
-        let zeroed = count - self.zeroed.count(start, count);
-        self.zeroed.insert(start, count);
-        self.zeroed_pages.set(self.zeroed_pages.get() + small(zeroed));
-        self.released_pages.set(self.released_pages.get() + small(count));
-        self.was_released.set(true);
-    }
-
-    /// Notes that pages which come into use are backed now. Says how many were not.
-    #[inline]
-    fn take_released(&self, start: usize, count: usize) -> usize {
-        if self.released_pages.get() == 0 {
-            return 0;
-        }
-        let released = self.released.count(start, count);
-        self.released.remove(start, count);
-        self.released_pages.set(self.released_pages.get() - small(released));
-        released
-    }
-
-    /// Pages in a row, from `start` on and up to `most`, that are free and not backed.
-    pub(crate) fn unbacked_run(&self, start: usize, most: usize) -> usize {
-        self.released.next_absent(start, (start + most).min(self.length())) - start
-    }
-
-    /// Counts the `count` pages from `start` on as backed, as far as they are free and not backed.
-    pub(crate) fn back(&self, start: usize, count: usize) {
-        self.take_released(start, count);
-    }
-
-    /// Notes that the kernel is being asked to fault in pages of it. False if as many ask as can be counted.
-    pub(crate) fn begin_populating(&self) -> bool {
-        let more = self.populating.get().checked_add(1);
-        more.inspect(|&more| self.populating.set(more)).is_some()
-    }
-
-    /// Notes that one who asked was answered.
-    pub(crate) fn end_populating(&self) {
-        debug_assert!(self.populating.get() > 0, "somebody asked");
-        self.populating.set(self.populating.get().saturating_sub(1));
-    }
-
-    /// Whether the kernel is being asked to fault in pages of it: none of it may go meanwhile.
-    pub(crate) fn is_populating(&self) -> bool {
-        self.populating.get() > 0
-    }
-
-    /// Notes that pages which come into use may be written to. Says how many read as zero.
-    #[inline]
-    fn take_zeroed(&self, start: usize, count: usize) -> usize {
-        if self.zeroed_pages.get() == 0 {
-            return 0;
-        }
-        let zeroed = self.zeroed.count(start, count);
-        self.zeroed.remove(start, count);
-        self.zeroed_pages.set(self.zeroed_pages.get() - small(zeroed));
-        zeroed
     }
 
     /// The first page that is in use, if any is.
@@ -452,35 +294,6 @@ impl HugepageTracker {
             between_allocations_ns: self.between_allocations_ns.get(),
         }
     }
-
-    /// Its free pages, as runs of one kind.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = Gap> + '_ {
-        let length = self.length();
-        let mut from = 0;
-        core::iter::from_fn(move || {
-            let start = self.used.next_absent(from, length);
-            if start >= length {
-                return None;
-            }
-            let end = self.used.next_present(start, length);
-            let released = self.released.contains(start);
-            from = if released {
-                self.released.next_absent(start, end)
-            } else {
-                self.released.next_present(start, end)
-            };
-            Some(Gap { start, length: from - start, released })
-        })
-    }
-}
-
-/// A run of free pages.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Gap {
-    pub(crate) start: usize,
-    pub(crate) length: usize,
-    /// Whether they were given back to the kernel.
-    pub(crate) released: bool,
 }
 
 /// A count of pages of a hugepage: at most 512.

@@ -1,8 +1,9 @@
 use super::{Filled, Filler, FillerKind};
 use crate::{
     handle::Handle,
+    keeper::Keeper,
     test_ground::{SECOND_NS, TestGround, ground},
-    tracker::{FillerSet, HugepageTracker, Keeper},
+    tracker::{FillerSet, HugepageTracker},
 };
 use std::{boxed::Box, collections::HashMap, vec::Vec};
 use strata_os::Seed;

@@ -1,4 +1,4 @@
-use super::{Gap, HugepageTracker};
+use super::{HugepageTracker, backing::Gap};
 use crate::{handle::Handle, test_ground::ground};
 use std::{vec, vec::Vec};
 use strata_size_classes::Pages8K;
