@@ -1,8 +1,8 @@
 //! Blocks that change their size.
 
 use crate::{
-    Core, Heap, HeapConfig, growth::COUNTED_ABOVE_BYTES, heap::own_words, mark,
-    observer::BlockRequest, small::OUTGROWN_FROM_BYTES,
+    Core, Heap, HeapConfig, heap::own_words, mark, observer::BlockRequest,
+    room_to_grow::COUNTED_ABOVE_BYTES, small::OUTGROWN_FROM_BYTES,
 };
 use strata_size_classes::{ClassEntry, PageSize, SizeClass};
 use strata_span::{Address, Function, HUGEPAGE_BYTES};

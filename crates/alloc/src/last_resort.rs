@@ -1,8 +1,9 @@
-//! Room for metadata where address space has run out.
+//! What is tried when an allocation finds nothing.
 //!
-//! Blocks of another size need bitmaps of another size, so that a heap whose pages are all free again may find no
-//! metadata to hand them out. Then address space that was reserved ahead goes back to the kernel, and where there
-//! is none, free pages become metadata, and stay it.
+//! First all caches give back what they hold. Then room is made for metadata: blocks of another size need bitmaps of
+//! another size, so that a heap whose pages are all free again may find no metadata to hand them out. Address space
+//! that was reserved ahead goes back to the kernel for that, and where there is none, free pages become metadata, and
+//! stay it.
 
 use crate::{Core, HeapConfig};
 use strata_page_heap::{PageHeap, SpanRequest};
