@@ -22,6 +22,8 @@ mod programs;
 mod random_figures;
 #[path = "identities/read_back.rs"]
 mod read_back;
+#[path = "identities/read_back_page_heap.rs"]
+mod read_back_page_heap;
 #[path = "identities/reading.rs"]
 mod reading;
 #[path = "identities/sums.rs"]
