@@ -34,7 +34,8 @@ pub(crate) fn table(record: &Record) -> Table {
     table
 }
 
-type Mean = fn(&Record, &str) -> Option<f64>;
+/// The mean of an entry, by its name.
+pub(crate) type Mean = fn(&Record, &str) -> Option<f64>;
 
 /// Means over all rows, relative to the first entry.
 pub(crate) const MEANS: [(&str, Mean); 4] = [

@@ -9,25 +9,25 @@ use anyhow::{Context, Result};
 use strata_workloads::Kind;
 
 use super::goals::ns;
-use super::ratios::{MEANS, ratio};
+use super::ratios::{MEANS, Mean, ratio};
 use super::record::{Cell, Entry, Record, Row};
 use super::spread::geometric_mean;
 
-const BEGIN: &str = "<!-- figures -->\n";
-const END: &str = "<!-- /figures -->";
-
-/// Replaces what stands between the two marks.
+/// Replaces what stands between the marks: all workloads together in front, and the table.
 pub(crate) fn refill(readme: &Path, record: &Record) -> Result<()> {
-    let text = fs::read_to_string(readme)?;
-    let filled = refilled(&text, &figures(record))
-        .with_context(|| format!("{} has no marks for the figures", readme.display()))?;
-    fs::write(readme, filled).with_context(|| format!("writing {}", readme.display()))
+    let mut text = fs::read_to_string(readme)?;
+    for (mark, new) in [("summary", summary(record)), ("figures", figures(record))] {
+        text = refilled(&text, mark, &new)
+            .with_context(|| format!("{} has no marks for the {mark}", readme.display()))?;
+    }
+    fs::write(readme, text).with_context(|| format!("writing {}", readme.display()))
 }
 
-fn refilled(text: &str, figures: &str) -> Option<String> {
-    let (head, rest) = text.split_once(BEGIN)?;
-    let (_, tail) = rest.split_once(END)?;
-    Some(format!("{head}{BEGIN}{figures}{END}{tail}"))
+fn refilled(text: &str, mark: &str, new: &str) -> Option<String> {
+    let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- /{mark} -->"));
+    let (head, rest) = text.split_once(&begin)?;
+    let (_, tail) = rest.split_once(&end)?;
+    Some(format!("{head}{begin}{new}{end}{tail}"))
 }
 
 /// Rows that README shows as one: how their names begin, and what they are called together.
@@ -40,16 +40,24 @@ const FAMILIES: [(&str, &str); 6] = [
     ("grow-", "vectors that grow"),
 ];
 
+/// The means over all workloads, of time and of memory at the peak.
+fn summary(record: &Record) -> String {
+    let mut text = heading("all workloads, glibc is 1", record);
+    for (what, mean) in MEANS.into_iter().filter(|(what, _)| ["time", "peak"].contains(what)) {
+        let what = if what == "peak" { "peak resident set" } else { what };
+        text += &means(what, mean, record);
+    }
+    text
+}
+
 /// A sentence about the run, and a table of geometric means over the rows of a kind.
 fn figures(record: &Record) -> String {
     let Record { command, rounds, revision, machine, .. } = record;
     let mut text = format!("`{command}`, {rounds} rounds, revision {revision}; {machine}.\n\n");
-    let names: Vec<&str> = record.entries.iter().map(|entry| entry.name.as_str()).collect();
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "| time of an operation | {} |", names.join(" | "));
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(names.len()));
+    text += &heading("time of an operation", record);
     for (family, rows) in families(record) {
         let cells: Vec<String> = record.entries.iter().map(|entry| cell(&rows, entry)).collect();
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "| {family} | {} |", cells.join(" | "));
     }
     for (what, mean) in MEANS {
@@ -57,13 +65,23 @@ fn figures(record: &Record) -> String {
             "peak" | "final" => format!("{what} resident set"),
             _ => what.to_owned(),
         };
-        let means = record.entries.iter().map(|entry| {
-            mean(record, &entry.name).map_or_else(String::new, |mean| format!("{mean:.2}"))
-        });
-        let means: Vec<String> = means.collect();
-        let _ = writeln!(text, "| *{what}, geometric mean* | {} |", means.join(" | "));
+        text += &means(&format!("*{what}, geometric mean*"), mean, record);
     }
     text
+}
+
+/// The first lines of a table with a column for each allocator.
+fn heading(what: &str, record: &Record) -> String {
+    let names: Vec<&str> = record.entries.iter().map(|entry| entry.name.as_str()).collect();
+    format!("| {what} | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()))
+}
+
+/// A line of means over all rows.
+fn means(what: &str, mean: Mean, record: &Record) -> String {
+    let cells = record.entries.iter().map(|entry| {
+        mean(record, &entry.name).map_or_else(String::new, |mean| format!("{mean:.2}"))
+    });
+    format!("| {what} | {} |\n", cells.collect::<Vec<_>>().join(" | "))
 }
 
 /// The rows of each family, in the order of the record. Series are held against themselves alone and have no line.

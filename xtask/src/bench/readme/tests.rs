@@ -1,15 +1,23 @@
 use strata_workloads::Kind;
 
-use super::{figures, refilled};
+use super::{figures, refilled, summary};
 use crate::bench::goals::tests::record;
 use crate::bench::record::Row;
 
 #[test]
 fn what_stands_between_the_marks_is_replaced_and_the_rest_stays() {
     let text = "before\n<!-- figures -->\nold\n<!-- /figures -->\nafter";
-    let new = refilled(text, "new\n").expect("it has both marks");
+    let new = refilled(text, "figures", "new\n").expect("it has both marks");
     assert_eq!(new, "before\n<!-- figures -->\nnew\n<!-- /figures -->\nafter");
-    assert_eq!(refilled("no marks", "new"), None);
+    assert_eq!(refilled(text, "summary", "new"), None);
+}
+
+#[test]
+fn the_summary_has_the_means_of_time_and_of_the_peak() {
+    let text = summary(&record(&[("system", 10.0, 1000.0), ("strata", 5.0, 1500.0)]));
+    let lines = ["| all workloads, glibc is 1 | system | strata |", "|---|--:|--:|"];
+    let means = ["| time | 1.00 | 0.50 |", "| peak resident set | 1.00 | 1.50 |"];
+    assert!(text.lines().eq(lines.into_iter().chain(means)), "{text}");
 }
 
 #[test]
