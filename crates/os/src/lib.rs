@@ -120,7 +120,7 @@ pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
 pub use misuse::{OnMisuse, misuse, misuses_reported, set_on_misuse};
 pub use new_file::NewFile;
 #[cfg(any(test, feature = "std"))]
-pub use own_process::{ends_with_its_line, in_own_process};
+pub use own_process::{ends_with_its_line, in_own_process, in_own_process_for};
 pub use page_source::{
     Advice, MapError, PageSource, Purpose, Release, Reservation, ReserveRequest, Residency,
 };

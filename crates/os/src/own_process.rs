@@ -6,7 +6,7 @@ use std::{
     string::String,
 };
 
-/// Says to the process that it is there for the test of that name.
+/// Says to the process which test it is there for, and which part of it.
 const VARIABLE: &str = "STRATA_TEST_OF_ITS_OWN";
 
 /// What stands before the line that a test expects, in what its process writes.
@@ -15,19 +15,33 @@ const BEGIN: &str = "expected: ";
 /// Runs a part of the test `name` in a process of its own: this program again, where that test alone is run, and comes
 /// here again. What the process left; none in it, where the part has been run and the test has no more to do.
 ///
-/// `name` is the test's whole name, with its modules. A test has one such part.
+/// `name` is the test's whole name, with its modules. A test has one such part; one that has several [names
+/// them](in_own_process_for).
 ///
 /// # Panics
 ///
 /// Where this program cannot be run again.
 pub fn in_own_process(name: &str, part: impl FnOnce()) -> Option<Output> {
-    if env::var(VARIABLE).is_ok_and(|own| own == name) {
-        part();
+    in_own_process_for(name, "", part)
+}
+
+/// The same for one of several parts of a test, each with a name and a process of its own: in the process of one, the
+/// others are passed by.
+///
+/// # Panics
+///
+/// As [`in_own_process`].
+pub fn in_own_process_for(name: &str, part_name: &str, part: impl FnOnce()) -> Option<Output> {
+    let this = format!("{name} {part_name}");
+    if let Ok(own) = env::var(VARIABLE) {
+        if own == this {
+            part();
+        }
         return None;
     }
     let program = env::current_exe().expect("this program");
     let mut command = Command::new(program);
-    command.args([name, "--exact", "--nocapture"]).env(VARIABLE, name);
+    command.args([name, "--exact", "--nocapture"]).env(VARIABLE, this);
     Some(command.output().expect("a process"))
 }
 
