@@ -214,7 +214,7 @@ where
     unsafe fn give(&self, class: SizeClass, objects: &mut [*mut u8]) {
         let info = E::Pages::TABLE.info(class);
         let limits = InsertLimits::of::<T>(info.size as usize, self.out_bytes, self.one_cache);
-        let cached = match limits.holds {
+        let cached = match limits.holds.max(limits.earns_to) {
             0 => 0,
             _ if self.past_transfers => 0,
             _ => self.cache(class).insert(self.back_end.platform, info, objects, limits),

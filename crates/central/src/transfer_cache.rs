@@ -70,7 +70,7 @@ impl<T: TransferPolicy> TransferCache<T> {
     /// keeps the pointers.
     ///
     /// A cache that has no room grows by as many objects as it turned away before they were missed, within
-    /// `limits`: who only gives fills no cache for others.
+    /// `limits`: who only gives fills no cache for others. By as many it is filled beyond [`InsertLimits::holds`].
     pub fn insert<E: Platform>(
         &self,
         platform: &E,
@@ -88,7 +88,9 @@ impl<T: TransferPolicy> TransferCache<T> {
         if stack.regretted > 0 && stack.grow_for(objects.len(), limits.grows_to) > 0 {
             self.publish_capacity(&stack);
         }
-        let inserted = stack.push(platform, objects, limits.holds);
+        stack.earned = stack.earned.min(limits.earns_to);
+        let holds = limits.holds.max(stack.earned);
+        let inserted = stack.push(platform, objects, holds);
         self.publish_used(&stack);
         let missed = objects.len() - inserted;
         if missed == 0 {
@@ -149,7 +151,7 @@ impl<T: TransferPolicy> TransferCache<T> {
     }
 
     /// Moves objects into `out` that nobody wanted since the last [`end_plunder`](Self::end_plunder), the
-    /// ones that lie there for longest; says how many. Not counted as a use.
+    /// ones that lie there for longest; says how many. Not counted as a use. So much less the cache has earned.
     pub fn plunder(&self, out: &mut [*mut u8]) -> usize {
         let mut stack = self.stack.lock();
         let unused = stack.low_water.min(out.len());
@@ -157,6 +159,7 @@ impl<T: TransferPolicy> TransferCache<T> {
             Some(out) => stack.pop_oldest(out),
             None => 0,
         };
+        stack.earned = stack.earned.saturating_sub(moved);
         self.publish_used(&stack);
         moved
     }
@@ -169,10 +172,12 @@ impl<T: TransferPolicy> TransferCache<T> {
         (stack.turned_away, stack.regretted) = (0, 0);
     }
 
-    /// Moves objects into `out`, whether they are wanted or not; says how many. Not counted as a use.
+    /// Moves objects into `out`, whether they are wanted or not; says how many. Not counted as a use. Nothing is
+    /// earned then, nor missed.
     pub fn drain(&self, out: &mut [*mut u8]) -> usize {
         let mut stack = self.stack.lock();
         let moved = stack.pop(out);
+        (stack.turned_away, stack.regretted, stack.earned) = (0, 0, 0);
         self.publish_used(&stack);
         moved
     }

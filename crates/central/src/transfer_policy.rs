@@ -13,8 +13,8 @@ pub trait TransferPolicy {
     /// Bytes of objects that it may hold before its first resize, a batch in any case.
     const INITIAL_BYTES: usize = 128 << 10;
     /// Objects of up to this size let their cache grow by those that it turned away and missed, however little the
-    /// program has; that of larger ones grows so up to one part in [`LONG_SHARE`](Self::LONG_SHARE) of what the
-    /// program has. 0 leaves growth to the rounds of resizing.
+    /// program has; that of larger ones grows so up to [`LONG_EARNS`](Self::LONG_EARNS), or to one part in
+    /// [`LONG_SHARE`](Self::LONG_SHARE) of what the program has. 0 leaves growth to the rounds of resizing.
     const GROWS_UP_TO: usize = 2 << 10;
     /// Objects of up to this size are kept although only one cache comes for them. Of larger ones only as many are
     /// kept then as [`LONG_SHARE`](Self::LONG_SHARE) allows, and the others go on to their spans, whose pages serve
@@ -25,21 +25,25 @@ pub trait TransferPolicy {
     /// hold one part in so many. A span of such is one object or a few, and its way out of the page heap and back
     /// takes longer than all else.
     const LONG_SHARE: usize = 32;
-    /// A program that has no more keeps no long objects. Without it, 64 vectors that grow in turn to 64 KiB have
-    /// 0.9 MiB more.
+    /// A program that has no more keeps no long objects but those that are earned. Without it, 64 vectors that grow in
+    /// turn to 64 KiB have 0.9 MiB more.
     const LONG_BEYOND: usize = 8 << 20;
+    /// Bytes of longer objects that one class may hold in a program of any size, if they are earned: as far as objects
+    /// were missed after the cache had turned them away. Without it, a program that allocates a hundred blocks of 16
+    /// KiB and frees them, in turn, takes ten times as long a block (see docs/notes/performance.md).
+    const LONG_EARNS: usize = 4 << 20;
     /// Most bytes of objects that one size class may hold.
-    const MAX_BYTES: usize = 1 << 20;
+    const MAX_BYTES: usize = 4 << 20;
 }
 
-/// TCMalloc's bounds, 16 batches at first and at most 1 MiB a class; and 128 KiB at first, and 128 batches at most
-/// instead of 64.
+/// TCMalloc's 16 batches at first, but no more than 128 KiB; and at most 128 batches instead of 64, and 4 MiB instead of
+/// one, which caches only come to by what they missed.
 ///
 /// With 1 MiB from the start a program that uses forty classes a little keeps 16 MiB for it: see `grow-many` and
 /// `threads` of `cargo xtask bench --peers`.
 ///
-/// At half the bytes, two threads that pass 64 KiB batches to each other miss after eight; at
-/// twice, some eighty classes may together keep 160 MiB from the page heap.
+/// At an eighth of the bytes, two threads that pass 64 KiB batches to each other miss after eight. Some eighty classes may
+/// together keep 320 MiB from the page heap, until nobody wants them for five seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StandardTransfer;
 

@@ -435,14 +435,21 @@ fn what_the_only_cache_gives_back_stays_if_it_is_short_and_goes_to_its_span_if_i
     assert_eq!(heap.in_use_bytes(), 0);
 }
 
+/// Long objects stay by the program's size alone.
+struct BySize;
+
+impl TransferPolicy for BySize {
+    const LONG_EARNS: usize = 0;
+}
+
 #[test]
 fn of_long_objects_as_many_stay_for_the_only_cache_as_the_program_s_size_allows() {
     let heap = Heap::<Pages8K>::new();
-    let tier = MiddleTier::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K, BySize>::new();
     let class = class_of::<Pages8K>(64 << 10);
     let share = |objects: usize| {
-        let bytes = objects * (64 << 10) * StandardTransfer::LONG_SHARE;
-        let program = StandardTransfer::LONG_BEYOND + bytes;
+        let bytes = objects * (64 << 10) * BySize::LONG_SHARE;
+        let program = BySize::LONG_BEYOND + bytes;
         tier.with(&heap.ground, &heap.pages).for_one_cache(true).for_program_of(program)
     };
     let mut out = [core::ptr::null_mut(); 6];
@@ -456,5 +463,30 @@ fn of_long_objects_as_many_stay_for_the_only_cache_as_the_program_s_size_allows(
         assert_eq!(stats.central.objects_out, kept);
     }
     share(0).drain_transfer(class);
+    assert_eq!(heap.in_use_bytes(), 0);
+}
+
+#[test]
+fn in_a_small_program_as_many_long_objects_stay_as_were_missed_after_they_were_turned_away() {
+    let heap = Heap::<Pages8K>::new();
+    let tier = MiddleTier::<Pages8K>::new();
+    let class = class_of::<Pages8K>(64 << 10);
+    let objects = tier.with(&heap.ground, &heap.pages).for_one_cache(true);
+    let most = StandardTransfer::LONG_EARNS / (64 << 10);
+    let mut out = vec![core::ptr::null_mut(); most + 9];
+    let count = out.len();
+    for (wanted, kept) in [(8, 0), (8, 8), (count, 8), (count, most), (count, most)] {
+        for batch in out[..wanted].chunks_mut(4) {
+            assert_eq!(objects.take(class, batch), batch.len());
+        }
+        for batch in out[..wanted].chunks_mut(4) {
+            // SAFETY: just taken, each once.
+            unsafe { objects.give(class, batch) };
+        }
+        let stats = tier.class_stats(class);
+        assert_eq!(stats.transfer.used, kept as u64, "{wanted} were there");
+        assert_eq!(stats.central.objects_out, kept as u64);
+    }
+    objects.drain_transfer(class);
     assert_eq!(heap.in_use_bytes(), 0);
 }

@@ -32,7 +32,7 @@ fn what_is_put_in_last_comes_out_first_across_all_pieces() {
         assert_eq!(cache.insert(&world, info, &[], InsertLimits::NONE), 0);
         cache.grow(usize::MAX);
         let capacity = cache.stats().capacity as usize;
-        assert_eq!(capacity, (128 * usize::from(info.batch)).min((1 << 20) / info.size as usize));
+        assert_eq!(capacity, (128 * usize::from(info.batch)).min((4 << 20) / info.size as usize));
         let all = pointers(capacity + 3);
         assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), capacity);
         assert_eq!(cache.used(), capacity as u64);
@@ -52,6 +52,7 @@ struct Fixed;
 
 impl TransferPolicy for Fixed {
     const INITIAL_BYTES: usize = 1 << 20;
+    const MAX_BYTES: usize = 1 << 20;
     const GROWS_UP_TO: usize = 0;
 }
 
@@ -114,15 +115,15 @@ fn a_cache_that_misses_never_grows_beyond_its_greatest_capacity() {
     let world = world();
     let (cache, class, _) = kilobytes();
     let info = Pages8K::TABLE.info(class);
-    let all = pointers(3000);
-    let mut out = vec![core::ptr::null_mut(); 3000];
+    let all = pointers(9000);
+    let mut out = vec![core::ptr::null_mut(); 9000];
     for _ in 0..3 {
         cache.insert(&world, info, &all, InsertLimits::NONE);
         cache.remove(&mut out);
     }
-    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), 1024);
+    assert_eq!(cache.insert(&world, info, &all, InsertLimits::NONE), 4096);
     let stats = cache.stats();
-    assert_eq!((stats.capacity, stats.max_capacity), (1024, 1024));
+    assert_eq!((stats.capacity, stats.max_capacity), (4096, 4096));
 }
 
 #[test]
@@ -206,10 +207,40 @@ fn a_cache_grows_and_holds_no_more_than_the_one_who_inserts_allows() {
     let grows = InsertLimits { grows_to: initial + 10, ..InsertLimits::NONE };
     assert_eq!(cache.insert(&world, info, &all, grows), initial + 10, "272 were missed");
     assert_eq!(cache.remove(&mut out[..20]), 20);
-    let holds = InsertLimits { holds: initial, ..InsertLimits::NONE };
+    let holds = InsertLimits { holds: initial, earns_to: initial, ..InsertLimits::NONE };
     assert_eq!(cache.insert(&world, info, &all[..15], holds), 10);
     assert_eq!(cache.insert(&world, info, &all[..15], holds), 0);
     assert_eq!(cache.used(), initial as u64);
+}
+
+/// Takes `count` objects out, and puts as many back within `limits`; says how many stay.
+fn turn(world: &World, cache: &TransferCache, count: usize, limits: InsertLimits) -> u64 {
+    let info = Pages8K::TABLE.info(class_of(16 << 10));
+    cache.remove(&mut vec![core::ptr::null_mut(); count]);
+    cache.insert(world, info, &pointers(count), limits);
+    cache.used()
+}
+
+#[test]
+fn a_cache_that_is_to_hold_nothing_is_filled_with_what_it_turned_away_and_missed() {
+    let (world, cache) = (world(), TransferCache::new());
+    let limits = InsertLimits { holds: 0, earns_to: 50, grows_to: 50 };
+    assert_eq!(turn(&world, &cache, 20, limits), 0, "nobody missed one that was turned away");
+    assert_eq!(turn(&world, &cache, 20, limits), 20);
+    assert_eq!(turn(&world, &cache, 100, limits), 20, "80 are turned away now");
+    assert_eq!(turn(&world, &cache, 100, limits), 50);
+    assert_eq!(turn(&world, &cache, 100, limits), 50, "no more than the limit");
+
+    // What nobody wanted for a period is not earned any more.
+    cache.end_plunder();
+    assert_eq!(turn(&world, &cache, 20, limits), 50);
+    assert_eq!(cache.plunder(&mut [core::ptr::null_mut(); 128]), 30);
+    cache.end_plunder();
+    assert_eq!(turn(&world, &cache, 50, limits), 20);
+
+    // Nor what was drained.
+    cache.drain(&mut [core::ptr::null_mut(); 128]);
+    assert_eq!(turn(&world, &cache, 20, limits), 0);
 }
 
 /// Bytes that all transfer caches may hold, the spare ones included.

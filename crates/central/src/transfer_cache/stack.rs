@@ -27,6 +27,9 @@ pub(super) struct Stack {
     /// Objects that were missed after they had been turned away: with so much more capacity they would have been
     /// here. The cache has not grown by these yet.
     pub(super) regretted: usize,
+    /// Objects that were missed after they had been turned away, less those that nobody wanted for a period: so many the
+    /// cache is filled with where it else would hold fewer.
+    pub(super) earned: usize,
 }
 
 // SAFETY: the pieces are metadata that this stack alone refers to, and its lock guards.
@@ -45,6 +48,7 @@ impl Stack {
             misses_seen: 0,
             turned_away: 0,
             regretted: 0,
+            earned: 0,
         }
     }
 
@@ -73,6 +77,7 @@ impl Stack {
         let regretted = objects.min(self.turned_away);
         self.turned_away -= regretted;
         self.regretted += regretted;
+        self.earned += regretted;
     }
 
     /// Puts objects on top, as many as there is room for, and until there are `most`.
