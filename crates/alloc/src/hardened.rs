@@ -115,6 +115,19 @@ fn cleared(free: FreeSlot, was: State, entry: ClassEntry, request: BlockRequest)
     free.start
 }
 
+/// Clears what a block of one size has and one of the other has not, and the canary behind it, up to `end` bytes from its
+/// `start`: so that who makes a block longer where it is reads there neither what he cut off nor the canary.
+///
+/// # Safety
+///
+/// So many bytes are the caller's, no fewer than either block has.
+unsafe fn clear_between(start: Address, end: usize, one: usize, other: usize) {
+    let from = one.min(other);
+    let to = one.max(other).saturating_add(Canary::BYTES).min(end);
+    // SAFETY: the caller's promise: the bytes up to there are his.
+    unsafe { start.add(from).pointer().write_bytes(0, to - from) };
+}
+
 /// How many bytes a block of such a request has: what was asked for, if that can be had.
 pub(crate) fn rounded_size<C: HeapConfig>(size: usize, align: usize) -> Option<usize> {
     match slot_entry::<C>(size, align) {
@@ -216,6 +229,9 @@ impl<C: HeapConfig> Core<C> {
                 shard.take_filling(token, &self.source_of_objects(), entry.class(), |object| {
                     let (start, bytes) = (Address::of(object), entry.size());
                     let located = self.locate_slot_of(start, entry.class(), bytes)?;
+                    if Record::load(located.record).state() == State::New {
+                        self.close_end_before(&located);
+                    }
                     Some(core::ptr::from_ref(located.record))
                 });
             if missed {
@@ -297,7 +313,7 @@ impl<C: HeapConfig> Core<C> {
             return self.report_no_longer_out(&located, old, said);
         }
         if !self.is_intact(&located, old.size(), said) {
-            return self.report_damaged(pointer, old, said);
+            return self.report_damaged(pointer, old, said, said.function());
         }
         self.count_deallocated(slot, located.bytes);
         // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says.
@@ -357,6 +373,10 @@ impl<C: HeapConfig> Core<C> {
                     self.report_slot(Offence::UseOfFreedBlock, Function::Realloc, &located, record);
                     return core::ptr::null_mut();
                 }
+                if !self.is_intact(&located, record.size(), Said::NOTHING) {
+                    self.report_damaged(pointer, record, Said::NOTHING, Function::Realloc);
+                    return core::ptr::null_mut();
+                }
                 let entry = slot_entry::<C>(request.size, request.align);
                 if entry.is_some_and(|entry| entry.class() == located.class) {
                     return self.resize_in_place(&located, record, request, slot);
@@ -384,7 +404,7 @@ impl<C: HeapConfig> Core<C> {
         block
     }
 
-    /// Changes the size of a block within its slot.
+    /// Changes the size of a block, which is as it was handed out, within its slot.
     fn resize_in_place(
         &self,
         located: &Located<'_>,
@@ -392,11 +412,11 @@ impl<C: HeapConfig> Core<C> {
         request: BlockRequest,
         slot: Slot,
     ) -> *mut u8 {
-        if !self.is_intact(located, old.size(), Said::NOTHING) {
-            self.report_damaged(located.start.pointer(), old, Said::NOTHING);
-            return core::ptr::null_mut();
-        }
         let canary = self.hardened.canary(located.start);
+        // Not the slot's last eight bytes, which who has the next slot may look at meanwhile.
+        let end = located.bytes - Canary::BYTES;
+        // SAFETY: the block is the caller's, and its slot as long as its class says: that much longer than either.
+        unsafe { clear_between(located.start, end, old.size(), request.size) };
         // SAFETY: the block is the caller's, and its slot as long as its class says.
         unsafe { canary.write(located.start, located.bytes, request.size) };
         Record::live(request.size, self.holder(slot)).store(located.record);

@@ -540,3 +540,210 @@ fn a_byte_beyond_a_block_is_told_of_in_every_class_and_after_the_block_became_sh
     let told = said.lines().filter(|line| line.starts_with("strata: "));
     assert!(told.clone().count() > 4 * 8 * 30 && told.clone().all(|line| line.starts_with(beyond)));
 }
+
+/// Two neighbours in slots of 112 bytes, of which their blocks leave eight.
+struct Neighbours(Vec<(*mut u8, *mut u8)>);
+
+impl Neighbours {
+    const SIZE: usize = 104;
+
+    /// As many as there are among so many blocks of a heap, no two with a block of another two between.
+    fn among(heap: &Heap, blocks: usize) -> Self {
+        let mut blocks: Vec<*mut u8> = (0..blocks).map(|_| heap.allocate(Self::SIZE)).collect();
+        blocks.sort_unstable();
+        let mut pairs = Vec::new();
+        let mut rest = &blocks[..];
+        while let [first, second, ..] = *rest {
+            let are_neighbours = second.addr() - first.addr() == 112;
+            if are_neighbours {
+                pairs.push((first, second));
+            }
+            rest = &rest[1 + usize::from(are_neighbours)..];
+        }
+        Self(pairs)
+    }
+
+    fn next(&mut self) -> (*mut u8, *mut u8) {
+        self.0.pop().unwrap()
+    }
+}
+
+/// What was written between two blocks is told of once, and of the block that was left, if that can be seen.
+#[test]
+fn a_write_between_two_blocks_is_told_of_once() {
+    const CHILD: &str = "STRATA_HARDENED_BETWEEN";
+    const SIZE: usize = Neighbours::SIZE;
+    if env::var_os(CHILD).is_some() {
+        let heap: Heap = Heap::with(config("misuse:report,background_thread:false"));
+        let mut neighbours = Neighbours::among(&heap, 400);
+        let free = |block| {
+            // SAFETY: the block is ours, and nobody else knows it.
+            unsafe { heap.deallocate(block) }
+        };
+        let write = |place: *mut u8| {
+            // SAFETY: none: this is a misuse. No byte of a canary has this bit alone changed by chance.
+            unsafe { *place ^= 2 }
+        };
+        let expect = |line: &str, block: *mut u8| eprintln!("expected: {line}({block:p})");
+
+        // A byte beyond a block: the one behind it is freed first.
+        let (first, second) = neighbours.next();
+        write(first.wrapping_add(SIZE));
+        expect("write beyond the end of a block: free", first);
+        free(second);
+        free(first);
+
+        // Bytes before a block: the one before it is freed later.
+        let (first, second) = neighbours.next();
+        (1..=8).for_each(|back| write(second.wrapping_sub(back)));
+        expect("write before the beginning of a block: free", second);
+        free(second);
+        free(first);
+
+        // The same, and the one before is a shorter one.
+        let (first, second) = neighbours.next();
+        // SAFETY: the block is ours, and has the room.
+        assert_eq!(unsafe { heap.reallocate(first, 1, SIZE - 1) }, first);
+        write(second.wrapping_sub(1));
+        expect("write before the beginning of a block: realloc", second);
+        // SAFETY: the block is ours.
+        assert!(unsafe { heap.reallocate(second, 1, SIZE - 1) }.is_null());
+        free(first);
+        free(second);
+
+        // A byte beyond a block that is to become so long that it has to move.
+        let (first, _) = neighbours.next();
+        write(first.wrapping_add(SIZE));
+        expect("write beyond the end of a block: realloc", first);
+        // SAFETY: the block is ours.
+        assert!(unsafe { heap.reallocate(first, 1, 10 * SIZE) }.is_null());
+        let large = heap.allocate(600_000);
+        write(large.wrapping_add(600_000));
+        expect("write beyond the end of a block: realloc", large);
+        // SAFETY: the block is ours.
+        assert!(unsafe { heap.reallocate(large, 1, 10_000_000) }.is_null());
+
+        // A byte beyond a block, and the one behind it waits.
+        let (first, second) = neighbours.next();
+        free(second);
+        write(first.wrapping_add(SIZE));
+        expect("write beyond the end of a block: sweep", first);
+        heap.core().unwrap().sweep();
+        heap.core().unwrap().sweep();
+        free(first);
+        return;
+    }
+    let _one = one();
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args(["a_write_between_two_blocks_is_told_of_once", "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{said}");
+    let lines = |prefix| -> Vec<&str> {
+        let lines = said.lines().filter_map(|line| line.strip_prefix(prefix));
+        lines.map(|line| line.split(',').next().unwrap()).collect()
+    };
+    assert_eq!(lines("strata: "), lines("expected: "), "{said}");
+}
+
+/// However many slots a sweep finds that somebody wrote into, it tells of eight, and blocks behind them are none that
+/// somebody wrote before.
+#[test]
+fn blocks_behind_many_that_a_sweep_finds_are_none_that_were_written_to() {
+    const CHILD: &str = "STRATA_HARDENED_MANY_SWEPT";
+    const SIZE: usize = Neighbours::SIZE;
+    if env::var_os(CHILD).is_some() {
+        let heap: Heap = Heap::with(config("misuse:report,background_thread:false"));
+        let mut neighbours = Neighbours::among(&heap, 400);
+        let free = |block| {
+            // SAFETY: the block is ours, and nobody else knows it.
+            unsafe { heap.deallocate(block) }
+        };
+        let written: Vec<_> = (0..20).map(|_| neighbours.next()).collect();
+        written.iter().for_each(|&(first, _)| free(first));
+        for &(first, _) in &written {
+            // SAFETY: none: this is a misuse.
+            unsafe { *first.wrapping_add(SIZE) ^= 2 };
+        }
+        heap.core().unwrap().sweep();
+        assert_eq!(strata_os::misuses_reported(), 8);
+        written.iter().for_each(|&(_, second)| free(second));
+        heap.core().unwrap().sweep();
+        assert_eq!(strata_os::misuses_reported(), 8);
+        return;
+    }
+    let _one = one();
+    let name = "blocks_behind_many_that_a_sweep_finds_are_none_that_were_written_to";
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+}
+
+#[test]
+fn what_a_block_gains_where_it_is_reads_as_zero() {
+    let _one = one();
+    let heap: Heap = Heap::with(config(""));
+    for (least, most) in [(97, 104), (1017, 1100), (9000, 9336), (300_001, 303_000)] {
+        let block = heap.allocate(least);
+        let mut size = least;
+        for wanted in [most, least, most - 1, least + 3, most] {
+            // SAFETY: the block is ours, and this long.
+            unsafe { block.write_bytes(0xaa, size) };
+            // SAFETY: the block is ours.
+            assert_eq!(unsafe { heap.reallocate(block, 1, wanted) }, block, "{size}, {wanted}");
+            let gained = size..wanted;
+            for place in gained {
+                // SAFETY: the block is ours, and this long.
+                assert_eq!(unsafe { *block.wrapping_add(place) }, 0, "{size}, {wanted}: {place}");
+            }
+            size = wanted;
+        }
+        // SAFETY: the block is ours.
+        unsafe { heap.deallocate(block) };
+    }
+}
+
+/// Who writes before a block is told of, also where nobody ever had the slot before it.
+#[test]
+fn a_byte_before_a_block_is_told_of_whoever_had_the_slot_before() {
+    const CHILD: &str = "STRATA_HARDENED_UNDERFLOWS";
+    if env::var_os(CHILD).is_some() {
+        let heap: Heap = Heap::with(config("misuse:report,background_thread:false"));
+        let (mut written, mut pages) = (0, std::collections::BTreeSet::new());
+        // Of classes whose spans have one page, so that what lies before a block on its page is another slot.
+        for size in [1, 20, 40, 100, 200, 400] {
+            // Few of the slots that there are, some of which are freed already.
+            for _ in 0..12 {
+                let block = heap.allocate(size);
+                if !block.addr().is_multiple_of(Pages8K::BYTES) {
+                    // SAFETY: none: this is a misuse. The byte is the slot's before.
+                    unsafe { *block.wrapping_sub(1) ^= 2 };
+                    written += 1;
+                    pages.insert(block.addr() / Pages8K::BYTES);
+                }
+                // SAFETY: the block is ours.
+                unsafe { heap.deallocate(block) };
+            }
+        }
+        // What lies before the first slot of a span is no slot's.
+        let told = strata_os::misuses_reported();
+        assert!(told <= written && told + pages.len() as u64 >= written, "{told} of {written}");
+        return;
+    }
+    let _one = one();
+    let name = "a_byte_before_a_block_is_told_of_whoever_had_the_slot_before";
+    let child = std::process::Command::new(env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(child.stderr).unwrap();
+    assert!(child.status.success(), "{said}");
+    let before = "strata: write before the beginning of a block: free(";
+    assert!(said.lines().all(|line| line.starts_with(before)), "{said}");
+}

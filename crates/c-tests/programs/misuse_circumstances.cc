@@ -465,6 +465,54 @@ static void double_free_in_a_threads_destructor(void) {
     settle();
 }
 
+/* Blocks that leave eight bytes of 112, with which a slot of a hardened heap ends. */
+enum { SHORT_OF_112 = 104 };
+
+static void write_beyond_a_block_whose_neighbour_goes_first(void) {
+    enum { COUNT = 400 };
+    for (int i = 0; i < COUNT; i++) many[i] = malloc(SHORT_OF_112);
+    qsort(many, COUNT, sizeof(many[0]), by_address);
+    for (int i = 1; i < COUNT; i++) {
+        char *before = (char *)many[i - 1], *behind = (char *)many[i];
+        if (behind - before != 112) continue;
+        hide(before)[SHORT_OF_112] ^= 2;
+        free(behind);
+        free(before);
+        break;
+    }
+    settle();
+}
+
+static void write_before_one_of_few_blocks(void) {
+    for (int i = 0; i < 50; i++) {
+        char *p = block(SHORT_OF_112);
+        /* Not where a page of the heap's begins, before which another one ends. */
+        if (((uintptr_t)p & 4095) < 2048) continue;
+        hide(p)[-1] ^= 2;
+        free(p);
+        break;
+    }
+    settle();
+}
+
+static void write_beyond_a_block_that_moves(void) {
+    char *p = block(SHORT_OF_112);
+    hide(p)[SHORT_OF_112] ^= 2;
+    free(hide(realloc(p, 5000)));
+    settle();
+}
+
+/* What stood behind a block before it became longer: who knows it may write it elsewhere. */
+static void read_of_what_a_block_gains(void) {
+    char *p = block(SHORT_OF_112 - 7);
+    memset(p, 'A', SHORT_OF_112 - 7);
+    char *longer = (char *)hidden_pointer(realloc(p, SHORT_OF_112));
+    int written = 0;
+    for (int i = SHORT_OF_112 - 7; i < SHORT_OF_112; i++) written += longer[i] != 0;
+    if (written > 3) exploited();
+    settle();
+}
+
 static const struct test_case cases[] = {
     ON_BOTH(free_of_16_bytes_on_two_cpus),
     ON_BOTH(free_of_100_bytes_on_two_cpus),
@@ -520,6 +568,10 @@ static const struct test_case cases[] = {
     ON_BOTH(free_of_a_word_in_a_string),
     ON_BOTH(free_of_what_was_never_written),
     ON_BOTH(double_free_in_a_threads_destructor),
+    ON_BOTH(write_beyond_a_block_whose_neighbour_goes_first),
+    ON_BOTH(write_before_one_of_few_blocks),
+    ON_BOTH(write_beyond_a_block_that_moves),
+    ON_BOTH(read_of_what_a_block_gains),
 };
 
 MAIN(cases)

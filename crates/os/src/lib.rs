@@ -117,7 +117,7 @@ pub use kept_stderr::{KeptStderr, StderrWriter};
 pub use kernel_pages::KernelPages;
 pub use loader::{LoadedLibrary, Loader};
 pub use message::{LINE_BYTES, crash, stderr_line, warn_line};
-pub use misuse::{OnMisuse, misuse, misuses_reported, set_on_misuse};
+pub use misuse::{OnMisuse, goes_on_after_misuse, misuse, misuses_reported, set_on_misuse};
 pub use new_file::NewFile;
 #[cfg(any(test, feature = "std"))]
 pub use own_process::{ends_with_its_line, in_own_process, in_own_process_for};

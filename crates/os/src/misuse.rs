@@ -25,6 +25,11 @@ pub fn set_on_misuse(what: OnMisuse) {
     GOES_ON.store(what == OnMisuse::Report, Ordering::Relaxed);
 }
 
+/// Whether the program goes on after a misuse.
+pub fn goes_on_after_misuse() -> bool {
+    GOES_ON.load(Ordering::Relaxed)
+}
+
 /// How many misuses this process survived.
 pub fn misuses_reported() -> u64 {
     REPORTED.load(Ordering::Relaxed)
@@ -37,7 +42,7 @@ pub fn misuses_reported() -> u64 {
 #[inline(never)]
 pub fn misuse(message: fmt::Arguments<'_>) {
     const { assert!(LINE_BYTES >= 256, "a line about a misuse is not cut off") };
-    if GOES_ON.load(Ordering::Relaxed) {
+    if goes_on_after_misuse() {
         warn_line(message);
         REPORTED.fetch_add(1, Ordering::Relaxed);
     } else {

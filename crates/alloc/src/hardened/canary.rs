@@ -3,6 +3,7 @@
 use super::zeroes::{is_short_slot_zero, is_zero};
 use core::hint::cold_path;
 use strata_span::Address;
+use strata_sync::atomic::{AtomicU64, Ordering};
 
 /// Free slots whose content is at most this long are looked through as a whole when they are handed out again; of
 /// longer ones the first and the last half of it. (The sweep looks at all of it.)
@@ -70,6 +71,22 @@ impl Canary {
         unsafe { start.add(bytes - Self::BYTES).pointer().cast::<u64>().write(self.word_at(0)) };
     }
 
+    /// Writes the slot's last eight bytes as [`write`](Self::write) had them for a block of `size` bytes, unless they
+    /// changed since somebody read `found` there.
+    ///
+    /// # Safety
+    ///
+    /// The slot at `start` is readable and writable, `bytes` long, a multiple of 8, and at least 8 longer than `size`;
+    /// others may write at the same time.
+    pub(super) unsafe fn mend_end(self, start: Address, bytes: usize, size: usize, found: u64) {
+        let last = start.add(bytes - Self::BYTES).pointer().cast::<u64>();
+        // SAFETY: the caller's promise: the slot's last word is whole and aligned, and may be written.
+        let last = unsafe { AtomicU64::from_ptr(last) };
+        let whole = self.last_word(bytes, size);
+        // A block that somebody else had there meanwhile has its own.
+        let _ = last.compare_exchange(found, whole, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// Whether it stands as [`write`](Self::write) wrote it.
     ///
     /// # Safety
@@ -93,6 +110,16 @@ impl Canary {
                 1 => last == whole & !byte(0),
                 _ => false,
             }
+    }
+
+    /// Whether the slot's last byte stands, which lies right before the next slot's block, however long its own is.
+    ///
+    /// # Safety
+    ///
+    /// As for [`is_end_whole`](Self::is_end_whole).
+    pub(super) unsafe fn is_last_byte_whole(self, start: Address, bytes: usize) -> bool {
+        // SAFETY: the slot is readable for `bytes` bytes, in which all that is read lies.
+        (unsafe { last_word(start, bytes) } ^ self.word_at(0)) & byte(7) == 0
     }
 
     /// Whether the slot's last eight bytes stand, however long its block is.
@@ -164,13 +191,22 @@ impl Canary {
 
     /// Whether a slot's last word is one that [`write`](Self::write) may have written, for whatever size.
     #[inline(always)]
-    fn may_end_with(self, word: u64) -> bool {
+    pub(super) fn may_end_with(self, word: u64) -> bool {
         let whole = self.word_at(0);
         if word == whole {
             return true;
         }
         cold_path();
         word == whole & !byte(1) || word == whole & !byte(0)
+    }
+
+    /// The last eight bytes of a slot of `bytes` bytes, of which a block has `size`.
+    fn last_word(self, bytes: usize, size: usize) -> u64 {
+        match bytes - Self::BYTES - size {
+            0 => self.word_at(0) & !byte(1),
+            1 => self.word_at(0) & !byte(0),
+            _ => self.word_at(0),
+        }
     }
 
     /// The eight bytes behind a block of `size` bytes.
@@ -197,7 +233,7 @@ const fn byte(place: u32) -> u64 {
 /// # Safety
 ///
 /// The slot is readable and `bytes` long, a multiple of 8; others may write at the same time.
-unsafe fn last_word(start: Address, bytes: usize) -> u64 {
+pub(super) unsafe fn last_word(start: Address, bytes: usize) -> u64 {
     let last = start.add(bytes - Canary::BYTES).pointer().cast::<u64>();
     // SAFETY: the slot is readable, and its length a multiple of 8: its last word is whole and aligned.
     unsafe { last.read_volatile() }

@@ -209,7 +209,7 @@ impl<C: HeapConfig> Core<C> {
             && !self.is_intact(located, old.size(), said)
         {
             words.deallocated.take_back(bytes as u64);
-            return self.report_damaged(located.start.pointer(), old, said);
+            return self.report_damaged(pointer, old, said, said.function());
         }
         // SAFETY: the block was out and is given up, by this call alone, as the exchange of its record says; slots
         // are short where the caller says so.
@@ -242,7 +242,8 @@ impl<C: HeapConfig> Core<C> {
         // SAFETY: the words are this thread's own.
         let words = unsafe { &*thread_block::words(slot) };
         words.deallocated.take_back(located.bytes as u64);
-        self.report_damaged(pointer, Record::live(size, self.holder(slot)), said);
+        let record = Record::live(size, self.holder(slot));
+        self.report_damaged(pointer, record, said, said.function());
     }
 
     /// Clears a slot that is free, and has it wait.

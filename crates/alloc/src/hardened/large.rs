@@ -198,7 +198,7 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// Gives a large block of `old` bytes another size, if that takes the same kernel pages: the answer of
-    /// `realloc`, null if the block is not as it was handed out. None if it takes others.
+    /// `realloc`, null if the block is not as it was handed out. None if it takes others, and is.
     pub(super) fn resize_guarded(
         &self,
         slot: Slot,
@@ -208,11 +208,6 @@ impl<C: HeapConfig> Core<C> {
         request: BlockRequest,
     ) -> Option<*mut u8> {
         let BlockRequest { size, align, .. } = request;
-        let body = body_bytes(old);
-        let is_large = super::slot_entry::<C>(size, align).is_none();
-        if !is_large || body_bytes(size) != body || !address.value().is_multiple_of(align) {
-            return None;
-        }
         let tell = |offence| {
             self.report_large(offence, Function::Realloc, address, span);
             Some(core::ptr::null_mut())
@@ -220,10 +215,17 @@ impl<C: HeapConfig> Core<C> {
         if !self.is_large_canary_whole(address, old) {
             return tell(Offence::Overflow);
         }
+        let body = body_bytes(old);
+        let is_large = super::slot_entry::<C>(size, align).is_none();
+        if !is_large || body_bytes(size) != body || !address.value().is_multiple_of(align) {
+            return None;
+        }
         if span.exchange_records(old, size).is_err() {
             return tell(Offence::UseOfFreedBlock);
         }
         span.set_thread(self.thread_number(slot));
+        // SAFETY: the block is the caller's, and its pages reach as far for either size.
+        unsafe { super::clear_between(address, body?, old, size) };
         self.write_large_canary(address, body?, size);
         Some(address.pointer())
     }

@@ -1,6 +1,9 @@
 //! Finding the slot that an address is, and whether it is as it was left.
 
-use super::record::{Record, State};
+use super::{
+    canary::last_word,
+    record::{Record, State},
+};
 use crate::{Core, HeapConfig, observer::Said};
 use strata_size_classes::{PageSize, SizeClass};
 use strata_span::{Address, Platform, SpanHandle, SpanPlace};
@@ -14,6 +17,21 @@ pub(super) struct Located<'a> {
     pub(super) bytes: usize,
     pub(super) index: u32,
     pub(super) record: &'a AtomicU64,
+}
+
+impl Located<'_> {
+    /// The slot before this one in its span, unless this is the first.
+    #[inline(always)]
+    pub(super) fn before(&self) -> Option<Self> {
+        let index = self.index.checked_sub(1)?;
+        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first.
+        let record = unsafe { core::ptr::from_ref(self.record).sub(1) };
+        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first;
+        // records stay mapped, and are shared only as atomics.
+        let record = unsafe { &*record };
+        let start = Address::new(self.start.value().wrapping_sub(self.bytes));
+        Some(Self { start, index, record, ..*self })
+    }
 }
 
 impl<C: HeapConfig> Core<C> {
@@ -100,25 +118,35 @@ impl<C: HeapConfig> Core<C> {
             && self.is_neighbour_whole(located)
     }
 
-    /// Whether the last bytes of the slot before are canary still, if they ever were.
+    /// Sees to it that canary lies before a slot that is going to be a block's, also where nobody had the slot before:
+    /// so that a write before the block is seen.
+    pub(super) fn close_end_before(&self, located: &Located<'_>) {
+        let Some(before) = located.before() else { return };
+        if Record::load(before.record).state() != State::New {
+            return;
+        }
+        let canary = self.hardened.canary(before.start);
+        // SAFETY: the slot before lies in a span that is in use for this one.
+        let found = unsafe { last_word(before.start, before.bytes) };
+        if !canary.may_end_with(found) {
+            // SAFETY: the slot before lies in a span that is in use for this one. Nobody has it, or another thread writes a
+            // canary of its own there meanwhile, which stays.
+            unsafe { canary.mend_end(before.start, before.bytes, 0, found) };
+        }
+    }
+
+    /// Whether the last bytes of the slot before are canary still.
     #[inline(always)]
     pub(super) fn is_neighbour_whole(&self, located: &Located<'_>) -> bool {
-        if located.index == 0 {
-            return true;
-        }
-        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first.
-        let record = unsafe { core::ptr::from_ref(located.record).sub(1) };
-        // SAFETY: the records of a span lie one behind the other, as its slots do, and this slot is not the first;
-        // records stay mapped, and are shared only as atomics.
-        let record = unsafe { &*record };
-        let start = Address::new(located.start.value().wrapping_sub(located.bytes));
+        let Some(before) = located.before() else { return true };
+        let (start, bytes) = (before.start, before.bytes);
         let canary = self.hardened.canary(start);
-        Record::is_borne_out(record, |state| match state {
-            State::New => true,
+        Record::is_borne_out(before.record, |state| match state {
             // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
-            State::Live => unsafe { canary.is_end_whole(start, located.bytes) },
-            // SAFETY: the slot before was handed out once, so that its end is canary since, and the span is in use.
-            State::Freed => unsafe { canary.is_free_end_whole(start, located.bytes) },
+            State::Live => unsafe { canary.is_end_whole(start, bytes) },
+            // SAFETY: the slot before was handed out once, or closed before this one was: its end is canary since, and
+            // the span is in use.
+            State::New | State::Freed => unsafe { canary.is_free_end_whole(start, bytes) },
         })
     }
 }

@@ -2,10 +2,19 @@
 
 use super::{
     Located,
+    canary::last_word,
     record::{Record, State},
 };
 use crate::{Core, HeapConfig, observer::Said};
 use strata_span::{Address, Function, LastOperation, Offence, Platform};
+
+/// What somebody wrote where he must not, the slot that he left by it or wrote into, and what its record says.
+#[derive(Clone, Copy)]
+pub(super) struct Damage<'a> {
+    pub(super) offence: Offence,
+    pub(super) located: Located<'a>,
+    pub(super) record: Record,
+}
 
 impl<C: HeapConfig> Core<C> {
     /// Tells of a slot that is no block, and was given back.
@@ -19,23 +28,63 @@ impl<C: HeapConfig> Core<C> {
         self.report_slot(offence, said.function(), located, old);
     }
 
-    /// Tells in what way a block that is given back is not as it was handed out.
+    /// Tells in what way a block that is given back, or resized, is not as it was handed out.
     #[unsafe(link_section = ".text_rarely")]
     #[cold]
     #[inline(never)]
-    pub(super) fn report_damaged(&self, pointer: *mut u8, record: Record, said: Said) {
+    pub(super) fn report_damaged(
+        &self,
+        pointer: *mut u8,
+        record: Record,
+        said: Said,
+        function: Function,
+    ) {
         let Ok(located) = self.locate_slot(Address::of(pointer)) else { return };
         let canary = self.hardened.canary(located.start);
-        let offence = if said.said().is_some_and(|(said, _)| said != record.size()) {
-            Offence::WrongSize
+        if said.said().is_some_and(|(said, _)| said != record.size()) {
+            self.report_slot(Offence::WrongSize, function, &located, record);
         // SAFETY: the slot is a block's, and as long as its class says.
         } else if !unsafe { canary.is_whole(located.start, located.bytes, record.size()) } {
-            Offence::Overflow
+            self.report_slot(Offence::Overflow, function, &located, record);
         } else {
-            Offence::Underflow
-        };
-        self.report_slot(offence, said.function(), &located, record);
+            self.report_damage(function, &self.damage_before(&located, record));
+            self.mend_end_before(&located);
+        }
         self.close_end(&located);
+    }
+
+    /// What is told where the last bytes of the slot before are not canary: that somebody wrote before the beginning of
+    /// this one; or, if what lies right before it stands, beyond the end of the block there.
+    pub(super) fn damage_before<'a>(&self, located: &Located<'a>, record: Record) -> Damage<'a> {
+        if let Some(before) = located.before() {
+            let (block, canary) = (Record::load(before.record), self.hardened.canary(before.start));
+            // SAFETY: the slot before lies in a span that is in use for this one.
+            let stands_last = unsafe { canary.is_last_byte_whole(before.start, before.bytes) };
+            if block.state() == State::Live && stands_last {
+                return Damage { offence: Offence::Overflow, located: before, record: block };
+            }
+        }
+        Damage { offence: Offence::Underflow, located: *located, record }
+    }
+
+    /// Writes the end of the slot before anew, which was told of, so that the same is not told of the block there.
+    pub(super) fn mend_end_before(&self, located: &Located<'_>) {
+        let Some(before) = located.before() else { return };
+        // SAFETY: the slot before lies in a span that is in use for this one.
+        let found = unsafe { last_word(before.start, before.bytes) };
+        let block = Record::load(before.record);
+        let canary = self.hardened.canary(before.start);
+        let size = if block.state() == State::Live { block.size() } else { 0 };
+        // SAFETY: the slot before was handed out once, so that its last eight bytes are canary's since; its span is in
+        // use.
+        unsafe { canary.mend_end(before.start, before.bytes, size, found) };
+    }
+
+    #[cold]
+    #[inline(never)]
+    #[unsafe(link_section = ".text_rarely")]
+    pub(super) fn report_damage(&self, function: Function, found: &Damage<'_>) {
+        self.report_slot(found.offence, function, &found.located, found.record);
     }
 
     /// Tells of a slot that was to be handed out, and is a block, or was written to while it was none.

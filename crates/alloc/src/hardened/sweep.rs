@@ -1,8 +1,12 @@
 //! The background's look at what is free.
 
-use super::Located;
-use super::record::{Record, State};
+use super::{
+    Located,
+    record::{Record, State},
+    reports::Damage,
+};
 use crate::{Core, HeapConfig};
+use strata_os::goes_on_after_misuse;
 use strata_size_classes::PageSize;
 use strata_span::{Address, Function, Offence};
 
@@ -28,8 +32,12 @@ impl<C: HeapConfig> Core<C> {
         let mut told = [None; MOST_TOLD];
         shard.look_through(C::Pages::TABLE, |_, slot| {
             slots += 1;
-            let found = self.offence_in(Address::of(slot));
-            if found.is_some() {
+            let Ok(located) = self.locate_slot(Address::of(slot)) else { return true };
+            let found = self.damage_in(&located);
+            if let Some(damage) = &found {
+                if goes_on_after_misuse() {
+                    self.mend(&located, damage);
+                }
                 if let Some(place) = told.get_mut(offences) {
                     *place = found;
                 }
@@ -38,9 +46,8 @@ impl<C: HeapConfig> Core<C> {
             found.is_none()
         });
         // With no lock held: a handler of the program's may allocate, and a line may wait for its reader.
-        for (offence, located, record) in told.iter().flatten() {
-            self.report_slot(*offence, Function::Sweep, located, *record);
-            self.close_end(located);
+        for damage in told.iter().flatten() {
+            self.report_damage(Function::Sweep, damage);
         }
         if shard.users() == 0 {
             shard.empty(&self.source_of_objects(), C::Pages::TABLE);
@@ -49,21 +56,27 @@ impl<C: HeapConfig> Core<C> {
     }
 
     /// In what way a slot that waits is not as it was left.
-    fn offence_in(&self, start: Address) -> Option<(Offence, Located<'_>, Record)> {
-        let Ok(located) = self.locate_slot(start) else { return None };
+    fn damage_in<'a>(&self, located: &Located<'a>) -> Option<Damage<'a>> {
         let record = Record::load(located.record);
         if record.state() != State::Freed {
             // It comes from the middle tier, and what it holds says nothing.
             return None;
         }
-        let canary = self.hardened.canary(start);
+        let canary = self.hardened.canary(located.start);
         // SAFETY: the slot waits, so that its span is in use, and nobody but the shard has it.
-        if !unsafe { canary.is_untouched_whole(start, located.bytes) } {
-            return Some((Offence::WriteAfterFree, located, record));
+        if !unsafe { canary.is_untouched_whole(located.start, located.bytes) } {
+            return Some(Damage { offence: Offence::WriteAfterFree, located: *located, record });
         }
-        if !self.is_neighbour_whole(&located) {
-            return Some((Offence::Underflow, located, record));
+        let is_neighbour_whole = self.is_neighbour_whole(located);
+        (!is_neighbour_whole).then(|| self.damage_before(located, record))
+    }
+
+    /// Writes anew what was found at a slot that is never used again, told of or not: the slots beside it are looked at
+    /// as well, and blocks there may be freed.
+    fn mend(&self, located: &Located<'_>, found: &Damage<'_>) {
+        match found.offence {
+            Offence::WriteAfterFree => self.close_end(located),
+            _ => self.mend_end_before(located),
         }
-        None
     }
 }
