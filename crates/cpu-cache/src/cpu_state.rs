@@ -187,13 +187,9 @@ impl CpuState {
         self.populated.load(Ordering::Relaxed)
     }
 
-    /// Marks the CPU as used, with this limit; false if it was already.
-    pub(crate) fn populate(&self, limit_bytes: i64) -> bool {
-        let first = !self.is_populated() && !self.populated.swap(true, Ordering::Relaxed);
-        if first {
-            self.reserve_bytes.fetch_add(limit_bytes, Ordering::Relaxed);
-        }
-        first
+    /// Marks the CPU as used; false if it was already.
+    pub(crate) fn populate(&self) -> bool {
+        !self.is_populated() && !self.populated.swap(true, Ordering::Relaxed)
     }
 
     /// Objects that came from the source.

@@ -33,13 +33,15 @@ const KEPT_SHARE: i64 = 5;
 impl CpuCache {
     /// Gives a CPU that is used for the first time the usual limit, as far as that is not lent.
     pub(crate) fn add_limit(&self, state: &CpuState) {
-        let limit = self.take_unused_limit(self.usual_limit(), self.never_used().saturating_sub(1));
-        if state.populate(limit) {
-            // Release pairs with the fence in `unused_limit_bytes`: the CPU's part is taken.
-            self.populated_ids.fetch_add(1, Ordering::Release);
-        } else {
-            self.unused_limit.fetch_add(limit, Ordering::Relaxed);
+        if !state.populate() {
+            return;
         }
+        // After that, so that of two threads that use it first only one takes a limit. If both took theirs, and one gave
+        // it back, the second would have found less, and the CPUs that were never used would keep more than their limits.
+        let limit = self.take_unused_limit(self.usual_limit(), self.never_used().saturating_sub(1));
+        state.receive_share(limit);
+        // Release pairs with the fence in `unused_limit_bytes`: the CPU's part is taken.
+        self.populated_ids.fetch_add(1, Ordering::Release);
     }
 
     /// Grants a CPU about `bytes` more: of its own limit, and of what it can borrow, or of a usual limit that is to
@@ -141,7 +143,8 @@ impl CpuCache {
             limits = limits.saturating_add(state.limit_bytes());
         }
         self.populated_ids.store(populated, Ordering::Relaxed);
-        let limits = limits.saturating_add(self.unused_limit.load(Ordering::Relaxed));
+        // What CPUs that were never used have left over belongs to one that had not taken its limit yet.
+        self.unused_limit.store(0, Ordering::Relaxed);
         let missing = self.usual_limit().saturating_mul(self.ids().into()).saturating_sub(limits);
         if missing > 0 {
             self.repay(missing);

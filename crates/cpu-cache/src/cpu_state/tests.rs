@@ -16,7 +16,8 @@ fn available(state: &CpuState) -> i64 {
 /// The state of a CPU that was used, with such a limit.
 fn populated(limit_bytes: i64) -> CpuState {
     let state = CpuState::new();
-    assert!(state.populate(limit_bytes));
+    assert!(state.populate());
+    state.receive_share(limit_bytes);
     state
 }
 
@@ -34,10 +35,10 @@ fn a_cache_is_stopped_by_one_at_a_time_and_goes_on_with_the_length_that_it_was_g
 }
 
 #[test]
-fn a_cpu_gets_its_limit_once() {
+fn a_cpu_is_used_first_once() {
     let state = populated(1000);
     assert!(state.is_populated());
-    assert!(!state.populate(1000));
+    assert!(!state.populate());
     assert_eq!(state.limit_bytes(), 1000);
 }
 

@@ -149,4 +149,13 @@ fn limits_add_up_in_the_child_of_a_fork_whatever_was_underway() {
     cache.populated_ids.fetch_sub(1, Ordering::Relaxed);
     cache.settle_limits();
     assert_eq!((cache.never_used(), all_limits(&cache)), (2, 4 * USUAL));
+    // It had not taken its limit yet.
+    let Some(cache) = with_two_used() else { return };
+    cache.populate(state(&cache, 2), 2);
+    state(&cache, 2).receive_share(-USUAL);
+    cache.unused_limit.fetch_add(USUAL, Ordering::Relaxed);
+    cache.populated_ids.fetch_sub(1, Ordering::Relaxed);
+    cache.settle_limits();
+    assert_eq!((cache.never_used(), state(&cache, 2).limit_bytes()), (1, USUAL));
+    assert_eq!((all_limits(&cache), cache.unused_limit_bytes()), (3 * USUAL, USUAL as u64));
 }

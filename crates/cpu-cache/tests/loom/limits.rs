@@ -1,6 +1,6 @@
 //! Limits that move to other CPUs while theirs works.
 
-use crate::model::{IDS, Model, explore, large, small, spawn};
+use crate::model::{IDS, Model, explore, small, spawn};
 use strata_cpu_cache::Seat;
 use strata_os::SimulatedPages;
 
@@ -69,6 +69,26 @@ fn limit_is_called_back_while_its_borrower_pops() {
         assert!(called_back > 0);
         let limits = [0, 1].map(|id| model.cache.cpu_stats(id).limit_bytes);
         assert_eq!(limits[0] + limits[1], 2 * 4096, "limits move and stay the same");
+        model.assert_nothing_is_out();
+    });
+}
+
+#[test]
+fn two_threads_use_a_cpu_first_while_another_was_never_used() {
+    const LIMIT: u64 = 4096;
+    explore(1, || {
+        let model = Model::new(LIMIT as usize);
+        let other = spawn(&model, |model| {
+            let object = model.take(small());
+            model.give(small(), object);
+        });
+        let object = model.take(small());
+        model.give(small(), object);
+        other.join().expect("no panic");
+        // A limit in all is the other CPU's, of which nobody borrows so little.
+        let unused = model.cache.unused_limit_bytes();
+        assert!(unused <= LIMIT, "{unused}");
+        assert_eq!(model.cache.cpu_stats(0).limit_bytes + unused, u64::from(IDS) * LIMIT);
         model.assert_nothing_is_out();
     });
 }
